@@ -1,0 +1,27 @@
+"""Real-world image super-resolution with diffusion priors.
+
+The public door: `Upscaler` and `METHODS`. Importing it touches no GPU, network or file, and no torch until one is used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sdsr.methods import METHODS
+    from sdsr.upscaling import Upscaler
+
+__all__ = ["METHODS", "Upscaler", "__version__"]
+
+__version__ = "0.1.0"
+
+_HOMES = {"METHODS": "sdsr.methods", "Upscaler": "sdsr.upscaling"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'sdsr' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,21 @@
+"""The exceptions a caller can act on. Each message says what, the offending value, the limit, the remedy."""
+
+
+class SdsrError(Exception):
+    """Base of everything this library raises on purpose."""
+
+
+class InputError(SdsrError, ValueError):
+    """What was given can't be used: a photo, an argument, a recipe key."""
+
+
+class LimitError(InputError):
+    """The work asked for exceeds a stated limit of pixels or memory; nothing was decoded or computed."""
+
+
+class OutputError(SdsrError, OSError):
+    """The result could not be written, or what was written could not be verified; no partial file is left."""
+
+
+class ModelError(SdsrError):
+    """Weights are missing, damaged, or belong to another prior or version."""

@@ -1,0 +1,95 @@
+"""What the whole suite stands on: one thread, no network, every tensor's shape and type checked, a photo to work on."""
+
+import ipaddress
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+from hypothesis import settings
+from jaxtyping import install_import_hook
+
+ROOT = Path(__file__).parents[1]
+UNCHECKED = {"assets", "cli"}  # typer reads the annotations of cli itself
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+setattr(Protocol, "_is_runtime_protocol", True)  # noqa: B010  beartype asks isinstance of a protocol in an annotation
+
+install_import_hook(
+    [
+        f"sdsr.{path.stem}"
+        for path in (ROOT / "sdsr").iterdir()
+        if path.stem.isidentifier() and not path.stem.startswith("__") and path.stem not in UNCHECKED
+    ],
+    "beartype.beartype",
+)
+
+import torch  # noqa: E402  after the hook, like everything that imports sdsr
+from torch import Tensor  # noqa: E402
+
+torch.set_num_threads(1)
+settings.register_profile("suite", derandomize=True, database=None, deadline=None, max_examples=30)
+settings.load_profile("suite")
+
+
+class NetworkError(RuntimeError):
+    """A test reached for the network. Not an OSError, which libraries catch to try again."""
+
+
+def _is_local(host: object) -> bool:
+    if host in (None, "", b"", "localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host.decode() if isinstance(host, bytes) else str(host)).is_loopback
+    except ValueError:
+        return False
+
+
+def _guarded(connect: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the socket method, refusing an address outside this machine; its last argument is the address."""
+
+    def guard(self: socket.socket, *args: Any) -> Any:
+        if self.family != socket.AF_UNIX and not _is_local(args[-1][0]):
+            raise NetworkError(f"a test opened a connection to {args[-1]}; the suite runs offline.")
+        return connect(self, *args)
+
+    return guard
+
+
+def _guarded_lookup(getaddrinfo: Callable[..., Any]) -> Callable[..., Any]:
+    def guard(host: Any, *args: Any, **kwargs: Any) -> Any:
+        if not _is_local(host):
+            raise NetworkError(f"a test looked up {host}; the suite runs offline.")
+        return getaddrinfo(host, *args, **kwargs)
+
+    return guard
+
+
+for method in ("connect", "connect_ex", "sendto"):
+    setattr(socket.socket, method, _guarded(getattr(socket.socket, method)))
+socket.getaddrinfo = _guarded_lookup(socket.getaddrinfo)
+
+
+@pytest.fixture
+def rng() -> torch.Generator:
+    """A generator of fixed seed."""
+    return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture
+def photo(rng: torch.Generator) -> Tensor:
+    """A photo-like image (1, 3, 96, 128) in [0, 1]: shaded ground, 1/f texture, a disk, stripes, related colors."""
+    height, width = 96, 128
+    down, right = torch.meshgrid(torch.linspace(0, 1, height), torch.linspace(0, 1, width), indexing="ij")
+    frequency = torch.hypot(*torch.meshgrid(torch.fft.fftfreq(height), torch.fft.rfftfreq(width), indexing="ij"))
+    spectrum = torch.fft.rfft2(torch.randn(3, height, width, generator=rng)) / frequency.clamp(min=1 / width)
+    texture = torch.fft.irfft2(spectrum, s=(height, width))
+    texture = texture.mean(0) + 0.2 * texture
+    ground = torch.stack((0.35 + 0.4 * right, 0.45 + 0.2 * down, 0.6 - 0.3 * right))
+    disk = (torch.hypot(down - 0.5, (right - 0.35) * width / height) < 0.28).float()
+    stripes = 0.15 * torch.sign(torch.sin(torch.pi * width / 4 * right)) * (down > 0.75)
+    return (ground + 0.06 * texture / texture.std() - 0.25 * disk + stripes).clamp(0, 1)[None]
