@@ -1,0 +1,110 @@
+"""Take the colors of one image, the style, for another of the same size, the content.
+
+Latent diffusion shifts colors; the photo that was enlarged has the right ones. Nothing here clamps, except `ycbcr`.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from jaxtyping import Float64
+from torch import Tensor
+
+from sdsr.images.banded import apply_banded
+from sdsr.tensors import Image
+
+WAVELET_LEVELS = 5
+WAVELET_HALO_PX = 2**WAVELET_LEVELS - 1
+"""A strip with as many rows more on each side than are kept gives the rows of the whole picture."""
+
+_VARIANCE_FLOOR = 1e-5
+_RGB_TO_YCBCR = torch.tensor(
+    [[65.481, 128.553, 24.966], [-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]], dtype=torch.float64
+).div(255)
+_YCBCR_OFFSET = torch.tensor([16.0, 128.0, 128.0], dtype=torch.float64).view(3, 1, 1) / 255
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Moments:
+    """What AdaIN needs to know of an image, in float64 on the CPU; those of its parts add up to those of the whole."""
+
+    pixels: int
+    total: Float64[Tensor, "b 3"]
+    squares: Float64[Tensor, "b 3"]
+
+    def __add__(self, other: "Moments") -> "Moments":
+        return Moments(
+            pixels=self.pixels + other.pixels, total=self.total + other.total, squares=self.squares + other.squares
+        )
+
+    @property
+    def mean(self) -> Float64[Tensor, "b 3"]:
+        """The mean of each channel."""
+        return self.total / self.pixels
+
+    @property
+    def deviation(self) -> Float64[Tensor, "b 3"]:
+        """The root of the unbiased variance plus 1e-5."""
+        variance = (self.squares - self.total.square() / self.pixels) / max(self.pixels - 1, 1)
+        return (variance.clamp(min=0) + _VARIANCE_FLOOR).sqrt()
+
+
+def moments(image: Image) -> Moments:
+    """Return the moments of an image or a part of one."""
+    values = image.to("cpu", torch.float64)
+    return Moments(
+        pixels=image.shape[-2] * image.shape[-1], total=values.sum((-2, -1)), squares=values.square().sum((-2, -1))
+    )
+
+
+def adain(content: Image, style: Image) -> Image:
+    """Return the content with the style's mean and standard deviation in each channel (arXiv:1703.06868, Eq. 8)."""
+    return apply_moments(content, moments(content), moments(style))
+
+
+def apply_moments(content: Image, of_content: Moments, of_style: Moments) -> Image:
+    """Return the content, or a part of it, with one set of moments exchanged for the other."""
+    scale = of_style.deviation / of_content.deviation
+    shift = of_style.mean - of_content.mean * scale
+    scale, shift = (value.to(content)[:, :, None, None] for value in (scale, shift))
+    return content * scale + shift
+
+
+def wavelet(content: Image, style: Image, levels: int = WAVELET_LEVELS) -> Image:
+    """Return the content's high frequencies on the style's low ones (StableSR, arXiv:2305.07015).
+
+    The low frequencies are `levels` blurs by (1 2 1) / 4 in each direction with dilations 1, 2, 4, ... at replicated
+    borders. Blurring is linear, so it is the difference of the two images that is blurred.
+    """
+    wide = torch.promote_types(content.dtype, torch.float32)
+    low = style.to(wide) - content
+    for dim in (-2, -1):
+        length = low.shape[dim]
+        low = apply_banded(low, partial(_low_pass, length, levels), slice(0, length), dim=dim)
+    return (content + low).to(content.dtype)
+
+
+def ycbcr(content: Image, style: Image) -> Image:
+    """Return the content's luma with the style's chroma (BT.601, studio range), clamped to [0, 1]: what InvSR does."""
+    matrix, offset = _RGB_TO_YCBCR.to(content), _YCBCR_OFFSET.to(content)
+    of_content, of_style = ((_mixed(image, matrix) + offset).clamp(0, 1) for image in (content, style))
+    mixed = torch.cat([of_content[:, :1], of_style[:, 1:]], dim=1)
+    return _mixed(mixed - offset, _RGB_TO_YCBCR.inverse().to(content)).clamp(0, 1)
+
+
+def _low_pass(length: int, levels: int, first: int, last: int) -> tuple[int, Tensor]:
+    """Return the band of all blurs together, for an axis of this length: the identity, blurred."""
+    halo = 2**levels - 1
+    start, stop = max(first - halo, 0), min(last + halo, length)
+    index = torch.arange(stop - start)
+    matrix = torch.eye(stop - start, dtype=torch.float64)
+    for dilation in (2**level for level in range(levels)):
+        before, after = (index - dilation).clamp(min=0), (index + dilation).clamp(max=stop - start - 1)
+        matrix = (matrix[before] + 2 * matrix + matrix[after]) / 4
+    return start, matrix[first - start : last - start]
+
+
+def _mixed(image: Image, matrix: Tensor) -> Image:
+    """Return the image with each pixel multiplied by a matrix, elementwise: autocast can't lower its precision."""
+    channels = image[:, :, None]
+    return sum((channels[:, index] * matrix[:, index, None, None] for index in range(3)), start=torch.zeros_like(image))

@@ -1,0 +1,253 @@
+"""Photos in, photos out: read JPEG, PNG, WebP and TIFF, upright in sRGB; write as it came, whole or not at all."""
+
+import errno
+import io
+import logging
+import os
+import secrets
+import struct
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+
+from sdsr.errors import InputError, OutputError, SdsrError
+from sdsr.images.hostile import first_line, refused
+from sdsr.images.jpeg import write_jpeg
+from sdsr.images.layout import Layout, lay_out
+from sdsr.images.metadata import upright_metadata
+from sdsr.images.opened import Opened
+from sdsr.images.photo import CHANNELS, Format, Photo, Space, Traits, bleed, image, plane, quantize
+from sdsr.images.png import write_png
+from sdsr.images.probe import (
+    DEFAULT_LIMITS,
+    Header,
+    Limits,
+    Source,
+    check_output,
+    open_source,
+    probe,
+    source_name,
+)
+from sdsr.images.profiles import to_srgb, usable
+from sdsr.images.tiff_writer import write_tiff
+from sdsr.images.webp import write_webp
+
+__all__ = [
+    "SUFFIXES",
+    "Format",
+    "Header",
+    "Limits",
+    "Photo",
+    "Source",
+    "Traits",
+    "check_output",
+    "encode_photo",
+    "format_of",
+    "image",
+    "plane",
+    "probe",
+    "quantize",
+    "read_photo",
+    "write_photo",
+]
+
+logger = logging.getLogger(__name__)
+
+SUFFIXES: dict[str, Format] = {
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".png": "PNG",
+    ".webp": "WEBP",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+}
+_LOSSLESS: tuple[Format, ...] = ("PNG", "TIFF")
+# What encoders and file systems fail with.
+_FAILURES = (MemoryError, OSError, OverflowError, RuntimeError, ValueError, struct.error)
+_VISIBLE = 1 / 16  # standard deviation of a picture that can't have become flat by compression alone
+_NO_LIMITS = Limits(max_input_pixels=1 << 62, max_output_pixels=1 << 62, max_file_bytes=1 << 40)
+
+
+def read_photo(source: Source, limits: Limits = DEFAULT_LIMITS) -> Photo:
+    """Read a photo: upright, in sRGB, 8 or 16 bits as in the file, with the traits for a file written from it.
+
+    Colors under full transparency are continued from their surroundings. Raises InputError, LimitError.
+    """
+    opened, name = open_source(source, limits), source_name(source)
+    with refused(name):
+        samples = opened.decode()
+        if samples.shape != opened.shape or samples.dtype != (np.uint16 if opened.bits == 16 else np.uint8):
+            raise ValueError(f"pixels of shape {samples.shape}, announced {opened.shape}")
+    channels = CHANNELS[opened.space]
+    icc = _readable_profile(opened, name)
+    orientation, exif, xmp = upright_metadata(opened.exif, opened.xmp, opened.orientation)
+    pixels = turned_upright(to_srgb(samples[..., :channels], icc, opened.space), orientation)
+    alpha = turned_upright(samples[..., channels], orientation) if opened.alpha else None
+    space, kept = _returned_profile(opened.space, icc, name)
+    traits = Traits(format=opened.format, bits=opened.bits, space=space, icc=kept, exif=exif, xmp=xmp, dpi=opened.dpi)
+    return Photo(pixels=pixels if alpha is None else bleed(pixels, alpha), alpha=alpha, traits=traits)
+
+
+def _readable_profile(opened: Opened, name: str) -> bytes | None:
+    if opened.icc is None or usable(opened.icc, opened.space):
+        return opened.icc
+    logger.warning("the ICC profile of %s is broken or no %s profile; it is read without.", name, opened.space)
+    return None
+
+
+def _returned_profile(space: Space, icc: bytes | None, name: str) -> tuple[Space, bytes | None]:
+    """Return the space and profile to write in: those of the file, or sRGB where they lead only one way."""
+    if icc is not None and not usable(icc, space, backwards=True):
+        logger.warning("the ICC profile of %s can't be written back to; what is written will be sRGB.", name)
+        icc = None
+    if space == "CMYK" and icc is None:
+        logger.info("%s is CMYK without a profile to return to; what is written will be sRGB.", name)
+        return "RGB", None
+    return space, icc
+
+
+def turned_upright(samples: np.ndarray, orientation: int) -> np.ndarray:
+    """Return samples (height, width, ...) turned and mirrored as an EXIF orientation (1 ... 8) asks."""
+    if orientation >= 5:
+        samples = samples.swapaxes(0, 1)
+    flip_rows, flip_columns = orientation in (3, 4, 7, 8), orientation in (2, 3, 6, 7)
+    return np.ascontiguousarray(samples[:: -1 if flip_rows else 1, :: -1 if flip_columns else 1])
+
+
+def format_of(target: Path) -> Format:
+    """Return the format that a file's suffix asks for. Raises InputError for another suffix."""
+    if target.suffix.lower() not in SUFFIXES:
+        raise InputError(f"{target.name} has no known suffix (={target.suffix!r}); use one of {', '.join(SUFFIXES)}.")
+    return SUFFIXES[target.suffix.lower()]
+
+
+def encode_photo(photo: Photo, format: Format, quality: int = 95) -> bytes:
+    """Return a verified file as bytes; see `write_photo`."""
+    layout = _checked(photo, format, quality)
+    buffer = io.BytesIO()
+    try:
+        encode(buffer, layout, quality)
+    except _FAILURES as error:
+        raise OutputError(f"the {format} could not be made ({first_line(error)}); try another format.") from error
+    data = buffer.getvalue()
+    _verify(data, layout)
+    return data
+
+
+def write_photo(
+    photo: Photo, target: Path, *, format: Format | None = None, quality: int = 95, overwrite: bool = False
+) -> None:
+    """Write a photo with its traits; the format comes from the suffix unless given, quality counts for JPEG and WebP.
+
+    The file appears under its name only when it is complete, on the disk, and was read back; nothing else is left.
+    JPEG keeps full color resolution (4:4:4). 16 bits go into PNG and TIFF, and are rounded for the others.
+    Raises OutputError; InputError where the format can't hold the photo.
+    """
+    layout = _checked(photo, format or format_of(target), quality)
+    if not target.parent.is_dir():
+        raise OutputError(f"{target.name} can't be written: its folder (={target.parent}) is missing; create it first.")
+    if target.exists() and not overwrite:
+        raise _exists(target)
+    part = target.parent / f".{secrets.token_hex(8)}.part"
+    try:
+        with part.open("xb") as file:
+            encode(file, layout, quality)
+            file.flush()
+            os.fsync(file.fileno())
+        _verify(part, layout)
+        _publish(part, target, overwrite=overwrite)
+    except SdsrError:
+        raise
+    except _FAILURES as error:
+        raise OutputError(f"{target.name} could not be written ({first_line(error)}); {_remedy(error)}.") from error
+    finally:
+        with suppress(OSError):
+            part.unlink()
+
+
+def encode(file: io.BufferedIOBase, layout: Layout, quality: int) -> None:
+    """Write a laid-out photo to a binary file that can seek."""
+    match layout.format:
+        case "JPEG":
+            write_jpeg(file, layout, quality)
+        case "PNG":
+            write_png(file, layout)
+        case "WEBP":
+            write_webp(file, layout, quality)
+        case "TIFF":
+            write_tiff(file, layout)
+
+
+def _checked(photo: Photo, format: Format, quality: int) -> Layout:
+    if not 1 <= quality <= 100:
+        raise InputError(f"quality (={quality}) must be 1 to 100; try 95.")
+    height, width = photo.size
+    traits = photo.traits
+    bits, alpha = 8 * photo.pixels.dtype.itemsize, photo.alpha is not None
+    header = Header(format=format, width=width, height=height, bits=bits, gray=traits.gray, alpha=alpha)
+    check_output(header, photo.size, format, _NO_LIMITS)
+    return lay_out(photo, format)
+
+
+def _verify(source: Source, layout: Layout) -> None:
+    """Read back what was written. Raises OutputError unless it is the picture that was meant."""
+    try:
+        opened = open_source(source, _NO_LIMITS)
+        with refused(source_name(source)):
+            samples = opened.decode()
+    except InputError as error:
+        raise OutputError(f"the {layout.format} can't be read back ({error}); the disk may be failing.") from error
+    opaque = layout.format == "WEBP" and opened.shape[2] == 3  # WebP drops an alpha that hides nothing
+    same_header = (opened.format, opened.bits, opened.space) == (layout.format, layout.bits, layout.space)
+    if not same_header or samples.shape != (layout.shape if not opaque else (*layout.shape[:2], 3)):
+        raise OutputError(f"the {layout.format} reads back as {samples.shape}, not {layout.shape}; try another format.")
+    if layout.format in _LOSSLESS:
+        same = all(np.array_equal(samples[top : top + len(strip)], strip) for top, strip in layout.strips())
+    else:
+        same = _contrast(samples) > 0 or _contrast(layout.photo.pixels) < _VISIBLE
+    if not same:
+        raise OutputError(f"the {layout.format} reads back as another picture; try PNG, or check disk and memory.")
+
+
+def _contrast(samples: np.ndarray) -> float:
+    """Return the largest standard deviation of a channel, as a share of full range, on a sparse grid."""
+    step = 1 + max(samples.shape[:2]) // 1024
+    return float(samples[::step, ::step].std(axis=(0, 1)).max()) / np.iinfo(samples.dtype).max
+
+
+def _publish(part: Path, target: Path, *, overwrite: bool) -> None:
+    """Give the finished file its name, and never take it from another that came first."""
+    try:
+        if not overwrite:
+            os.link(part, target)
+    except FileExistsError as error:
+        raise _exists(target) from error
+    except OSError as error:  # a file system without hard links
+        logger.debug("no hard link: %s", error)
+        if target.exists():
+            raise _exists(target) from error
+        part.replace(target)
+    if overwrite:
+        part.replace(target)
+    with suppress(OSError):  # not every system can flush a folder
+        folder = os.open(target.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def _exists(target: Path) -> OutputError:
+    return OutputError(f"{target.name} exists already; choose another name or allow overwriting.")
+
+
+def _remedy(error: BaseException) -> str:
+    match getattr(error, "errno", None):
+        case errno.ENOSPC | errno.EDQUOT:
+            return "free some space or write elsewhere"
+        case errno.EACCES | errno.EPERM | errno.EROFS:
+            return "choose a folder you may write to"
+        case errno.EISDIR:
+            return "choose another name: a folder has this one"
+    return "check free space and memory, or try another format"

@@ -1,0 +1,90 @@
+"""JPEG in and out, through Pillow's plugin itself: no other format is in reach, no process-wide limit counts."""
+
+import io
+import logging
+from collections.abc import Iterator
+
+import numpy as np
+from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
+
+from sdsr.errors import InputError
+from sdsr.images.layout import STRIP_PIXELS, Layout
+from sdsr.images.opened import Opened, sensible_dpi
+from sdsr.images.photo import Space
+
+logger = logging.getLogger(__name__)
+
+_SPACES: dict[str, Space] = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK"}
+_MODES = {space: mode for mode, space in _SPACES.items()}
+_SEGMENT_BYTES = 65533  # a marker segment, less the two bytes of its length
+_XMP_NAMESPACE = b"http://ns.adobe.com/xap/1.0/\0"
+
+
+def open_jpeg(data: bytes) -> Opened:
+    """Open a JPEG; of a file with several pictures (MPO, as phones write) the main one."""
+    image = JpegImageFile(io.BytesIO(data))
+    if image.mode not in _SPACES:
+        raise InputError(f"the JPEG has an unknown color mode (={image.mode}); save it as RGB.")
+    return Opened(
+        format="JPEG",
+        width=image.width,
+        height=image.height,
+        bits=8,
+        space=_SPACES[image.mode],
+        alpha=False,
+        icc=image.info.get("icc_profile"),
+        exif=image.info.get("exif"),
+        xmp=image.info.get("xmp"),
+        dpi=sensible_dpi(*map(float, image.info["dpi"])) if "dpi" in image.info else None,
+        decode=lambda: _decode(image),
+    )
+
+
+def _decode(image: JpegImageFile) -> np.ndarray:
+    """Decode, and copy strip by strip: a whole copy at once would pass through a second one."""
+    with image:
+        image.load()
+        samples = np.empty((image.height, image.width, len(image.getbands())), np.uint8)
+        for top, bottom in _strips(*image.size):
+            strip = image.crop((0, top, image.width, bottom))
+            samples[top:bottom] = np.asarray(strip).reshape(samples[top:bottom].shape)
+        image.close()
+    return samples
+
+
+def _strips(width: int, height: int) -> Iterator[tuple[int, int]]:
+    rows = max(1, STRIP_PIXELS // width)
+    for top in range(0, height, rows):
+        yield top, min(top + rows, height)
+
+
+def write_jpeg(file: io.BufferedIOBase, layout: Layout, quality: int) -> None:
+    """Write a JPEG with color at full resolution (4:4:4). Holds one copy of the picture, 4 bytes per pixel."""
+    dpi = layout.photo.traits.dpi
+    height, width, _ = layout.shape
+    with Image.new(_MODES[layout.space], (width, height)) as canvas:
+        for top, strip in layout.strips():
+            canvas.paste(Image.frombytes(canvas.mode, (width, len(strip)), strip.tobytes()), (0, top))
+        canvas.save(
+            file,  # pyright: ignore[reportArgumentType]  # a binary file that can seek is all it needs
+            "JPEG",
+            quality=quality,
+            subsampling=0,
+            icc_profile=layout.icc,
+            exif=_fitting(b"Exif\0\0", layout.exif),
+            xmp=_fitting(_XMP_NAMESPACE, layout.photo.traits.xmp)[len(_XMP_NAMESPACE) :],
+            dpi=(round(dpi[0]), round(dpi[1])) if dpi else (0, 0),
+        )
+
+
+def _fitting(prefix: bytes, body: bytes | None) -> bytes:
+    """Return a segment's content, or nothing, logged, where JPEG has no room for it."""
+    if not body:
+        return b""
+    if len(prefix) + len(body) > _SEGMENT_BYTES:
+        logger.warning(
+            "metadata of %d bytes exceed what a JPEG segment holds (%d); left out.", len(body), _SEGMENT_BYTES
+        )
+        return b""
+    return prefix + body

@@ -1,0 +1,39 @@
+"""A photo file that is opened: its header and metadata are read, its samples are not."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from sdsr.images.photo import CHANNELS, Format, Space
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """What a file says of itself; sizes are as stored, before orientation.
+
+    `decode` returns (height, width, channels) uint8 or uint16, color first, then unassociated alpha if there is any.
+    """
+
+    format: Format
+    width: int
+    height: int
+    bits: int
+    space: Space
+    alpha: bool
+    icc: bytes | None
+    exif: bytes | None
+    xmp: bytes | None
+    dpi: tuple[float, float] | None
+    decode: Callable[[], np.ndarray]
+    orientation: int = 1  # where the file says it outside EXIF and XMP
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(height, width, channels) that `decode` must return."""
+        return self.height, self.width, CHANNELS[self.space] + self.alpha
+
+
+def sensible_dpi(across: float, down: float) -> tuple[float, float] | None:
+    """Return a resolution that a photo may have, else None."""
+    return (float(across), float(down)) if 1 <= across <= 65535 and 1 <= down <= 65535 else None

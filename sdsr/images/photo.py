@@ -1,0 +1,134 @@
+"""A photo in memory: compact integers; float tensors in [0, 1] are made from them, and they from tensors, only here."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sdsr.errors import OutputError
+from sdsr.tensors import Image, Plane, Region
+
+Format = Literal["JPEG", "PNG", "WEBP", "TIFF"]
+Space = Literal["GRAY", "RGB", "CMYK"]
+
+CHANNELS: dict[Space, int] = {"GRAY": 1, "RGB": 3, "CMYK": 4}
+_PHASES = ((0, 0), (0, 1), (1, 0), (1, 1))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traits:
+    """What a photo carries besides its pixels, and what a file written from it gets back.
+
+    `exif` (a TIFF block without prefix) and `xmp` say "upright" and hold no thumbnail; `icc` fits `space`, the one
+    to be written; `dpi` is (x, y).
+    """
+
+    format: Format = "PNG"
+    bits: int = 8
+    space: Space = "RGB"
+    icc: bytes | None = None
+    exif: bytes | None = None
+    xmp: bytes | None = None
+    dpi: tuple[float, float] | None = None
+
+    @property
+    def gray(self) -> bool:
+        """Whether the photo came without color, so that what is written stays without."""
+        return self.space == "GRAY"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Photo:
+    """An upright sRGB photo: `pixels` (height, width, 3), `alpha` (height, width) or None; both uint8 or uint16."""
+
+    pixels: np.ndarray
+    alpha: np.ndarray | None = None
+    traits: Traits = Traits()
+
+    def __post_init__(self) -> None:
+        pixels, alpha = self.pixels, self.alpha
+        assert pixels.shape == (*self.size, 3), f"pixels (={pixels.shape}) must be (height, width, 3)"
+        assert pixels.dtype in (np.uint8, np.uint16), f"pixels (={pixels.dtype}) must be uint8 or uint16"
+        assert alpha is None or (alpha.shape, alpha.dtype) == (self.size, pixels.dtype), "alpha must fit pixels"
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width)"""
+        return self.pixels.shape[0], self.pixels.shape[1]
+
+
+def image(photo: Photo, region: Region | None = None) -> Image:
+    """Return the photo, or a region of it, as float32 RGB in [0, 1], shape (1, 3, height, width)."""
+    pixels = photo.pixels if region is None else photo.pixels[region.rows, region.columns]
+    return _unit(pixels).permute(2, 0, 1)[None].contiguous()
+
+
+def plane(photo: Photo, region: Region | None = None) -> Plane:
+    """Return the alpha of the photo, or of a region of it, as float32 in [0, 1]; ones where it has none."""
+    alpha = np.full(photo.size, _top(photo.pixels.dtype), photo.pixels.dtype) if photo.alpha is None else photo.alpha
+    return _unit(alpha if region is None else alpha[region.rows, region.columns])[None, None]
+
+
+def quantize(values: Float[Tensor, "1 c height width"], dtype: np.dtype | type) -> np.ndarray:
+    """Round values in [0, 1] to uint8 or uint16: (h, w, 3) from RGB, (h, w) from one channel.
+
+    What lies outside [0, 1] is clamped. Raises OutputError for NaN or infinity, which no file may ever hold.
+    """
+    samples = values[0].detach().to("cpu", torch.float32)
+    broken = int((~samples.isfinite()).sum())
+    if broken:
+        raise OutputError(
+            f"the restored picture holds NaN or infinity (={broken} values), limit 0; try float32 weights."
+        )
+    samples = samples.clamp(0, 1).mul_(_top(dtype)).round_().permute(1, 2, 0).numpy().astype(dtype)
+    return np.ascontiguousarray(samples[..., 0] if samples.shape[2] == 1 else samples)
+
+
+def bleed(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """Return pixels whose fully transparent places continue the colors around them, so that restoration draws no halo.
+
+    Visible pixels stay as they are. Colors are averaged over growing blocks, weighted by alpha, and flow back down.
+    """
+    hidden = alpha == 0
+    if not hidden.any() or hidden.all():
+        return pixels
+    levels = [_halve(pixels, alpha)]
+    while not levels[-1][1].all():
+        levels.append(_halve(*levels[-1]))
+    coarse = levels.pop()[0]
+    for colors, weights in reversed(levels):
+        _fill(colors, weights == 0, coarse)
+        coarse = colors
+    filled = pixels.copy()
+    _fill(filled, hidden, np.rint(coarse))
+    return filled
+
+
+def _halve(colors: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Average colors over 2x2 blocks by weight; return them with the blocks' weights."""
+    height, width = (weights.shape[0] + 1) // 2, (weights.shape[1] + 1) // 2
+    sums, totals = np.zeros((height, width, 3), np.float32), np.zeros((height, width), np.float32)
+    for y, x in _PHASES:
+        weight = weights[y::2, x::2].astype(np.float32)
+        sums[: weight.shape[0], : weight.shape[1]] += colors[y::2, x::2] * weight[..., None]
+        totals[: weight.shape[0], : weight.shape[1]] += weight
+    sums /= np.where(totals > 0, totals, 1)[..., None]
+    return sums, totals
+
+
+def _fill(colors: np.ndarray, holes: np.ndarray, coarse: np.ndarray) -> None:
+    """Write into the holes of `colors` the color of their block in `coarse`, which is half as large."""
+    for y, x in _PHASES:
+        hole = holes[y::2, x::2]
+        colors[y::2, x::2][hole] = coarse[: hole.shape[0], : hole.shape[1]][hole]
+
+
+def _top(dtype: np.dtype | type) -> int:
+    return int(np.iinfo(dtype).max)
+
+
+def _unit(samples: np.ndarray) -> Tensor:
+    return torch.from_numpy(samples.astype(np.float32)).div_(_top(samples.dtype))

@@ -1,0 +1,148 @@
+"""Look before decoding: format from the content, size and color from the header, all of it against the limits."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from sdsr.errors import InputError, LimitError
+from sdsr.images.hostile import refused
+from sdsr.images.jpeg import open_jpeg
+from sdsr.images.metadata import upright_metadata
+from sdsr.images.opened import Opened
+from sdsr.images.photo import Format
+from sdsr.images.png import open_png
+from sdsr.images.tiff import open_tiff
+from sdsr.images.webp import open_webp
+
+Source = Path | bytes
+
+_SIGNATURES = (
+    (b"\xff\xd8\xff", open_jpeg),
+    (b"\x89PNG\r\n\x1a\n", open_png),
+    (b"II*\0", open_tiff),
+    (b"MM\0*", open_tiff),
+    (b"II+\0", open_tiff),
+    (b"MM\0+", open_tiff),
+)
+_MAX_SIDE: dict[Format, int] = {"JPEG": 65535, "WEBP": 16383, "PNG": 2**31 - 1, "TIFF": 2**31 - 1}
+_OUTPUT_BYTES_PER_PIXEL = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What is accepted: pixels in and out, bytes of a file, and memory (bytes) for the output; None is no limit."""
+
+    max_input_pixels: int = 200_000_000
+    max_output_pixels: int = 400_000_000
+    max_file_bytes: int = 1 << 30
+    max_memory_bytes: int | None = None
+
+
+DEFAULT_LIMITS = Limits()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Header:
+    """What the header of a photo says; width and height are those of the upright photo."""
+
+    format: Format
+    width: int
+    height: int
+    bits: int
+    gray: bool
+    alpha: bool
+
+
+def probe(source: Source, limits: Limits = DEFAULT_LIMITS) -> Header:
+    """Return the header of a photo; nothing is decoded. Raises InputError, LimitError."""
+    opened = open_source(source, limits)
+    height, width = opened.height, opened.width
+    if upright_metadata(opened.exif, opened.xmp, opened.orientation)[0] >= 5:
+        height, width = width, height
+    return Header(
+        format=opened.format,
+        width=width,
+        height=height,
+        bits=opened.bits,
+        gray=opened.space == "GRAY",
+        alpha=opened.alpha,
+    )
+
+
+def check_output(header: Header, size: tuple[int, int], format: Format, limits: Limits = DEFAULT_LIMITS) -> None:
+    """Refuse before any work what could not be written in the end; size is the output's (height, width).
+
+    Raises LimitError, or InputError where the format can't hold the photo.
+    """
+    height, width = size
+    if min(size) < 1:
+        raise InputError(f"output size (={width}x{height}) must be at least 1x1; enlarge more.")
+    if header.alpha and format == "JPEG":
+        raise InputError("the photo has transparency, which JPEG can't hold; write PNG, WebP or TIFF.")
+    if max(size) > _MAX_SIDE[format]:
+        raise LimitError(
+            f"output size (={width}x{height}) exceeds what {format} holds"
+            f" ({_MAX_SIDE[format]} px a side); write PNG or TIFF, or enlarge less."
+        )
+    if height * width > limits.max_output_pixels:
+        raise LimitError(
+            f"output size (={width}x{height}, {_megapixels(height * width)}) exceeds"
+            f" {_megapixels(limits.max_output_pixels)}; enlarge less or raise max_output_pixels."
+        )
+    needed = height * width * _OUTPUT_BYTES_PER_PIXEL * (2 if header.bits == 16 else 1)
+    if limits.max_memory_bytes is not None and needed > limits.max_memory_bytes:
+        raise LimitError(
+            f"output size (={width}x{height}) needs {needed >> 20} MiB, limit {limits.max_memory_bytes >> 20} MiB;"
+            " enlarge less or raise max_memory_bytes."
+        )
+
+
+def open_source(source: Source, limits: Limits) -> Opened:
+    """Read the file and open its header within the limits."""
+    data, name = _bytes(source, limits), source_name(source)
+    openers = [opener for signature, opener in _SIGNATURES if data.startswith(signature)]
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        openers = [open_webp]
+    if not data:
+        raise InputError(f"{name} is empty (=0 bytes); copy or export the photo again.")
+    if not openers:
+        raise InputError(
+            f"{name} is no photo in a known format (starts with {data[:8]!r}); use JPEG, PNG, WebP or TIFF."
+        )
+    with refused(name):
+        opened = openers[0](data)
+    if opened.width < 1 or opened.height < 1:
+        raise InputError(f"{name} has no pixels (={opened.width}x{opened.height}); export the photo again.")
+    if opened.width * opened.height > limits.max_input_pixels:
+        raise LimitError(
+            f"{name} announces {opened.width}x{opened.height} ({_megapixels(opened.width * opened.height)}), limit"
+            f" {_megapixels(limits.max_input_pixels)}; crop or shrink it, or raise max_input_pixels."
+        )
+    return opened
+
+
+def source_name(source: Source) -> str:
+    return source.name if isinstance(source, Path) else "the photo"
+
+
+def _bytes(source: Source, limits: Limits) -> bytes:
+    if isinstance(source, Path):
+        try:
+            with source.open("rb") as file:
+                size = os.fstat(file.fileno()).st_size
+                data = file.read() if size <= limits.max_file_bytes else b""
+        except OSError as error:
+            raise InputError(
+                f"{source.name} can't be read ({error.strerror}); check its path and permissions."
+            ) from error
+    else:
+        size, data = len(source), source
+    if size > limits.max_file_bytes:
+        raise LimitError(
+            f"{source_name(source)} has {size} bytes, limit {limits.max_file_bytes}; raise max_file_bytes."
+        )
+    return data
+
+
+def _megapixels(pixels: int) -> str:
+    return f"{pixels / 1e6:.4g} MP"

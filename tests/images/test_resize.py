@@ -1,0 +1,155 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image as Pillow
+
+from sdsr.errors import InputError
+from sdsr.images.resize import crop, output_size, pad_to_multiple, resample
+from sdsr.tensors import Region
+
+SIZES = [
+    ((37, 53), (148, 212)),
+    ((37, 53), (100, 17)),
+    ((300, 1), (1000, 16)),
+    ((3, 2000), (5, 333)),
+    ((1, 1), (16, 16)),
+    ((40, 30), (40, 30)),
+    ((500, 400), (3, 2)),
+    ((20, 30), (319, 479)),
+]
+
+
+def noise(*shape, dtype=torch.float32):
+    return torch.rand(shape, generator=torch.Generator().manual_seed(0), dtype=dtype)
+
+
+@pytest.mark.parametrize(("size", "target"), SIZES)
+def test_the_whole_agrees_with_interpolate(size, target):
+    image = noise(2, 4, *size)
+    expected = F.interpolate(image, size=target, mode="bicubic", antialias=True)
+    torch.testing.assert_close(resample(image, target), expected, rtol=0, atol=5e-5)
+    expected = F.interpolate(image.double(), size=target, mode="bicubic", antialias=True)
+    torch.testing.assert_close(resample(image.double(), target), expected, rtol=0, atol=1e-12)
+
+
+def test_it_is_pillows_filter():
+    plane = noise(48, 64)
+    expected = np.asarray(Pillow.fromarray(plane.numpy()).resize((160, 30), Pillow.Resampling.BICUBIC))
+    result = resample(plane[None, None], (30, 160))[0, 0].numpy()
+    np.testing.assert_allclose(result, expected, rtol=0, atol=1e-5)
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_a_region_is_the_crop_of_the_whole(data):
+    size = [data.draw(st.integers(1, 90), label="size") for _ in range(2)]
+    target = [data.draw(st.integers(1, min(16 * length, 300)), label="target") for length in size]
+    top, left = (data.draw(st.integers(0, length - 1), label="corner") for length in target)
+    height, width = data.draw(st.integers(1, target[0] - top)), data.draw(st.integers(1, target[1] - left))
+    region = Region(top=top, left=left, height=height, width=width)
+    image = noise(1, 2, *size)
+    whole = resample(image, tuple(target))
+    torch.testing.assert_close(resample(image, tuple(target), region), whole[region.slices], rtol=0, atol=1e-6)
+
+
+def test_a_region_reads_only_what_it_needs():
+    image = noise(1, 1, 100, 100)
+    region = Region(top=0, left=0, height=120, width=120)
+    expected = resample(image, (400, 400), region)
+    image[..., 33:, :] = math.nan
+    image[..., 33:] = math.nan
+    assert torch.equal(resample(image, (400, 400), region), expected)
+
+
+def test_a_constant_stays_constant():
+    for _, target in SIZES:
+        result = resample(torch.full((1, 3, 21, 33), 0.3), target)
+        torch.testing.assert_close(result, torch.full((1, 3, *target), 0.3), rtol=0, atol=1e-6)
+
+
+def test_precision_is_kept_under_autocast_and_for_half():
+    image = noise(1, 3, 20, 20)
+    expected = resample(image, (80, 80))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(resample(image, (80, 80)), expected)
+    half = resample(image.bfloat16(), (80, 80))
+    assert torch.equal(half, resample(image.bfloat16().float(), (80, 80)).bfloat16())
+
+
+def test_gradients_pass():
+    image = noise(1, 1, 5, 6, dtype=torch.float64).requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: resample(x, (7, 3)), image)
+
+
+@pytest.mark.parametrize("region", [(0, 0, 11, 1), (-1, 0, 2, 2), (0, 8, 1, 3)])
+def test_a_region_outside_is_an_error(region):
+    top, left, height, width = region
+    with pytest.raises(InputError, match="within the result of 10 x 10"):
+        resample(noise(1, 1, 5, 5), (10, 10), Region(top=top, left=left, height=height, width=width))
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (3, 2000), (64, 64), (65, 127), (33, 40), (32, 96)])
+def test_padding_is_undone_by_cropping(height, width):
+    image = noise(1, 3, height, width)
+    padded, size = pad_to_multiple(image, 64)
+    assert padded.shape[-2] % 64 == padded.shape[-1] % 64 == 0
+    assert padded.shape[-2] < height + 64
+    assert padded.shape[-1] < width + 64
+    assert torch.equal(crop(padded, size), image)
+
+
+def test_padding_mirrors_and_repeats_where_too_small():
+    padded, _ = pad_to_multiple(torch.arange(6.0).view(1, 1, 1, 6), 8)
+    assert padded[0, 0, 7].tolist() == [0, 1, 2, 3, 4, 5, 4, 3]
+
+
+@pytest.mark.parametrize(
+    ("size", "target", "expected"),
+    [
+        ((640, 480), {"scale": 4}, (2560, 1920)),
+        ((121, 75), {"scale": 2.5}, (303, 188)),
+        ((3, 5), {"scale": 0.1}, (1, 1)),
+        ((100, 3), {"scale": 0.25}, (25, 1)),
+        ((640, 480), {"to_width": 1000}, (1000, 750)),
+        ((640, 480), {"to_height": 1000}, (1333, 1000)),
+        ((640, 480), {"to_width": 1000, "to_height": 751}, (1000, 751)),
+        ((4000, 3), {"to_width": 8000, "to_height": 6}, (8000, 6)),
+        ((200, 50), {"megapixels": 1}, (2000, 500)),
+        ((10, 10), {"scale": 16}, (160, 160)),
+    ],
+)
+def test_output_size(size, target, expected):
+    assert output_size(*size, **target) == expected
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ({}, r"target \(=nothing\)"),
+        ({"scale": 2, "to_width": 100}, r"target \(=scale and width\)"),
+        ({"scale": 0}, r"scale \(=0\)"),
+        ({"scale": -1.5}, r"scale \(=-1.5\)"),
+        ({"scale": math.nan}, r"scale \(=nan\)"),
+        ({"scale": math.inf}, r"scale \(=inf\)"),
+        ({"scale": 16.1}, "largest result for 100 x 50 is 1600 x 800"),
+        ({"to_width": 1601}, r"scale \(=16.01\)"),
+        ({"to_height": 0}, r"scale \(=0\)"),
+        ({"megapixels": 1000}, "at most 16"),
+        ({"megapixels": -1}, r"scale \(=0\)"),
+        ({"to_width": 400, "to_height": 400}, "or 400 x 200"),
+        ({"to_width": 1600, "to_height": 900}, "scale"),
+    ],
+)
+def test_impossible_sizes_say_what_is_possible(target, message):
+    with pytest.raises(InputError, match=message):
+        output_size(100, 50, **target)
+
+
+def test_an_empty_photo_is_an_error():
+    with pytest.raises(InputError, match="0 x 5"):
+        output_size(0, 5, scale=2)
