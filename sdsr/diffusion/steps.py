@@ -1,0 +1,64 @@
+"""Three ways from one time to the next, given the estimate of the clean latent.
+
+Each is `step(schedule, noisy, clean, t, to, noise)`: `noisy` and `clean` belong to time `t`, the result to the smaller
+time `to`. `noise` is standard normal, of their shape; a function that draws it is called only by steps that need it.
+The last clean estimate of a plan is its result, so no step leads to the end of the schedule.
+"""
+
+from collections.abc import Callable
+from typing import Literal, Protocol
+
+from jaxtyping import Float
+from torch import Tensor
+
+from sdsr.diffusion.schedule import NoiseSchedule, per_item
+from sdsr.tensors import Latent
+
+Noise = Float[Tensor, "b c h w"] | Callable[[], Tensor]
+Variance = Literal["fixed_small", "fixed_large"]
+
+
+class Step(Protocol):
+    """A rule that leads from time `t` to time `to`."""
+
+    def __call__(
+        self, schedule: NoiseSchedule, noisy: Latent, clean: Latent, t: int, to: int, noise: Noise
+    ) -> Latent: ...
+
+
+def ancestral(
+    schedule: NoiseSchedule,
+    noisy: Latent,
+    clean: Latent,
+    t: int,
+    to: int,
+    noise: Noise,
+    *,
+    variance: Variance = "fixed_small",
+) -> Latent:
+    """Draw from the posterior of time `to`, given `noisy` and `clean` (arXiv:2006.11239, Eq. 6 and 7).
+
+    beta = 1 - alpha_bar(t) / alpha_bar(to) is that of the chosen list of times. "fixed_small" is the posterior's own
+    variance, "fixed_large" is beta.
+    """
+    alpha_bar, alpha_bar_to = schedule.alpha_bar(t), schedule.alpha_bar(to)
+    beta = 1 - alpha_bar / alpha_bar_to
+    shrink = (1 - alpha_bar_to) / (1 - alpha_bar)
+    of_clean = per_item(alpha_bar_to.sqrt() * beta / (1 - alpha_bar), noisy)
+    of_noisy = per_item((1 - beta).sqrt() * shrink, noisy)
+    deviation = per_item((beta if variance == "fixed_large" else beta * shrink).sqrt(), noisy)
+    return (of_clean * clean + of_noisy * noisy + deviation * _drawn(noise)).to(noisy.dtype)
+
+
+def deterministic(schedule: NoiseSchedule, noisy: Latent, clean: Latent, t: int, to: int, noise: Noise) -> Latent:
+    """Keep the noise that is there: DDIM with eta 0 (arXiv:2010.02502, Eq. 12), and Euler's step in sigma."""
+    return schedule.noisy(clean, schedule.noise(noisy, clean, t), to)
+
+
+def renoise(schedule: NoiseSchedule, noisy: Latent, clean: Latent, t: int, to: int, noise: Noise) -> Latent:
+    """Forget the noise that is there and add fresh noise to the estimate (AddSR, arXiv:2404.01717)."""
+    return schedule.noisy(clean, _drawn(noise), to)
+
+
+def _drawn(noise: Noise) -> Tensor:
+    return noise if isinstance(noise, Tensor) else noise()
