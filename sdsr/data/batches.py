@@ -1,0 +1,205 @@
+"""Training batches: seeded random crops as a pure function of the step, so that a resumed run continues exactly.
+
+The photos are shuffled once per epoch; sample g of a run (counted over all steps and processes) takes the g-th photo of
+that endless order, and its crop, flips and degradation follow from (seed, g). Which process draws it doesn't matter.
+"""
+
+import functools
+import itertools
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from numpy.random import Generator
+from PIL import Image as pillow
+from torch import Tensor
+
+from sdsr.data.degradation import Degradation, LowImage, degrade, truth
+from sdsr.data.photos import LowPixels, PairSet, PhotoSet, Pixels
+from sdsr.errors import InputError
+from sdsr.tensors import Image
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """HQ crops with, for each, the seed of its degradation, its key and its label."""
+
+    hq: Image
+    seeds: tuple[int, ...]
+    keys: tuple[str, ...]
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairBatch:
+    """HQ crops and their LQ versions, smaller by the scale."""
+
+    hq: Image
+    lq: LowImage
+    seeds: tuple[int, ...]
+    keys: tuple[str, ...]
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """What to cut from the photos, and which share of the samples is this process's (`rank` of `world_size`).
+
+    `batch_size` is per process. `centered` takes the middle square of the whole photo, resized, instead of a random
+    crop at native size. The flips are probabilities.
+    """
+
+    size_px: int
+    batch_size: int
+    seed: int = 0
+    rank: int = 0
+    world_size: int = 1
+    horizontal_flip: float = 0.5
+    vertical_flip: float = 0.0
+    centered: bool = False
+
+    def numbers(self, step: int) -> range:
+        """The numbers g of this process's samples in that step."""
+        first = (step * self.world_size + self.rank) * self.batch_size
+        return range(first, first + self.batch_size)
+
+
+@dataclass(frozen=True, slots=True)
+class Crops:
+    """Batches of HQ crops from photos."""
+
+    photos: PhotoSet
+    sampling: Sampling
+
+    def batch(self, step: int) -> Batch:
+        """The batch of that step, counted from 0."""
+        samples = [self._sample(number) for number in self.sampling.numbers(step)]
+        crops, seeds, indices = zip(*samples, strict=True)
+        return Batch(
+            hq=_image(crops),
+            seeds=seeds,
+            keys=tuple(self.photos.entries[index].key for index in indices),
+            labels=tuple(self.photos.label(index) for index in indices),
+        )
+
+    def _sample(self, number: int) -> tuple[Pixels, int, int]:
+        index = _index(number, len(self.photos), self.sampling.seed)
+        rng = np.random.default_rng((self.sampling.seed, number))
+        photo = _fitted(self.photos[index], self.sampling)
+        size = self.sampling.size_px
+        top, left = _corner(photo.shape[-2] - size, photo.shape[-1] - size, self.sampling.centered, rng)
+        crop = _flipped(photo[:, top : top + size, left : left + size], _flips(self.sampling, rng))
+        return crop, int(rng.integers(2**63)), index
+
+
+@dataclass(frozen=True, slots=True)
+class PairedCrops:
+    """Batches of aligned crops from pairs of photos; `size_px` is that of HQ."""
+
+    pairs: PairSet
+    sampling: Sampling
+
+    def __post_init__(self) -> None:
+        if self.sampling.size_px % self.pairs.scale:
+            raise InputError(f"size_px (={self.sampling.size_px}) must be a multiple of the scale {self.pairs.scale}.")
+
+    def batch(self, step: int) -> PairBatch:
+        """The batch of that step, counted from 0. Raises InputError where a photo is smaller than the crop."""
+        samples = [self._sample(number) for number in self.sampling.numbers(step)]
+        lq, hq, seeds, indices = zip(*samples, strict=True)
+        photos = self.pairs.hq
+        return PairBatch(
+            hq=_image(hq),
+            lq=_image(lq),
+            seeds=seeds,
+            keys=tuple(photos.entries[index].key for index in indices),
+            labels=tuple(photos.label(index) for index in indices),
+        )
+
+    def _sample(self, number: int) -> tuple[LowPixels, Pixels, int, int]:
+        index = _index(number, len(self.pairs), self.sampling.seed)
+        rng = np.random.default_rng((self.sampling.seed, number))
+        lq, hq = self.pairs[index]
+        scale, size = self.pairs.scale, self.sampling.size_px // self.pairs.scale
+        down, across = lq.shape[-2] - size, lq.shape[-1] - size
+        if min(down, across) < 0:
+            key = self.pairs.hq.entries[index].key
+            raise InputError(f"pair {key} is smaller than size_px (={size * scale}); lower it or remove the pair.")
+        top, left = _corner(down, across, self.sampling.centered, rng)
+        flips = _flips(self.sampling, rng)
+        small = lq[:, top : top + size, left : left + size]
+        large = hq[:, top * scale : (top + size) * scale, left * scale : (left + size) * scale]
+        return _flipped(small, flips), _flipped(large, flips), int(rng.integers(2**63)), index
+
+
+def make_pairs(batch: Batch, settings: Degradation) -> PairBatch:
+    """LQ for a batch, on the device of its photos; HQ is sharpened where the degradation says so."""
+    hq = truth(batch.hq, settings)
+    lq = degrade(hq, settings, batch.seeds)
+    return PairBatch(hq=hq, lq=lq, seeds=batch.seeds, keys=batch.keys, labels=batch.labels)
+
+
+def prefetch(make: Callable[[int], T], steps: Iterable[int], *, depth: int = 2, workers: int = 1) -> Iterator[T]:
+    """make(step) for each step, in order, computed ahead in background threads; what `make` raises is raised here.
+
+    At most `depth` results wait. Closing the iterator drops what has not begun.
+    """
+    if depth < 1 or workers < 1:
+        raise InputError(f"depth (={depth}) and workers (={workers}) must be at least 1.")
+    remaining = iter(steps)
+    with ThreadPoolExecutor(workers, thread_name_prefix="prefetch") as pool:
+        waiting: deque[Future[T]] = deque(pool.submit(make, step) for step in itertools.islice(remaining, depth))
+        try:
+            while waiting:
+                result = waiting.popleft().result()
+                waiting.extend(pool.submit(make, step) for step in itertools.islice(remaining, 1))
+                yield result
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _index(number: int, count: int, seed: int) -> int:
+    """Which photo sample `number` takes: every photo once per epoch, in an order of the epoch's own."""
+    epoch, position = divmod(number, count)
+    return int(_order(count, seed, epoch)[position])
+
+
+@functools.lru_cache(maxsize=4)
+def _order(count: int, seed: int, epoch: int) -> np.ndarray:
+    return np.random.default_rng((seed, epoch, count)).permutation(count)
+
+
+def _fitted(photo: Pixels, sampling: Sampling) -> UInt8[Tensor, "3 fitted_height fitted_width"]:
+    """The photo, resized so that its short side is the crop's where it is shorter, or in any case where centered."""
+    shortest, size = min(photo.shape[-2:]), sampling.size_px
+    if shortest == size or (shortest > size and not sampling.centered):
+        return photo
+    height, width = (max(round(side * size / shortest), size) for side in photo.shape[-2:])
+    resized = pillow.fromarray(photo.permute(1, 2, 0).numpy()).resize((width, height), pillow.Resampling.BICUBIC)
+    return torch.from_numpy(np.array(resized)).permute(2, 0, 1)
+
+
+def _corner(down: int, across: int, centered: bool, rng: Generator) -> tuple[int, int]:
+    if centered:
+        return down // 2, across // 2
+    return int(rng.integers(down + 1)), int(rng.integers(across + 1))
+
+
+def _flips(sampling: Sampling, rng: Generator) -> tuple[int, ...]:
+    chances = ((-1, sampling.horizontal_flip), (-2, sampling.vertical_flip))
+    return tuple(dim for dim, chance in chances if rng.random() < chance)
+
+
+def _flipped(crop: Pixels, dims: tuple[int, ...]) -> Pixels:
+    return crop.flip(dims)
+
+
+def _image(crops: Iterable[Pixels]) -> Image:
+    return torch.stack(tuple(crops)).float() / 255
