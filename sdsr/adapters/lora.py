@@ -1,0 +1,110 @@
+"""Low-rank updates of a diffusion UNet (LoRA, arXiv:2106.09685), through peft."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from peft import LoraConfig, inject_adapter_in_model
+from peft.tuners.lora.layer import Conv2d, Linear
+from torch import nn
+
+TARGETS = (
+    "to_q",
+    "to_k",
+    "to_v",
+    "to_out.0",
+    "conv",
+    "conv1",
+    "conv2",
+    "conv_in",
+    "conv_shortcut",
+    "conv_out",
+    "proj_in",
+    "proj_out",
+    "ff.net.0.proj",
+    "ff.net.2",
+)
+"""Attention, feed-forward, projections and every convolution, but not the time embedding: D3SR's list, inferred from
+the operations its paper counts (arXiv:2410.04224, Table 3)."""
+
+ADAPTER = "default"
+
+
+def inject_lora(
+    unet: nn.Module, *, rank: int, alpha: int, targets: Sequence[str] = TARGETS
+) -> dict[str, Linear | Conv2d]:
+    """Wraps the layers of `unet` whose name ends in one of `targets`, and returns the wrappers by name.
+
+    The update starts at zero. Nothing but the updates requires gradients afterwards; they are kept in float32 whatever
+    the precision of the UNet.
+    """
+    inject_adapter_in_model(LoraConfig(r=rank, lora_alpha=alpha, target_modules=list(targets)), unet, ADAPTER)
+    wrappers = {name: module for name, module in unet.named_modules() if isinstance(module, (Linear, Conv2d))}
+    for wrapper in wrappers.values():
+        wrapper.lora_A.float()
+        wrapper.lora_B.float()
+    return wrappers
+
+
+class Lora(nn.Module):
+    """The updates of one UNet, alone: parameters and state (`down_blocks.0...to_q.lora_A.weight`) are theirs only.
+
+    It comes detached. `attach` lets the UNet compute with it, `detach` gives the UNet its own layers back, the very
+    objects, so bit for bit. The scale of the update is alpha / rank.
+    """
+
+    def __init__(
+        self, unet: UNet2DConditionModel, *, rank: int = 16, alpha: int = 16, targets: Sequence[str] = TARGETS
+    ) -> None:
+        super().__init__()
+        learning = [parameter for parameter in unet.parameters() if parameter.requires_grad]
+        self._wrappers = inject_lora(unet, rank=rank, alpha=alpha, targets=targets)
+        for name, wrapper in self._wrappers.items():
+            pair = _container(self, name)
+            pair.add_module("lora_A", wrapper.lora_A[ADAPTER])
+            pair.add_module("lora_B", wrapper.lora_B[ADAPTER])
+        del unet.peft_config
+        self.detach(unet)
+        for parameter in learning:
+            parameter.requires_grad_()
+
+    def attach(self, unet: UNet2DConditionModel) -> None:
+        """Lets `unet`, the one this was made for, compute with the updates."""
+        for name, wrapper in self._wrappers.items():
+            assert unet.get_submodule(name) is wrapper.base_layer, f"{name} is another UNet's, or already attached"
+            unet.set_submodule(name, wrapper)
+
+    def detach(self, unet: UNet2DConditionModel) -> None:
+        """Gives `unet` its own layers back."""
+        for name, wrapper in self._wrappers.items():
+            assert unet.get_submodule(name) is wrapper, f"{name} is not attached"
+            unet.set_submodule(name, wrapper.base_layer)
+
+    @contextmanager
+    def merged(self, unet: UNet2DConditionModel) -> Iterator[None]:
+        """While it lasts, the detached `unet` holds weights with the updates added, at no cost per step.
+
+        Afterwards it has its own weights again, bit for bit: they are kept, since a subtraction would not restore them.
+        """
+        originals: list[tuple[nn.Module, nn.Parameter]] = []
+        try:
+            for name, wrapper in self._wrappers.items():
+                layer = unet.get_submodule(name)
+                assert layer is wrapper.base_layer, f"{name} must be detached before it is merged"
+                weight = layer.get_parameter("weight")
+                updated = weight.detach().float() + wrapper.get_delta_weight(ADAPTER).detach().float()
+                originals.append((layer, weight))
+                layer.register_parameter("weight", nn.Parameter(updated.to(weight.dtype), requires_grad=False))
+            yield
+        finally:
+            for layer, weight in originals:
+                layer.register_parameter("weight", weight)
+
+
+def _container(root: nn.Module, path: str) -> nn.Module:
+    """The module at `path` below `root`, made of empty modules where there is none."""
+    for part in path.split("."):
+        if part not in root._modules:
+            root.add_module(part, nn.Module())
+        root = root.get_submodule(part)
+    return root

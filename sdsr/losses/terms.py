@@ -1,0 +1,117 @@
+"""Loss terms: pure functions of one step record, and their weighted sum."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from sdsr.losses.filters import differences, high_pass
+from sdsr.tensors import Image, Latent, Time
+
+Scalar = Float[Tensor, ""]
+Distance = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepRecord:
+    """What one training step produced, as far as its objective knows it; None where it doesn't.
+
+    `image` decodes `clean` with gradients. It is a function, because decoding costs and not every term looks at
+    pixels; wrap it in `functools.cache` so that several terms share one decoding.
+    """
+
+    clean: Latent
+    """The restored latent, with gradients."""
+    hq: Latent
+    """Its target."""
+    image: Callable[[], Image] | None = None
+    hq_image: Image | None = None
+    seen: Any = None
+    t: Time | None = None
+    noise: Latent | None = None
+    teacher: Latent | None = None
+    """The teacher's clean latent."""
+
+    def images(self) -> tuple[Image, Image]:
+        """The restored picture and its target; only an objective that supplies both may use terms on pixels."""
+        assert self.image is not None, "this objective records no image, so no term on pixels can be used with it"
+        assert self.hq_image is not None, "this objective records no target image, so no term on pixels can be used"
+        return self.image(), self.hq_image
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Term:
+    """A named, weighted function of the step record."""
+
+    name: str
+    weight: float
+    function: Callable[[StepRecord], Scalar]
+
+
+def weighted_sum(terms: Sequence[Term], record: StepRecord) -> tuple[Scalar, dict[str, Tensor]]:
+    """The weighted total, with gradients, and each term's own value before its weight, without.
+
+    A term of weight zero is measured, not minimised. Values stay on their device; who logs them reads them.
+    """
+    total = record.clean.new_zeros(())
+    values: dict[str, Tensor] = {}
+    for term in terms:
+        assert term.name not in values, f"two terms are named {term.name}"
+        value = term.function(record)
+        values[term.name] = value.detach()
+        if term.weight:
+            total = total + term.weight * value
+    return total, values
+
+
+def latent_l2(record: StepRecord) -> Scalar:
+    """Mean squared error of the latent."""
+    return F.mse_loss(record.clean, record.hq)
+
+
+def image_l1(record: StepRecord) -> Scalar:
+    """Mean absolute error of the image."""
+    return F.l1_loss(*record.images())
+
+
+def image_l2(record: StepRecord) -> Scalar:
+    """Mean squared error of the image."""
+    return F.mse_loss(*record.images())
+
+
+def gradient_l1(record: StepRecord) -> Scalar:
+    """Mean absolute error of the image's finite differences, rows and columns alike."""
+    image, hq_image = record.images()
+    across, down = (F.l1_loss(x, y) for x, y in zip(differences(image), differences(hq_image), strict=True))
+    return (across + down) / 2
+
+
+def high_frequency_l1(sigma: float = 1.5) -> Callable[[StepRecord], Scalar]:
+    """Mean absolute error of what a Gaussian of `sigma` pixels removes from the image."""
+
+    def term(record: StepRecord) -> Scalar:
+        image, hq_image = record.images()
+        return F.l1_loss(high_pass(image, sigma), high_pass(hq_image, sigma))
+
+    return term
+
+
+def perceptual(distance: Distance) -> Callable[[StepRecord], Scalar]:
+    """Mean of a per-sample distance of images (LPIPS, DISTS, EA-DISTS, or the small network's)."""
+
+    def term(record: StepRecord) -> Scalar:
+        return distance(*record.images()).mean()
+
+    return term
+
+
+def latent_perceptual(distance: Distance) -> Callable[[StepRecord], Scalar]:
+    """Mean of a per-sample distance of latents (InvSR's latent LPIPS)."""
+
+    def term(record: StepRecord) -> Scalar:
+        return distance(record.clean, record.hq).mean()
+
+    return term

@@ -1,0 +1,83 @@
+"""Terms against closed forms; decoding happens once, and only for terms that look at pixels."""
+
+import functools
+
+import pytest
+import torch
+
+from sdsr.losses.terms import (
+    StepRecord,
+    Term,
+    gradient_l1,
+    high_frequency_l1,
+    image_l1,
+    image_l2,
+    latent_l2,
+    latent_perceptual,
+    perceptual,
+    weighted_sum,
+)
+
+
+def image_record(image: torch.Tensor, hq_image: torch.Tensor) -> StepRecord:
+    latent = torch.zeros(len(image), 4, 2, 2)
+    return StepRecord(clean=latent, hq=latent, image=lambda: image, hq_image=hq_image)
+
+
+def test_a_constant_offset_is_seen_by_values_and_not_by_detail():
+    hq_image = torch.rand(2, 3, 12, 10)
+    record = image_record(hq_image + 0.1, hq_image)
+    torch.testing.assert_close(image_l1(record), torch.tensor(0.1))
+    torch.testing.assert_close(image_l2(record), torch.tensor(0.01))
+    torch.testing.assert_close(gradient_l1(record), torch.tensor(0.0), atol=1e-6, rtol=0)
+    torch.testing.assert_close(high_frequency_l1()(record), torch.tensor(0.0), atol=1e-6, rtol=0)
+
+
+def test_gradient_l1_is_the_mean_over_both_directions():
+    ramp = (0.3 * torch.arange(8.0)).expand(1, 3, 8, 8)
+    torch.testing.assert_close(gradient_l1(image_record(ramp, torch.zeros_like(ramp))), torch.tensor(0.15))
+
+
+def test_weighted_sum_weighs_measures_and_decodes_once():
+    clean, hq = torch.ones(1, 4, 2, 2, requires_grad=True), torch.zeros(1, 4, 2, 2)
+    decoded = []
+
+    @functools.cache
+    def decode() -> torch.Tensor:
+        decoded.append(1)
+        return clean[:, :3] * 0.5
+
+    record = StepRecord(clean=clean, hq=hq, image=decode, hq_image=torch.zeros(1, 3, 2, 2))
+    latent_only, _ = weighted_sum([Term(name="latent", weight=3.0, function=latent_l2)], record)
+    assert float(latent_only.detach()) == 3
+    assert not decoded
+    terms = [
+        Term(name="latent", weight=3.0, function=latent_l2),
+        Term(name="l1", weight=2.0, function=image_l1),
+        Term(name="watched", weight=0.0, function=image_l2),
+    ]
+    total, values = weighted_sum(terms, record)
+    assert float(total.detach()) == pytest.approx(3 * 1 + 2 * 0.5)
+    assert {name: float(value) for name, value in values.items()} == {"latent": 1.0, "l1": 0.5, "watched": 0.25}
+    assert len(decoded) == 1
+    assert not any(value.requires_grad for value in values.values())
+    total.backward()
+    # d/dclean of 3 mean(clean^2) over 16 values, and of 2 mean(clean / 2) over the 12 that became pixels
+    torch.testing.assert_close(clean.grad[0, :3], torch.full((3, 2, 2), 3 * 2 / 16 + 2 * 0.5 / 12))
+    torch.testing.assert_close(clean.grad[0, 3], torch.full((2, 2), 3 * 2 / 16))
+
+
+def test_perceptual_terms_average_a_distance_over_the_batch():
+    def distance(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return (x - y).sum(dim=(1, 2, 3))
+
+    record = StepRecord(clean=torch.ones(2, 1, 1, 1), hq=torch.zeros(2, 1, 1, 1))
+    assert float(latent_perceptual(distance)(record)) == 1
+    image = torch.rand(2, 3, 4, 4)
+    assert float(perceptual(distance)(image_record(image, image - 1 / 48))) == pytest.approx(1, rel=1e-4)
+
+
+def test_a_term_on_pixels_without_pixels_says_so():
+    record = StepRecord(clean=torch.ones(1, 4, 2, 2), hq=torch.ones(1, 4, 2, 2))
+    with pytest.raises(AssertionError, match="records no image"):
+        image_l1(record)
