@@ -1,0 +1,53 @@
+import csv
+import io
+import json
+
+import pytest
+
+from sdsr.evaluation import report
+from sdsr.evaluation.anchors import score_anchors
+from sdsr.evaluation.benchmark import score
+from sdsr.evaluation.protocol import PROTOCOLS
+
+
+@pytest.fixture
+def scores(folders):
+    return score(folders / "out", folders / "HR")
+
+
+def test_markdown_names_protocol_warning_and_anchors(folders, scores):
+    anchors = score_anchors(folders / "LR", folders / "HR", PROTOCOLS["realisr-y"])
+    text = report.markdown({"mine": scores, **anchors})
+    assert text.startswith("Protocol realisr-y: ")
+    assert report.WARNING in text
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    assert len({len(line) for line in lines}) == 1
+    assert [line.split("|")[1].strip() for line in lines[2:]] == ["mine", *anchors]
+    psnr = scores.protocol.measures[0]
+    low, high = scores.interval(psnr)
+    assert f"| {scores.of(psnr):.2f} ({low:.2f} to {high:.2f}) |" in lines[2]
+
+
+def test_json_holds_figures_under_their_names(scores):
+    content = json.loads(report.table_json(scores, {"again": scores}))
+    assert content["protocol"] == "realisr-y"
+    assert content["n"] == 3
+    for measure in scores.protocol.measures:
+        assert content[measure.name] == pytest.approx(scores.of(measure))
+        low, high = content["intervals"][measure.name]
+        assert low <= content[measure.name] <= high
+    assert content["anchors"]["again"]["ssim_y"] == content["ssim_y"]
+    assert set(content["photos"]) == set(scores.names)
+
+
+def test_what_has_no_value_is_null_and_a_dash(folders):
+    scores = score(folders / "LR")
+    assert json.loads(report.table_json(scores))["niqe"] is None
+    assert "| -  " in report.markdown({"small": scores})
+
+
+def test_csv_has_a_line_for_each_photo(scores):
+    rows = list(csv.DictReader(io.StringIO(report.table_csv(scores))))
+    assert [row["photo"] for row in rows] == list(scores.names)
+    assert float(rows[1]["ssim_y"]) == pytest.approx(scores.values["ssim_y"][1], abs=1e-6)
+    assert rows[0]["protocol"] == "realisr-y"
