@@ -1,0 +1,121 @@
+"""A recipe is data: what a method is made of and how each of its stages is trained."""
+
+import dataclasses
+import difflib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol, cast
+
+from torch import nn
+
+from sdsr.errors import InputError
+from sdsr.objectives.learner import Learner
+from sdsr.restoration.coloring import ColorFix
+from sdsr.restoration.plan import Plan
+from sdsr.restoration.restorer import Restorer
+
+
+class Objective(Protocol):
+    """What a stage minimises: a frozen dataclass of weights that builds the module which computes it."""
+
+    def learner(self, system: Any, critic: nn.Module | None) -> Learner: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OptimizerSettings:
+    """AdamW; the learning rate warms up over steps, holds, and falls along a cosine over the last part of the run."""
+
+    learning_rate: float
+    betas: tuple[float, float] = (0.9, 0.99)
+    weight_decay: float = 0.0
+    warmup_steps: int = 100
+    decay_from: float = 0.5
+    final_share: float = 0.02
+    clip_norm: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """One training run of a recipe.
+
+    `system(prior)` builds what is trained from the name or folder of a prior; `critic(system)` its critic.
+    Crops are `crop_px` wide; `degradation` names a table of sdsr/data, None where the objective needs only HQ photos.
+    """
+
+    name: str
+    system: Callable[[str], Any]
+    objective: Objective
+    optimizer: OptimizerSettings
+    steps: int
+    batch: int
+    crop_px: int
+    accumulate: int = 1
+    degradation: str | None = None
+    critic: Callable[[Any], nn.Module] | None = None
+    critic_optimizer: OptimizerSettings | None = None
+    ema_decay: float = 0.999
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """A method as a value; `dataclasses.replace` and `with_settings` make ablations of it.
+
+    `system(prior)` builds what restores; None for recipes that only train a part of a prior. `native_px` is the size of
+    the crops it was made for, and of its windows.
+    """
+
+    name: str
+    paper: str
+    summary: str
+    prior: str
+    system: Callable[[str], Restorer] | None = None
+    plan: Plan | None = None
+    color_fix: ColorFix = "wavelet"
+    native_px: int = 512
+    stages: tuple[Stage, ...] = field(default=())
+
+    def stage(self, name: str | None = None) -> Stage:
+        """Return the stage of this name, or the only one."""
+        if name is None and len(self.stages) == 1:
+            return self.stages[0]
+        names = [stage.name for stage in self.stages]
+        for stage in self.stages:
+            if stage.name == name:
+                return stage
+        raise InputError(f"stage (={name}) of {self.name} must be one of {names}; choose one with --stage.")
+
+
+def with_settings(value: Any, settings: Mapping[str, Any]) -> Any:
+    """Return the dataclass with leaves changed, {"optimizer.learning_rate": 1e-4}; an unknown key is an InputError."""
+    for path, new in settings.items():
+        value = _changed(value, path.split("."), new, path)
+    return value
+
+
+def _changed(value: Any, keys: list[str], new: Any, path: str) -> Any:
+    names = [f.name for f in dataclasses.fields(value)] if dataclasses.is_dataclass(value) else []
+    if keys[0] not in names:
+        nearest = difflib.get_close_matches(keys[0], names, n=1, cutoff=0.0)
+        hint = f"; did you mean {nearest[0]!r}?" if nearest else "; it holds no further settings."
+        raise InputError(f"setting (={path}) has no {keys[0]!r} in {type(value).__name__}{hint}")
+    old = getattr(value, keys[0])
+    inner = _changed(old, keys[1:], new, path) if keys[1:] else _like(old, new, path)
+    return dataclasses.replace(cast(Any, value), **{keys[0]: inner})
+
+
+def _like(old: Any, new: Any, path: str) -> Any:
+    """Return `new`, read as the type of `old` where it came as text from a command line."""
+    if not isinstance(new, str) or isinstance(old, str):
+        return new
+    if old is None:
+        return None if new == "none" else new
+    if isinstance(old, bool):
+        if new not in ("true", "false"):
+            raise InputError(f"setting {path} (={new}) must be true or false.")
+        return new == "true"
+    if isinstance(old, tuple):
+        return tuple(_like(old[0], part, path) for part in new.split(",")) if old else tuple(new.split(","))
+    try:
+        return type(old)(new)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"setting {path} (={new}) must be a {type(old).__name__}.") from error

@@ -1,0 +1,108 @@
+"""The trained parts of a method as a folder: `method.json` and one safetensors file per part, in float16.
+
+`method.json` names the recipe, the prior and its sha256 (parts on another prior are refused), and the sha256 of each
+file.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from sdsr import __version__
+from sdsr.errors import ModelError
+from sdsr.methods.recipe import Recipe
+from sdsr.prior.weight_files import check_finite, file_sha256, fill, read_tensors
+from sdsr.restoration.restorer import Restorer
+
+FORMAT = 1
+DESCRIPTION = "method.json"
+ASSETS = Path(__file__).parents[1] / "assets"
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")  # of functions in a stage's text
+
+
+def save_method(restorer: Restorer, folder: Path, recipe: Recipe, facts: Mapping[str, Any]) -> None:
+    """Write a restorer's trained parts, in half precision, and what they belong to."""
+    folder.mkdir(parents=True, exist_ok=True)
+    digests = {}
+    for name, module in restorer.parts.modules.items():
+        path = folder / f"{name}.safetensors"
+        tensors = {key: tensor.detach().cpu().half().contiguous() for key, tensor in module.state_dict().items()}
+        check_finite(tensors, path)
+        save_file(tensors, path)
+        digests[path.name] = file_sha256(path)
+    description = {
+        "format": FORMAT,
+        "recipe": recipe.name,
+        "prior": restorer.prior.name,
+        "prior_sha256": restorer.prior.sha256,
+        "files": digests,
+        "version": __version__,
+        **facts,
+    }
+    (folder / DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+
+
+def read_description(folder: Path) -> dict[str, Any]:
+    """Return what `save_method` noted; raise ModelError where there is nothing of the kind."""
+    path = folder / DESCRIPTION
+    if not path.is_file():
+        raise ModelError(f"method (={folder}) has no {DESCRIPTION}; give a folder that `sdsr export` wrote.")
+    try:
+        description = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ModelError(f"{path} can't be read ({error}); export the method again, or reinstall sdsr.") from error
+    if description.get("format") != FORMAT:
+        raise ModelError(f"format (={description.get('format')}) of {path} must be {FORMAT}; update sdsr.")
+    return description
+
+
+def fill_restorer(restorer: Restorer, folder: Path) -> None:
+    """Put the parts of a folder into a restorer; raise ModelError where they are damaged or another prior's."""
+    description = read_description(folder)
+    if description["prior_sha256"] != restorer.prior.sha256:
+        raise ModelError(
+            f"method (={folder.name}) was trained on the prior with sha256 {description['prior_sha256'][:12]}, not on "
+            f"{restorer.prior.name} ({restorer.prior.sha256[:12]}); use that prior, or parts trained on this one."
+        )
+    for name, module in restorer.parts.modules.items():
+        path = folder / f"{name}.safetensors"
+        tensors = read_tensors(path)
+        expected = description["files"].get(path.name)
+        if file_sha256(path) != expected:
+            raise ModelError(f"weights (={path}) are not those of {DESCRIPTION} (sha256 differs); reinstall them.")
+        fill(module, tensors, path)
+    parts = restorer.parts.modules.eval().requires_grad_(False).to(restorer.prior.device)
+    parts.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  (missing in torch's stub)
+
+
+def fill_from_run(restorer: Restorer, parts: Path) -> dict[str, Any]:
+    """Put the parts of a training run into a restorer, and return the facts that the run noted in them."""
+    for name, module in restorer.parts.modules.items():
+        path = parts / f"{name}.safetensors"
+        fill(module, read_tensors(path), path)
+    return run_facts(parts)
+
+
+def run_facts(parts: Path) -> dict[str, str]:
+    """Return what a training run noted beside its tensors about how they came to be."""
+    noted = run_metadata(parts)
+    facts = {key: noted[key] for key in ("stage", "steps", "step", "seconds", "seed") if key in noted}
+    return {key: _ADDRESS.sub("", value) for key, value in facts.items()}
+
+
+def run_metadata(parts: Path) -> dict[str, str]:
+    """Return all metadata of a training run's parts; raise ModelError where there are none or they can't be read."""
+    first = next(iter(sorted(parts.glob("*.safetensors"))), None)
+    if first is None:
+        raise ModelError(f"parts (={parts}) hold no weights; give the parts folder of a training run.")
+    try:
+        with safe_open(first, "pt") as file:
+            return file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"weights (={first}) can't be read ({error}); take those of another checkpoint.") from error

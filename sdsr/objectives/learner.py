@@ -1,0 +1,69 @@
+"""What a training step is to the trainer: a module whose forward gives a loss, and names what it trains."""
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from sdsr.data.degradation import LowImage
+from sdsr.tensors import Image
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One batch as an objective sees it: HQ crops, their degraded LQ at 1/scale where the stage has a degradation."""
+
+    hq: Image
+    lq: LowImage | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """What a critic compares: tensors of one kind, without gradients when the critic learns."""
+
+    fake: dict[str, Tensor]
+    real: dict[str, Tensor]
+
+    def detached(self) -> "Judged":
+        return Judged(
+            fake={name: value.detach() for name, value in self.fake.items()},
+            real={name: value.detach() for name, value in self.real.items()},
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """The loss of one step with gradients, its terms as numbers, and what a critic may judge."""
+
+    loss: Tensor
+    scalars: dict[str, float] = field(default_factory=dict)
+    judged: Judged | None = None
+
+
+class Learner(Protocol):
+    """An `nn.Module` that computes a training step in its forward, so that it runs under DDP and FSDP as it is.
+
+    `parts` are the trained modules by the name of the file that they are saved in. `critic` is None or a module whose
+    forward takes `Judged` (detached) and a generator and gives an `Outcome`; it has an optimizer of its own.
+    """
+
+    @property
+    def parts(self) -> dict[str, nn.Module]: ...
+
+    @property
+    def critic(self) -> nn.Module | None: ...
+
+    def __call__(self, sample: Sample, rng: torch.Generator, progress: float) -> Outcome: ...
+
+    def pictures(self, sample: Sample, rng: torch.Generator) -> dict[str, Image]:
+        """Return columns of a validation sheet, by their titles."""
+        ...
+
+    def measure(self, sample: Sample, rng: torch.Generator) -> dict[str, float]:
+        """Return validation figures of one batch, means over it."""
+        ...
+
+    def finish(self, samples: list[Sample]) -> None:
+        """Settle what is measured after training (statistics of latents); called once, with the averaged weights."""
+        ...

@@ -1,0 +1,48 @@
+"""Severity: the small perceptual network learns to see defects from photos and degradations alone."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from sdsr.losses.severity import SeverityHeads, small_perceptual_loss
+from sdsr.losses.small_perceptual import SmallPerceptual
+from sdsr.objectives.learner import Outcome, Sample
+from sdsr.tensors import Image
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Severity:
+    """How many versions of one defect are ranked against each other for each photo."""
+
+    versions: int = 3
+
+    def learner(self, system: SmallPerceptual, critic: nn.Module | None) -> "SeverityLearner":
+        return SeverityLearner(system, self)
+
+
+class SeverityLearner(nn.Module):
+    """Trains a `SmallPerceptual`, and heads that are saved beside it but needed only to go on training."""
+
+    critic: None = None
+
+    def __init__(self, network: SmallPerceptual, objective: Severity) -> None:
+        super().__init__()
+        self.network, self.heads, self.objective = network, SeverityHeads(), objective
+
+    @property
+    def parts(self) -> dict[str, nn.Module]:
+        return {"perceptual": self.network, "heads": self.heads}
+
+    def forward(self, sample: Sample, rng: torch.Generator, progress: float = 0.0) -> Outcome:
+        loss, values = small_perceptual_loss(self.network, self.heads, sample.hq, rng, versions=self.objective.versions)
+        return Outcome(loss=loss, scalars={name: float(value) for name, value in values.items()})
+
+    def pictures(self, sample: Sample, rng: torch.Generator) -> dict[str, Image]:
+        return {"photo": sample.hq[:6]}
+
+    def measure(self, sample: Sample, rng: torch.Generator) -> dict[str, float]:
+        return self.forward(sample, rng).scalars
+
+    def finish(self, samples: list[Sample]) -> None:
+        """Nothing is measured after training."""

@@ -1,0 +1,59 @@
+"""A prior from its name, on the device and in the precision that suit this machine."""
+
+from pathlib import Path
+
+import torch
+
+from sdsr.prior.prior import Prior
+from sdsr.prior.small_storage import CONFIG_NAME, load_small_prior
+from sdsr.prior.sources import SOURCES, resolve, verify
+from sdsr.prior.stable_diffusion import load_stable_diffusion, weight_digests
+from sdsr.prior.tiny import tiny_prior
+from sdsr.prior.weight_files import combined_sha256
+
+SMALL_PRIOR = Path(__file__).parents[1] / "assets" / "small-prior"
+
+
+def load_prior(
+    name: str | Path, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+) -> Prior:
+    """Return the frozen prior of that name.
+
+    `name`: "small" (embedded), "tiny" (random, for tests; on the CPU in float32 unless told otherwise), a name of
+    `sources.SOURCES`, a folder (in diffusers' layout, or of a small prior), or "owner/name" of the Hugging Face hub.
+    Without `device` and `dtype`, `choose_device` and `choose_dtype` decide. Raises InputError, ModelError.
+    """
+    if name == "tiny":
+        return tiny_prior(dtype=dtype or torch.float32).to(device or "cpu")
+    device = choose_device() if device is None else torch.device(device)
+    dtype = dtype or choose_dtype(device)
+    if name == "small":
+        return load_small_prior(SMALL_PRIOR, device=device, dtype=dtype)
+    folder = resolve(name)
+    if (folder / CONFIG_NAME).is_file() and not (folder / "unet").is_dir():
+        return load_small_prior(folder, name=folder.name, device=device, dtype=dtype)
+    source, digests = SOURCES.get(str(name)), weight_digests(folder)
+    if source:
+        verify(source, digests)
+    sha256 = combined_sha256(digests.values())
+    return load_stable_diffusion(folder, name=source.name if source else folder.name, sha256=sha256, dtype=dtype).to(
+        device
+    )
+
+
+def choose_device() -> torch.device:
+    """Return the accelerator of this machine (cuda, mps, xpu), or the CPU."""
+    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    return accelerator or torch.device("cpu")
+
+
+def choose_dtype(device: torch.device) -> torch.dtype:
+    """Return bfloat16 where the device computes in it, float32 elsewhere; never float16, in which decoders overflow."""
+    match device.type:
+        case "cuda":
+            native = torch.cuda.is_bf16_supported(including_emulation=False)
+        case "cpu":
+            native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+        case _:
+            native = False
+    return torch.bfloat16 if native else torch.float32

@@ -1,0 +1,131 @@
+"""The frozen latent-diffusion model that every method restores with: encode, decode, embed, predict_noise."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from torch import Tensor, nn
+
+from sdsr.diffusion.schedule import NoiseSchedule
+from sdsr.prior.evidence import Evidence
+from sdsr.tensors import Image, Latent, Region, Time, Tokens
+
+
+class Autoencoder(Protocol):
+    """Images in [0, 1] to scaled latents and back; sizes are multiples of `factor` pixels."""
+
+    factor: int
+    channels: int
+
+    def encode(self, image: Image, noise: Latent | None = None) -> Latent:
+        """Return the latent's mode, or a posterior sample where `noise` is given and the autoencoder is stochastic."""
+        ...
+
+    def decode(self, latent: Latent) -> Image: ...
+
+    def decode_part(self, latent: Latent, cells: Region) -> Image:
+        """Return the pixels of these cells as the whole picture has them, in memory bounded by the part's size.
+
+        The latent must stay unchanged from its first part to its last.
+        """
+        ...
+
+
+def decode_around(
+    decode: Callable[[Latent], Image], latent: Latent, cells: Region, *, margin: int, factor: int
+) -> Image:
+    """Return the pixels of these cells, decoded with `margin` cells of context on each side where there are any."""
+    wide = cells.expand(margin, within=(latent.shape[-2], latent.shape[-1]))
+    return decode(latent[wide.slices])[cells.relative_to(wide).scaled(factor).slices]
+
+
+class TextEncoder(Protocol):
+    """Prompts to tokens of cross-attention."""
+
+    def __call__(self, prompts: Sequence[str]) -> Tokens: ...
+
+
+class ImageEncoder(Protocol):
+    """Photos to one embedding each, (b, d); CLIP's image tower at full size."""
+
+    def __call__(self, image: Image) -> Tensor: ...
+
+
+@dataclass(slots=True, kw_only=True)
+class Prior:
+    """An autoencoder, a denoising UNet and the encoders of its prompts, on one device, in one precision.
+
+    The autoencoder and the text encoder compute in `dtype`, decided once, when the prior is loaded; the UNet runs
+    under autocast to `dtype`, so that trained parts may stay in float32 beside frozen weights in half precision.
+    """
+
+    name: str
+    sha256: str
+    autoencoder: Autoencoder
+    unet: UNet2DConditionModel
+    text: TextEncoder
+    schedule: NoiseSchedule
+    modules: nn.ModuleDict
+    native_size_px: int
+    dtype: torch.dtype = torch.float32
+    image: ImageEncoder | None = None
+
+    @property
+    def device(self) -> torch.device:
+        return self.unet.device
+
+    @property
+    def factor(self) -> int:
+        """Pixels per latent cell, along one side."""
+        return self.autoencoder.factor
+
+    @property
+    def channels(self) -> int:
+        return self.autoencoder.channels
+
+    def to(self, device: torch.device | str) -> "Prior":
+        self.modules.to(device)
+        return self
+
+    def encode(self, image: Image, noise: Latent | None = None) -> Latent:
+        """Return the scaled latent (float32) of images whose sides are multiples of `factor`."""
+        with self.precision():
+            return self.autoencoder.encode(image.to(self.device), noise).float()
+
+    def decode(self, latent: Latent) -> Image:
+        """Return the images (float32, about [0, 1], not clamped) of scaled latents."""
+        with self.precision():
+            return self.autoencoder.decode(latent).float()
+
+    def decode_part(self, latent: Latent, cells: Region) -> Image:
+        """Return the pixels (as of `decode`) of some cells of a latent that may be too large to decode at once."""
+        with self.precision():
+            return self.autoencoder.decode_part(latent, cells).float()
+
+    def embed(self, prompt: str | Sequence[str]) -> Tokens:
+        """Return the tokens of one prompt, or of a batch of prompts."""
+        with torch.no_grad(), self.precision():
+            return self.text([prompt] if isinstance(prompt, str) else prompt).float()
+
+    def predict_noise(self, noisy: Latent, t: int | Time, evidence: Evidence) -> Latent:
+        """Return the noise that the UNet sees in `noisy` at time `t` (converted, where it predicts velocity)."""
+        times = torch.as_tensor(t, device=noisy.device).expand(len(noisy))
+        skips, bottleneck = evidence.residuals or (None, None)
+        with self.precision():
+            prediction = self.unet(
+                noisy,
+                times,
+                encoder_hidden_states=evidence.prompt.expand(len(noisy), -1, -1),
+                down_block_additional_residuals=skips,
+                mid_block_additional_residual=bottleneck,
+                return_dict=False,
+            )[0].float()
+        if self.schedule.prediction_type == "v_prediction":
+            return self.schedule.noise_from_velocity(noisy, prediction, t)
+        return prediction
+
+    def precision(self) -> torch.autocast:
+        """The context in which everything of this prior computes."""
+        return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)

@@ -1,0 +1,102 @@
+"""The embedded prior: a small latent-diffusion model trained by this project, which needs no network and no GPU.
+
+Its UNet and image encoder are trained together. Cross-attention sees `PROMPT_TOKENS` tokens of a prompt and one token
+of the photo (the learned null where there is none), so that prompts, image tokens and guidance mean something on it.
+"""
+
+import difflib
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from torch import Tensor, nn
+
+from sdsr.errors import InputError
+from sdsr.prior.prior import decode_around
+from sdsr.prior.small_autoencoder import FACTOR, SmallAutoencoder
+from sdsr.tensors import Image, Latent, Region, Tokens
+
+PROMPTS = ("", "clean", "degraded")
+PROMPT_TOKENS = 4
+TOKEN_WIDTH = 128
+NATIVE_SIZE_PX = 512
+IMAGE_ENCODER_PX = 64
+
+
+def small_unet(latent_channels: int, widths: tuple[int, ...] = (160, 160), heads: int = 4) -> UNet2DConditionModel:
+    """A Stable-Diffusion-shaped UNet: attention from the second level down, linear projections, one layer per block."""
+    down = ("DownBlock2D", *["CrossAttnDownBlock2D"] * (len(widths) - 1))
+    return UNet2DConditionModel(
+        in_channels=latent_channels,
+        out_channels=latent_channels,
+        block_out_channels=widths,
+        layers_per_block=1,
+        down_block_types=down,
+        up_block_types=tuple(block.replace("Down", "Up") for block in reversed(down)),
+        cross_attention_dim=TOKEN_WIDTH,
+        attention_head_dim=heads,
+        use_linear_projection=True,
+    )
+
+
+class PromptTable(nn.Module):
+    """The prompts this prior knows, `PROMPT_TOKENS` learned tokens each, and the null of the photo's token."""
+
+    def __init__(self, prompts: Sequence[str] = PROMPTS, tokens: int = PROMPT_TOKENS, width: int = TOKEN_WIDTH) -> None:
+        super().__init__()
+        self.prompts = tuple(prompts)
+        self.table = nn.Parameter(torch.randn(len(self.prompts), tokens, width))
+        self.null = nn.Parameter(torch.randn(1, 1, width))
+
+    def forward(self, prompts: Sequence[str], photo: Tensor | None = None) -> Tokens:
+        """Return (b, tokens + 1, width): the prompt's tokens, then the photo's embedding (b, width) or the null."""
+        tokens = self.table[[self._index(prompt) for prompt in prompts]]
+        last = self.null.expand(len(tokens), 1, -1) if photo is None else photo[:, None]
+        return torch.cat([tokens, last], dim=1)
+
+    def _index(self, prompt: str) -> int:
+        if prompt in self.prompts:
+            return self.prompts.index(prompt)
+        nearest = difflib.get_close_matches(prompt, self.prompts, n=1, cutoff=0.0)
+        raise InputError(
+            f"prompt (={prompt!r}) is unknown to the small prior, which knows only {list(self.prompts)}; "
+            f"try {nearest[0]!r}, or a prior with a text encoder."
+        )
+
+
+class SmallImageEncoder(nn.Module):
+    """A photo, squashed to 64 x 64, to one embedding: five strided convolutions, mean, linear."""
+
+    def __init__(self, widths: tuple[int, ...] = (32, 64, 128, 192), width: int = TOKEN_WIDTH) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for before, after in zip((3, *widths), widths, strict=False):
+            layers += [nn.Conv2d(before, after, 3, stride=2, padding=1), nn.GroupNorm(8, after), nn.SiLU()]
+        self.layers = nn.Sequential(*layers)
+        self.out = nn.Linear(widths[-1] * 4, width)
+
+    def forward(self, image: Image) -> Tensor:
+        """Return the embedding, (b, width)."""
+        small = F.interpolate(image, (IMAGE_ENCODER_PX, IMAGE_ENCODER_PX), mode="bicubic", antialias=True)
+        return self.out(F.adaptive_avg_pool2d(self.layers(2 * small - 1), 2).flatten(1))
+
+
+class SmallLatents:
+    """The autoencoder as a prior sees it: deterministic, so posterior noise is ignored."""
+
+    factor = FACTOR
+
+    def __init__(self, model: SmallAutoencoder) -> None:
+        self.model = model
+        self.channels: int = model.config["latent_channels"]
+
+    def encode(self, image: Image, noise: Latent | None = None) -> Latent:
+        return self.model.encode(image)
+
+    def decode(self, latent: Latent) -> Image:
+        return self.model.decode(latent)
+
+    def decode_part(self, latent: Latent, cells: Region) -> Image:
+        margin = -(-self.model.halo_px // FACTOR)
+        return decode_around(self.model.decode, latent, cells, margin=margin, factor=FACTOR)

@@ -1,0 +1,248 @@
+"""A published Stable Diffusion (1.x, 2.x, Turbo) from a folder in diffusers' layout, as a Prior.
+
+transformers is imported by the functions that need it, since that takes seconds.
+"""
+
+import functools
+import json
+import logging
+import threading
+from collections.abc import Sequence
+from math import ceil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+import torch.nn.functional as F
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from safetensors import SafetensorError
+from torch import Tensor, nn
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from sdsr.diffusion.schedule import NoiseSchedule
+from sdsr.errors import ModelError
+from sdsr.prior.group_statistics import Statistics, imposed, mosaic, recorded
+from sdsr.prior.prior import Prior, decode_around
+from sdsr.prior.weight_files import check_finite, file_sha256
+from sdsr.tensors import Image, Latent, Region, Tokens
+
+if TYPE_CHECKING:
+    from transformers import CLIPTextModel, CLIPTokenizer, CLIPVisionModelWithProjection
+
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+MODEL_FOLDERS = ("vae", "unet", "text_encoder")
+WINDOW_CELLS = 128
+_CACHED_PROMPTS = 64
+_PATCH_CELLS = 16
+_VARIANTS = (None, "fp16")
+
+_log = logging.getLogger(__name__)
+
+
+class PublishedLatents:
+    """An AutoencoderKL as a prior sees it: scaled, and shifted or whitened where its config says so.
+
+    A latent of more than `window_cells` a side is decoded in parts that share the statistics of one mosaic of it, so
+    that no step in tone can appear between them. Two things differ from decoding all at once: the statistics are a
+    sample's, and the attention of the middle block sees only the part and its halo.
+    """
+
+    def __init__(self, model: AutoencoderKL, window_cells: int = WINDOW_CELLS) -> None:
+        config = model.config
+        self.model = model
+        self.factor: int = 2 ** (len(config["block_out_channels"]) - 1)
+        self.channels: int = config["latent_channels"]
+        self.window_cells = window_cells
+        self._lock = threading.Lock()
+        self._statistics = WeakTensorKeyDictionary()
+        shape = (1, -1, 1, 1)
+        std = torch.tensor(config.get("latents_std") or [1.0]).view(shape)
+        self._scale = config["scaling_factor"] / std
+        self._shift = torch.tensor(config.get("latents_mean") or [config.get("shift_factor") or 0.0]).view(shape)
+
+    def encode(self, image: Image, noise: Latent | None = None) -> Latent:
+        posterior = self.model.encode(2 * image - 1, return_dict=False)[0]
+        latent = posterior.mean if noise is None else posterior.mean + posterior.std * noise.to(posterior.std)
+        return (latent.float() - self._shift.to(latent.device)) * self._scale.to(latent.device)
+
+    def decode(self, latent: Latent) -> Image:
+        with self._lock:
+            return self._decode(latent)
+
+    def decode_part(self, latent: Latent, cells: Region) -> Image:
+        if max(latent.shape[-2:]) <= self.window_cells:
+            return self.decode(latent)[cells.scaled(self.factor).slices]
+        with self._lock, imposed(self._statistics_of(latent)):
+            return decode_around(self._decode, latent, cells, margin=self.margin, factor=self.factor)
+
+    @property
+    def margin(self) -> int:
+        """Cells of context beyond which the decoder's convolutions see nothing."""
+        scales = [2**-level for level in range(len(self.model.config["block_out_channels"]))]
+        in_blocks = 2 * (self.model.config["layers_per_block"] + 1) * sum(scales)
+        ends, middle, upsamplers = 1 + scales[-1], 4, sum(scales[1:])
+        return ceil(ends + middle + in_blocks + upsamplers)
+
+    def _statistics_of(self, latent: Latent) -> Statistics:
+        """The statistics to decode all parts of this latent with, remembered as long as the latent lives."""
+        if latent not in self._statistics:
+            with torch.no_grad(), recorded(self.model.decoder) as statistics:
+                self._decode(mosaic(latent, self.window_cells, _PATCH_CELLS))
+            self._statistics[latent] = statistics
+        return self._statistics[latent]
+
+    def _decode(self, latent: Latent) -> Image:
+        latent = latent / self._scale.to(latent.device) + self._shift.to(latent.device)
+        decoded: Any = self.model.decode(cast(Any, latent), return_dict=False)
+        return (decoded[0].float() + 1) / 2  # bfloat16 would have steps of 1/256 there
+
+
+class ClipText:
+    """Prompts, padded to the tokenizer's length, to the last hidden states; the latest prompts are remembered."""
+
+    def __init__(self, model: "CLIPTextModel", tokenizer: "CLIPTokenizer") -> None:
+        self.model = model
+        self.tokenizer = tokenizer
+        self._remembered = functools.lru_cache(_CACHED_PROMPTS)(self._tokens)
+
+    def __call__(self, prompts: Sequence[str]) -> Tokens:
+        return torch.cat([self._remembered(prompt).to(self.model.device) for prompt in prompts])
+
+    def _tokens(self, prompt: str) -> Tokens:
+        length = self.tokenizer.model_max_length
+        words = len(self.tokenizer(prompt).input_ids)
+        if words > length:
+            _log.warning("The prompt has %d tokens; only the first %d are used: %r", words, length, prompt)
+        ids = self.tokenizer(prompt, padding="max_length", max_length=length, truncation=True, return_tensors="pt")
+        with torch.inference_mode(False), torch.no_grad():  # a remembered tensor may be needed by autograd later
+            return self.model(ids.input_ids.to(self.model.device)).last_hidden_state.float()
+
+
+class ClipImage:
+    """CLIP's image tower: a photo squashed to its size, bicubic without antialiasing, to the projected embedding.
+
+    The embedding is not normalised (ConsisSR; the photo's proportions are ignored as there).
+    """
+
+    def __init__(self, model: "CLIPVisionModelWithProjection") -> None:
+        self.model = model
+        self.size_px = cast(int, model.config.image_size)
+
+    def __call__(self, image: Image) -> Tensor:
+        """Return the embedding, (b, d)."""
+        mean, std = (torch.tensor(values, device=image.device).view(1, 3, 1, 1) for values in (CLIP_MEAN, CLIP_STD))
+        size = (self.size_px, self.size_px)
+        squashed = image if image.shape[-2:] == size else F.interpolate(image, size, mode="bicubic")
+        return self.model((squashed - mean) / std).image_embeds
+
+
+def load_stable_diffusion(folder: Path, *, name: str, sha256: str, dtype: torch.dtype) -> Prior:
+    """Return the frozen prior in `folder`, on the CPU, with an image encoder where it has one; raise ModelError."""
+    from transformers import CLIPTextModel, CLIPTokenizer
+
+    modules = nn.ModuleDict()
+    vae = modules["autoencoder"] = _load(AutoencoderKL, folder, "vae", dtype)
+    unet = modules["unet"] = _load(UNet2DConditionModel, folder, "unet", dtype)
+    text = modules["text_encoder"] = _load(CLIPTextModel, folder, "text_encoder", dtype)
+    _check_shape(folder, vae, unet, text)
+    image = None
+    if (folder / "image_encoder").is_dir():
+        image = load_image_encoder(folder / "image_encoder", dtype=dtype)
+        modules["image_encoder"] = image.model
+    latents = PublishedLatents(vae)
+    return Prior(
+        name=name,
+        sha256=sha256,
+        autoencoder=latents,
+        unet=unet,
+        text=ClipText(text, CLIPTokenizer.from_pretrained(_existing(folder, "tokenizer", "tokenizer_config.json"))),
+        image=image,
+        schedule=NoiseSchedule.from_config(_scheduler_config(folder)),
+        modules=modules.eval(),
+        native_size_px=unet.config["sample_size"] * latents.factor,
+        dtype=dtype,
+    )
+
+
+def load_image_encoder(folder: Path, *, dtype: torch.dtype = torch.float32) -> ClipImage:
+    """Return the frozen CLIP image tower whose config and weights lie in `folder`."""
+    from transformers import CLIPVisionModelWithProjection
+
+    return ClipImage(_load(CLIPVisionModelWithProjection, folder, "", dtype))
+
+
+def weight_digests(folder: Path) -> dict[str, str]:
+    """Return the sha256 of the weight files that `load_stable_diffusion` reads, by their path in the folder."""
+    paths = [path for part in MODEL_FOLDERS for path in _weight_files(folder / part)]
+    return {path.relative_to(folder).as_posix(): file_sha256(path) for path in paths}
+
+
+def store(module: nn.Module, dtype: torch.dtype) -> None:
+    """Store a module's parameters in `dtype`, those of normalisation in float32, which autocast mixes with either."""
+    for layer in module.modules():
+        wanted = torch.float32 if isinstance(layer, nn.GroupNorm | nn.LayerNorm) else dtype
+        for parameter in layer.parameters(recurse=False):
+            parameter.data = parameter.data.to(wanted)
+
+
+def _load(kind: Any, folder: Path, subfolder: str, dtype: torch.dtype) -> Any:
+    """A part of the prior: strictly read, finite, frozen; safetensors only."""
+    path = _existing(folder, subfolder, "config.json")
+    variant = _variant(path)
+    precision = "dtype" if kind.__module__.startswith("transformers") else "torch_dtype"
+    try:
+        model, info = kind.from_pretrained(
+            path, variant=variant, use_safetensors=True, output_loading_info=True, **{precision: torch.float32}
+        )
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise ModelError(f"weights (={path}) can't be loaded ({_first_line(error)}); download them again.") from error
+    if info["missing_keys"]:
+        missing = sorted(info["missing_keys"])
+        raise ModelError(f"weights (={path}) lack {len(missing)} tensors, {missing[0]} first; download them again.")
+    check_finite(model.state_dict(), path)
+    store(model, dtype)
+    return model.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+
+
+def _variant(path: Path) -> str | None:
+    """The variant whose weight files are there, the plain one first."""
+    for variant in _VARIANTS:
+        if list(path.glob(f"*.{variant}*.safetensors" if variant else "*model.safetensors")):
+            return variant
+    return None
+
+
+def _weight_files(path: Path) -> list[Path]:
+    variant = _variant(path)
+    files = sorted(path.glob("*.safetensors"))
+    return [file for file in files if (".fp16" in file.name) == (variant is not None)]
+
+
+def _existing(folder: Path, subfolder: str, file: str) -> Path:
+    if not (folder / subfolder / file).is_file():
+        raise ModelError(
+            f"prior (={folder}) has no {Path(subfolder, file)}; give a folder in diffusers' layout, with vae, unet, "
+            "text_encoder, tokenizer and scheduler."
+        )
+    return folder / subfolder
+
+
+def _scheduler_config(folder: Path) -> dict[str, Any]:
+    return json.loads((_existing(folder, "scheduler", "scheduler_config.json") / "scheduler_config.json").read_text())
+
+
+def _check_shape(folder: Path, vae: Any, unet: Any, text: Any) -> None:
+    """Raise ModelError where this is no Stable Diffusion 1.x or 2.x: other latents, other tokens, extra conditions."""
+    latents = vae.config["latent_channels"], unet.config["in_channels"]
+    widths = text.config.hidden_size, unet.config["cross_attention_dim"]
+    if latents[0] != latents[1] or widths[0] != widths[1] or unet.config["addition_embed_type"] is not None:
+        raise ModelError(
+            f"prior (={folder}) is no text-to-image Stable Diffusion 1.x or 2.x (latent channels {latents[0]} and "
+            f"{latents[1]}, token widths {widths[0]} and {widths[1]}); choose another one."
+        )
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]

@@ -1,0 +1,77 @@
+"""Weight files: their sha256, and reading them strictly into a module, with errors that a user can act on."""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from sdsr.errors import ModelError
+
+_REMEDY = "download it again, or reinstall sdsr where it is an embedded one."
+_NAMED_KEYS = 3
+
+
+def file_sha256(path: Path | str) -> str:
+    """Return the sha256 of a file's bytes, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def combined_sha256(digests: Iterable[str]) -> str:
+    """Return one sha256 for several files: that of their own, sorted and joined by newlines."""
+    return hashlib.sha256("\n".join(sorted(digests)).encode()).hexdigest()
+
+
+def module_sha256(module: nn.Module) -> str:
+    """Return the sha256 of a module's tensors and their names, for weights that are in no file."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a safetensors file; raise ModelError where it is missing, damaged or not finite."""
+    if not path.is_file():
+        raise ModelError(f"weights (={path}) are missing; {_REMEDY}")
+    try:
+        tensors = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"weights (={path}) can't be read ({error}); {_REMEDY}") from error
+    check_finite(tensors, path)
+    return tensors
+
+
+def check_finite(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Raise ModelError where any of the tensors, which `path` held, is NaN or infinite."""
+    broken = [name for name, tensor in tensors.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
+    if broken:
+        raise ModelError(f"weights (={path}) hold NaN or infinite values in {_some(broken)}; {_REMEDY}")
+
+
+def fill(module: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Put float32 copies of `tensors`, which `path` held, in place of a module's own, which may be on "meta".
+
+    Raise ModelError where names or shapes differ.
+    """
+    own = module.state_dict()
+    problems = [f"{name} is missing" for name in own if name not in tensors]
+    problems += [f"{name} is unknown" for name in tensors if name not in own]
+    problems += [
+        f"{name} is {tuple(tensors[name].shape)} instead of {tuple(own[name].shape)}"
+        for name in own
+        if name in tensors and tensors[name].shape != own[name].shape
+    ]
+    if problems:
+        raise ModelError(f"weights (={path}) don't fit this model: {_some(problems)}; {_REMEDY}")
+    module.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, assign=True)
+
+
+def _some(names: list[str]) -> str:
+    more = len(names) - _NAMED_KEYS
+    return ", ".join(names[:_NAMED_KEYS]) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,50 @@
+"""The sampling loop, once for all methods."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+from typing import Any
+
+import torch
+
+from sdsr.diffusion.noise import CanvasNoise
+from sdsr.restoration.photograph import Photograph
+from sdsr.restoration.plan import Plan
+from sdsr.restoration.restorer import Restoring, latent_region
+from sdsr.tensors import Latent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampled:
+    """Where sampling stands after the step at time `t`: the clean estimate, and what was seen of the photo."""
+
+    t: int
+    clean: Latent
+    seen: Any
+    last: bool
+
+
+@torch.inference_mode()
+def trajectory(
+    restorer: Restoring, photograph: Photograph, plan: Plan, noise: CanvasNoise, *, prompt: str | None = None
+) -> Iterator[Sampled]:
+    """Yield the clean estimate after each of the plan's times; the last one is the restored latent."""
+    seen = restorer.observe(photograph, prompt, noise)
+    noisy = restorer.start(seen, plan.start_time, noise)
+    canvas = latent_region(photograph.region, restorer.factor)
+    for index, (t, to) in enumerate(pairwise((*plan.times, None))):
+        assert t is not None, "only the end of the plan has no time"
+        clean = restorer.denoise(noisy, t, seen, plan.guidance)
+        yield Sampled(t=t, clean=clean, seen=seen, last=to is None)
+        if to is not None:
+            drawn = partial(noise.at, "step", index, canvas, restorer.channels)
+            noisy = plan.step(restorer.schedule, noisy, clean, t, to, lambda like=noisy, drawn=drawn: drawn().to(like))
+
+
+def sample(
+    restorer: Restoring, photograph: Photograph, plan: Plan, noise: CanvasNoise, *, prompt: str | None = None
+) -> Sampled:
+    """Restore a photo's latent: the last clean estimate along the plan's times."""
+    *_, last = trajectory(restorer, photograph, plan, noise, prompt=prompt)
+    return last

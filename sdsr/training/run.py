@@ -1,0 +1,71 @@
+"""A training run as a value, and the files it keeps."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save_file
+from torch import Tensor
+
+CHECKPOINTS_KEPT = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSettings:
+    """How long a run goes on and how often it saves; what it learns is its stage's business.
+
+    `steps` and `minutes` both bound the run, whichever is reached first, and both drive the learning rate: a run that
+    was promised 30 minutes ends annealed after 30 minutes. Minutes count training time, over all resumptions.
+    """
+
+    folder: Path
+    steps: int
+    minutes: float | None = None
+    save_every_s: float = 300.0
+    validate_every: int = 500
+    seed: int = 0
+    loader_workers: int = 1
+    gradient_checkpointing: bool = False
+    compile: bool = False
+
+    def progress(self, step: int, seconds: float) -> float:
+        """Return the share of the run that is done, in [0, 1]."""
+        by_time = 0.0 if self.minutes is None else seconds / 60 / self.minutes
+        return min(1.0, max(step / self.steps, by_time))
+
+
+@contextmanager
+def appearing(target: Path) -> Iterator[Path]:
+    """Yield a folder to write into, which takes the name `target` only when everything is in it and on the disk."""
+    partial = target.with_name(f".{target.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    yield partial
+    for path in partial.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+    shutil.rmtree(target, ignore_errors=True)
+    os.replace(partial, target)
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """Return the complete checkpoints of a run, the oldest first."""
+    return sorted((folder / "checkpoints").glob("step-*"))
+
+
+def drop_old_checkpoints(folder: Path) -> None:
+    for old in checkpoints(folder)[:-CHECKPOINTS_KEPT]:
+        shutil.rmtree(old)
+
+
+def save_parts(parts: Mapping[str, Mapping[str, Tensor]], folder: Path, metadata: Mapping[str, Any]) -> None:
+    """Write each part's tensors as `NAME.safetensors`, with the same metadata in each."""
+    texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in metadata.items()}
+    for name, tensors in parts.items():
+        save_file({key: value.contiguous() for key, value in tensors.items()}, folder / f"{name}.safetensors", texts)

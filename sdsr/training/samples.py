@@ -1,0 +1,60 @@
+"""What a stage trains on: HQ crops and, where it has a degradation, their LQ versions, as a function of the step."""
+
+from collections.abc import Callable
+
+import torch
+
+from sdsr.data.batches import Batch, Crops, PairedCrops, Sampling, make_pairs
+from sdsr.data.degradation import degradation
+from sdsr.data.photos import PairSet, PhotoSet
+from sdsr.methods.recipe import Stage
+from sdsr.objectives.learner import Sample
+
+CACHE_BYTES = 2 << 30
+
+
+def make_source(photos: PhotoSet | PairSet, stage: Stage, sampling: Sampling) -> Callable[[int], Sample]:
+    """Return step -> Sample on the CPU. Pairs bring their own LQ, so the stage's degradation is not applied to them."""
+    if isinstance(photos, PairSet):
+        pairs = PairedCrops(photos, sampling)
+        return lambda step: _paired(pairs, step)
+    crops = Crops(photos, sampling)
+    return lambda step: to_sample(crops.batch(step), stage.degradation)
+
+
+def to_sample(batch: Batch, degradation_name: str | None) -> Sample:
+    """Return the batch's photos, degraded by the named table."""
+    if degradation_name is None:
+        return Sample(hq=batch.hq)
+    pairs = make_pairs(batch, degradation(degradation_name))
+    return Sample(hq=pairs.hq, lq=pairs.lq)
+
+
+def validation_samples(photos: PhotoSet, stage: Stage, *, crop_px: int, limit: int, batch: int = 8) -> list[Sample]:
+    """Return the middle squares of the first `limit` photos, degraded by fixed seeds."""
+    count = min(limit, len(photos))
+    samples = []
+    for first in range(0, count, batch):
+        indices = range(first, min(first + batch, count))
+        crops = [_middle(photos[index], crop_px) for index in indices]
+        fixed = Batch(hq=torch.stack(crops).float() / 255, seeds=tuple(indices), keys=(), labels=())
+        samples.append(to_sample(fixed, stage.degradation))
+    return samples
+
+
+def on_device(sample: Sample, device: torch.device) -> Sample:
+    lq = None if sample.lq is None else sample.lq.to(device, non_blocking=True)
+    return Sample(hq=sample.hq.to(device, non_blocking=True), lq=lq)
+
+
+def _paired(pairs: PairedCrops, step: int) -> Sample:
+    batch = pairs.batch(step)
+    return Sample(hq=batch.hq, lq=batch.lq)
+
+
+def _middle(photo: torch.Tensor, size: int) -> torch.Tensor:
+    top, left = (max(0, (side - size) // 2) for side in photo.shape[-2:])
+    crop = photo[:, top : top + size, left : left + size]
+    return torch.nn.functional.pad(
+        crop.float(), (0, size - crop.shape[-1], 0, size - crop.shape[-2]), "replicate"
+    ).byte()

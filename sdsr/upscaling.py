@@ -1,0 +1,270 @@
+"""Photo in, photo out: `Upscaler` restores and enlarges one photo of any size in bounded memory."""
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from diffusers.pipelines.pipeline_utils import ImagePipelineOutput
+from PIL import Image as pillow
+
+from sdsr.diffusion.noise import CanvasNoise
+from sdsr.errors import InputError, ModelError
+from sdsr.images.files import Photo, image, plane, quantize
+from sdsr.images.resize import output_size, resample
+from sdsr.methods import METHODS
+from sdsr.methods.recipe import Recipe
+from sdsr.methods.weights import ASSETS, fill_restorer, read_description, save_method
+from sdsr.prior.sources import SOURCES
+from sdsr.restoration.coloring import TILE_PX, ColorFix, finished_tiles
+from sdsr.restoration.photograph import Photograph
+from sdsr.restoration.plan import Plan
+from sdsr.restoration.restorer import Restorer
+from sdsr.restoration.sample import Sampled, trajectory
+from sdsr.restoration.windowed import Windowed
+from sdsr.tensors import Image, Region
+
+log = logging.getLogger(__name__)
+
+DEFAULT_MODEL = "d3sr-small"
+DEFAULT_SEED = 0
+PRIOR_NAMES = ("small", "tiny", *SOURCES)
+MAX_WINDOW_PX = 1024
+WINDOW_STEP_PX = 64
+OnStepEnd = Callable[["Upscaler", int, int, dict[str, Any]], dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What is wanted of one photo. Its size: `scale`, `width` and/or `height`, or `megapixels`; x4 if nothing is said.
+
+    `seed` belongs to the photo's canvas. `color_fix` and `prompt` are the method's own unless stated. `memory_bytes`
+    bounds what may be used at once; it changes the windows, not the noise.
+    """
+
+    scale: float | int | None = None
+    width: int | None = None
+    height: int | None = None
+    megapixels: float | int | None = None
+    seed: int = DEFAULT_SEED
+    steps: int | None = None
+    prompt: str | None = None
+    color_fix: ColorFix | None = None
+    memory_bytes: int | None = None
+
+    def size(self, width: int, height: int) -> tuple[int, int]:
+        """Return the (width, height) of the result for a photo of this size; raise InputError where there is none."""
+        named = (self.scale, self.width, self.height, self.megapixels)
+        scale = 4.0 if all(value is None for value in named) else self.scale
+        return output_size(
+            width, height, scale=scale, to_width=self.width, to_height=self.height, megapixels=self.megapixels
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preview:
+    """What can be shown of a photo while it is restored: a part of the result, `final` or still an estimate."""
+
+    done: float
+    region: Region
+    image: Image
+    final: bool
+
+
+class Upscaler:
+    """A method with its weights, ready to restore photos; like a diffusers pipeline, and safe to call again and again.
+
+    >>> recipe = METHODS["d3sr-small"]
+    >>> upscaler = Upscaler(recipe, recipe.system("tiny"))  # random weights; `from_pretrained` has trained ones
+    >>> upscaler(pillow.new("RGB", (20, 10)), scale=2.5).images[0].size
+    (50, 25)
+    """
+
+    def __init__(self, recipe: Recipe, restorer: Restorer) -> None:
+        assert recipe.plan is not None, f"{recipe.name} restores nothing: it has no plan"
+        self.recipe, self.restorer = recipe, restorer
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        model: str | Path = DEFAULT_MODEL,
+        *,
+        prior: str | None = None,
+        device: torch.device | str | None = None,
+    ) -> "Upscaler":
+        """Return the method of that name (embedded), or of a folder that `save_pretrained` or `sdsr export` wrote.
+
+        `prior` says where its prior is (a name or a folder); without it, the one that the folder names, or else the
+        recipe's. Raises InputError for an unknown name, ModelError for weights that are missing, damaged or another
+        prior's.
+        """
+        folder = Path(model)
+        if folder.is_dir():
+            description = read_description(folder)
+        elif str(model) in METHODS:
+            folder, description = ASSETS / str(model), {"recipe": str(model)}
+        else:
+            known = ", ".join(sorted(METHODS))
+            raise InputError(f"model (={model}) must be one of {known}, or a folder of a trained method.")
+        recipe, noted = _recipe(description, folder), description.get("prior")
+        assert recipe.system is not None, f"{recipe.name} is a method and restores"
+        restorer = recipe.system(prior or (noted if noted in PRIOR_NAMES else recipe.prior))
+        fill_restorer(restorer, folder)
+        upscaler = cls(recipe, restorer)
+        return upscaler if device is None else upscaler.to(device)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write the trained parts; the prior is named by its sha256, not copied."""
+        save_method(self.restorer, Path(folder), self.recipe, {})
+
+    def to(self, device: torch.device | str) -> "Upscaler":
+        self.restorer.prior.to(device)
+        self.restorer.parts.modules.to(device)
+        return self
+
+    @property
+    def multiple_px(self) -> int:
+        """What the sides of a canvas are multiples of: the autoencoder's factor times that of the UNet's levels."""
+        prior = self.restorer.prior
+        return prior.factor * 2 ** (len(prior.unet.config["block_out_channels"]) - 1)
+
+    def __call__(
+        self,
+        image: "pillow.Image | np.ndarray | torch.Tensor",
+        *,
+        generator: torch.Generator | None = None,
+        callback_on_step_end: OnStepEnd | None = None,
+        output_type: Literal["pil", "np", "pt"] = "pil",
+        **wanted: Any,
+    ) -> ImagePipelineOutput:
+        """Restore one picture; `wanted` are the fields of `Request` (scale, width, height, megapixels, seed, ...)."""
+        if generator is not None:
+            wanted["seed"] = CanvasNoise.from_generator(generator).seeds[0]
+        photo = self.upscale(as_photo(image), Request(**wanted), callback_on_step_end=callback_on_step_end)
+        return ImagePipelineOutput(images=_as_output(photo, output_type))  # type: ignore[arg-type]
+
+    def upscale(
+        self,
+        photo: Photo,
+        request: Request = Request(),
+        *,
+        on_progress: Callable[[float], None] | None = None,
+        callback_on_step_end: OnStepEnd | None = None,
+    ) -> Photo:
+        """Return the photo restored at the wanted size, with its bit depth, alpha and traits."""
+        width, height = request.size(photo.size[1], photo.size[0])
+        pixels = np.empty((height, width, 3), photo.pixels.dtype)
+        for preview in self._stream(photo, request, callback_on_step_end):
+            if preview.final:
+                pixels[preview.region.rows, preview.region.columns] = quantize(preview.image, pixels.dtype)
+            if on_progress is not None:
+                on_progress(preview.done)
+        alpha = None if photo.alpha is None else _enlarged_alpha(photo, (height, width))
+        return replace(photo, pixels=pixels, alpha=alpha)
+
+    def stream(self, photo: Photo, request: Request = Request()) -> Iterator[Preview]:
+        """Yield what becomes of the photo: estimates after each step but the last, then the final tiles."""
+        return self._stream(photo, request, None)
+
+    def plan(self, steps: int | None) -> Plan:
+        """Return the plan for this many steps; raise InputError where the method offers no such choice."""
+        assert self.recipe.plan is not None
+        own = len(self.recipe.plan.times)
+        if steps is not None and steps != own:
+            raise InputError(f"steps (={steps}) of {self.recipe.name} must be {own}; leave --steps out.")
+        return self.recipe.plan
+
+    def windowed(self, canvas: tuple[int, int], memory_bytes: int | None) -> Windowed:
+        """Return the restorer behind windows as large as the memory allows, one if the canvas fits in it."""
+        window = window_px(canvas, memory_bytes, self.multiple_px)
+        whole = window >= max(canvas)
+        overlap = 0 if whole else max(self.multiple_px, window // 8 // self.multiple_px * self.multiple_px)
+        return Windowed(restorer=self.restorer, window_px=window, overlap_px=overlap)
+
+    def _stream(self, photo: Photo, request: Request, on_step: OnStepEnd | None) -> Iterator[Preview]:
+        width, height = request.size(photo.size[1], photo.size[0])
+        plan, noise = self.plan(request.steps), CanvasNoise(seeds=(request.seed,))
+        photograph = Photograph.of(image(photo), (height, width), self.multiple_px)
+        restorer = self.windowed((photograph.region.height, photograph.region.width), request.memory_bytes)
+        total = len(plan.times) + 1
+        sampled: Sampled | None = None
+        for index, sampled in enumerate(trajectory(restorer, photograph, plan, noise, prompt=request.prompt)):
+            if on_step is not None:
+                on_step(self, index, sampled.t, {"latents": sampled.clean})
+            if not sampled.last:
+                shown = Region(top=0, left=0, height=min(height, TILE_PX), width=min(width, TILE_PX))
+                cells = Region(
+                    top=0, left=0, height=_up(shown.height, restorer.factor), width=_up(shown.width, restorer.factor)
+                )
+                estimate = restorer.decode(sampled.clean, sampled.seen, cells)[shown.slices]
+                yield Preview(done=(index + 1) / total, region=shown, image=estimate.clamp(0, 1), final=False)
+        assert sampled is not None
+        color_fix = request.color_fix or self.recipe.color_fix
+        finished = 0
+        for tile in finished_tiles(restorer, photograph, sampled, color_fix):
+            finished += tile.region.height * tile.region.width
+            done = (total - 1 + finished / (height * width)) / total
+            yield Preview(done=done, region=tile.region, image=tile.image, final=True)
+
+
+def _recipe(description: dict[str, Any], folder: Path) -> Recipe:
+    name = description.get("recipe")
+    if name not in METHODS:
+        raise ModelError(f"recipe (={name}) of {folder} must be one of {', '.join(sorted(METHODS))}; update sdsr.")
+    return METHODS[name]
+
+
+def window_px(canvas: tuple[int, int], memory_bytes: int | None, multiple_px: int) -> int:
+    """Return the side of the windows: the longer side of a small canvas, else what memory allows."""
+    most = MAX_WINDOW_PX
+    if memory_bytes is not None:
+        most = int((memory_bytes / BYTES_PER_WINDOW_PX) ** 0.5) // WINDOW_STEP_PX * WINDOW_STEP_PX
+        if most < 4 * multiple_px:
+            least = BYTES_PER_WINDOW_PX * (4 * multiple_px) ** 2 // 2**20 + 1
+            raise InputError(f"memory (={memory_bytes // 2**20} MiB) must be at least {least} MiB; allow more.")
+        most = min(most, MAX_WINDOW_PX)
+    return min(most, max(_up(side, multiple_px) for side in canvas))
+
+
+BYTES_PER_WINDOW_PX = 2000
+"""Activations and weights in flight for each pixel of a window, on the safe side."""
+
+
+def as_photo(picture: "pillow.Image | np.ndarray | torch.Tensor") -> Photo:
+    """Return a picture in memory as a photo: a PIL image, an array (h, w, 3) of uint8 or uint16, an Image in [0, 1]."""
+    if isinstance(picture, torch.Tensor):
+        return Photo(pixels=quantize(picture if picture.ndim == 4 else picture[None], np.uint16))
+    if isinstance(picture, np.ndarray):
+        return Photo(pixels=np.ascontiguousarray(picture))
+    if "A" in picture.getbands():
+        rgba = np.asarray(picture.convert("RGBA"))
+        return Photo(pixels=np.ascontiguousarray(rgba[..., :3]), alpha=np.ascontiguousarray(rgba[..., 3]))
+    return Photo(pixels=np.asarray(picture.convert("RGB")))
+
+
+def _as_output(photo: Photo, output_type: str) -> Any:
+    match output_type:
+        case "pil":
+            bands = photo.pixels if photo.alpha is None else np.dstack([photo.pixels, photo.alpha])
+            return [pillow.fromarray(bands if bands.dtype == np.uint8 else (bands >> 8).astype(np.uint8))]
+        case "np":
+            return image(photo).permute(0, 2, 3, 1).numpy()
+        case "pt":
+            return image(photo)
+    raise InputError(f"output_type (={output_type}) must be pil, np or pt.")
+
+
+def _enlarged_alpha(photo: Photo, size: tuple[int, int]) -> np.ndarray:
+    """Return the alpha at the new size, in strips."""
+    given, alpha = plane(photo), np.empty(size, photo.pixels.dtype)
+    for top in range(0, size[0], TILE_PX):
+        strip = Region(top=top, left=0, height=min(TILE_PX, size[0] - top), width=size[1])
+        alpha[strip.rows] = quantize(resample(given, size, strip), alpha.dtype)
+    return alpha
+
+
+def _up(side: int, multiple: int) -> int:
+    return side + -side % multiple
