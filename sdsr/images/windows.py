@@ -69,7 +69,7 @@ def blend(
         total[region.slices] += value * share
         weights[region.slices] += share
     assert bool((weights > 0).all()), f"the windows leave cells of the canvas {size} uncovered"
-    return (total / weights).to(first.dtype)
+    return total.div_(weights).to(first.dtype)
 
 
 def _offsets(length: int, window: int, stride: int) -> tuple[int, ...]:

@@ -125,18 +125,10 @@ class Restorer:
         return self.schedule.clean(noisy, predicted, t)
 
     def decode(self, clean: Latent, seen: Seen | list[Seen], region: Region | None = None) -> Image:
-        """Return the pixels of a latent, or of a region of it (in pixels, a multiple of the factor on each side).
-
-        A region is decoded with the autoencoder's halo around it, so that it is the same as that part of the whole.
-        """
+        """Return the pixels of a latent, or of a region of it (in pixels, a multiple of the factor on each side)."""
         if region is None:
             return self.prior.decode(clean)
-        cells = latent_region(region, self.factor)
-        halo = self.prior.autoencoder.halo_px
-        margin = max(clean.shape[-2:]) if halo is None else -(-halo // self.factor)
-        wide = cells.expand(margin, within=(clean.shape[-2], clean.shape[-1]))
-        image = self.prior.decode(clean[wide.slices])
-        return image[region.relative_to(wide.scaled(self.factor)).slices]
+        return self.prior.decode_part(clean, latent_region(region, self.factor))
 
 
 def latent_region(region: Region, factor: int) -> Region:

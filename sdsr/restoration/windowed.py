@@ -1,6 +1,8 @@
 """Aggregation sampling: the four verbs over overlapping windows, for a canvas of any size in bounded memory."""
 
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 from sdsr.diffusion.noise import CanvasNoise
 from sdsr.diffusion.schedule import NoiseSchedule
@@ -9,6 +11,8 @@ from sdsr.restoration.photograph import Photograph
 from sdsr.restoration.restorer import Restorer, Seen, latent_region
 from sdsr.tensors import Image, Latent, Region
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Windowed:
@@ -16,12 +20,14 @@ class Windowed:
 
     StableSR (arXiv:2305.07015, Sec. 3.4). Deviation: it blends noise predictions; with one step rule for the whole
     canvas this is the same but for the times' own scale, and clean estimates can be shown and corrected.
-    `window_px` and `overlap_px` are multiples of the canvas's own multiple.
+    `window_px` and `overlap_px` are multiples of the canvas's own multiple. `on_window` is called after each window of
+    `observe` and `denoise`.
     """
 
     restorer: Restorer
     window_px: int
     overlap_px: int
+    on_window: Callable[[], None] | None = None
 
     @property
     def schedule(self) -> NoiseSchedule:
@@ -35,17 +41,20 @@ class Windowed:
     def factor(self) -> int:
         return self.restorer.factor
 
+    def windows(self, canvas: tuple[int, int]) -> tuple[Region, ...]:
+        """Return the windows of a canvas of (height, width), in pixels."""
+        return cover(*canvas, window=self.window_px, overlap=self.overlap_px)
+
     def observe(self, photograph: Photograph, prompt: str | None, noise: CanvasNoise) -> list[Seen]:
-        canvas = photograph.region
-        windows = cover(canvas.height, canvas.width, window=self.window_px, overlap=self.overlap_px)
-        return [self.restorer.observe(photograph.part(window), prompt, noise) for window in windows]
+        windows = self.windows((photograph.region.height, photograph.region.width))
+        return list(self._counted(self.restorer.observe(photograph.part(window), prompt, noise) for window in windows))
 
     def start(self, seen: list[Seen], t: int, noise: CanvasNoise) -> Latent:
         return self._blended(seen, (self.restorer.start(one, t, noise) for one in seen))
 
     def denoise(self, noisy: Latent, t: int, seen: list[Seen], guidance: float = 1.0) -> Latent:
         parts = (self.restorer.denoise(noisy[self._cells(one).slices], t, one, guidance) for one in seen)
-        return self._blended(seen, parts)
+        return self._blended(seen, self._counted(parts))
 
     def decode(self, clean: Latent, seen: list[Seen], region: Region | None = None) -> Image:
         return self.restorer.decode(clean, seen, region)
@@ -53,7 +62,13 @@ class Windowed:
     def _cells(self, seen: Seen) -> Region:
         return latent_region(seen.photograph.region, self.factor)
 
-    def _blended(self, seen: list[Seen], parts) -> Latent:
+    def _blended(self, seen: list[Seen], parts: Iterable[Latent]) -> Latent:
         cells = [self._cells(one) for one in seen]
         size = max(cell.bottom for cell in cells), max(cell.right for cell in cells)
         return blend(zip(cells, parts, strict=True), size)
+
+    def _counted(self, values: Iterable[T]) -> Iterator[T]:
+        for value in values:
+            yield value
+            if self.on_window is not None:
+                self.on_window()

@@ -22,6 +22,7 @@ from sdsr.images.files import (
     read_photo,
     write_photo,
 )
+from sdsr.images.layout import lay_out
 from sdsr.images.profiles import from_srgb
 
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF")
@@ -154,6 +155,13 @@ def test_sixteen_bits_are_rounded_for_jpeg_and_the_log_says_so(caplog):
         data = encode_photo(photo, "JPEG", 100)
     assert "16 are rounded" in caplog.text
     assert difference(read_photo(data).pixels, smooth(16, 16)) <= LOSSY
+
+
+def test_sixteen_bits_are_rounded_to_the_nearest_level():
+    levels = np.arange(65536, dtype=np.uint16).reshape(256, 256)
+    photo = Photo(pixels=np.repeat(levels[..., None], 3, axis=2))
+    rounded = np.concatenate([strip for _, strip in lay_out(photo, "WEBP").strips()])
+    np.testing.assert_array_equal(rounded, np.rint(photo.pixels / 257))
 
 
 @pytest.mark.parametrize("format", ["PNG", "WEBP", "TIFF"])

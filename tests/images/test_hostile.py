@@ -58,6 +58,7 @@ def valid_files() -> dict[str, bytes]:
         "lzw tiff": saved(image, "TIFF", compression="tiff_lzw"),
         "packbits tiff": saved(image.convert("L"), "TIFF", compression="packbits"),
         "jpeg tiff": saved(image, "TIFF", compression="jpeg"),
+        "jpeg tiff, directory first": tiff(PIXELS, photometric="ycbcr", compression="jpeg", metadata=None),
         "tiled tiff": tiff(PIXELS, photometric="rgb", tile=(16, 16), metadata=None),
     }
 

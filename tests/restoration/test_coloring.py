@@ -1,0 +1,50 @@
+import pytest
+import torch
+
+from sdsr.diffusion.noise import CanvasNoise
+from sdsr.images.color import adain, wavelet, ycbcr
+from sdsr.restoration.coloring import finished_tiles
+from sdsr.restoration.photograph import Photograph
+from sdsr.restoration.sample import Sampled
+
+WHOLE = {"wavelet": wavelet, "adain": adain, "ycbcr": ycbcr, "none": lambda content, style: content}
+
+
+@pytest.fixture
+def photograph(given) -> Photograph:
+    return Photograph.of(given, (108, 152), 16)
+
+
+@pytest.fixture
+def sampled(restorer, photograph) -> Sampled:
+    seen = restorer.observe(photograph, None, CanvasNoise(seeds=(0,)))
+    clean = seen.latent + 0.3 * torch.randn(seen.latent.shape, generator=torch.Generator().manual_seed(2))
+    return Sampled(t=1, clean=clean, seen=seen, last=True)
+
+
+@pytest.mark.parametrize("tile_px", [64, 50, 1024])
+@pytest.mark.parametrize("color_fix", sorted(WHOLE))
+def test_tiles_together_are_the_whole_picture_decoded_and_corrected_at_once(
+    restorer, photograph, sampled, color_fix, tile_px
+):
+    with torch.inference_mode():
+        content = restorer.decode(sampled.clean, sampled.seen)[..., :108, :152]
+        whole = WHOLE[color_fix](content, photograph.enlarged()[..., :108, :152])
+    tiled, count = torch.full((1, 3, 108, 152), float("nan")), torch.zeros(108, 152, dtype=torch.int)
+    for tile in finished_tiles(restorer, photograph, sampled, color_fix, tile_px=tile_px):
+        assert tile.image.shape[-2:] == (tile.region.height, tile.region.width)
+        tiled[tile.region.slices] = tile.image
+        count[tile.region.slices[1:]] += 1
+    assert (count == 1).all()
+    torch.testing.assert_close(tiled, whole, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("color_fix", ["wavelet", "adain"])
+def test_a_cast_is_corrected(restorer, photograph, sampled, color_fix):
+    """The decoder here is random, so its colors are off; what corrects brightness too brings them near the photo's."""
+    wanted = photograph.enlarged()[..., :108, :152].mean((0, 2, 3))
+    means = {}
+    for fix in (color_fix, "none"):
+        (tile,) = finished_tiles(restorer, photograph, sampled, fix)
+        means[fix] = (tile.image.mean((0, 2, 3)) - wanted).abs().max()
+    assert means[color_fix] < means["none"] / 2

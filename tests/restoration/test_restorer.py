@@ -1,0 +1,98 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from sdsr.diffusion.noise import CanvasNoise
+from sdsr.prior.evidence import Evidence
+from sdsr.prior.small_autoencoder import SmallAutoencoder
+from sdsr.restoration.photograph import Photograph
+from sdsr.restoration.restorer import Restorer, from_noised_photo, from_photo, latent_region
+from sdsr.tensors import Region
+
+NOISE = CanvasNoise(seeds=(7,))
+
+
+@pytest.fixture
+def photograph(given) -> Photograph:
+    return Photograph.of(given, (108, 152), 16)
+
+
+def test_observing_encodes_the_enlarged_photo_and_asks_the_conditioner(restorer, photograph):
+    seen = restorer.observe(photograph, "degraded", NOISE)
+    assert torch.equal(seen.latent, restorer.prior.encode(photograph.enlarged()))
+    assert torch.equal(seen.evidence.prompt, restorer.prior.embed("degraded"))
+    assert seen.against is None
+
+
+def test_the_three_starts(restorer, photograph):
+    def start(rule) -> torch.Tensor:
+        other = replace(restorer, parts=replace(restorer.parts, start=rule))
+        return other.start(other.observe(photograph, None, NOISE), 400, NOISE)
+
+    latent = restorer.observe(photograph, None, NOISE).latent
+    noise = NOISE.at("start", 0, latent_region(photograph.region, 8), 4)
+    assert torch.equal(start(restorer.parts.start), noise)
+    assert torch.equal(start(from_photo), latent)
+    assert torch.equal(start(from_noised_photo), restorer.schedule.noisy(latent, noise, 400))
+
+
+def test_guidance_moves_the_noise_away_from_the_negative_prompt(restorer, photograph):
+    guided = replace(restorer, parts=replace(restorer.parts, negative_prompt="degraded"))
+    seen = guided.observe(photograph, "clean", NOISE)
+    noisy = NOISE.at("start", 0, latent_region(photograph.region, 8), 4)
+    with torch.inference_mode():
+        wanted, unwanted = (
+            restorer.prior.predict_noise(noisy, 600, Evidence(prompt=restorer.prior.embed(prompt)))
+            for prompt in ("clean", "degraded")
+        )
+        for scale in (1.0, 2.5, 0.0):
+            noise = unwanted + scale * (wanted - unwanted)
+            result = guided.denoise(noisy, 600, seen, scale)
+            torch.testing.assert_close(result, restorer.schedule.clean(noisy, noise, 600))
+        assert not torch.allclose(guided.denoise(noisy, 600, seen, 2.5), guided.denoise(noisy, 600, seen, 1.0))
+
+
+def test_guidance_without_a_negative_prompt_changes_nothing(restorer, photograph):
+    seen = restorer.observe(photograph, None, NOISE)
+    with torch.inference_mode():
+        assert torch.equal(restorer.denoise(seen.latent, 300, seen, 3.0), restorer.denoise(seen.latent, 300, seen, 1.0))
+
+
+@pytest.mark.parametrize(
+    "region",
+    [
+        Region(top=0, left=0, height=8, width=8),
+        Region(top=64, left=96, height=64, width=64),
+        Region(top=208, left=232, height=16, width=8),
+        Region(top=0, left=104, height=224, width=24),
+    ],
+)
+def test_decoding_a_region_gives_that_part_of_the_whole(restorer, photograph, region):
+    clean = torch.randn(1, 4, 28, 30, generator=torch.Generator().manual_seed(1))
+    seen = restorer.observe(photograph, None, NOISE)
+    with torch.inference_mode():
+        part, whole = restorer.decode(clean, seen, region), restorer.decode(clean, seen)
+    torch.testing.assert_close(part, whole[region.slices], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("depths", [(1, 1, 1), (0, 1, 2), (2, 0, 1)])
+def test_the_halo_reaches_as_far_as_the_decoder_looks_and_not_a_cell_farther(depths):
+    """The middle pixels' gradient marks the cells that they depend on."""
+    autoencoder = SmallAutoencoder(2, widths=(4, 4, 4), depths=depths)
+    for parameter in autoencoder.decoder.parameters():
+        torch.nn.init.uniform_(parameter, 0.05, 0.1)  # positive, so that no dependence cancels out
+    cells, middle = 31, 15
+    latent = torch.rand(1, 2, cells, cells, requires_grad=True)
+    autoencoder.decode(latent)[..., middle * 8 : middle * 8 + 8, middle * 8 : middle * 8 + 8].sum().backward()
+    assert latent.grad is not None
+    rows = latent.grad.abs().sum((0, 1, 3)).nonzero().flatten()
+    reach = max(middle - int(rows.min()), int(rows.max()) - middle)
+    margin = -(-autoencoder.halo_px // 8)
+    assert reach <= margin <= reach + 1
+
+
+def test_a_region_off_the_grid_is_refused(restorer):
+    with pytest.raises(AssertionError, match="multiples of 8 px"):
+        latent_region(Region(top=4, left=0, height=8, width=8), 8)
+    assert isinstance(restorer, Restorer)

@@ -1,0 +1,87 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from sdsr.diffusion.noise import CanvasNoise
+from sdsr.diffusion.steps import ancestral
+from sdsr.prior.evidence import Evidence
+from sdsr.restoration.photograph import Photograph
+from sdsr.restoration.plan import Plan
+from sdsr.restoration.restorer import Restorer, latent_region
+from sdsr.restoration.sample import sample
+from sdsr.restoration.windowed import Windowed
+from sdsr.tensors import Region
+
+NOISE = CanvasNoise(seeds=(11,))
+PLAN = Plan(times=(800, 300), step=ancestral)
+
+
+@pytest.fixture
+def photograph(given) -> Photograph:
+    return Photograph.of(given, (108, 152), 16)
+
+
+def test_one_window_is_the_restorer_itself(restorer, photograph):
+    alone = sample(restorer, photograph, PLAN, NOISE)
+    windowed = Windowed(restorer=restorer, window_px=160, overlap_px=0)
+    behind = sample(windowed, photograph, PLAN, NOISE)
+    torch.testing.assert_close(behind.clean, alone.clean, atol=1e-5, rtol=0)
+    part = Region(top=96, left=144, height=16, width=16)
+    torch.testing.assert_close(
+        windowed.decode(alone.clean, behind.seen, part), restorer.decode(alone.clean, alone.seen, part)
+    )
+
+
+def test_windows_cover_the_canvas_and_see_their_part_of_the_photo(restorer, photograph):
+    windowed = Windowed(restorer=restorer, window_px=64, overlap_px=16)
+    covered = torch.zeros(112, 160, dtype=torch.bool)
+    for one in windowed.observe(photograph, None, NOISE):
+        region = one.photograph.region
+        assert (region.height, region.width) == (64, 64)
+        covered[region.slices[1:]] = True
+        torch.testing.assert_close(one.photograph.enlarged(), photograph.enlarged()[region.slices])
+    assert covered.all()
+
+
+def test_windows_start_from_the_noise_of_the_canvas(restorer, photograph):
+    windowed = Windowed(restorer=restorer, window_px=64, overlap_px=32)
+    started = windowed.start(windowed.observe(photograph, None, NOISE), 999, NOISE)
+    expected = NOISE.at("start", 0, latent_region(photograph.region, 8), 4)
+    torch.testing.assert_close(started, expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(("window", "overlap"), [(64, 0), (64, 16), (96, 48)])
+def test_a_constant_estimate_stays_constant(restorer, photograph, window, overlap, monkeypatch):
+    monkeypatch.setattr(Restorer, "denoise", lambda self, noisy, t, seen, guidance=1.0: torch.full_like(noisy, 0.7))
+    windowed = Windowed(restorer=restorer, window_px=window, overlap_px=overlap)
+    clean = sample(windowed, photograph, PLAN, NOISE).clean
+    assert clean.shape == (1, 4, 14, 20)
+    torch.testing.assert_close(clean, torch.full_like(clean, 0.7))
+
+
+def test_each_window_gets_its_own_evidence(restorer, photograph, monkeypatch):
+    """A conditioner that tells the window's place, and an estimate that is what was told."""
+
+    def tell(prior, part, latent, prompt) -> Evidence:
+        return Evidence(prompt=torch.full((1, 1, 128), float(part.region.left)))
+
+    monkeypatch.setattr(
+        Restorer,
+        "denoise",
+        lambda self, noisy, t, seen, guidance=1.0: torch.ones_like(noisy) * seen.evidence.prompt[0, 0, 0],
+    )
+    telling = replace(restorer, parts=replace(restorer.parts, conditioner=tell))
+    clean = sample(Windowed(restorer=telling, window_px=64, overlap_px=16), photograph, PLAN, NOISE).clean
+    assert torch.equal(clean[..., 0], torch.zeros(1, 4, 14))
+    torch.testing.assert_close(clean[..., -1], torch.full((1, 4, 14), 96.0))
+    assert (clean.diff(dim=-1) > -1e-4).all()
+
+
+def test_an_estimate_that_windows_agree_on_is_not_changed(restorer, photograph, monkeypatch):
+    monkeypatch.setattr(Restorer, "denoise", lambda self, noisy, t, seen, guidance=1.0: noisy / 2)
+    both = (
+        sample(one, photograph, PLAN, NOISE).clean
+        for one in (restorer, Windowed(restorer=restorer, window_px=64, overlap_px=32))
+    )
+    torch.testing.assert_close(*both, atol=1e-5, rtol=0)
