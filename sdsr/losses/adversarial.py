@@ -17,14 +17,14 @@ def _mean_over_heads(values: Sequence[Tensor]) -> Scalar:
 
 def critic_bce(real: Logits, fake: Logits) -> Scalar:
     """-log D(real) - log(1 - D(fake)), D the sigmoid of the logits (D3SR, arXiv:2410.04224)."""
-    return _mean_over_heads([F.softplus(-logit) for logit in real]) + _mean_over_heads(
-        [F.softplus(logit) for logit in fake]
+    return _mean_over_heads([F.softplus(-logit.float()) for logit in real]) + _mean_over_heads(
+        [F.softplus(logit.float()) for logit in fake]
     )
 
 
 def generator_bce(fake: Logits) -> Scalar:
     """-log D(fake), the non-saturating side of `critic_bce`."""
-    return _mean_over_heads([F.softplus(-logit) for logit in fake])
+    return _mean_over_heads([F.softplus(-logit.float()) for logit in fake])
 
 
 def critic_hinge(real: Logits, fake: Logits) -> Scalar:

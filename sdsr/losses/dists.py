@@ -96,7 +96,9 @@ class Dists(nn.Module):
 
     def forward(self, x: Image, y: Image) -> Float[Tensor, " b"]:
         alpha, beta = (None if weights is None else list(weights) for weights in (self.alpha, self.beta))
-        return dists(self.network(x), self.network(y), alpha, beta)
+        # Statistics in float32 also under autocast: a covariance in half precision is mostly rounding.
+        left, right = ([feature.float() for feature in self.network(image)] for image in (x, y))
+        return dists(left, right, alpha, beta)
 
 
 def ea_dists(distance: Callable[[Image, Image], Tensor]) -> Callable[[Image, Image], Tensor]:

@@ -1,12 +1,14 @@
-"""D3SR: one step from the LQ latent, LoRA on the UNet, a large diffusion discriminator, EA-DISTS.
+"""D3SR: one step from the LQ latent, a diffusion UNet as discriminator, EA-DISTS; here on the embedded small prior.
 
 arXiv:2410.04224 (NeurIPS 2025). z_H = (z_L - sqrt(1 - a) eps(z_L; T_L)) / sqrt(a) at one fixed time T_L, no noise.
+Deviation: the paper trains LoRA on Stable Diffusion's UNet; a UNet this small is trained whole.
 Deviation: T_L was never published; 399 is that of the same group's OSDFace, which is built alike.
 """
 
 from copy import deepcopy
 from dataclasses import dataclass
 
+import torch
 from torch import nn
 
 from sdsr.critics.diffusion_unet import DiffusionCritic
@@ -45,12 +47,9 @@ class FixedPromptConditioner:
         return Evidence(prompt=self.prompt.tokens)
 
 
-def small_system(prior_name: str) -> Restorer:
-    """The restorer on a small prior, all UNet weights trained: `full`, the named variant for a UNet this light.
-
-    The prior keeps its UNet; the restorer's is a copy.
-    """
-    prior = load_prior(prior_name)
+def small_system(prior_name: str, device: torch.device | str | None = None) -> Restorer:
+    """The restorer on a small prior, all UNet weights trained: the variant for a UNet this light."""
+    prior = load_prior(prior_name, device=device)
     unet = deepcopy(prior.unet)
     prompt = FixedPrompt(prior.embed("clean"))
     modules = nn.ModuleDict({"unet": unet, "prompt": prompt})
@@ -64,6 +63,7 @@ def small_system(prior_name: str) -> Restorer:
 def small_critics(system: Restorer) -> Critics:
     """The prior's own UNet as critic of latents, all its weights trained, and a light critic of the pixels' detail."""
     unet = deepcopy(system.prior.unet)
+    unet.disable_gradient_checkpointing()  # its weights are frozen and freed between forward and backward
     return Critics(
         system.schedule,
         DiffusionCritic(unet, train="all", heads_on=(0,), hidden=128),

@@ -38,12 +38,12 @@ class OptimizerSettings:
 class Stage:
     """One training run of a recipe.
 
-    `system(prior)` builds what is trained from the name or folder of a prior; `critic(system)` its critic.
+    `system(prior, device)` builds what is trained from the name or folder of a prior; `critic(system)` its critic.
     Crops are `crop_px` wide; `degradation` names a table of sdsr/data, None where the objective needs only HQ photos.
     """
 
     name: str
-    system: Callable[[str], Any]
+    system: Callable[..., Any]
     objective: Objective
     optimizer: OptimizerSettings
     steps: int
@@ -60,18 +60,18 @@ class Stage:
 class Recipe:
     """A method as a value; `dataclasses.replace` and `with_settings` make ablations of it.
 
-    `system(prior)` builds what restores; None for recipes that only train a part of a prior. `native_px` is the size of
-    the crops it was made for, and of its windows.
+    `system(prior, device)` builds what restores; None for recipes that only train a part of a prior. `listens` says
+    whether a user's prompt means anything to it.
     """
 
     name: str
     paper: str
     summary: str
     prior: str
-    system: Callable[[str], Restorer] | None = None
+    system: Callable[..., Restorer] | None = None
     plan: Plan | None = None
     color_fix: ColorFix = "wavelet"
-    native_px: int = 512
+    listens: bool = False
     stages: tuple[Stage, ...] = field(default=())
 
     def stage(self, name: str | None = None) -> Stage:

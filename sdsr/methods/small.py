@@ -6,8 +6,11 @@ autoencoder's parts), then `small-perceptual`, which needs neither.
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TypeVar
 
+import torch
 from safetensors.torch import save_file
+from torch import nn
 
 from sdsr.losses.small_perceptual import SmallPerceptual
 from sdsr.methods.recipe import OptimizerSettings, Recipe, Stage
@@ -51,21 +54,33 @@ def save_perceptual(parts: Path, folder: Path, facts: Mapping[str, str]) -> None
     save_file(tensors, target, {"format": "sdsr-small-perceptual", **facts})
 
 
-def _fresh_autoencoder(_: str) -> SmallAutoencoder:
-    return SmallAutoencoder()
+Device = torch.device | str | None
+Network = TypeVar("Network", bound=nn.Module)
 
 
-def _trained_autoencoder(folder: str) -> SmallAutoencoder:
-    return read_autoencoder(Path(folder))
+def _placed(network: Network, device: Device) -> Network:
+    for parameter in network.parameters():
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    nn.Module.to(network, torch.device(device or choose_device()))
+    return network
 
 
-def _fresh_prior(autoencoder_folder: str) -> Prior:
-    device = choose_device()
-    return fresh_small_prior(read_autoencoder(Path(autoencoder_folder)), dtype=choose_dtype(device)).to(device)
+def _fresh_autoencoder(_: str, device: Device = None) -> SmallAutoencoder:
+    return _placed(SmallAutoencoder(), device)
 
 
-def _fresh_perceptual(_: str) -> SmallPerceptual:
-    return SmallPerceptual()
+def _trained_autoencoder(folder: str, device: Device = None) -> SmallAutoencoder:
+    return _placed(read_autoencoder(Path(folder)), device)
+
+
+def _fresh_prior(autoencoder_folder: str, device: Device = None) -> Prior:
+    chosen = torch.device(device or choose_device())
+    return fresh_small_prior(read_autoencoder(Path(autoencoder_folder)), dtype=choose_dtype(chosen)).to(chosen)
+
+
+def _fresh_perceptual(_: str, device: Device = None) -> SmallPerceptual:
+    return _placed(SmallPerceptual(), device)
 
 
 SMALL_AUTOENCODER = Recipe(

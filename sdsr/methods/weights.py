@@ -5,8 +5,8 @@ file.
 """
 
 import json
-import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +23,14 @@ from sdsr.restoration.restorer import Restorer
 FORMAT = 1
 DESCRIPTION = "method.json"
 ASSETS = Path(__file__).parents[1] / "assets"
-_ADDRESS = re.compile(r" at 0x[0-9a-f]+")  # of functions in a stage's text
 
 
 def save_method(restorer: Restorer, folder: Path, recipe: Recipe, facts: Mapping[str, Any]) -> None:
-    """Write a restorer's trained parts, in half precision, and what they belong to."""
+    """Write a restorer's trained parts, in half precision, and what they belong to.
+
+    `facts` say how they came to be; "times", those that they were trained at where the recipe's were changed.
+    """
+    assert recipe.plan is not None, f"{recipe.name} restores nothing: it has no plan"
     folder.mkdir(parents=True, exist_ok=True)
     digests = {}
     for name, module in restorer.parts.modules.items():
@@ -43,6 +46,7 @@ def save_method(restorer: Restorer, folder: Path, recipe: Recipe, facts: Mapping
         "prior_sha256": restorer.prior.sha256,
         "files": digests,
         "version": __version__,
+        "times": list(recipe.plan.times),
         **facts,
     }
     (folder / DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
@@ -86,14 +90,20 @@ def fill_from_run(restorer: Restorer, parts: Path) -> dict[str, Any]:
     for name, module in restorer.parts.modules.items():
         path = parts / f"{name}.safetensors"
         fill(module, read_tensors(path), path)
-    return run_facts(parts)
+    times = run_metadata(parts).get("times")
+    return run_facts(parts) | ({"times": json.loads(times)} if times else {})
 
 
 def run_facts(parts: Path) -> dict[str, str]:
     """Return what a training run noted beside its tensors about how they came to be."""
     noted = run_metadata(parts)
-    facts = {key: noted[key] for key in ("stage", "steps", "step", "seconds", "seed") if key in noted}
-    return {key: _ADDRESS.sub("", value) for key, value in facts.items()}
+    return {key: noted[key] for key in ("stage", "steps", "step", "seconds", "seed") if key in noted}
+
+
+def trained_recipe(recipe: Recipe, description: Mapping[str, Any]) -> Recipe:
+    """Return the recipe with the times that the described parts were trained at."""
+    assert recipe.plan is not None, f"{recipe.name} restores nothing: it has no plan"
+    return replace(recipe, plan=replace(recipe.plan, times=tuple(description["times"])))
 
 
 def run_metadata(parts: Path) -> dict[str, str]:

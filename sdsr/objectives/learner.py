@@ -56,6 +56,10 @@ class Learner(Protocol):
 
     def __call__(self, sample: Sample, rng: torch.Generator, progress: float) -> Outcome: ...
 
+    def prepare(self, samples: list[Sample]) -> None:
+        """Begin from some training samples; called once, before the first step of a fresh run."""
+        ...
+
     def pictures(self, sample: Sample, rng: torch.Generator) -> dict[str, Image]:
         """Return columns of a validation sheet, by their titles."""
         ...
@@ -65,5 +69,8 @@ class Learner(Protocol):
         ...
 
     def finish(self, samples: list[Sample]) -> None:
-        """Settle what is measured after training (statistics of latents); called once, with the averaged weights."""
+        """Settle what is measured after training (statistics of latents) on some training samples.
+
+        Called with the averaged weights, at every export.
+        """
         ...

@@ -97,6 +97,9 @@ class PriorLearner(nn.Module):
         free = self._sample(self.evidence(photo, none, none, ~none), rng)
         return {"photo": photo, "sampled with its token": guided, "sampled": free}
 
+    def prepare(self, samples: list[Sample]) -> None:
+        """Nothing is taken from samples before training."""
+
     def finish(self, samples: list[Sample]) -> None:
         """Nothing is measured after training."""
 

@@ -67,13 +67,15 @@ class ReconstructionLearner(nn.Module):
         return {"psnr": float(psnr(self._reconstruct(sample.hq), sample.hq).mean())}
 
     def prepare(self, samples: list[Sample]) -> None:
-        """Begin as the best linear block transform of some photos."""
+        """Begin as the best linear block transform of some photos, unless only the decoder is refined."""
+        if not self.objective.train_encoder:
+            return
         blocks = [F.pixel_unshuffle(2 * sample.hq - 1, FACTOR).flatten(2).transpose(1, 2) for sample in samples]
         self.autoencoder.begin_as_block_transform(torch.cat(blocks).flatten(0, 1))
 
     @torch.no_grad()
     def finish(self, samples: list[Sample]) -> None:
-        if not samples or not self.objective.train_encoder:
+        if not self.objective.train_encoder:
             return
         mean, scale = self.autoencoder.latent_mean, self.autoencoder.latent_scale
         mean.zero_()

@@ -118,6 +118,9 @@ class RestorationLearner(nn.Module):
         restored = self._restored(sample, rng)
         return {"psnr": float(psnr(restored, sample.hq).mean()), "detail": _detail(restored) / _detail(sample.hq)}
 
+    def prepare(self, samples: list[Sample]) -> None:
+        """Nothing is taken from samples before training."""
+
     def finish(self, samples: list[Sample]) -> None:
         """Nothing is measured after training."""
 

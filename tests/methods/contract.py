@@ -1,0 +1,79 @@
+"""What every method promises, by which the contract tests tell it apart from nothing: systems, samples, pictures."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from sdsr.images.photo import Photo, quantize
+from sdsr.methods import METHODS
+from sdsr.methods.recipe import Recipe, Stage
+from sdsr.methods.weights import fill_restorer
+from sdsr.objectives.learner import Learner, Sample
+from sdsr.restoration.restorer import Restorer
+from sdsr.upscaling import Request, Upscaler
+
+PRIOR = "tiny"
+CROP_PX = 64
+
+
+def built(recipe: Recipe) -> Restorer:
+    """The method on the tiny prior, as its recipe makes it."""
+    assert recipe.system is not None
+    return recipe.system(PRIOR)
+
+
+def stirred(recipe: Recipe) -> Restorer:
+    """The method on the tiny prior with parts that have moved, as in training, to numbers that float16 holds."""
+    restorer = built(recipe)
+    rng = torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        for parameter in restorer.parts.modules.parameters():
+            moved = parameter + 0.02 * torch.randn(parameter.shape, generator=rng)
+            parameter.copy_(moved.half())
+    return restorer
+
+
+def filled(recipe: Recipe, folder: Path) -> Restorer:
+    """The method on the tiny prior with the parts of a folder."""
+    restorer = built(recipe)
+    fill_restorer(restorer, folder)
+    return restorer
+
+
+def small_photo(photo: Tensor, height: int = 21, width: int = 30) -> Photo:
+    """The upper left of the suite's photo, 8 bit."""
+    return Photo(pixels=quantize(photo[..., :height, :width], np.uint8))
+
+
+def restored(recipe: Recipe, restorer: Restorer, given: Photo, request: Request | None = None) -> np.ndarray:
+    """The pixels of a photo that the method restored."""
+    return Upscaler(recipe, restorer).upscale(given, request or Request(scale=4, seed=3)).pixels
+
+
+def stages() -> list[tuple[str, Stage]]:
+    """Every stage of every method, with a name to show."""
+    return [(f"{recipe.name}-{stage.name}", stage) for recipe in METHODS.values() for stage in recipe.stages]
+
+
+def training(stage: Stage) -> tuple[Learner, nn.Module | None]:
+    """What the stage trains on the tiny prior, and its critic."""
+    system = stage.system(PRIOR)
+    critic = stage.critic(system) if stage.critic is not None else None
+    return stage.objective.learner(system, critic), critic
+
+
+def fixed_sample(photo: Tensor, stage: Stage) -> Sample:
+    """Two crops of the suite's photo, degraded where the stage wants that: smaller, and with noise."""
+    hq = torch.cat([photo[..., :CROP_PX, :CROP_PX], photo[..., -CROP_PX:, -CROP_PX:]])
+    if stage.degradation is None:
+        return Sample(hq=hq)
+    small = interpolate(hq, scale_factor=0.25, mode="bicubic", antialias=True)
+    noise = torch.randn(small.shape, generator=torch.Generator().manual_seed(1))
+    return Sample(hq=hq, lq=(small + 0.03 * noise).clamp(0, 1))
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)

@@ -1,0 +1,242 @@
+"""The tests that each method of `METHODS` passes, on the tiny prior."""
+
+import importlib.util
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from sdsr.diffusion.noise import CanvasNoise
+from sdsr.errors import InputError, ModelError
+from sdsr.images.photo import Photo
+from sdsr.methods import METHODS
+from sdsr.methods.recipe import Recipe, Stage, with_settings
+from sdsr.methods.weights import DESCRIPTION, fill_restorer, save_method
+from sdsr.prior.loading import load_prior
+from sdsr.prior.weight_files import module_sha256
+from sdsr.restoration.photograph import Photograph
+from sdsr.restoration.restorer import latent_region
+from sdsr.upscaling import Request
+
+
+def _load_contract():
+    """The module beside this one; the suite's import mode puts no folder on the path."""
+    spec = importlib.util.spec_from_file_location("contract", Path(__file__).with_name("contract.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules.setdefault("contract", importlib.util.module_from_spec(spec))
+    spec.loader.exec_module(module)
+    return module
+
+
+contract = _load_contract()
+
+METHOD = pytest.mark.parametrize("recipe", METHODS.values(), ids=METHODS)
+STAGE = pytest.mark.parametrize("stage", [pytest.param(stage, id=name) for name, stage in contract.stages()])
+SIZES = ((21, 30), (1, 1), (17, 3))
+
+
+@METHOD
+def test_photos_of_any_size_are_restored_to_the_exact_size(recipe: Recipe, photo):
+    restorer = contract.built(recipe)
+    for height, width in SIZES:
+        given = contract.small_photo(photo, height, width)
+        for scale in (4, 2.5):
+            pixels = contract.restored(recipe, restorer, given, Request(scale=scale))
+            assert pixels.shape == (int(height * scale + 0.5), int(width * scale + 0.5), 3)
+
+
+@METHOD
+def test_the_same_seed_gives_the_same_picture(recipe: Recipe, photo):
+    given = contract.small_photo(photo)
+    first, second = (contract.restored(recipe, contract.stirred(recipe), given) for _ in range(2))
+    assert np.array_equal(first, second)
+
+
+@METHOD
+def test_windows_do_not_change_the_noise(recipe: Recipe, photo, monkeypatch):
+    drawn: dict[tuple, dict] = {}
+    at = CanvasNoise.at
+
+    def noted(self, purpose, step, region, channels):
+        noise = at(self, purpose, step, region, channels)
+        for row in range(-region.top % 4, region.height, 4):
+            for column in range(-region.left % 4, region.width, 4):
+                place = (purpose, step, region.top + row, region.left + column)
+                drawn.setdefault(place, {}).setdefault(run, noise[0, :, row, column].tolist())
+        return noise
+
+    monkeypatch.setattr(CanvasNoise, "at", noted)
+    restorer, given, pictures = contract.stirred(recipe), contract.small_photo(photo, 40, 60), []
+    for memory in (None, 10_000_000):
+        run = len(pictures)  # what `noted` reads
+        pictures.append(contract.restored(recipe, restorer, given, Request(scale=4, memory_bytes=memory)))
+    shared = [draws for draws in drawn.values() if len(draws) == 2]
+    assert len(shared) == len(drawn)
+    assert all(draws[0] == draws[1] for draws in shared)
+    assert not np.array_equal(*pictures)  # there were windows
+
+
+@METHOD
+def test_saved_parts_give_the_same_picture(recipe: Recipe, photo, tmp_path):
+    given, restorer = contract.small_photo(photo), contract.stirred(recipe)
+    save_method(restorer, tmp_path, recipe, {"steps": 12})
+    again = contract.restored(recipe, contract.filled(recipe, tmp_path), given)
+    assert np.array_equal(again, contract.restored(recipe, restorer, given))
+    assert not np.array_equal(again, contract.restored(recipe, contract.built(recipe), given))
+    assert json.loads((tmp_path / DESCRIPTION).read_text())["steps"] == 12
+
+
+@METHOD
+def test_parts_of_another_prior_are_refused(recipe: Recipe, tmp_path):
+    save_method(contract.built(recipe), tmp_path, recipe, {})
+    description = json.loads((tmp_path / DESCRIPTION).read_text())
+    (tmp_path / DESCRIPTION).write_text(json.dumps(description | {"prior_sha256": "0" * 64}))
+    with pytest.raises(ModelError, match=r"on the prior with sha256 000000000000, not on tiny \(.*use that prior"):
+        contract.filled(recipe, tmp_path)
+
+
+@METHOD
+def test_damaged_parts_are_refused_and_never_written(recipe: Recipe, tmp_path):
+    restorer = contract.built(recipe)
+    save_method(restorer, tmp_path, recipe, {})
+    path = tmp_path / f"{next(iter(restorer.parts.modules))}.safetensors"
+    sound = load_file(path)
+    name = next(iter(sound))
+    save_file(sound | {name: sound[name] + 0.5}, path)
+    with pytest.raises(ModelError, match="sha256 differs"):
+        fill_restorer(contract.built(recipe), tmp_path)
+    save_file(sound | {name: torch.full_like(sound[name], float("nan"))}, path)
+    with pytest.raises(ModelError, match="NaN"):
+        fill_restorer(contract.built(recipe), tmp_path)
+    path.unlink()
+    with pytest.raises(ModelError, match="missing"):
+        fill_restorer(contract.built(recipe), tmp_path)
+    next(restorer.parts.modules.parameters()).data.fill_(float("nan"))
+    with pytest.raises(ModelError, match="NaN"):
+        save_method(restorer, tmp_path / "new", recipe, {})
+
+
+@METHOD
+def test_a_photo_is_restored_without_looking_at_its_neighbors(recipe: Recipe, photo):
+    restorer, plan = contract.stirred(recipe), recipe.plan
+    assert plan is not None
+    photos = torch.cat([photo[..., :16, :24], photo[..., 40:56, 60:84]])
+
+    def estimate(given: torch.Tensor, seeds: tuple[int, ...]) -> torch.Tensor:
+        photograph, noise = Photograph.of(given, (64, 96), 16), CanvasNoise(seeds=seeds)
+        with torch.inference_mode():
+            seen = restorer.observe(photograph, None, noise)
+            return restorer.denoise(restorer.start(seen, plan.start_time, noise), plan.times[0], seen, plan.guidance)
+
+    both = estimate(photos, (1, 2))
+    alone = torch.cat([estimate(photos[:1], (1,)), estimate(photos[1:], (2,))])
+    torch.testing.assert_close(both, alone, atol=1e-4, rtol=1e-4)
+    assert both.shape[-2:] == (latent_region(Photograph.of(photos, (64, 96), 16).region, 8).height, 12)
+
+
+@METHOD
+def test_the_prior_is_left_as_it_was(recipe: Recipe, photo):
+    before = module_sha256(load_prior(contract.PRIOR).modules)
+    restorer = contract.stirred(recipe)
+    contract.restored(recipe, restorer, contract.small_photo(photo))
+    fresh = load_prior(contract.PRIOR)
+    assert module_sha256(fresh.modules) == before
+    assert restorer.prior.sha256 == fresh.sha256 == before
+    assert module_sha256(restorer.prior.modules) == before
+
+
+@METHOD
+def test_extreme_photos_stay_finite(recipe: Recipe):
+    restorer = contract.stirred(recipe)
+    noise = np.random.default_rng(0).integers(0, 256, (18, 26, 3), dtype=np.uint8)
+    for pixels in (np.zeros_like(noise), np.full_like(noise, 255), noise, noise // 128 * 255):
+        given = Photo(pixels=pixels)
+        assert contract.restored(recipe, restorer, given).shape == (72, 104, 3)  # NaN is an OutputError
+
+
+@METHOD
+def test_half_precision_is_close_to_full(recipe: Recipe, photo):
+    given, restorer = contract.small_photo(photo), contract.built(recipe)
+    full = contract.restored(recipe, restorer, given).astype(float)
+    restorer.prior.dtype = torch.bfloat16
+    half = contract.restored(recipe, restorer, given).astype(float)
+    assert 0 < np.abs(half - full).mean() < 4
+
+
+@METHOD
+def test_a_recipe_is_a_value_that_prints_and_changes(recipe: Recipe):
+    assert recipe.name in repr(recipe)
+    assert repr(recipe) == repr(replace(recipe))
+    changed = with_settings(recipe, {"plan.guidance": "2.5", "prior": "tiny"})
+    assert (changed.plan.guidance, changed.prior) == (2.5, "tiny")
+    assert recipe.plan is not None
+    assert recipe.plan.guidance != 2.5
+    with pytest.raises(InputError, match=r"plan\.guidanze\) has no 'guidanze' in Plan; did you mean 'guidance'\?"):
+        with_settings(recipe, {"plan.guidanze": "1"})
+
+
+@STAGE
+def test_every_trained_parameter_gets_a_gradient_and_nothing_else_does(stage: Stage, photo):
+    learner, critic = contract.training(stage)
+    sample = contract.fixed_sample(photo, stage)
+    trained = {f"{part}.{name}": p for part, m in learner.parts.items() for name, p in m.named_parameters()}
+    assert trained
+    assert all(parameter.requires_grad for parameter in trained.values())
+    optimizer = torch.optim.SGD(trained.values(), lr=0.1)
+    reached: set[str] = set()
+    for step in range(3):  # what begins at zero hides what lies behind it for a step or two
+        learner(sample, contract.seeded(step), 1.0).loss.backward()
+        reached |= {name for name, p in trained.items() if p.grad is not None and p.grad.any()}
+        optimizer.step()
+        optimizer.zero_grad()
+    assert set(trained) - reached == set()
+    others = [] if critic is None else list(critic.parameters())
+    assert all(parameter.grad is None for parameter in others)
+    own = {id(parameter) for parameter in trained.values()}
+    restorer = getattr(learner, "restorer", None)
+    if restorer is not None:
+        frozen = [p for p in restorer.prior.modules.parameters() if id(p) not in own]
+        assert frozen
+        assert not any(p.requires_grad or p.grad is not None for p in frozen)
+
+
+@STAGE
+def test_a_few_steps_lower_the_loss_of_a_fixed_batch(stage: Stage, photo):
+    learner, _ = contract.training(replace(stage, critic=None))
+    sample = contract.fixed_sample(photo, stage)
+    parameters = [parameter for part in learner.parts.values() for parameter in part.parameters()]
+    optimizer, losses = torch.optim.Adam(parameters, lr=1e-3), []
+    for _ in range(10):
+        outcome = learner(sample, contract.seeded(), 0.0)
+        losses.append(float(outcome.loss.detach()))
+        optimizer.zero_grad()
+        outcome.loss.backward()
+        optimizer.step()
+    assert losses[-1] < 0.9 * losses[0]
+    assert sum(losses[5:]) < sum(losses[:5])
+
+
+@STAGE
+def test_figures_and_pictures_of_a_stage(stage: Stage, photo):
+    learner, _ = contract.training(replace(stage, critic=None))
+    sample = contract.fixed_sample(photo, stage)
+    with torch.no_grad():
+        figures = learner.measure(sample, contract.seeded())
+        columns = learner.pictures(sample, contract.seeded())
+    assert figures
+    assert all(np.isfinite(value) for value in figures.values())
+    assert {len(column) for column in columns.values()} == {2}
+
+
+@STAGE
+def test_settings_of_a_stage_change_by_name(stage: Stage):
+    changed = with_settings(stage, {"optimizer.learning_rate": "1e-5", "steps": "7", "accumulate": "2"})
+    assert (changed.optimizer.learning_rate, changed.steps, changed.accumulate) == (1e-5, 7, 2)
+    with pytest.raises(InputError, match="did you mean 'learning_rate'"):
+        with_settings(stage, {"optimizer.learningrate": "1"})

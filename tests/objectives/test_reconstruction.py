@@ -1,0 +1,74 @@
+import pytest
+import torch
+import torch.nn.functional as F
+
+from sdsr.objectives.learner import Sample
+from sdsr.objectives.reconstruction import Reconstruction, ReconstructionLearner, psnr
+from sdsr.prior.small_autoencoder import SmallAutoencoder
+
+
+def smooth_images(seed: int, count: int = 4, side: int = 64) -> torch.Tensor:
+    """Enlarged noise: what a linear block transform of few channels can keep."""
+    rng = torch.Generator().manual_seed(seed)
+    small = torch.rand(count, 3, side // 8, side // 8, generator=rng)
+    return F.interpolate(small, (side, side), mode="bicubic", antialias=True).clamp(0, 1)
+
+
+@pytest.fixture
+def learner() -> ReconstructionLearner:
+    torch.manual_seed(0)
+    return Reconstruction().learner(SmallAutoencoder(12, widths=(8, 8, 8), depths=(1, 1, 1)), None)
+
+
+def test_prepared_it_keeps_smooth_images_before_any_step(learner, rng):
+    unseen = Sample(hq=smooth_images(9))
+    before = learner.measure(unseen, rng)["psnr"]
+    learner.prepare([Sample(hq=smooth_images(seed)) for seed in range(8)])
+    after = learner.measure(unseen, rng)["psnr"]
+    assert before < 20
+    assert after > 27
+
+
+def test_finish_gives_latents_zero_mean_and_unit_variance_and_changes_no_picture(learner, rng):
+    samples = [Sample(hq=smooth_images(seed)) for seed in range(4)]
+    learner.prepare(samples)
+    pictures = learner.pictures(samples[0], rng)["reconstruction"]
+    learner.finish(samples)
+    latents = torch.cat([learner.autoencoder.encode(sample.hq) for sample in samples]).detach()
+    torch.testing.assert_close(latents.mean((0, 2, 3)), torch.zeros(12), atol=1e-4, rtol=0)
+    assert float(latents.square().mean()) == pytest.approx(1, abs=1e-3)
+    torch.testing.assert_close(learner.pictures(samples[0], rng)["reconstruction"], pictures, atol=1e-4, rtol=0)
+
+
+def test_finish_again_gives_the_same_statistics(learner):
+    samples = [Sample(hq=smooth_images(seed)) for seed in range(2)]
+    learner.prepare(samples)
+    learner.finish(samples)
+    before = {name: buffer.clone() for name, buffer in learner.autoencoder.named_buffers()}
+    learner.finish(samples)
+    for name, buffer in learner.autoencoder.named_buffers():
+        torch.testing.assert_close(buffer, before[name])
+    assert before["latent_scale"].min() > 0
+
+
+def test_the_loss_weighs_its_terms(rng):
+    objective = Reconstruction(l1=1.0, l2=5.0, gradient=3.0, unevenness=0.5)
+    learner = objective.learner(SmallAutoencoder(4, widths=(8, 8, 8), depths=(1, 1, 1)), None)
+    outcome = learner(Sample(hq=smooth_images(1)), rng)
+    expected = sum(getattr(objective, name) * value for name, value in outcome.scalars.items())
+    assert float(outcome.loss.detach()) == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_frozen_encoder_leaves_latents_as_they_are(rng):
+    autoencoder = SmallAutoencoder(4, widths=(8, 8, 8), depths=(1, 1, 1))
+    learner = Reconstruction(train_encoder=False).learner(autoencoder, None)
+    learner(Sample(hq=smooth_images(1)), rng).loss.backward()
+    assert all(parameter.grad is None for parameter in autoencoder.encoder.parameters())
+    assert all(parameter.grad is not None for parameter in autoencoder.decoder.parameters())
+
+
+def test_psnr_by_hand():
+    image = torch.zeros(2, 3, 4, 4)
+    torch.testing.assert_close(
+        psnr(image, image + torch.tensor([0.1, 0.01]).view(2, 1, 1, 1)), torch.tensor([20.0, 40])
+    )

@@ -1,0 +1,84 @@
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.nn.functional import interpolate
+
+from sdsr.losses.terms import Term, image_l1, latent_l2
+from sdsr.methods.d3sr import PLAN, small_critics, small_system
+from sdsr.objectives.learner import Sample
+from sdsr.objectives.restoration import Restoration
+from sdsr.restoration.photograph import Photograph
+from sdsr.restoration.restorer import from_noise
+
+TERMS = (
+    Term(name="latent", weight=0.5, function=latent_l2),
+    Term(name="image", weight=2.0, function=image_l1),
+)
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.fixture
+def sample(photo) -> Sample:
+    hq = torch.cat([photo[..., :64, :64], photo[..., :64, 64:]])
+    return Sample(hq=hq, lq=interpolate(hq, scale_factor=0.25, mode="bicubic", antialias=True).clamp(0, 1))
+
+
+def test_the_step_is_that_of_inference(sample):
+    system = small_system("tiny")
+    learner = Restoration(plan=PLAN).learner(system, None)
+    clean = learner.step(sample, seeded())
+    assert clean.requires_grad
+    assert sample.lq is not None
+    enlarged = interpolate(sample.lq, (64, 64), mode="bicubic", antialias=True).clamp(0, 1)
+    with torch.no_grad():
+        prior = system.prior
+        latent = prior.encode(enlarged)
+        seen = system.parts.conditioner(prior, Photograph.of(sample.lq, (64, 64), 8), latent, None)
+        expected = prior.schedule.clean(latent, prior.predict_noise(latent, 399, seen), 399)
+    torch.testing.assert_close(clean, expected, atol=1e-3, rtol=1e-3)
+
+
+def test_the_loss_is_the_weighted_sum_of_the_terms(sample):
+    learner = Restoration(plan=PLAN, terms=TERMS).learner(small_system("tiny"), None)
+    outcome = learner(sample, seeded())
+    assert set(outcome.scalars) == {"latent", "image"}
+    expected = 0.5 * outcome.scalars["latent"] + 2 * outcome.scalars["image"]
+    assert float(outcome.loss.detach()) == pytest.approx(expected, rel=1e-5)
+    assert outcome.judged is None
+
+
+def test_critics_are_heard_only_from_their_time_on(sample):
+    system = small_system("tiny")
+    critics = small_critics(system)
+    learner = Restoration(plan=PLAN, terms=TERMS, critics_from=0.5).learner(system, critics)
+    early, late = learner(sample, seeded(), 0.49), learner(sample, seeded(), 0.5)
+    assert set(late.scalars) - set(early.scalars) == {"adversarial_latent", "adversarial_image"}
+    heard = 0.03 * (late.scalars["adversarial_latent"] + late.scalars["adversarial_image"])
+    assert float(late.loss.detach() - early.loss.detach()) == pytest.approx(heard, rel=1e-3)
+    for outcome in (early, late):
+        assert outcome.judged is not None
+        assert not any(value.requires_grad for value in outcome.judged.detached().fake.values())
+        assert outcome.judged.fake["image"].requires_grad
+    assert learner.critic is critics
+    own = {id(parameter) for parameter in learner.parameters()}
+    assert not any(id(parameter) in own for parameter in critics.parameters())
+
+
+def test_each_photo_of_a_batch_starts_from_its_own_noise(sample):
+    system = small_system("tiny")
+    noisy = replace(system, parts=replace(system.parts, start=from_noise))
+    assert sample.lq is not None
+    twice = Sample(hq=sample.hq[:1].repeat(2, 1, 1, 1), lq=sample.lq[:1].repeat(2, 1, 1, 1))
+    learner = Restoration(plan=PLAN).learner(noisy, None)
+    first, second = learner.step(twice, seeded())
+    assert not torch.allclose(first, second)
+    assert torch.equal(learner.step(twice, seeded()), learner.step(twice, seeded()))
+
+
+def test_photos_without_a_pair_are_our_mistake(sample):
+    with pytest.raises(AssertionError, match="restoration needs pairs"):
+        Restoration(plan=PLAN).learner(small_system("tiny"), None)(Sample(hq=sample.hq), seeded())
