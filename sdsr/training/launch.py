@@ -1,12 +1,13 @@
 """From a recipe's name and some paths to a training run."""
 
 import logging
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
+from accelerate import PartialState
 
 import sdsr
 from sdsr.data.batches import Sampling
@@ -15,6 +16,11 @@ from sdsr.errors import InputError, ModelError
 from sdsr.methods import RECIPES
 from sdsr.methods.recipe import Recipe, Stage, with_settings
 from sdsr.objectives.learner import Learner
+from sdsr.objectives.restoration import Restoration
+from sdsr.prior.loading import choose_dtype
+from sdsr.prior.prior import Prior
+from sdsr.prior.weight_files import read_tensors
+from sdsr.restoration.restorer import Restorer
 from sdsr.training.run import RunSettings
 from sdsr.training.samples import CACHE_BYTES, make_source, validation_samples
 from sdsr.training.trainer import train
@@ -48,11 +54,18 @@ def launch(recipe_name: str, settings: LaunchSettings, run: RunSettings) -> Path
     stage = with_settings(recipe.stage(settings.stage), settings.changes)
     run = replace(run, steps=run.steps or stage.steps)
     photos = _photos(settings)
+    process = PartialState()
     sampling = Sampling(
-        size_px=stage.crop_px, batch_size=stage.batch, seed=run.seed, rank=_rank(), world_size=_world_size()
+        size_px=stage.crop_px,
+        batch_size=stage.batch,
+        seed=run.seed,
+        rank=process.process_index,
+        world_size=process.num_processes,
     )
-    prior = settings.prior or recipe.prior
-    system = stage.system(prior)
+    assert process.device is not None, "accelerate chooses a device"
+    dtype = precision_of(settings.precision, process.device)
+    system = stage.system(settings.prior or recipe.prior, process.device)
+    _prepare_system(system, dtype, checkpointing=run.gradient_checkpointing)
     learner = stage.objective.learner(system, stage.critic(system) if stage.critic else None)
     if settings.start_from is not None:
         load_parts(learner, settings.start_from)
@@ -68,7 +81,7 @@ def launch(recipe_name: str, settings: LaunchSettings, run: RunSettings) -> Path
         validation,
         run,
         metadata=_metadata(recipe, stage, system, run, settings),
-        mixed_precision=_precision(settings.precision),
+        mixed_precision="bf16" if dtype == torch.bfloat16 else "no",
         fresh=settings.start_from is None,
     )
 
@@ -86,11 +99,29 @@ def load_parts(learner: Learner, folder: Path) -> None:
         if not path.exists():
             raise ModelError(f"{path} does not exist; --from must name the parts folder of a run of this recipe.")
         try:
-            part.load_state_dict(load_file(path))
+            part.load_state_dict(read_tensors(path))
         except RuntimeError as error:
-            raise ModelError(
-                f"{path} does not fit {name} ({str(error).splitlines()[0]}); use the same settings."
-            ) from error
+            reason = str(error).splitlines()[0]
+            raise ModelError(f"{path} does not fit {name} ({reason}); use the same settings.") from error
+
+
+def precision_of(asked: str, device: torch.device) -> torch.dtype:
+    """Return what a run computes in: "bf16", "no" (float32), or "auto", what suits the device."""
+    known = {"bf16": torch.bfloat16, "no": torch.float32, "auto": choose_dtype(device)}
+    if asked not in known:
+        raise InputError(f"precision (={asked}) must be one of {sorted(known)}; float16 overflows in decoders.")
+    return known[asked]
+
+
+def _prepare_system(system: object, dtype: torch.dtype, *, checkpointing: bool) -> None:
+    """Let what is trained compute in `dtype` and, if asked, its UNet forget activations until backward."""
+    prior = system.prior if isinstance(system, Restorer) else system
+    if isinstance(prior, Prior):
+        prior.dtype = dtype
+        if checkpointing:
+            prior.unet.enable_gradient_checkpointing()
+    elif checkpointing:
+        raise InputError("--gradient-checkpointing needs a UNet, which this recipe has not; leave it out.")
 
 
 def _photos(settings: LaunchSettings) -> PhotoSet | PairSet:
@@ -106,30 +137,11 @@ def _metadata(
         "format": "sdsr-parts",
         "version": sdsr.__version__,
         "recipe": recipe.name,
-        "stage": repr(stage),
+        "stage": re.sub(r" at 0x[0-9a-f]+", "", repr(stage)),
         "prior": settings.prior or recipe.prior,
-        "prior_sha256": getattr(system, "prior_sha256", ""),
+        "prior_sha256": system.prior.sha256 if isinstance(system, Restorer) else "",
+        "times": list(stage.objective.plan.times) if isinstance(stage.objective, Restoration) else [],
         "steps": run.steps,
         "minutes": run.minutes,
         "seed": run.seed,
     }
-
-
-def _precision(asked: str) -> str:
-    if asked != "auto":
-        return asked
-    from sdsr.prior.loading import choose_device, choose_dtype
-
-    return "bf16" if choose_dtype(choose_device()) == torch.bfloat16 else "no"
-
-
-def _rank() -> int:
-    from accelerate import PartialState
-
-    return PartialState().process_index
-
-
-def _world_size() -> int:
-    from accelerate import PartialState
-
-    return PartialState().num_processes

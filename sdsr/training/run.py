@@ -12,7 +12,11 @@ from typing import Any
 from safetensors.torch import save_file
 from torch import Tensor
 
+from sdsr.errors import InputError
+
 CHECKPOINTS_KEPT = 2
+IDENTITY = ("recipe", "stage", "prior_sha256", "seed")
+"""What a resumed run must have in common with its beginning; its length and its data may change."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,10 +43,33 @@ class RunSettings:
         return min(1.0, max(step / self.steps, by_time))
 
 
+def note_run(folder: Path, metadata: Mapping[str, Any]) -> None:
+    """Note in `run.json` what is trained; raise InputError where the folder holds a run of something else."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "run.json"
+    noted = {key: metadata[key] for key in IDENTITY if key in metadata}
+    if not path.exists():
+        path.write_text(json.dumps(noted, indent=2) + "\n", encoding="utf-8")
+        return
+    before = json.loads(path.read_text(encoding="utf-8"))
+    changed = [key for key in IDENTITY if before.get(key) != noted.get(key)]
+    if changed:
+        key = changed[0]
+        raise InputError(
+            f"run (={folder}) was begun with another {key} (={before.get(key)}, not {noted.get(key)}); "
+            f"name another --run, or the same settings."
+        )
+
+
+def partial_of(target: Path) -> Path:
+    """Return the folder that `appearing` has written into until `target` is complete."""
+    return target.with_name(f".{target.name}.partial")
+
+
 @contextmanager
 def appearing(target: Path) -> Iterator[Path]:
     """Yield a folder to write into, which takes the name `target` only when everything is in it and on the disk."""
-    partial = target.with_name(f".{target.name}.partial")
+    partial = partial_of(target)
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     yield partial

@@ -17,10 +17,15 @@ log = logging.getLogger(__name__)
 
 
 class Tracker:
-    """Writes `scalars.csv`, `sheets/*.png` and, where tensorboard is installed, its events into a run's folder."""
+    """Writes `scalars.csv`, `sheets/*.png` and, where tensorboard is installed, its events into a run's folder.
 
-    def __init__(self, folder: Path, *, total_steps: int, show: bool) -> None:
+    A run goes on at `step`: what was written of later steps, which a kill left without a checkpoint, is dropped.
+    """
+
+    def __init__(self, folder: Path, *, total_steps: int, show: bool, step: int = 0) -> None:
         self._folder = folder
+        if show:
+            _drop_later_rows(folder / "scalars.csv", step)
         self._progress = Progress(
             TextColumn("[bold]{task.description}"),
             BarColumn(),
@@ -30,7 +35,7 @@ class Tracker:
             disable=not show,
         )
         self._task = self._progress.add_task("training", total=total_steps, rate="-", left="-", note="")
-        self._board = _board(folder / "tensorboard")
+        self._board = _board(folder / "tensorboard", step) if show else None
 
     def __enter__(self) -> "Tracker":
         self._progress.start()
@@ -68,6 +73,15 @@ class Tracker:
             self._board.add_image(" | ".join(columns), sheet, step, dataformats="HWC")
 
 
+def _drop_later_rows(path: Path, step: int) -> None:
+    if not path.exists():
+        return
+    with path.open(newline="") as file:
+        header, *rows = csv.reader(file)
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([header, *(row for row in rows if int(row[0]) <= step)])
+
+
 def _sheet(columns: list[Tensor]) -> np.ndarray:
     height, width = (max(column.shape[side] for column in columns) for side in (-2, -1))
     rows = [
@@ -77,10 +91,10 @@ def _sheet(columns: list[Tensor]) -> np.ndarray:
     return (wall.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
 
 
-def _board(folder: Path):
+def _board(folder: Path, step: int):
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         log.warning("tensorboard is not installed, so scalars go to scalars.csv alone; pip install 'sdsr[train]'.")
         return None
-    return SummaryWriter(str(folder))
+    return SummaryWriter(str(folder), purge_step=step + 1 if step else None)

@@ -1,0 +1,76 @@
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+from sdsr.errors import InputError, ModelError
+from sdsr.methods import METHODS
+from sdsr.methods.weights import fill_from_run
+from sdsr.prior.tiny import tiny_prior
+from sdsr.training.launch import LaunchSettings, launch
+from sdsr.training.run import RunSettings
+
+CHANGES = {"batch": "2", "crop_px": "64", "ema_decay": "0.9", "optimizer.decay_from": "1.0"}
+
+
+@pytest.fixture
+def settings(data) -> LaunchSettings:
+    return LaunchSettings(data=data, stage="fidelity", prior="tiny", changes=CHANGES, precision="no")
+
+
+def test_a_resumed_run_continues_the_loss_curve_and_ends_with_the_same_parts(settings, tmp_path, scalars):
+    through, parts = tmp_path / "through", tmp_path / "parts"
+    launch("d3sr-small", settings, RunSettings(folder=through, steps=6))
+    launch("d3sr-small", settings, RunSettings(folder=parts, steps=3))
+    launch("d3sr-small", settings, RunSettings(folder=parts, steps=6))
+    assert scalars(parts) == pytest.approx(scalars(through), rel=1e-5, abs=1e-8)
+    assert len({step for step, _ in scalars(parts)}) == 6
+    for name in ("unet", "prompt"):
+        one, two = (load_file(run / "parts" / f"{name}.safetensors") for run in (through, parts))
+        for key in one:
+            torch.testing.assert_close(one[key], two[key], atol=1e-5, rtol=1e-4)
+
+
+def test_parts_say_how_they_came_to_be_and_fill_a_restorer(settings, tmp_path, data, scalars):
+    validated = replace(settings, validation=data[1:], validation_px=64, validation_photos=2)
+    folder = launch("d3sr-small", validated, RunSettings(folder=tmp_path / "run", steps=2, seed=4))
+    with safe_open(folder / "unet.safetensors", "pt") as file:
+        metadata = file.metadata()
+    assert metadata["recipe"] == "d3sr-small"
+    assert metadata["prior_sha256"] == tiny_prior().sha256
+    assert [json.loads(metadata[key]) for key in ("seed", "step", "finished")] == [4, 2, True]
+    assert "crop_px=64" in metadata["stage"]
+    system = METHODS["d3sr-small"].system
+    assert system is not None
+    restorer = system("tiny")
+    assert fill_from_run(restorer, folder)["step"] == "2"
+    trained = load_file(folder / "unet.safetensors")
+    assert torch.equal(restorer.prior.unet.conv_in.weight, trained["conv_in.weight"])
+    values = scalars(tmp_path / "run")
+    assert {"validation/psnr", "validation/detail"} <= {name for step, name in values if step == 2}
+
+
+def test_a_run_begins_with_the_parts_of_another(settings, tmp_path, scalars):
+    folder = launch("d3sr-small", settings, RunSettings(folder=tmp_path / "first", steps=3))
+    begun = replace(settings, start_from=folder, changes=CHANGES | {"optimizer.learning_rate": "0.0"})
+    again = launch("d3sr-small", begun, RunSettings(folder=tmp_path / "second", steps=1))
+    for key, tensor in load_file(folder / "unet.safetensors").items():
+        torch.testing.assert_close(load_file(again / "unet.safetensors")[key], tensor)
+    with pytest.raises(ModelError, match=r"unet\.safetensors does not exist"):
+        launch("d3sr-small", replace(settings, start_from=tmp_path), RunSettings(folder=tmp_path / "third", steps=1))
+
+
+def test_what_does_not_exist_is_an_error_that_helps(settings, tmp_path):
+    run = RunSettings(folder=tmp_path / "run", steps=1)
+    with pytest.raises(InputError, match=r"recipe \(=d3sr\) must be one of \[.*'d3sr-small'"):
+        launch("d3sr", settings, run)
+    with pytest.raises(InputError, match=r"stage \(=faith\) of d3sr-small must be one of \['fidelity'"):
+        launch("d3sr-small", replace(settings, stage="faith"), run)
+    with pytest.raises(InputError, match="did you mean 'crop_px'"):
+        launch("d3sr-small", replace(settings, changes={"crop": "64"}), run)
+    with pytest.raises(InputError, match="doesn't exist"):
+        launch("d3sr-small", replace(settings, data=(tmp_path / "nowhere",)), run)
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,92 @@
+"""Runs that are killed, told to stop, and spread over processes: real processes, a few seconds each."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+
+from sdsr.training.launch import LaunchSettings, launch
+from sdsr.training.run import RunSettings, checkpoints
+
+WORKER = Path(__file__).with_name("worker.py")
+ROOT = Path(__file__).parents[2]
+CHANGES = {"batch": "2", "crop_px": "64", "ema_decay": "0.9", "optimizer.decay_from": "1.0"}
+
+
+def started(*arguments: str, **environment: str) -> subprocess.Popen:
+    paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    own = {"OMP_NUM_THREADS": "1", "PYTHONPATH": paths, **environment}
+    return subprocess.Popen(
+        [sys.executable, str(WORKER), *arguments],
+        env=os.environ | own,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def wait_for(process: subprocess.Popen, run: Path, count: int, limit_s: float = 60) -> None:
+    """Wait until the run has a checkpoint beyond `count` steps."""
+    until = time.monotonic() + limit_s
+    while not any(int(path.name.removeprefix("step-")) > count for path in checkpoints(run)):
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < until, "no checkpoint in time"
+        time.sleep(0.05)
+
+
+def test_a_killed_run_and_a_stopped_one_go_on_where_they_were(data, tmp_path, scalars):
+    run, photos = tmp_path / "run", str(data[0])
+    killed = started("alone", str(run), photos, "100000")
+    wait_for(killed, run, 0)
+    os.kill(killed.pid, signal.SIGKILL)
+    killed.communicate()
+    intact = json.loads((checkpoints(run)[-1] / "clock.json").read_text())["step"]
+
+    told = started("alone", str(run), photos, "100000")
+    wait_for(told, run, intact)
+    told.send_signal(signal.SIGTERM)
+    output = told.communicate(timeout=60)[0]
+    assert told.returncode == 0, output
+    newest = checkpoints(run)[-1]
+    stopped = json.loads((newest / "clock.json").read_text())["step"]
+    assert stopped > intact
+    assert newest.name == f"step-{stopped:08d}"
+    parts = load_file(run / "parts" / "unet.safetensors")
+    assert all(tensor.isfinite().all() for tensor in parts.values())
+
+    settings = LaunchSettings(data=data[:1], stage="fidelity", prior="tiny", changes=CHANGES, precision="no")
+    launch("d3sr-small", settings, RunSettings(folder=run, steps=stopped + 2))
+    assert checkpoints(run)[-1].name == f"step-{stopped + 2:08d}"
+    assert (stopped + 2, "loss") in scalars(run)
+
+
+def test_two_processes_train_one_model(data, tmp_path):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "ACCELERATE_USE_CPU": "true"}
+    processes = [
+        started("together", str(tmp_path), str(data[0]), RANK=rank, LOCAL_RANK=rank, **shared) for rank in ("0", "1")
+    ]
+    try:
+        for process in processes:
+            output = process.communicate(timeout=90)[0]
+            assert process.returncode == 0, output
+    finally:
+        for process in processes:
+            process.kill()
+    for name in ("autoencoder", "critics"):
+        first, second = (torch.load(tmp_path / f"{name}-{rank}.pt") for rank in (0, 1))
+        assert first.keys() == second.keys()
+        for key, tensor in first.items():
+            assert torch.equal(tensor, second[key]), key
+        assert [path.name for path in checkpoints(tmp_path / name)] == ["step-00000003", "step-00000004"]
+        assert (tmp_path / name / "parts").is_dir()
+        assert not list((tmp_path / name / "checkpoints").glob(".*"))

@@ -1,0 +1,307 @@
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from sdsr.errors import ModelError
+from sdsr.methods.recipe import OptimizerSettings, Stage
+from sdsr.objectives.learner import Judged, Outcome, Sample
+from sdsr.training.run import RunSettings, checkpoints
+from sdsr.training.trainer import train
+
+PLAIN = OptimizerSettings(learning_rate=0.01, warmup_steps=1, decay_from=1.0, clip_norm=1e9)
+
+
+class Toy(nn.Module):
+    """Fits the mean color of its photos; `log` holds what it was called with."""
+
+    def __init__(self, critic: nn.Module | None = None) -> None:
+        super().__init__()
+        self.color = nn.Linear(3, 3)
+        with torch.no_grad():
+            self.color.weight.copy_(torch.eye(3) / 2)
+            self.color.bias.zero_()
+        self.judge = [critic]
+        self.log: list[tuple] = []
+
+    @property
+    def critic(self) -> nn.Module | None:
+        return self.judge[0]
+
+    @property
+    def parts(self) -> dict[str, nn.Module]:
+        return {"color": self.color}
+
+    def forward(self, sample: Sample, rng: torch.Generator, progress: float) -> Outcome:
+        mean = sample.hq.mean((2, 3))
+        self.log.append((round(float(mean.sum()), 5), int(torch.randint(10**6, (), generator=rng)), progress))
+        guess = self.color(mean)
+        judged = Judged(fake={"mean": guess}, real={"mean": mean}) if self.critic is not None else None
+        return Outcome(loss=(guess - mean).square().mean(), judged=judged)
+
+    def pictures(self, sample: Sample, rng: torch.Generator) -> dict[str, Tensor]:
+        return {"photo": sample.hq}
+
+    def measure(self, sample: Sample, rng: torch.Generator) -> dict[str, float]:
+        return {"weight": float(self.color.weight.detach().sum())}
+
+    def prepare(self, samples: list[Sample]) -> None:
+        self.log.append(("prepared", len(samples)))
+
+    def finish(self, samples: list[Sample]) -> None:
+        self.log.append(("finished", len(samples)))
+
+    @property
+    def steps(self) -> list[tuple]:
+        """The calls of its forward pass."""
+        return [entry for entry in self.log if len(entry) == 3]
+
+
+class Judge(nn.Module):
+    """A critic of mean colors."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.score = nn.Linear(3, 1)
+
+    def forward(self, judged: Judged, rng: torch.Generator) -> Outcome:
+        assert not judged.fake["mean"].requires_grad
+        return Outcome(
+            loss=(self.score(judged.fake["mean"]) - self.score(judged.real["mean"])).mean(), scalars={"gap": 1.0}
+        )
+
+
+class ToyObjective:
+    """Builds the toy, whatever the system."""
+
+    def learner(self, system: Any, critic: nn.Module | None) -> Toy:
+        return Toy(critic)
+
+
+@pytest.fixture
+def stage() -> Stage:
+    return Stage(
+        name="toy",
+        system=lambda _: None,
+        objective=ToyObjective(),
+        optimizer=PLAIN,
+        steps=8,
+        batch=2,
+        crop_px=8,
+        ema_decay=0.6,
+    )
+
+
+def colors(batch: int) -> Callable[[int], Sample]:
+    """Sample g of a run has a color that follows from g."""
+
+    def source(step: int) -> Sample:
+        numbers = range(step * batch, (step + 1) * batch)
+        rows = [torch.rand(3, 1, 1, generator=torch.Generator().manual_seed(g)) for g in numbers]
+        return Sample(hq=torch.stack(rows).expand(-1, -1, 8, 8).clone())
+
+    return source
+
+
+def run(folder, toy: Toy, stage: Stage, steps: int, **settings: Any):
+    return train(toy, stage, colors(stage.batch), [], RunSettings(folder=folder, steps=steps, **settings), metadata={})
+
+
+def test_the_first_step_is_that_of_adamw(tmp_path, stage):
+    toy, twin = Toy(), Toy()
+    run(tmp_path, toy, stage, 1)
+    optimizer = torch.optim.AdamW(twin.parameters(), lr=0.01, betas=(0.9, 0.99), weight_decay=0.0)
+    twin(colors(2)(0), torch.Generator(), 0.0).loss.backward()
+    optimizer.step()
+    for mine, theirs in zip(toy.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(mine, theirs)
+
+
+def test_large_gradients_are_clipped(tmp_path, stage):
+    """Adam's first step hides the size of a gradient; an epsilon of the gradient's size would not, so look at it."""
+    toy, norms = Toy(), []
+    clip = torch.nn.utils.clip_grad_norm_
+
+    def noted(parameters, *args, **kwargs):
+        parameters = list(parameters)
+        norm = clip(parameters, *args, **kwargs)
+        norms.append(float(torch.stack([p.grad.norm() for p in parameters]).norm()))
+        return norm
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.nn.utils, "clip_grad_norm_", noted)
+        run(tmp_path, toy, replace(stage, optimizer=replace(PLAIN, clip_norm=1e-3)), 3)
+    assert len(norms) == 3
+    assert max(norms) < 1.01e-3
+
+
+def test_saved_parts_are_the_averages_of_the_trained_ones(tmp_path, stage):
+    """Averaged over three steps with the weights that diffusers' warm-up gives, and by hand here."""
+    toy, history = Toy(), []
+    source = colors(2)
+
+    def noting(step: int) -> Sample:
+        return source(step)
+
+    forward = toy.forward
+
+    def remember(*args):
+        history.append(toy.color.weight.detach().clone())
+        return forward(*args)
+
+    toy.forward = remember  # type: ignore[method-assign]
+    train(toy, stage, noting, [], RunSettings(folder=tmp_path, steps=4), metadata={})
+    history.append(toy.color.weight.detach().clone())
+    average = history[1]  # the first step replaces the average
+    for step, weight in enumerate(history[2:], start=1):
+        decay = min(0.6, (1 + step) / (10 + step))
+        average = decay * average + (1 - decay) * weight
+    saved = load_file(tmp_path / "parts" / "color.safetensors")["weight"]
+    torch.testing.assert_close(saved, average)
+    assert not torch.allclose(saved, history[-1])
+
+
+def test_two_batches_of_two_are_one_of_four(tmp_path, stage):
+    """The same photos, since samples are numbered through. The noise differs: it is drawn per batch, not per photo."""
+    halves, whole = Toy(), Toy()
+    run(tmp_path / "halves", halves, replace(stage, accumulate=2), 3)
+    run(tmp_path / "whole", whole, replace(stage, batch=4), 3)
+    assert len(halves.steps) == 2 * len(whole.steps) == 6
+    sums = [first[0] + second[0] for first, second in zip(halves.steps[::2], halves.steps[1::2], strict=True)]
+    assert sums == pytest.approx([entry[0] for entry in whole.steps], abs=1e-4)
+    for mine, theirs in zip(halves.parameters(), whole.parameters(), strict=True):
+        torch.testing.assert_close(mine, theirs, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("accumulate", [1, 2, 3])
+def test_both_sides_step_once_per_step_however_many_batches_it_has(tmp_path, stage, accumulate):
+    counts = {"main": 0, "critic": 0}
+    toy, judge = Toy(Judge()), None
+    judge = toy.critic
+    assert judge is not None
+    of_judge = next(judge.parameters())
+    step = torch.optim.AdamW.step
+
+    def counted(self, *args, **kwargs):
+        side = "critic" if any(p is of_judge for p in self.param_groups[0]["params"]) else "main"
+        counts[side] += 1
+        return step(self, *args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.optim.AdamW, "step", counted)
+        run(tmp_path, toy, replace(stage, accumulate=accumulate), 3)
+    assert counts == {"main": 3, "critic": 3}
+
+
+def test_the_critic_learns_with_settings_of_its_own(tmp_path, stage):
+    toy = Toy(Judge())
+    assert toy.critic is not None
+    before = [parameter.clone() for parameter in toy.critic.parameters()]
+    still = replace(PLAIN, learning_rate=0.0)
+    run(tmp_path / "still", toy, replace(stage, critic_optimizer=still), 2)
+    assert all(torch.equal(a, b) for a, b in zip(before, toy.critic.parameters(), strict=True))
+    run(tmp_path / "learning", toy, stage, 2)
+    assert not torch.equal(before[0], next(toy.critic.parameters()))
+
+
+def test_a_resumed_run_goes_on_as_if_it_had_never_stopped(tmp_path, stage, scalars):
+    through, first, second = Toy(Judge()), Toy(Judge()), Toy(Judge())
+    for judge in (first.critic, second.critic):
+        assert judge is not None
+        assert through.critic is not None
+        judge.load_state_dict(through.critic.state_dict())
+    run(tmp_path / "through", through, stage, 12)
+    run(tmp_path / "parts", first, stage, 6)
+    run(tmp_path / "parts", second, stage, 12)
+    assert [entry[:2] for entry in first.steps + second.steps] == [entry[:2] for entry in through.steps]
+    assert scalars(tmp_path / "parts") == pytest.approx(scalars(tmp_path / "through"), rel=1e-5)
+    for mine, theirs in zip(second.parameters(), through.parameters(), strict=True):
+        torch.testing.assert_close(mine, theirs)
+    saved = [load_file(tmp_path / name / "parts" / "color.safetensors") for name in ("parts", "through")]
+    for key in saved[0]:
+        torch.testing.assert_close(saved[0][key], saved[1][key])
+
+
+def test_a_learner_prepares_itself_once_and_settles_when_saved(tmp_path, stage):
+    first, resumed, refined = Toy(), Toy(), Toy()
+    run(tmp_path / "run", first, stage, 2)
+    assert first.log[0] == ("prepared", 8)
+    assert first.log[-1] == ("finished", 8)
+    run(tmp_path / "run", resumed, stage, 3)
+    assert [entry[0] for entry in resumed.log[1:]] == ["finished"]
+    settings = RunSettings(folder=tmp_path / "refined", steps=1)
+    train(refined, stage, colors(2), [], settings, metadata={}, fresh=False)
+    assert "prepared" not in [entry[0] for entry in refined.log]
+
+
+def test_a_run_that_is_done_stays_as_it_is(tmp_path, stage):
+    run(tmp_path, Toy(), stage, 3)
+    before = load_file(tmp_path / "parts" / "color.safetensors")
+    again = Toy()
+    run(tmp_path, again, stage, 3)
+    assert again.steps == []
+    after = load_file(tmp_path / "parts" / "color.safetensors")
+    assert all(torch.equal(after[name], before[name]) for name in before)
+
+
+def test_another_seed_draws_other_noise(tmp_path, stage):
+    logs = []
+    for seed in (0, 1, 0):
+        toy = Toy()
+        run(tmp_path / str(len(logs)), toy, stage, 3, seed=seed)
+        logs.append([entry[1] for entry in toy.steps])
+    assert logs[0] == logs[2]
+    assert not set(logs[0]) & set(logs[1])
+    assert len(set(logs[0])) == 3
+
+
+def test_minutes_bound_a_run_and_drive_its_progress(tmp_path, stage, monkeypatch):
+    now = [0.0]
+
+    def later() -> float:
+        now[0] += 6.0
+        return now[0]
+
+    toy = Toy()
+    monkeypatch.setattr("sdsr.training.trainer.time.monotonic", later)
+    run(tmp_path, toy, stage, 100, minutes=0.5)
+    progress = [entry[2] for entry in toy.steps]
+    assert progress == pytest.approx([0.0, 0.2, 0.4, 0.6, 0.8])
+
+
+def test_checkpoints_follow_each_other_and_the_oldest_go(tmp_path, stage):
+    run(tmp_path, Toy(), stage, 5, save_every_s=0.0)
+    assert [path.name for path in checkpoints(tmp_path)] == ["step-00000004", "step-00000005"]
+
+
+@pytest.mark.parametrize("value", ["nan", "inf"])
+def test_a_loss_that_is_not_finite_stops_the_run_before_anything_is_saved(tmp_path, stage, value):
+    broken = Sample(hq=torch.full((2, 3, 8, 8), float(value)))
+    sound = colors(2)
+    with pytest.raises(ModelError, match=r"is not finite; lower the learning rate"):
+        train(
+            Toy(),
+            stage,
+            lambda step: broken if step == 2 else sound(step),
+            [],
+            RunSettings(folder=tmp_path, steps=5, save_every_s=1e9),
+            metadata={},
+        )
+    assert checkpoints(tmp_path) == []
+    assert not (tmp_path / "parts").exists()
+
+
+def test_validation_scores_the_averages_and_puts_the_trained_weights_back(tmp_path, stage, scalars):
+    toy = Toy()
+    settings = RunSettings(folder=tmp_path, steps=4, validate_every=2)
+    train(toy, stage, colors(2), [colors(2)(99)], settings, metadata={"recipe": "toy"})
+    values = scalars(tmp_path)
+    assert {step for step, name in values if name == "validation/weight"} == {2, 4}
+    average = float(load_file(tmp_path / "parts" / "color.safetensors")["weight"].sum())
+    assert values[4, "validation/weight"] == pytest.approx(average, abs=1e-4)
+    assert float(toy.color.weight.detach().sum()) != pytest.approx(average, abs=1e-4)
+    assert len(list((tmp_path / "sheets").iterdir())) == 2
