@@ -13,13 +13,14 @@ from PIL import Image as pillow
 
 from sdsr.diffusion.noise import CanvasNoise
 from sdsr.errors import InputError, ModelError
+from sdsr.images.arrays import as_output, as_photo
 from sdsr.images.files import Photo, image, plane, quantize
 from sdsr.images.resize import output_size, resample
 from sdsr.methods import METHODS
 from sdsr.methods.recipe import Recipe
-from sdsr.methods.weights import ASSETS, fill_restorer, read_description, save_method
+from sdsr.methods.weights import ASSETS, fill_restorer, read_description, save_method, trained_recipe
 from sdsr.prior.sources import SOURCES
-from sdsr.restoration.coloring import TILE_PX, ColorFix, finished_tiles
+from sdsr.restoration.coloring import TILE_PX, ColorFix, Tile, finished_tiles
 from sdsr.restoration.photograph import Photograph
 from sdsr.restoration.plan import Plan
 from sdsr.restoration.restorer import Restorer
@@ -34,7 +35,7 @@ DEFAULT_SEED = 0
 PRIOR_NAMES = ("small", "tiny", *SOURCES)
 MAX_WINDOW_PX = 1024
 WINDOW_STEP_PX = 64
-OnStepEnd = Callable[["Upscaler", int, int, dict[str, Any]], dict[str, Any]]
+OnStepEnd = Callable[["Upscaler", int, int, dict[str, Any]], Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +69,6 @@ class Request:
 class Preview:
     """What can be shown of a photo while it is restored: a part of the result, `final` or still an estimate."""
 
-    done: float
     region: Region
     image: Image
     final: bool
@@ -102,19 +102,17 @@ class Upscaler:
         prior's.
         """
         folder = Path(model)
-        if folder.is_dir():
-            description = read_description(folder)
-        elif str(model) in METHODS:
-            folder, description = ASSETS / str(model), {"recipe": str(model)}
-        else:
+        if str(model) in METHODS:
+            folder = ASSETS / str(model)
+        elif not folder.is_dir():
             known = ", ".join(sorted(METHODS))
             raise InputError(f"model (={model}) must be one of {known}, or a folder of a trained method.")
+        description = read_description(folder)
         recipe, noted = _recipe(description, folder), description.get("prior")
         assert recipe.system is not None, f"{recipe.name} is a method and restores"
-        restorer = recipe.system(prior or (noted if noted in PRIOR_NAMES else recipe.prior))
+        restorer = recipe.system(prior or (noted if noted in PRIOR_NAMES else recipe.prior), device)
         fill_restorer(restorer, folder)
-        upscaler = cls(recipe, restorer)
-        return upscaler if device is None else upscaler.to(device)
+        return cls(trained_recipe(recipe, description), restorer)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the trained parts; the prior is named by its sha256, not copied."""
@@ -140,11 +138,17 @@ class Upscaler:
         output_type: Literal["pil", "np", "pt"] = "pil",
         **wanted: Any,
     ) -> ImagePipelineOutput:
-        """Restore one picture; `wanted` are the fields of `Request` (scale, width, height, megapixels, seed, ...)."""
+        """Restore one picture; `wanted` are the fields of `Request` (scale, width, height, megapixels, seed, ...).
+
+        `callback_on_step_end(self, step, t, {"latents": ...})` looks on; what it returns is not used. Alpha comes back
+        with `output_type="pil"` only.
+        """
         if generator is not None:
+            if "seed" in wanted:
+                raise InputError(f"generator and seed (={wanted['seed']}) say the same thing; give one of them.")
             wanted["seed"] = CanvasNoise.from_generator(generator).seeds[0]
         photo = self.upscale(as_photo(image), Request(**wanted), callback_on_step_end=callback_on_step_end)
-        return ImagePipelineOutput(images=_as_output(photo, output_type))  # type: ignore[arg-type]
+        return ImagePipelineOutput(images=as_output(photo, output_type))  # type: ignore[arg-type]
 
     def upscale(
         self,
@@ -154,20 +158,35 @@ class Upscaler:
         on_progress: Callable[[float], None] | None = None,
         callback_on_step_end: OnStepEnd | None = None,
     ) -> Photo:
-        """Return the photo restored at the wanted size, with its bit depth, alpha and traits."""
-        width, height = request.size(photo.size[1], photo.size[0])
+        """Return the photo restored at the wanted size, with its bit depth, alpha and traits.
+
+        `on_progress` is told the share of the work that is done, after each window and tile.
+        """
+        job = self._job(photo, request, on_progress)
+        sampled: Sampled | None = None
+        for index, sampled in enumerate(job.trajectory()):
+            if callback_on_step_end is not None:
+                callback_on_step_end(self, index, sampled.t, {"latents": sampled.clean})
+        assert sampled is not None, "a plan has at least one time"
+        height, width = job.photograph.size
         pixels = np.empty((height, width, 3), photo.pixels.dtype)
-        for preview in self._stream(photo, request, callback_on_step_end):
-            if preview.final:
-                pixels[preview.region.rows, preview.region.columns] = quantize(preview.image, pixels.dtype)
-            if on_progress is not None:
-                on_progress(preview.done)
+        for tile in job.tiles(sampled):
+            pixels[tile.region.rows, tile.region.columns] = quantize(tile.image, pixels.dtype)
         alpha = None if photo.alpha is None else _enlarged_alpha(photo, (height, width))
         return replace(photo, pixels=pixels, alpha=alpha)
 
     def stream(self, photo: Photo, request: Request = Request()) -> Iterator[Preview]:
-        """Yield what becomes of the photo: estimates after each step but the last, then the final tiles."""
-        return self._stream(photo, request, None)
+        """Yield what becomes of the photo: an estimate (of its middle, if large) after each step, then final tiles."""
+        job = self._job(photo, request, None)
+        sampled: Sampled | None = None
+        for sampled in job.trajectory():
+            if not sampled.last:
+                region = _middle(job.photograph.size, job.restorer.factor)
+                estimate = job.restorer.decode(sampled.clean, sampled.seen, region)
+                yield Preview(region=region, image=estimate.clamp(0, 1), final=False)
+        assert sampled is not None, "a plan has at least one time"
+        for tile in job.tiles(sampled):
+            yield Preview(region=tile.region, image=tile.image, final=True)
 
     def plan(self, steps: int | None) -> Plan:
         """Return the plan for this many steps; raise InputError where the method offers no such choice."""
@@ -177,37 +196,71 @@ class Upscaler:
             raise InputError(f"steps (={steps}) of {self.recipe.name} must be {own}; leave --steps out.")
         return self.recipe.plan
 
-    def windowed(self, canvas: tuple[int, int], memory_bytes: int | None) -> Windowed:
+    def windowed(
+        self, canvas: tuple[int, int], memory_bytes: int | None, on_window: Callable[[], None] | None = None
+    ) -> Windowed:
         """Return the restorer behind windows as large as the memory allows, one if the canvas fits in it."""
         window = window_px(canvas, memory_bytes, self.multiple_px)
         whole = window >= max(canvas)
         overlap = 0 if whole else max(self.multiple_px, window // 8 // self.multiple_px * self.multiple_px)
-        return Windowed(restorer=self.restorer, window_px=window, overlap_px=overlap)
+        return Windowed(restorer=self.restorer, window_px=window, overlap_px=overlap, on_window=on_window)
 
-    def _stream(self, photo: Photo, request: Request, on_step: OnStepEnd | None) -> Iterator[Preview]:
+    def _job(self, photo: Photo, request: Request, on_progress: Callable[[float], None] | None) -> "_Job":
+        if request.prompt is not None and not self.recipe.listens:
+            raise InputError(f"prompt (={request.prompt!r}) means nothing to {self.recipe.name}; leave it out.")
         width, height = request.size(photo.size[1], photo.size[0])
-        plan, noise = self.plan(request.steps), CanvasNoise(seeds=(request.seed,))
+        plan = self.plan(request.steps)
         photograph = Photograph.of(image(photo), (height, width), self.multiple_px)
-        restorer = self.windowed((photograph.region.height, photograph.region.width), request.memory_bytes)
-        total = len(plan.times) + 1
-        sampled: Sampled | None = None
-        for index, sampled in enumerate(trajectory(restorer, photograph, plan, noise, prompt=request.prompt)):
-            if on_step is not None:
-                on_step(self, index, sampled.t, {"latents": sampled.clean})
-            if not sampled.last:
-                shown = Region(top=0, left=0, height=min(height, TILE_PX), width=min(width, TILE_PX))
-                cells = Region(
-                    top=0, left=0, height=_up(shown.height, restorer.factor), width=_up(shown.width, restorer.factor)
-                )
-                estimate = restorer.decode(sampled.clean, sampled.seen, cells)[shown.slices]
-                yield Preview(done=(index + 1) / total, region=shown, image=estimate.clamp(0, 1), final=False)
-        assert sampled is not None
-        color_fix = request.color_fix or self.recipe.color_fix
-        finished = 0
-        for tile in finished_tiles(restorer, photograph, sampled, color_fix):
-            finished += tile.region.height * tile.region.width
-            done = (total - 1 + finished / (height * width)) / total
-            yield Preview(done=done, region=tile.region, image=tile.image, final=True)
+        canvas = photograph.region.height, photograph.region.width
+        windows = len(self.windowed(canvas, request.memory_bytes).windows(canvas))
+        meter = _Meter(total=float(windows * (len(plan.times) + 2)), report=on_progress)
+        return _Job(
+            photograph=photograph,
+            restorer=self.windowed(canvas, request.memory_bytes, meter.add),
+            plan=plan,
+            noise=CanvasNoise(seeds=(request.seed,)),
+            prompt=request.prompt,
+            color_fix=request.color_fix or self.recipe.color_fix,
+            meter=meter,
+            windows=windows,
+        )
+
+
+@dataclass(slots=True, kw_only=True)
+class _Meter:
+    """How far a restoration is, in windows looked at, denoised or decoded."""
+
+    total: float
+    report: Callable[[float], None] | None
+    done: float = 0.0
+
+    def add(self, amount: float = 1.0) -> None:
+        self.done += amount
+        if self.report is not None:
+            self.report(min(1.0, self.done / self.total))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Job:
+    """One photo at work."""
+
+    photograph: Photograph
+    restorer: Windowed
+    plan: Plan
+    noise: CanvasNoise
+    prompt: str | None
+    color_fix: ColorFix
+    meter: _Meter
+    windows: int
+
+    def trajectory(self) -> Iterator[Sampled]:
+        return trajectory(self.restorer, self.photograph, self.plan, self.noise, prompt=self.prompt)
+
+    def tiles(self, sampled: Sampled) -> Iterator[Tile]:
+        height, width = self.photograph.size
+        for tile in finished_tiles(self.restorer, self.photograph, sampled, self.color_fix):
+            yield tile
+            self.meter.add(self.windows * tile.region.height * tile.region.width / (height * width))
 
 
 def _recipe(description: dict[str, Any], folder: Path) -> Recipe:
@@ -233,30 +286,6 @@ BYTES_PER_WINDOW_PX = 2000
 """Activations and weights in flight for each pixel of a window, on the safe side."""
 
 
-def as_photo(picture: "pillow.Image | np.ndarray | torch.Tensor") -> Photo:
-    """Return a picture in memory as a photo: a PIL image, an array (h, w, 3) of uint8 or uint16, an Image in [0, 1]."""
-    if isinstance(picture, torch.Tensor):
-        return Photo(pixels=quantize(picture if picture.ndim == 4 else picture[None], np.uint16))
-    if isinstance(picture, np.ndarray):
-        return Photo(pixels=np.ascontiguousarray(picture))
-    if "A" in picture.getbands():
-        rgba = np.asarray(picture.convert("RGBA"))
-        return Photo(pixels=np.ascontiguousarray(rgba[..., :3]), alpha=np.ascontiguousarray(rgba[..., 3]))
-    return Photo(pixels=np.asarray(picture.convert("RGB")))
-
-
-def _as_output(photo: Photo, output_type: str) -> Any:
-    match output_type:
-        case "pil":
-            bands = photo.pixels if photo.alpha is None else np.dstack([photo.pixels, photo.alpha])
-            return [pillow.fromarray(bands if bands.dtype == np.uint8 else (bands >> 8).astype(np.uint8))]
-        case "np":
-            return image(photo).permute(0, 2, 3, 1).numpy()
-        case "pt":
-            return image(photo)
-    raise InputError(f"output_type (={output_type}) must be pil, np or pt.")
-
-
 def _enlarged_alpha(photo: Photo, size: tuple[int, int]) -> np.ndarray:
     """Return the alpha at the new size, in strips."""
     given, alpha = plane(photo), np.empty(size, photo.pixels.dtype)
@@ -264,6 +293,13 @@ def _enlarged_alpha(photo: Photo, size: tuple[int, int]) -> np.ndarray:
         strip = Region(top=top, left=0, height=min(TILE_PX, size[0] - top), width=size[1])
         alpha[strip.rows] = quantize(resample(given, size, strip), alpha.dtype)
     return alpha
+
+
+def _middle(size: tuple[int, int], factor: int) -> Region:
+    """Return the middle of a picture, at most a tile of it, on the autoencoder's cells."""
+    height, width = (min(side, TILE_PX) // factor * factor or factor for side in size)
+    top, left = ((side - part) // 2 // factor * factor for side, part in zip(size, (height, width), strict=True))
+    return Region(top=max(0, top), left=max(0, left), height=height, width=width)
 
 
 def _up(side: int, multiple: int) -> int:

@@ -1,0 +1,100 @@
+"""Whether a photo fits in memory, from its header alone, and how much of it is left for windows."""
+
+import logging
+import re
+from dataclasses import replace
+
+import psutil
+import torch
+
+from sdsr.errors import InputError, LimitError
+from sdsr.images.files import Header
+from sdsr.upscaling import BYTES_PER_WINDOW_PX, MAX_WINDOW_PX, Request, Upscaler
+
+log = logging.getLogger(__name__)
+
+OUTPUT_BYTES_PER_PX = 12  # pixels, alpha, latents, and the file while it is written and read back
+INPUT_BYTES_PER_PX = 16  # the photo as it was read, and in float32
+BASE_BYTES = 512 << 20  # a tile being decoded and corrected in color
+_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
+
+
+def parse_bytes(text: str) -> int:
+    """Return a number of bytes written as 8GB, 512MB, 2GiB, 2G or 100000000; raise InputError for anything else.
+
+    >>> parse_bytes("2GiB"), parse_bytes("1.5 gb")
+    (2147483648, 1500000000)
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]I?)?B?\s*", text, re.IGNORECASE)
+    amount = int(float(match[1]) * _UNITS[(match[2] or "").upper()]) if match else 0
+    if amount < 1:
+        raise InputError(f"memory (={text}) must be an amount like 8GB, 512MB or 2GiB.")
+    return amount
+
+
+def within_memory(upscaler: Upscaler, header: Header, size: tuple[int, int], request: Request) -> Request:
+    """Return the request with what is left for its windows, `size` being the result's (height, width).
+
+    What may be used is `request.memory_bytes` for the whole process, or what is free. Windows shrink, with a warning,
+    where that asks for it. Raises LimitError where the photo can't be restored in it; nothing was decoded yet.
+    """
+    held = _whole_picture_bytes(header, size)
+    free = psutil.virtual_memory().available
+    allowed = free if request.memory_bytes is None else min(free, request.memory_bytes - _resident_bytes())
+    least = _least_window_bytes(upscaler)
+    if allowed < held + least:
+        needed = held + least + (0 if request.memory_bytes is None else _resident_bytes())
+        limit = free if request.memory_bytes is None else request.memory_bytes
+        raise LimitError(
+            f"output size (={size[1]}x{size[0]}) needs {_mib(needed)}, and {_mib(limit)} may be used;"
+            " enlarge less, or give more with --memory or by closing other programs."
+        )
+    windows = _window_bytes(upscaler, allowed - held)
+    if request.memory_bytes is None and windows < min(MAX_WINDOW_PX**2, size[0] * size[1]) * BYTES_PER_WINDOW_PX:
+        log.warning("little memory is free (%s): the photo is restored in smaller windows.", _mib(windows))
+    return replace(request, memory_bytes=min(windows, MAX_WINDOW_PX**2 * BYTES_PER_WINDOW_PX))
+
+
+def ran_out(error: BaseException) -> bool:
+    """Whether an error means that memory was not enough, on the host or on an accelerator."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+def with_smaller_windows(upscaler: Upscaler, request: Request) -> Request:
+    """Return the request with half the memory for windows; raise LimitError where they can't be smaller."""
+    now = request.memory_bytes or MAX_WINDOW_PX**2 * BYTES_PER_WINDOW_PX
+    least = _least_window_bytes(upscaler)
+    if now // 2 < least:
+        raise LimitError(f"memory ran out with windows of {_mib(now)}, the smallest; enlarge less, or free memory.")
+    log.warning("memory ran out: trying again in windows of %s instead of %s.", _mib(now // 2), _mib(now))
+    return replace(request, memory_bytes=now // 2)
+
+
+def _least_window_bytes(upscaler: Upscaler) -> int:
+    return BYTES_PER_WINDOW_PX * (4 * upscaler.multiple_px) ** 2
+
+
+def _whole_picture_bytes(header: Header, size: tuple[int, int]) -> int:
+    depth = 2 if header.bits == 16 else 1
+    return (
+        BASE_BYTES + size[0] * size[1] * OUTPUT_BYTES_PER_PX * depth + header.height * header.width * INPUT_BYTES_PER_PX
+    )
+
+
+def _window_bytes(upscaler: Upscaler, host_bytes: int) -> int:
+    """Return what windows may use: host memory on the CPU, else that of the accelerator, which is no host memory."""
+    device = upscaler.restorer.prior.device
+    if device.type == "cpu" or not torch.accelerator.is_available():
+        return host_bytes
+    if device.type == "mps":  # the host's own memory
+        return host_bytes
+    return torch.accelerator.get_memory_info(device)[0]
+
+
+def _resident_bytes() -> int:
+    """Return what this process holds already: libraries and weights."""
+    return psutil.Process().memory_info().rss
+
+
+def _mib(amount: int) -> str:
+    return f"{amount / 2**20:.0f} MiB"

@@ -1,0 +1,144 @@
+"""From what was named to what is done: the photos of files and folders, and where each result goes."""
+
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sdsr.errors import InputError
+from sdsr.images.files import SUFFIXES, Format
+from sdsr.upscaling import Request
+
+SUFFIX_OF: dict[Format, str] = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "TIFF": ".tif"}
+# Photos that can't be read yet: named as such by the reader, rather than passed over in silence.
+UNREADABLE = {".avif", ".bmp", ".gif", ".heic", ".heif", ".jp2", ".jxl", ".cr2", ".cr3", ".dng", ".nef", ".arw"}
+SYSTEM_FOLDERS = {"__macosx", "$recycle.bin", "system volume information", "@eadir", "lost+found"}
+_MAGIC: tuple[tuple[bytes, Format], ...] = (
+    (rb"\xff\xd8\xff", "JPEG"),
+    (rb"\x89PNG", "PNG"),
+    (rb"II[*+]\0|MM\0[*+]", "TIFF"),
+    (rb"RIFF....WEBP", "WEBP"),
+)
+_HEAD_BYTES = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One photo and where its result goes; `root` is the folder of results it belongs to, None for a lone file."""
+
+    source: Path
+    target: Path
+    root: Path | None = None
+
+
+def plan(
+    sources: Sequence[Path], request: Request, *, output: Path | None = None, format: Format | None = None
+) -> list[Job]:
+    """Return the jobs of files and folders, no two with one target.
+
+    A file gets its size as a tag (`photo_x4.jpg`), beside it or in the folder `output`, which may also be the file to
+    write. A folder's tree is mirrored in `output`, by default `FOLDER_x4` beside it, with the names as they are.
+    """
+    jobs: list[Job] = []
+    as_file = output is not None and output.suffix.lower() in SUFFIXES and not output.is_dir()
+    if as_file and (len(sources) != 1 or sources[0].is_dir()):
+        raise InputError(f"output (={output}) is one file, and more than one photo was given; name a folder.")
+    for source in sources:
+        if source.is_dir():
+            jobs += _folder_jobs(source, output or _beside(source, request), format)
+        elif as_file:
+            assert output is not None
+            jobs.append(Job(source=source, target=output))
+        else:
+            stem = f"{source.stem}_{tag(request)}"
+            suffix = _suffix(source, format)
+            jobs.append(Job(source=source, target=(output or source.parent) / f"{stem}{suffix}", root=output))
+    return list(_distinct(jobs))
+
+
+def find_photos(folder: Path, *, besides: Path | None = None) -> list[Path]:
+    """Return the photos in a folder and its folders, sorted; hidden and system ones and `besides` are passed over."""
+    passed = besides.resolve() if besides else None
+    found: list[Path] = []
+    for parent, folders, names in os.walk(folder):
+        here = Path(parent)
+        folders[:] = sorted(name for name in folders if _visible(name) and (here / name).resolve() != passed)
+        found += [
+            here / name
+            for name in names
+            if _visible(name) and Path(name).suffix.lower() in SUFFIXES.keys() | UNREADABLE and (here / name).is_file()
+        ]
+    return sorted(found)
+
+
+def tag(request: Request) -> str:
+    """Return the wanted size as a part of a file name: x4, w1920, h1080, 1920x1080, 12mp."""
+    match request:
+        case Request(width=int(width), height=int(height)):
+            return f"{width}x{height}"
+        case Request(width=int(width)):
+            return f"w{width}"
+        case Request(height=int(height)):
+            return f"h{height}"
+        case Request(megapixels=megapixels) if megapixels is not None:
+            return f"{megapixels:g}mp"
+    return f"x{request.scale or 4:g}"
+
+
+def sniff(source: Path) -> Format | None:
+    """Return the format that a file begins like; whether it is a photo at all, the reader decides."""
+    try:
+        with source.open("rb") as file:
+            head = file.read(_HEAD_BYTES)
+    except OSError:
+        return None
+    return next((format for magic, format in _MAGIC if re.match(magic, head, re.DOTALL)), None)
+
+
+def _folder_jobs(folder: Path, root: Path, format: Format | None) -> Iterator[Job]:
+    if root.resolve() == folder.resolve():
+        raise InputError(f"output (={root}) must be another folder than the photos'; name a new one.")
+    photos = find_photos(folder, besides=root)
+    if not photos:
+        raise InputError(f"folder (={folder}) holds no photo ({', '.join(SUFFIXES)}); name another.")
+    for photo in photos:
+        target = root / photo.relative_to(folder).with_suffix(_suffix(photo, format))
+        yield Job(source=photo, target=target, root=root)
+
+
+def _suffix(source: Path, format: Format | None) -> str:
+    """Return the suffix of a result: the source's own where that says the truth."""
+    format = format or sniff(source) or SUFFIXES.get(source.suffix.lower(), "PNG")
+    return source.suffix if SUFFIXES.get(source.suffix.lower()) == format else SUFFIX_OF[format]
+
+
+def _distinct(jobs: Iterable[Job]) -> Iterator[Job]:
+    """Yield the jobs; where several would write one file, those that change format say what they were (a.png.jpg)."""
+    jobs = list(dict.fromkeys(jobs))
+    wanted = Counter(_key(job.target) for job in jobs)
+    taken = {_key(job.target) for job in jobs if wanted[_key(job.target)] == 1}
+    for job in jobs:
+        target = job.target
+        if wanted[_key(target)] > 1:
+            told = target.with_name(f"{target.stem}{job.source.suffix}{target.suffix}")
+            candidates = [target if target.suffix == job.source.suffix else told]
+            candidates += [target.with_stem(f"{target.stem}_{number}") for number in range(2, len(jobs) + 2)]
+            target = next(candidate for candidate in candidates if _key(candidate) not in taken)
+            taken.add(_key(target))
+        yield Job(source=job.source, target=target, root=job.root)
+
+
+def _key(target: Path) -> str:
+    """What two names share where a file system knows no case."""
+    return str(target).casefold()
+
+
+def _beside(folder: Path, request: Request) -> Path:
+    folder = folder.resolve() if folder.name in ("", "..") else folder
+    return folder.with_name(f"{folder.name}_{tag(request)}")
+
+
+def _visible(name: str) -> bool:
+    return not name.startswith((".", "~$")) and name.casefold() not in SYSTEM_FOLDERS

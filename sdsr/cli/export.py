@@ -1,0 +1,98 @@
+"""`sdsr export`: the trained parts of a run as a folder that restores, in half precision."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def export(
+    recipe: Annotated[
+        str, typer.Argument(help="The recipe that was trained; `sdsr methods` lists those that restore.")
+    ],
+    parts: Annotated[Path, typer.Option(help="The parts folder of its training run.")],
+    to: Annotated[Path, typer.Option(help="Folder to write; a new or empty one.")],
+    prior: Annotated[str | None, typer.Option(help="The prior it was trained on; the run's own by default.")] = None,
+    autoencoder: Annotated[
+        Path | None, typer.Option(help="small-prior only: the parts folder of the autoencoder's run.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace the files of a folder that holds some.")] = False,
+) -> None:
+    """Write a run's trained parts in half precision, ready for `sdsr upscale --model FOLDER`."""
+    from sdsr.errors import InputError
+    from sdsr.methods import METHODS, RECIPES
+    from sdsr.methods.weights import run_metadata
+
+    exportable = {*METHODS, "small-prior", "small-perceptual"} & RECIPES.keys()
+    if recipe not in exportable:
+        raise InputError(f"recipe (={recipe}) must be one of {', '.join(sorted(exportable))}.")
+    if (recipe == "small-prior") != (autoencoder is not None):
+        raise InputError(
+            f"--autoencoder (={autoencoder}) belongs to small-prior, which needs it; {recipe} was asked for."
+        )
+    noted = run_metadata(parts)
+    if noted.get("recipe", recipe) != recipe:
+        raise InputError(f"parts (={parts}) are of recipe {noted['recipe']}, not of {recipe}; export that one.")
+    with _complete(to, overwrite=overwrite) as folder:
+        what = _write(recipe, parts, folder, prior=prior, autoencoder=autoencoder, noted=noted)
+    typer.echo(f"{to}: {what}")
+
+
+def _write(
+    recipe: str, parts: Path, folder: Path, *, prior: str | None, autoencoder: Path | None, noted: Mapping[str, str]
+) -> str:
+    """Write the folder, and return a line on what is in it."""
+    from sdsr.errors import ModelError
+    from sdsr.methods import METHODS
+    from sdsr.methods.small import read_prior, save_perceptual
+    from sdsr.methods.weights import fill_from_run, run_facts, save_method
+    from sdsr.prior.small_storage import save_small_prior
+
+    if autoencoder is not None:
+        return f"small prior, sha256 {save_small_prior(read_prior(autoencoder, parts), folder)}"
+    if recipe == "small-perceptual":
+        save_perceptual(parts, folder, run_facts(parts))
+        return "small perceptual network"
+    system = METHODS[recipe].system
+    assert system is not None, f"{recipe} is a method and restores"
+    restorer = system(prior or noted.get("prior") or METHODS[recipe].prior)
+    own, trained_on = restorer.prior.sha256, noted.get("prior_sha256") or restorer.prior.sha256
+    if own != trained_on:
+        raise ModelError(
+            f"parts (={parts}) were trained on the prior with sha256 {trained_on[:12]}, not on {restorer.prior.name}"
+            f" ({own[:12]}); name theirs with --prior."
+        )
+    save_method(restorer, folder, METHODS[recipe], fill_from_run(restorer, parts))
+    return f"{recipe} on prior {restorer.prior.name}, sha256 {own}"
+
+
+@contextmanager
+def _complete(target: Path, *, overwrite: bool) -> Iterator[Path]:
+    """Yield a folder beside `target` to write into; its files move there when all are complete and on the disk."""
+    from sdsr.errors import OutputError
+
+    if not overwrite and target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise OutputError(f"folder (={target}) is there and not empty; choose another or allow --overwrite.")
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=".", suffix=".partial", dir=target.parent))
+    except OSError as error:
+        raise OutputError(f"folder (={target}) can't be written ({error.strerror}); choose another.") from error
+    try:
+        yield partial
+        for path in sorted(partial.iterdir(), key=lambda path: path.suffix == ".json"):  # the description last
+            path.chmod(0o644)
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+            path.replace(target / path.name)
+    except OSError as error:
+        raise OutputError(
+            f"folder (={target}) can't be written ({error.strerror}); free space or choose another."
+        ) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)

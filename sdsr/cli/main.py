@@ -1,0 +1,56 @@
+"""`sdsr`: one command per module of this package; none of them imports torch before it runs."""
+
+import logging
+import sys
+from typing import Annotated
+
+import typer
+
+import sdsr
+from sdsr.cli.compare import compare
+from sdsr.cli.degrade import degrade
+from sdsr.cli.doctor import doctor
+from sdsr.cli.evaluate import evaluate
+from sdsr.cli.export import export
+from sdsr.cli.methods import methods
+from sdsr.cli.train import train
+from sdsr.cli.upscale import upscale
+from sdsr.errors import SdsrError
+
+COMMANDS = (upscale, methods, train, export, evaluate, compare, degrade, doctor)
+
+app = typer.Typer(
+    name="sdsr", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich"
+)
+for command in COMMANDS:
+    app.command()(command)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"sdsr {sdsr.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def configure(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Also say what is being done.")] = False,
+) -> None:
+    """Restore and enlarge photos with diffusion priors, train the methods that do it, and measure the results."""
+    logging.basicConfig(format="sdsr: %(levelname)s: %(message)s", level=logging.WARNING)
+    logging.getLogger("sdsr").setLevel(logging.INFO if verbose else logging.WARNING)
+
+
+def main() -> None:
+    """Run the command line.
+
+    Exit codes: 0; 1 when only some files failed; 2 when nothing could be done with what was given; 130 after Ctrl-C.
+    """
+    try:
+        app()
+    except SdsrError as error:
+        typer.echo(f"sdsr: error: {error}", err=True)
+        sys.exit(2)

@@ -1,0 +1,244 @@
+"""`sdsr upscale`: photos in, restored and enlarged photos out."""
+
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from sdsr.batch.engine import Outcome, Settings
+    from sdsr.images.files import Format
+    from sdsr.upscaling import Upscaler
+
+PIPE = Path("-")
+
+
+class ColorFix(StrEnum):
+    """Where the result's colors come from."""
+
+    wavelet = "wavelet"
+    adain = "adain"
+    ycbcr = "ycbcr"
+    none = "none"
+
+
+class FileFormat(StrEnum):
+    """What can be written."""
+
+    jpeg = "jpeg"
+    png = "png"
+    webp = "webp"
+    tiff = "tiff"
+
+
+def upscale(
+    photos: Annotated[
+        list[Path], typer.Argument(readable=False, help="Photos, folders of photos, or - for standard input.")
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            readable=False,
+            help="A file, a folder, or - for standard output; beside the photo by default.",
+        ),
+    ] = None,
+    scale: Annotated[float | None, typer.Option(help="How many times longer each side gets; 4 by default.")] = None,
+    width: Annotated[int | None, typer.Option(min=1, help="Width of the result in pixels.")] = None,
+    height: Annotated[int | None, typer.Option(min=1, help="Height of the result in pixels.")] = None,
+    megapixels: Annotated[float | None, typer.Option(help="Millions of pixels of the result.")] = None,
+    model: Annotated[str, typer.Option(help="A method (`sdsr methods`), or a folder of a trained one.")] = "d3sr-small",
+    prior: Annotated[str | None, typer.Option(help="Where the method's prior is: a name or a folder.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Denoising steps, where the method has a choice.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the noise.")] = 0,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps ...; the fastest by default.")] = None,
+    memory: Annotated[str | None, typer.Option(help="Most to use at once, like 8GB; what is free by default.")] = None,
+    prompt: Annotated[str | None, typer.Option(help="What the photo shows, where the method listens.")] = None,
+    color_fix: Annotated[ColorFix | None, typer.Option(help="How colors are taken from the photo.")] = None,
+    format: Annotated[FileFormat | None, typer.Option(help="Format of the result; the photo's own by default.")] = None,
+    quality: Annotated[int, typer.Option(min=1, max=100, help="Of JPEG and WebP.")] = 95,
+    overwrite: Annotated[bool, typer.Option(help="Replace results that exist.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON line per photo.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
+) -> None:
+    """Restore and enlarge photos: one, several, folders with all that is in them, or standard input.
+
+    A folder's results keep its tree, and a run that was stopped goes on where it was when it is started again. A photo
+    that can't be restored is reported, and the others go on; the exit code is then 1, or 2 if none could be.
+    """
+    from sdsr.batch.engine import Settings
+    from sdsr.batch.memory import parse_bytes
+    from sdsr.batch.walking import plan
+    from sdsr.errors import InputError
+    from sdsr.upscaling import Request
+
+    request = Request(
+        scale=scale,
+        width=width,
+        height=height,
+        megapixels=megapixels,
+        seed=seed,
+        steps=steps,
+        prompt=prompt,
+        color_fix=color_fix.value if color_fix else None,
+        memory_bytes=parse_bytes(memory) if memory else None,
+    )
+    settings = Settings(request=request, format=_format(format), quality=quality, overwrite=overwrite)
+    if scale is not None:
+        request.size(64, 64)  # what is wrong with a scale is wrong for every photo
+    piped = PIPE in photos or output == PIPE
+    if piped and len(photos) != 1:
+        raise InputError(f"- (={len(photos)} photos) stands for one photo; give only that one.")
+    if piped and json:
+        raise InputError("--json can't stand beside -, whose output is the photo; leave one out.")
+    with _terminated_like_interrupted():
+        if piped:
+            _pipe(photos[0], output, lambda: _load(model, prior, device, steps), settings)
+            return
+        jobs = plan(photos, request, output=output, format=settings.format)
+        upscaler = _load(model, prior, device, steps)
+        outcomes = _report(jobs, upscaler, settings, json=json, quiet=quiet)
+    failed = sum(outcome.status == "failed" for outcome in outcomes)
+    if failed:
+        raise typer.Exit(2 if failed == len(outcomes) else 1)
+
+
+def _format(format: FileFormat | None) -> "Format | None":
+    names: dict[str, Format] = {"jpeg": "JPEG", "png": "PNG", "webp": "WEBP", "tiff": "TIFF"}
+    return names[format] if format else None
+
+
+def _load(model: str, prior: str | None, device: str | None, steps: int | None) -> "Upscaler":
+    """Return the upscaler; a device or a number of steps that can't be is an InputError."""
+    import torch
+
+    from sdsr.errors import InputError
+    from sdsr.upscaling import Upscaler
+
+    try:
+        if device is not None:
+            torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise InputError(f"device (={device}) can't be used ({reason}); `sdsr doctor` lists those here.") from error
+    upscaler = Upscaler.from_pretrained(model, prior=prior, device=device)
+    upscaler.plan(steps)
+    return upscaler
+
+
+def _report(jobs: list, upscaler: "Upscaler", settings: "Settings", *, json: bool, quiet: bool) -> list["Outcome"]:
+    """Restore the photos, tell of each when it is finished, and of all in the end; return what became of them."""
+    import json as encoder
+    from dataclasses import asdict
+
+    from sdsr.batch.engine import process
+
+    outcomes: list[Outcome] = []
+    try:
+        with _progress_bar(len(jobs), shown=not (json or quiet)) as show:
+            advance = lambda job, share: show(len(outcomes) + (share if share < 1 else 0), job.source.name)  # noqa: E731
+            for outcome in process(jobs, upscaler, settings, on_progress=advance):
+                outcomes.append(outcome)
+                if json:
+                    typer.echo(encoder.dumps(asdict(outcome), ensure_ascii=False))
+                elif outcome.error is not None:
+                    where = "" if len(jobs) == 1 else f"{outcome.input}: "
+                    typer.echo(f"sdsr: error: {where}{outcome.error}", err=True)
+                elif not quiet:
+                    typer.echo(_line(outcome))
+    except KeyboardInterrupt:
+        done = sum(outcome.status != "failed" for outcome in outcomes)
+        typer.echo(f"sdsr: stopped; {done} of {len(jobs)} photos are done, nothing is half-written.", err=True)
+        raise
+    if len(jobs) > 1 and not (json or quiet):
+        _print_summary(outcomes)
+    return outcomes
+
+
+def _line(outcome: "Outcome") -> str:
+    if outcome.size is None:
+        return f"{outcome.output}: there already, complete"
+    return f"{outcome.output}: {outcome.size[0]}x{outcome.size[1]}, {outcome.seconds:.1f} s"
+
+
+def _print_summary(outcomes: list["Outcome"]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for heading in ("", "photos", "megapixels", "seconds"):
+        table.add_column(heading, justify="right" if heading else "left")
+    for status in ("done", "skipped", "failed"):
+        those = [outcome for outcome in outcomes if outcome.status == status]
+        megapixels = sum(outcome.size[0] * outcome.size[1] for outcome in those if outcome.size) / 1e6
+        table.add_row(status, str(len(those)), f"{megapixels:.1f}", f"{sum(outcome.seconds for outcome in those):.1f}")
+    Console().print(table)
+
+
+def _pipe(source: Path, output: Path | None, load: Callable[[], "Upscaler"], settings: "Settings") -> None:
+    """Restore one photo from standard input, to standard output, or both."""
+    from sdsr.batch.engine import restore
+    from sdsr.errors import InputError, OutputError
+    from sdsr.images.files import encode_photo, format_of, write_photo
+
+    data = sys.stdin.buffer.read(settings.limits.max_file_bytes + 1) if source == PIPE else source
+    target = None if output in (None, PIPE) else output
+    if target is None and sys.stdout.isatty():
+        raise InputError("output (=-) is a terminal; redirect it to a file, or name one with -o.")
+    format = settings.format or (format_of(target) if target else None)
+    if target is not None and target.exists() and not settings.overwrite:
+        raise OutputError(f"{target} exists already; choose another name or allow --overwrite.")
+    photo = restore(data, load(), settings, format=format)
+    format = format or photo.traits.format
+    if target is not None:
+        write_photo(photo, target, format=format, quality=settings.quality, overwrite=settings.overwrite)
+        return
+    try:
+        sys.stdout.buffer.write(encode_photo(photo, format, settings.quality))
+        sys.stdout.buffer.flush()
+    except OSError as error:
+        raise OutputError(f"standard output can't be written ({error.strerror}); check what reads it.") from error
+
+
+@contextmanager
+def _progress_bar(total: int, *, shown: bool) -> Iterator[Callable[[float, str], None]]:
+    """Yield what moves a bar on standard error to a number of photos done; without a terminal there is none."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()
+    with Progress(
+        *columns,
+        console=console,
+        disable=not (shown and console.is_terminal),
+        transient=True,
+        redirect_stdout=sys.stdout.isatty(),
+    ) as progress:
+        task = progress.add_task("loading", total=total)
+
+        def show(done: float, name: str) -> None:
+            number = f"{min(int(done) + 1, total)}/{total} " if total > 1 else ""
+            progress.update(task, completed=done, description=f"{number}{name}".replace("[", r"\["))
+
+        yield show
+
+
+@contextmanager
+def _terminated_like_interrupted() -> Iterator[None]:
+    """Let SIGTERM end the work as Ctrl-C does, so that nothing half-written is left."""
+
+    def interrupt(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

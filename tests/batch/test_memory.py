@@ -1,0 +1,101 @@
+"""Amounts of memory, and refusing before decoding what would not fit."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import psutil
+import pytest
+import torch
+
+from sdsr.batch.engine import Settings, restore
+from sdsr.batch.memory import BASE_BYTES, parse_bytes, within_memory
+from sdsr.errors import InputError, LimitError
+from sdsr.images.files import Header, Photo
+from sdsr.upscaling import Request, Upscaler
+
+HEADER = Header(format="JPEG", width=4000, height=3000, bits=8, gray=False, alpha=False)
+SIZE = (12000, 16000)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("8GB", 8 * 10**9), ("512 MiB", 2**29), ("1.5g", 1_500_000_000), ("1000", 1000)]
+)
+def test_amounts(text: str, expected: int) -> None:
+    assert parse_bytes(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "much", "-1GB", "0", "8XB"])
+def test_other_amounts_are_refused(text: str) -> None:
+    with pytest.raises(InputError, match="8GB"):
+        parse_bytes(text)
+
+
+def free(monkeypatch: pytest.MonkeyPatch, amount: int) -> None:
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=amount))
+
+
+def test_a_result_too_large_for_what_is_free_is_refused(upscaler: Upscaler, monkeypatch: pytest.MonkeyPatch) -> None:
+    free(monkeypatch, 2 * 10**9)
+    with pytest.raises(LimitError, match=r"output size \(=16000x12000\) needs \d+ MiB, and 1907 MiB may be used"):
+        within_memory(upscaler, HEADER, SIZE, Request())
+
+
+def test_a_budget_counts_what_is_held_already(upscaler: Upscaler, monkeypatch: pytest.MonkeyPatch) -> None:
+    free(monkeypatch, 10**12)
+    with pytest.raises(LimitError, match="--memory"):
+        within_memory(upscaler, HEADER, SIZE, Request(memory_bytes=10**9))
+    small = within_memory(upscaler, HEADER, (64, 64), Request(memory_bytes=10**10))
+    assert small.memory_bytes is not None
+    assert small.memory_bytes <= 10**10 - BASE_BYTES
+
+
+def test_windows_shrink_aloud_when_little_is_free(
+    upscaler: Upscaler, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    header = Header(format="PNG", width=500, height=500, bits=8, gray=False, alpha=False)
+    free(monkeypatch, BASE_BYTES + 800 * 10**6)
+    with caplog.at_level(logging.WARNING):
+        less = within_memory(upscaler, header, (2000, 2000), Request())
+    assert less.memory_bytes is not None
+    assert upscaler.windowed((2000, 2000), less.memory_bytes).window_px < 1024
+    assert "smaller windows" in caplog.text
+    free(monkeypatch, 10**11)
+    assert upscaler.windowed((2000, 2000), within_memory(upscaler, header, (2000, 2000), Request()).memory_bytes) == (
+        upscaler.windowed((2000, 2000), None)
+    )
+
+
+@pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError(), RuntimeError("can't allocate memory: ...")])
+def test_when_memory_runs_out_smaller_windows_are_tried(
+    upscaler: Upscaler, tree: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    tried: list[int] = []
+
+    def upscale(self: Upscaler, photo: Photo, request: Request, **_: object) -> Photo:
+        tried.append(request.memory_bytes or 0)
+        if len(tried) < 3:
+            raise error
+        return photo
+
+    monkeypatch.setattr(Upscaler, "upscale", upscale)
+    restore(tree / "a.png", upscaler, Settings(), format=None)
+    assert tried == [tried[0], tried[0] // 2, tried[0] // 4]
+
+
+def test_in_the_end_it_is_an_error_and_a_bug_is_none_of_it(
+    upscaler: Upscaler, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(error: BaseException) -> Callable[..., Photo]:
+        def upscale(*_: object, **__: object) -> Photo:
+            raise error
+
+        return upscale
+
+    monkeypatch.setattr(Upscaler, "upscale", fail(MemoryError()))
+    with pytest.raises(LimitError, match="memory ran out"):
+        restore(tree / "a.png", upscaler, Settings(), format=None)
+    monkeypatch.setattr(Upscaler, "upscale", fail(RuntimeError("a bug")))
+    with pytest.raises(RuntimeError, match="a bug"):
+        restore(tree / "a.png", upscaler, Settings(), format=None)

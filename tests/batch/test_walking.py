@@ -1,0 +1,81 @@
+"""Which photos are found, and that each has a target of its own."""
+
+from pathlib import Path
+
+import pytest
+
+from sdsr.batch.walking import Job, find_photos, plan, tag
+from sdsr.errors import InputError
+from sdsr.upscaling import Request
+
+X4 = Request()
+
+
+def targets(jobs: list[Job], root: Path) -> list[str]:
+    return [job.target.relative_to(root).as_posix() for job in jobs]
+
+
+def test_hidden_and_system_files_are_passed_over(tree: Path) -> None:
+    names = [path.relative_to(tree).as_posix() for path in find_photos(tree)]
+    assert names == ["a.jpg", "a.png", "broken.jpg", "sub/b.png"]
+
+
+def test_a_photo_that_cannot_be_read_yet_is_not_passed_over_in_silence(tree: Path) -> None:
+    (tree / "moving.gif").write_bytes(b"GIF89a")
+    assert tree / "moving.gif" in find_photos(tree)
+
+
+def test_a_tree_is_mirrored_beside_it(tree: Path) -> None:
+    jobs = plan([tree], X4)
+    assert targets(jobs, tree.parent / "photos_x4") == ["a.jpg", "a.png", "broken.jpg", "sub/b.png"]
+    assert {job.root for job in jobs} == {tree.parent / "photos_x4"}
+
+
+def test_results_inside_the_folder_are_not_photos_of_the_next_run(tree: Path) -> None:
+    out = tree / "out"
+    out.mkdir()
+    (out / "a.png").write_bytes(b"")
+    assert len(plan([tree], X4, output=out)) == 4
+    with pytest.raises(InputError, match="another folder"):
+        plan([tree], X4, output=tree)
+
+
+def test_names_never_collide_when_the_format_changes(tree: Path) -> None:
+    names = targets(plan([tree], X4, output=tree.parent / "o", format="PNG"), tree.parent / "o")
+    assert names == ["a.jpg.png", "a.png", "broken.png", "sub/b.png"]
+
+
+def test_files_of_one_name_from_two_folders_do_not_collide(tree: Path) -> None:
+    (tree / "sub" / "a.png").write_bytes((tree / "a.png").read_bytes())
+    names = targets(plan([tree / "a.png", tree / "sub" / "a.png"], X4, output=tree.parent), tree.parent)
+    assert names == ["a_x4.png", "a_x4_2.png"]
+
+
+def test_a_file_goes_beside_itself_in_its_true_format(tree: Path) -> None:
+    (tree / "wrong.jpg").write_bytes((tree / "a.png").read_bytes())
+    (job,) = plan([tree / "wrong.jpg"], X4)
+    assert (job.target, job.root) == (tree / "wrong_x4.png", None)
+    (job,) = plan([tree / "a.jpg"], Request(scale=2.5), output=tree / "named.webp")
+    assert job.target == tree / "named.webp"
+
+
+@pytest.mark.parametrize(
+    ("request_", "expected"),
+    [
+        (Request(scale=2.0), "x2"),
+        (Request(width=640), "w640"),
+        (Request(height=480), "h480"),
+        (Request(width=640, height=480), "640x480"),
+        (Request(megapixels=12), "12mp"),
+    ],
+)
+def test_the_tag_says_the_size(request_: Request, expected: str) -> None:
+    assert tag(request_) == expected
+
+
+def test_two_photos_and_one_file_do_not_fit(tree: Path) -> None:
+    with pytest.raises(InputError, match="name a folder"):
+        plan([tree / "a.jpg", tree / "a.png"], X4, output=tree / "o.png")
+    (tree / "empty").mkdir()
+    with pytest.raises(InputError, match="holds no photo"):
+        plan([tree / "empty"], X4)

@@ -1,0 +1,70 @@
+"""`sdsr doctor`: complete, honest about what is missing, and never broken by it."""
+
+import hashlib
+import json
+import tomllib
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+import sdsr
+from sdsr.cli import doctor as command
+from sdsr.prior import sources
+
+ROOT = Path(__file__).parents[2]
+RUN = CliRunner()
+APP = typer.Typer()
+APP.command()(command.doctor)
+
+
+@pytest.fixture(autouse=True)
+def no_published_models(monkeypatch):
+    monkeypatch.setattr(sources, "locate", lambda source: None)
+
+
+def test_extras_and_core_are_those_of_the_project_file():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    listed = {name: tuple(requires) for name, requires in project["optional-dependencies"].items() if name != "dev"}
+    assert {name: extra.requires for name, extra in command.EXTRAS.items()} == listed
+    assert all(any(line.startswith(name) for line in project["dependencies"]) for name in command.CORE)
+
+
+def test_json_has_versions_devices_models_and_extras(monkeypatch, tmp_path):
+    weights = tmp_path / "small-prior" / "unet.safetensors"
+    weights.parent.mkdir()
+    weights.write_bytes(b"weights")
+    monkeypatch.setattr(command, "ASSETS", tmp_path)
+    facts = json.loads(RUN.invoke(APP, ["--json"]).output)
+    assert facts["versions"]["sdsr"] == sdsr.__version__
+    assert facts["versions"]["torch"] == metadata.version("torch")
+    assert facts["devices"][0]["device"] == "cpu"
+    assert 0 < facts["devices"][0]["free_bytes"] < facts["devices"][0]["total_bytes"]
+    assert sum(device["default"] for device in facts["devices"]) == 1
+    assert facts["embedded"] == [
+        {"file": "small-prior/unet.safetensors", "bytes": 7, "sha256": hashlib.sha256(b"weights").hexdigest()}
+    ]
+    assert {model["name"] for model in facts["published"]} == set(sources.SOURCES)
+    assert facts["formats"]["JPEG"]
+    assert set(facts["extras"]) == set(command.EXTRAS)
+
+
+def test_what_is_missing_is_said_with_the_remedy_and_breaks_nothing(monkeypatch, tmp_path):
+    installed = metadata.version
+
+    def version(name):
+        if name in ("tensorboard", "gradio", "peft"):
+            raise metadata.PackageNotFoundError(name)
+        return "13.0.0" if name == "pillow" else installed(name)
+
+    monkeypatch.setattr(metadata, "version", version)
+    monkeypatch.setattr(command, "ASSETS", tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    result = RUN.invoke(APP, [])
+    assert result.exit_code == 0, result.exception
+    assert "tensorboard is missing: pip install 'sdsr[train]'" in result.output
+    assert "gradio is missing, pillow 13.0.0 is not <13: pip install 'sdsr[web]'" in result.output
+    assert "reinstall sdsr" in result.output
+    assert "not here" in result.output

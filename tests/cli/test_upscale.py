@@ -1,0 +1,302 @@
+"""`sdsr upscale`, `methods` and `export` as they are typed, on a method with the tiny prior."""
+
+import errno
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+from sdsr.batch.manifest import NAME
+from sdsr.cli import main as cli
+from sdsr.methods import METHODS
+from sdsr.upscaling import Upscaler
+
+
+class Shown(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+Typed = Callable[..., Shown]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A method's folder that names the tiny prior."""
+    folder, recipe = tmp_path_factory.mktemp("models") / "tiny-method", METHODS["d3sr-small"]
+    assert recipe.system is not None
+    Upscaler(recipe, recipe.system("tiny")).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def typed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Typed:
+    """Runs a command line in this process."""
+
+    def run(*words: str | Path) -> Shown:
+        monkeypatch.setattr(sys, "argv", ["sdsr", *map(str, words)])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as left:
+            code = int(left.code or 0)
+        return Shown(code, *capsys.readouterr())
+
+    return run
+
+
+def save(path: Path, size: tuple[int, int] = (16, 12), mode: str = "RGB") -> Path:
+    shape = (size[1], size[0], len(mode))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)).save(path)
+    return path
+
+
+def names(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
+
+
+def assert_one_line_error(shown: Shown, *, says: str) -> None:
+    assert (shown.code, shown.out) == (2, "")
+    (line,) = shown.err.splitlines()
+    assert line.startswith("sdsr: error: ")
+    assert says in line
+
+
+def test_one_photo_beside_itself(typed: Typed, model: Path, tmp_path: Path) -> None:
+    photo = save(tmp_path / "schöne photo.jpg")
+    shown = typed("upscale", photo, "--model", model)
+    assert (shown.code, shown.err) == (0, "")
+    with Image.open(tmp_path / "schöne photo_x4.jpg") as result:
+        assert (result.format, result.size) == ("JPEG", (64, 48))
+    assert_one_line_error(typed("upscale", photo, "--model", model), says="exists already")
+    assert typed("upscale", photo, "--model", model, "--overwrite", "--quiet") == Shown(0, "", "")
+
+
+def test_the_seed_is_fixed_and_the_size_is_what_was_asked(typed: Typed, model: Path, tmp_path: Path) -> None:
+    photo = save(tmp_path / "a.png", mode="RGBA")
+    for name in ("1.png", "2.png"):
+        assert typed("upscale", photo, "-o", tmp_path / name, "--model", model, "--width", "50").code == 0
+    assert (tmp_path / "1.png").read_bytes() == (tmp_path / "2.png").read_bytes()
+    with Image.open(tmp_path / "1.png") as result:
+        assert (result.mode, result.size) == ("RGBA", (50, 38))
+    assert_one_line_error(
+        typed("upscale", photo, "--model", model, "--format", "jpeg"), says="transparency, which JPEG can't hold"
+    )
+
+
+def test_a_folder_in_json_lines_and_again(typed: Typed, model: Path, tmp_path: Path) -> None:
+    tree = tmp_path / "in"
+    for name in ("a.png", "sub/b.webp"):
+        save(tree / name)
+    (tree / "bad.jpg").write_text("no photo")
+    command = ("upscale", tree, "-o", tmp_path / "out", "--model", model, "--scale", "2", "--json")
+    first, second = typed(*command), typed(*command)
+    assert (first.code, first.err) == (1, "")
+    lines = [json.loads(line) for line in first.out.splitlines()]
+    assert [line["status"] for line in lines] == ["done", "failed", "done"]
+    assert lines[0] | {"seconds": 0} == {
+        "input": str(tree / "a.png"),
+        "output": str(tmp_path / "out" / "a.png"),
+        "status": "done",
+        "size": [32, 24],
+        "seconds": 0,
+        "model": "d3sr-small",
+        "seed": 0,
+        "error": None,
+    }
+    assert "bad.jpg is no photo" in lines[1]["error"]
+    assert [json.loads(line)["status"] for line in second.out.splitlines()] == ["skipped", "failed", "skipped"]
+    assert names(tmp_path / "out") == {"a.png", "sub", "sub/b.webp", NAME}
+    told = typed(*command[:-1])
+    assert "bad.jpg: " in told.err
+    assert ["skipped", "2", "0.0", "0.0"] in [line.split() for line in told.out.splitlines()]
+
+
+def test_standard_input_to_standard_output(
+    typed: Typed, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given, received = save(tmp_path / "a.webp").read_bytes(), io.TextIOWrapper(io.BytesIO())
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(given)))
+    monkeypatch.setattr(sys, "stdout", received)
+    assert typed("upscale", "-", "-o", "-", "--model", model, "--format", "png").code == 0
+    received.buffer.seek(0)
+    with Image.open(received.buffer) as result:
+        assert (result.format, result.size) == ("PNG", (64, 48))
+
+
+def test_a_photo_cut_short_anywhere_is_refused(typed: Typed, model: Path, tmp_path: Path) -> None:
+    whole = {name: save(tmp_path / f"whole.{name}", (40, 30)).read_bytes() for name in ("jpg", "png")}
+    for name, data in whole.items():
+        for percent in range(100):
+            folder = tmp_path / "cut"
+            folder.mkdir(exist_ok=True)
+            (folder / f"{percent}.{name}").write_bytes(data[: len(data) * percent // 100])
+    shown = typed("upscale", tmp_path / "cut", "--model", model, "--json")
+    outcomes = [json.loads(line) for line in shown.out.splitlines()]
+    assert shown.code == 2
+    assert len(outcomes) == 200
+    assert {outcome["status"] for outcome in outcomes} == {"failed"}
+    assert all("\n" not in outcome["error"] and ";" in outcome["error"] for outcome in outcomes)
+    assert not (tmp_path / "cut_x4").exists()
+
+
+def test_bad_input_is_one_line_and_leaves_nothing(typed: Typed, model: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty.jpg").touch()
+    (tmp_path / "text.jpg").write_text("hello")
+    header = bytearray(save(tmp_path / "bomb.png").read_bytes())
+    header[16:24] = (60000).to_bytes(4, "big") * 2
+    (tmp_path / "bomb.png").write_bytes(header)
+    before = names(tmp_path)
+    for name, says in {
+        "empty.jpg": "is empty",
+        "text.jpg": "no photo in a known format",
+        "bomb.png": "bomb.png",
+        "missing.jpg": "can't be read (No such file or directory)",
+    }.items():
+        assert_one_line_error(typed("upscale", tmp_path / name, "--model", model), says=says)
+    assert names(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--scale", "0"), "scale (=0"),
+        (("--scale", "2", "--width", "10"), "width"),
+        (("--steps", "7"), "steps (=7)"),
+        (("-o", "-", "--json"), "--json"),
+        (("--memory", "much"), "memory (=much)"),
+        (("--memory", "64MB"), "--memory"),
+        (("--device", "abacus"), "device (=abacus)"),
+        (("--width", "200", "--height", "12"), "height"),
+    ],
+)
+def test_an_option_that_cannot_be_is_one_line(
+    typed: Typed, model: Path, tmp_path: Path, options: tuple[str, ...], says: str
+) -> None:
+    photo = save(tmp_path / "a.png")
+    assert_one_line_error(typed("upscale", photo, "--model", model, *options), says=says)
+    assert names(tmp_path) == {"a.png"}
+
+
+def test_a_full_disk_and_a_read_only_folder(
+    typed: Typed, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo = save(tmp_path / "a.png")
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "fsync", full)
+        assert_one_line_error(typed("upscale", photo, "--model", model), says="free some space")
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "access", lambda path, mode: False)  # as root, permissions stop nobody
+        assert_one_line_error(typed("upscale", photo, "--model", model), says="a folder you may write to")
+    assert names(tmp_path) == {"a.png"}
+
+
+def test_weights_that_are_missing_broken_or_unknown(typed: Typed, model: Path, tmp_path: Path) -> None:
+    photo = save(tmp_path / "a.png")
+    assert_one_line_error(typed("upscale", photo, "--model", "d3sr"), says="model (=d3sr) must be one of")
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    for path in model.iterdir():
+        (broken / path.name).write_bytes(path.read_bytes())
+    tensors = load_file(broken / "prompt.safetensors")
+    save_file(
+        {name: torch.full_like(tensor, torch.nan) for name, tensor in tensors.items()}, broken / "prompt.safetensors"
+    )
+    assert_one_line_error(typed("upscale", photo, "--model", broken), says="NaN")
+    (broken / "prompt.safetensors").unlink()
+    assert_one_line_error(typed("upscale", photo, "--model", broken), says="are missing")
+    (broken / "method.json").unlink()
+    assert_one_line_error(typed("upscale", photo, "--model", broken), says="no method.json")
+    assert names(tmp_path) == {"a.png", "broken", "broken/unet.safetensors"}
+
+
+def test_a_request_to_end_is_obeyed_like_ctrl_c(
+    typed: Typed, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo, handler = save(tmp_path / "a.png"), signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(Upscaler, "upscale", lambda *_, **__: os.kill(os.getpid(), signal.SIGTERM))
+    shown = typed("upscale", photo, "--model", model)
+    assert shown.code == 130
+    assert "nothing is half-written" in shown.err
+    assert names(tmp_path) == {"a.png"}
+    assert signal.getsignal(signal.SIGTERM) is handler
+
+
+def test_ctrl_c_in_a_folder_and_the_rest_later(typed: Typed, model: Path, tmp_path: Path) -> None:
+    for number in range(20):
+        save(tmp_path / "in" / f"{number:02}.png", (60, 40))
+    command = ["upscale", str(tmp_path / "in"), "--model", str(model), "--json"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "sdsr", *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    done = [process.stdout.readline()]
+    process.send_signal(signal.SIGINT)
+    rest, err = process.communicate(timeout=60)
+    done += rest.splitlines()
+    assert process.returncode == 130, err
+    assert 1 <= len(done) < 20
+    left = names(tmp_path / "in_x4") - {NAME}
+    assert len(left) in (len(done), len(done) + 1)
+    assert all(name.endswith(".png") and not name.startswith(".") for name in left)
+    later = [json.loads(line)["status"] for line in typed(*command).out.splitlines()]
+    assert later == ["skipped"] * len(left) + ["done"] * (20 - len(left))
+
+
+def test_methods_says_what_is_here(typed: Typed) -> None:
+    shown = typed("methods", "--json")
+    rows = {row["name"]: row for row in json.loads(shown.out)}
+    assert METHODS.keys() <= rows.keys()
+    assert (rows["d3sr-small"]["steps"], rows["d3sr-small"]["paper"]) == (1, "arXiv:2410.04224")
+    assert not rows["small-prior"]["restores"]
+    assert all(row["name"] in typed("methods").out for row in rows.values())
+
+
+def test_export_of_a_run_restores(typed: Typed, model: Path, tmp_path: Path) -> None:
+    recipe, parts = METHODS["d3sr-small"], tmp_path / "parts"
+    assert recipe.system is not None
+    parts.mkdir()
+    noted = {"recipe": "d3sr-small", "prior": "tiny", "step": "3", "stage": "<function f>"}
+    for name, module in recipe.system("tiny").parts.modules.items():
+        save_file(
+            {key: value.contiguous() for key, value in module.state_dict().items()},
+            parts / f"{name}.safetensors",
+            noted,
+        )
+    exported = tmp_path / "exported"
+    assert typed("export", "d3sr-small", "--parts", parts, "--to", exported).code == 0
+    assert names(exported) == {"method.json", "prompt.safetensors", "unet.safetensors"}
+    description = json.loads((exported / "method.json").read_text())
+    assert (description["prior"], description["step"], description["stage"]) == ("tiny", "3", "<function f>")
+    assert load_file(exported / "unet.safetensors")["conv_in.weight"].dtype == torch.float16
+    photo = save(tmp_path / "a.png")
+    assert typed("upscale", photo, "--model", exported).code == 0
+    assert typed("upscale", photo, "--model", model, "-o", tmp_path / "b.png").code == 0
+    assert (tmp_path / "b.png").read_bytes() == (tmp_path / "a_x4.png").read_bytes()
+    again = ("export", "d3sr-small", "--parts", parts, "--to", exported)
+    assert_one_line_error(typed(*again), says="not empty")
+    assert typed(*again, "--overwrite").code == 0
+    assert_one_line_error(
+        typed("export", "small-perceptual", "--parts", parts, "--to", tmp_path / "x"), says="are of recipe"
+    )
+    assert_one_line_error(
+        typed("export", "small-prior", "--parts", parts, "--to", tmp_path / "x"), says="--autoencoder"
+    )
+    assert not (tmp_path / "x").exists()

@@ -1,0 +1,231 @@
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image as pillow
+
+from sdsr.diffusion.steps import ancestral
+from sdsr.errors import InputError
+from sdsr.images.photo import Photo, Traits
+from sdsr.images.resize import resample
+from sdsr.methods import METHODS
+from sdsr.restoration.plan import Plan
+from sdsr.restoration.restorer import from_noise
+from sdsr.upscaling import BYTES_PER_WINDOW_PX, Preview, Request, Upscaler, as_photo, window_px
+
+RECIPE = METHODS["d3sr-small"]
+
+
+@pytest.fixture(scope="module")
+def upscaler() -> Upscaler:
+    assert RECIPE.system is not None
+    return Upscaler(RECIPE, RECIPE.system("tiny"))
+
+
+@pytest.fixture(scope="module")
+def many_steps(upscaler: Upscaler) -> Upscaler:
+    """Three ancestral steps from noise, so that the seed is felt and there is something to preview."""
+    restorer = replace(upscaler.restorer, parts=replace(upscaler.restorer.parts, start=from_noise))
+    return Upscaler(replace(RECIPE, plan=Plan(times=(900, 500, 100), step=ancestral)), restorer)
+
+
+def pixels(height: int, width: int, dtype: Any = np.uint8) -> np.ndarray:
+    """A ramp of colors that uses the whole range."""
+    rows, columns = np.mgrid[:height, :width]
+    top = np.iinfo(dtype).max
+    ramp = np.stack([rows / max(height - 1, 1), columns / max(width - 1, 1), (rows + columns) % 2], axis=-1)
+    return (ramp * top).astype(dtype)
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "wanted", "size"),
+    [
+        (20, 10, {}, (80, 40)),
+        (20, 10, {"scale": 2.5}, (50, 25)),
+        (33, 21, {"scale": 1.3}, (43, 27)),
+        (20, 10, {"scale": 0.5}, (10, 5)),
+        (1, 1, {"scale": 4}, (4, 4)),
+        (1, 1, {"scale": 16}, (16, 16)),
+        (20, 10, {"width": 55}, (55, 28)),
+        (20, 10, {"height": 55}, (110, 55)),
+        (20, 10, {"megapixels": 0.01}, (141, 71)),
+        (500, 3, {"scale": 4}, (2000, 12)),
+        (3, 500, {"scale": 4}, (12, 2000)),
+    ],
+)
+def test_sizes_are_exact(upscaler, width, height, wanted, size):
+    result = upscaler.upscale(Photo(pixels=pixels(height, width)), Request(**wanted))
+    assert (result.size[1], result.size[0]) == size
+
+
+def test_a_long_strip_of_two_thousand_pixels_keeps_its_size(upscaler):
+    result = upscaler.upscale(Photo(pixels=pixels(3, 2000)), Request(scale=1))
+    assert result.size == (3, 2000)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_bit_depth_and_traits_are_kept(upscaler, dtype):
+    traits = Traits(bits=np.iinfo(dtype).bits, space="GRAY", dpi=(300.0, 300.0))
+    gray = pixels(12, 16, dtype)[..., :1].repeat(3, axis=-1)
+    result = upscaler.upscale(Photo(pixels=gray, traits=traits), Request(scale=2))
+    assert result.pixels.dtype == dtype
+    assert result.traits == traits
+    assert result.traits.gray
+    assert result.alpha is None
+    assert len(np.unique(result.pixels % 256)) > 60 if dtype == np.uint16 else result.pixels.max() <= 255
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_alpha_is_enlarged_with_the_photo(upscaler, dtype):
+    opaque = np.full((10, 14), np.iinfo(dtype).max, dtype)
+    half = np.full_like(opaque, 77)
+    shaped = opaque.copy()
+    shaped[:, :7] = 0
+    for alpha in (opaque, half):
+        result = upscaler.upscale(Photo(pixels=pixels(10, 14, dtype), alpha=alpha), Request(scale=3))
+        assert result.alpha is not None
+        assert result.alpha.dtype == dtype
+        assert (result.alpha == alpha[0, 0]).all()
+        assert result.alpha.shape == (30, 42)
+    result = upscaler.upscale(Photo(pixels=pixels(10, 14, dtype), alpha=shaped), Request(scale=3))
+    expected = resample(torch.from_numpy(shaped.astype(np.float32) / np.iinfo(dtype).max)[None, None], (30, 42))
+    assert result.alpha is not None
+    np.testing.assert_allclose(result.alpha / np.iinfo(dtype).max, expected[0, 0].clamp(0, 1), atol=1 / 254)
+
+
+def test_the_seed_decides_and_a_generator_is_one(many_steps):
+    picture = pillow.fromarray(pixels(10, 14))
+
+    def restored(**wanted: Any) -> np.ndarray:
+        return np.asarray(many_steps(picture, scale=4, **wanted).images[0])
+
+    assert np.array_equal(restored(), restored(seed=0))
+    assert not np.array_equal(restored(), restored(seed=1))
+    first, again, other = (restored(generator=torch.Generator().manual_seed(seed)) for seed in (5, 5, 6))
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_the_callback_is_called_after_every_step(many_steps):
+    calls: list[tuple] = []
+
+    def note(pipe: Upscaler, index: int, t: int, state: dict) -> dict:
+        calls.append((pipe, index, t, tuple(state["latents"].shape)))
+        return state
+
+    many_steps(pillow.fromarray(pixels(10, 20)), scale=4, callback_on_step_end=note)
+    assert calls == [(many_steps, index, t, (1, 4, 8, 10)) for index, t in enumerate((900, 500, 100))]
+
+
+def test_previews_come_after_each_step_but_the_last_and_then_the_tiles(many_steps):
+    previews = list(many_steps.stream(Photo(pixels=pixels(10, 20)), Request(scale=4)))
+    assert [preview.final for preview in previews] == [False, False, True]
+    for preview in previews:
+        assert isinstance(preview, Preview)
+        assert preview.image.shape == (1, 3, 40, 80)
+        assert (preview.region.height, preview.region.width) == (40, 80)
+
+
+def test_progress_rises_to_one_over_many_tiles(upscaler):
+    heard: list[float] = []
+    result = upscaler.upscale(Photo(pixels=pixels(4, 140)), Request(scale=16), on_progress=heard.append)
+    assert result.size == (64, 2240)
+    assert len(set(heard)) >= 3  # windows, and as many tiles
+    assert heard == sorted(heard)
+    assert heard[0] > 0
+    assert heard[-1] == pytest.approx(1)
+
+
+def test_outputs_of_each_type_hold_the_same_picture(upscaler):
+    picture = pillow.fromarray(pixels(10, 14))
+    pil, array, tensor = (upscaler(picture, output_type=kind).images for kind in ("pil", "np", "pt"))
+    assert pil[0].mode == "RGB"
+    assert array.shape == (1, 40, 56, 3)
+    assert tensor.shape == (1, 3, 40, 56)
+    assert np.array_equal(np.asarray(pil[0]), np.rint(array[0] * 255))
+    assert np.array_equal(tensor[0].permute(1, 2, 0).numpy(), array[0])
+
+
+def test_pictures_in_memory_become_photos():
+    rgb = pixels(4, 6)
+    assert np.array_equal(as_photo(pillow.fromarray(rgb)).pixels, rgb)
+    assert np.array_equal(as_photo(rgb).pixels, rgb)
+    assert as_photo(pixels(4, 6, np.uint16)).pixels.dtype == np.uint16
+    transparent = as_photo(pillow.new("LA", (6, 4), (10, 50)))
+    assert transparent.alpha is not None
+    assert (transparent.pixels == 10).all()
+    assert (transparent.alpha == 50).all()
+    fine = torch.full((1, 3, 4, 6), 0.123456)
+    assert as_photo(fine).pixels.dtype == np.uint16
+    assert abs(as_photo(fine[0]).pixels / 65535 - 0.123456).max() < 1 / 65535
+
+
+def test_an_rgba_picture_comes_back_as_one(upscaler):
+    result = upscaler(pillow.new("RGBA", (10, 6), (10, 20, 30, 90)), scale=2).images[0]
+    assert (result.mode, result.size) == ("RGBA", (20, 12))
+    assert (np.asarray(result)[..., 3] == 90).all()
+
+
+def test_less_memory_means_smaller_windows(upscaler):
+    canvas = (512, 768)
+    sides = [upscaler.windowed(canvas, memory).window_px for memory in (None, 2_000 * 512**2, 2_000 * 200**2)]
+    assert sides == [768, 512, 192]
+    for memory in (None, 2_000 * 512**2, 2_000 * 200**2):
+        windowed = upscaler.windowed(canvas, memory)
+        assert windowed.window_px**2 * BYTES_PER_WINDOW_PX <= (memory or 10**12)
+        assert windowed.window_px % upscaler.multiple_px == windowed.overlap_px % upscaler.multiple_px == 0
+        assert (windowed.overlap_px == 0) == (windowed.window_px >= max(canvas))
+    assert window_px((8192, 8192), None, 16) == 1024
+
+
+def test_too_little_memory_says_how_much_is_needed(upscaler):
+    with pytest.raises(InputError, match=r"memory \(=0 MiB\) must be at least (\d+) MiB") as caught:
+        upscaler.windowed((512, 512), 1000)
+    least = int(str(caught.value).split("at least ")[1].split()[0])
+    assert upscaler.windowed((512, 512), least * 2**20).window_px == 64
+
+
+def test_an_unknown_model_is_an_error_that_lists_what_there_is():
+    with pytest.raises(InputError, match=r"model \(=d4sr\) must be one of .*d3sr-small.*, or a folder"):
+        Upscaler.from_pretrained("d4sr")
+
+
+def test_steps_that_the_method_does_not_offer_are_an_error(upscaler):
+    assert upscaler.upscale(Photo(pixels=pixels(4, 4)), Request(steps=1)).size == (16, 16)
+    with pytest.raises(InputError, match=r"steps \(=4\) of d3sr-small must be 1"):
+        upscaler.upscale(Photo(pixels=pixels(4, 4)), Request(steps=4))
+
+
+@pytest.mark.parametrize(
+    "wanted", [{"scale": 17}, {"scale": 0}, {"scale": 2, "width": 100}, {"width": 9, "height": 90}]
+)
+def test_a_size_that_cannot_be_is_an_error(upscaler, wanted):
+    with pytest.raises(InputError):
+        upscaler.upscale(Photo(pixels=pixels(10, 20)), Request(**wanted))
+
+
+def test_a_saved_method_restores_the_same_picture_once_loaded(upscaler, tmp_path, monkeypatch):
+    monkeypatch.setitem(METHODS, "d3sr-small", replace(RECIPE, prior="tiny"))
+    upscaler.save_pretrained(tmp_path)
+    first, second = (Upscaler.from_pretrained(tmp_path, device="cpu") for _ in range(2))
+    picture = pillow.fromarray(pixels(12, 18))
+    one, two, original = (np.asarray(each(picture).images[0]).astype(int) for each in (first, second, upscaler))
+    assert np.array_equal(one, two)
+    assert np.abs(one - original).mean() < 2  # parts are kept in half precision
+    assert not any(parameter.requires_grad for parameter in first.restorer.parts.modules.parameters())
+
+
+def test_everything_moves_to_another_device():
+    assert RECIPE.system is not None
+    upscaler = Upscaler(RECIPE, RECIPE.system("tiny"))
+    assert upscaler.to("meta") is upscaler
+    elsewhere = upscaler.restorer
+    places = {p.device.type for each in (elsewhere.prior, elsewhere.parts) for p in each.modules.parameters()}
+    assert places == {elsewhere.prior.device.type} == {"meta"}
+
+
+def test_a_prompt_that_a_method_does_not_hear_is_an_error(upscaler):
+    with pytest.raises(InputError, match=r"prompt \(='a cat'\) means nothing to d3sr-small"):
+        upscaler.upscale(Photo(pixels=pixels(4, 4)), Request(prompt="a cat"))
