@@ -1,4 +1,4 @@
-"""Group normalisation with given statistics: it is all that makes windows of one picture differ in tone.
+"""Group normalisation with given statistics, so that windows of one picture don't differ in tone.
 
 A group's mean and variance are taken over everything that a layer sees. Windows that are normalised each by itself
 therefore get other tones than their neighbors; with the statistics of one picture, each cell is treated alike wherever

@@ -45,8 +45,8 @@ class PublishedLatents:
     """An AutoencoderKL as a prior sees it: scaled, and shifted or whitened where its config says so.
 
     A latent of more than `window_cells` a side is decoded in parts that share the statistics of one mosaic of it, so
-    that no step in tone can appear between them. Two things differ from decoding all at once: the statistics are a
-    sample's, and the attention of the middle block sees only the part and its halo.
+    that normalisation makes no step in tone between them. Two things differ from decoding all at once: the statistics
+    are a sample's, and the middle block's attention sees only the part and its margin, which may leave a trace of one.
     """
 
     def __init__(self, model: AutoencoderKL, window_cells: int = WINDOW_CELLS) -> None:
