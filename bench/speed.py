@@ -1,0 +1,63 @@
+"""Time of one restoration, 128 -> 512 px unless told otherwise, beside the same in float32 and without channels_last.
+
+python bench/speed.py [--model NAME] [--size 128] [--scale 4] [--repeats 7]
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+from PIL import Image as pillow
+
+from sdsr.upscaling import Upscaler
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default="d3sr-small")
+    parser.add_argument("--size", type=int, default=128)
+    parser.add_argument("--scale", type=float, default=4.0)
+    parser.add_argument("--repeats", type=int, default=7)
+    arguments = parser.parse_args()
+    photo = pillow.effect_noise((arguments.size, arguments.size), 40).convert("RGB")
+    rows: dict[str, Callable[[], object]] = {}
+    for name, dtype, layout in (
+        ("as shipped", None, None),
+        ("float32", torch.float32, None),
+        ("float32, contiguous", torch.float32, torch.contiguous_format),
+    ):
+        upscaler = Upscaler.from_pretrained(arguments.model)
+        prior = upscaler.restorer.prior
+        prior.dtype = dtype or prior.dtype
+        if layout is not None:
+            prior.modules.to(memory_format=layout)
+            upscaler.restorer.parts.modules.to(memory_format=layout)
+        rows[name] = lambda upscaler=upscaler: upscaler(photo, scale=arguments.scale)
+    _print(_times(rows, arguments.repeats), arguments.size, arguments.scale)
+
+
+def _times(rows: dict[str, Callable[[], object]], repeats: int) -> dict[str, list[float]]:
+    """Return the seconds of each row, taken in turn after one warm-up round."""
+    times: dict[str, list[float]] = {name: [] for name in rows}
+    for repeat in range(repeats + 1):
+        for name, run in rows.items():
+            began = time.perf_counter()
+            run()
+            if repeat:
+                times[name].append(time.perf_counter() - began)
+    return times
+
+
+def _print(times: dict[str, list[float]], size: int, scale: float) -> None:
+    print(f"{size} px x {scale:g}, {torch.get_num_threads()} threads, medians of {len(next(iter(times.values())))}\n")
+    print("| row | median s | min s | max s | ratio |\n|---|---|---|---|---|")
+    first = statistics.median(next(iter(times.values())))
+    for name, values in times.items():
+        median = statistics.median(values)
+        print(f"| {name} | {median:.2f} | {min(values):.2f} | {max(values):.2f} | {median / first:.2f} |")
+
+
+if __name__ == "__main__":
+    main()
