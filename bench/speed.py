@@ -32,8 +32,9 @@ def main() -> None:
         prior = upscaler.restorer.prior
         prior.dtype = dtype or prior.dtype
         if layout is not None:
-            prior.modules.to(memory_format=layout)
-            upscaler.restorer.parts.modules.to(memory_format=layout)
+            for parameter in (*prior.modules.parameters(), *upscaler.restorer.parts.modules.parameters()):
+                if parameter.ndim == 4:
+                    parameter.data = parameter.data.contiguous(memory_format=layout)
         rows[name] = lambda upscaler=upscaler: upscaler(photo, scale=arguments.scale)
     _print(_times(rows, arguments.repeats), arguments.size, arguments.scale)
 

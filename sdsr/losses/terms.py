@@ -104,6 +104,24 @@ def unevenness(period_px: int = 8) -> Callable[[StepRecord], Scalar]:
     return term
 
 
+def lattice(period_px: int = 8, cells: int = 4) -> Callable[[StepRecord], Scalar]:
+    """Mean absolute error of the pattern that neighboring cells have in common.
+
+    A generator of coarse latents can feign texture by one pattern in every cell, which shows as a mesh. Detail (what a
+    Gaussian of 3 px removes) is averaged over `cells` x `cells` cells, phase by phase: true texture averages out, a
+    mesh doesn't.
+    """
+
+    def term(record: StepRecord) -> Scalar:
+        pattern, wanted = (
+            F.avg_pool2d(F.pixel_unshuffle(high_pass(image, 3.0), period_px), cells, stride=cells // 2)
+            for image in record.images()
+        )
+        return F.l1_loss(pattern, wanted)
+
+    return term
+
+
 def _phases(image: Image, period_px: int, axis: int) -> Float[Tensor, " phases"]:
     """Mean |second difference| along an axis at each phase of the period, each period divided by its own mean first.
 

@@ -15,7 +15,7 @@ from torch import nn
 
 from sdsr.critics.diffusion_unet import DiffusionCritic
 from sdsr.critics.patch import PatchCritic
-from sdsr.losses.terms import Term, gradient_l1, image_l1, latent_l2, unevenness
+from sdsr.losses.terms import Term, gradient_l1, image_l1, latent_l2, lattice, unevenness
 from sdsr.methods.recipe import OptimizerSettings, Recipe, Stage
 from sdsr.objectives.critics import Critics
 from sdsr.objectives.restoration import Restoration
@@ -101,12 +101,13 @@ _REALISM = Stage(
             Term(name="latent", weight=0.1, function=latent_l2),
             Term(name="image", weight=1.0, function=image_l1),
             Term(name="gradient", weight=0.3, function=gradient_l1),
-            Term(name="unevenness", weight=0.2, function=unevenness(8)),
+            Term(name="unevenness", weight=1.0, function=unevenness(8)),
+            Term(name="lattice", weight=2.0, function=lattice(8)),
         ),
-        ea_dists=0.3,
+        ea_dists=0.05,
         critics_from=0.04,
-        latent_critic=0.05,
-        image_critic=0.1,
+        latent_critic=0.005,
+        image_critic=0.05,
     ),
     optimizer=OptimizerSettings(learning_rate=2e-4, warmup_steps=50, decay_from=0.6),
     critic=small_critics,

@@ -42,7 +42,7 @@ class Outcome:
 
 
 class Learner(Protocol):
-    """An `nn.Module` that computes a training step in its forward, so that it runs under DDP and FSDP as it is.
+    """An `nn.Module` that computes a training step in its forward, so that it runs under DDP as it is.
 
     `parts` are the trained modules by the name of the file that they are saved in. `critic` is None or a module whose
     forward takes `Judged` (detached) and a generator and gives an `Outcome`; it has an optimizer of its own.

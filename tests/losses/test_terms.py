@@ -14,7 +14,9 @@ from sdsr.losses.terms import (
     image_l2,
     latent_l2,
     latent_perceptual,
+    lattice,
     perceptual,
+    unevenness,
     weighted_sum,
 )
 
@@ -36,6 +38,34 @@ def test_a_constant_offset_is_seen_by_values_and_not_by_detail():
 def test_gradient_l1_is_the_mean_over_both_directions():
     ramp = (0.3 * torch.arange(8.0)).expand(1, 3, 8, 8)
     torch.testing.assert_close(gradient_l1(image_record(ramp, torch.zeros_like(ramp))), torch.tensor(0.15))
+
+
+def photo_like(seed: int) -> torch.Tensor:
+    noise = torch.rand(4, 3, 132, 132, generator=torch.Generator().manual_seed(seed))
+    return torch.nn.functional.avg_pool2d(noise, 5, stride=1)
+
+
+def test_a_mesh_is_seen_by_both_terms_for_grids_and_free_texture_is_not():
+    hq_image = photo_like(0)
+    mesh = 0.02 * torch.cos(torch.arange(128.0) * torch.pi / 4)
+    ramps = 0.02 * ((torch.arange(128) % 8) == 0)
+    fresh = photo_like(1) - photo_like(2)
+    texture = 0.02 * fresh / fresh.std() * mesh.std() / 0.02
+    for term, grid in ((lattice(), mesh), (unevenness(), ramps)):
+        meshed = term(image_record(hq_image + grid, hq_image))
+        textured = term(image_record(hq_image + texture, hq_image))
+        assert float(meshed) > 3 * float(textured)
+    assert float(lattice()(image_record(hq_image, hq_image))) == 0
+    assert float(unevenness()(image_record(hq_image, hq_image))) == 0
+
+
+def test_unevenness_sees_a_faint_grid_in_a_flat_place_as_well():
+    """A period is compared with its own mean, so that the sky counts as much as the grass."""
+    busy = photo_like(3)
+    busy[..., 64:] = 0.5 + 0.02 * (busy[..., 64:] - 0.5)
+    grid = torch.zeros(128)
+    grid[64:] = 0.002 * ((torch.arange(64) % 8) == 0)
+    assert float(unevenness()(image_record(busy + grid, busy))) > 0.02
 
 
 def test_weighted_sum_weighs_measures_and_decodes_once():
