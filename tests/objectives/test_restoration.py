@@ -5,7 +5,7 @@ import torch
 from torch.nn.functional import interpolate
 
 from sdsr.losses.terms import Term, image_l1, latent_l2
-from sdsr.methods.d3sr import PLAN, small_critics, small_system
+from sdsr.methods.d3sr import PLAN, TIME, small_critics, small_system
 from sdsr.objectives.learner import Sample
 from sdsr.objectives.restoration import Restoration
 from sdsr.restoration.photograph import Photograph
@@ -38,7 +38,7 @@ def test_the_step_is_that_of_inference(sample):
         prior = system.prior
         latent = prior.encode(enlarged)
         seen = system.parts.conditioner(prior, Photograph.of(sample.lq, (64, 64), 8), latent, None)
-        expected = prior.schedule.clean(latent, prior.predict_noise(latent, 399, seen), 399)
+        expected = prior.schedule.clean(latent, prior.predict_noise(latent, TIME, seen), TIME)
     torch.testing.assert_close(clean, expected, atol=1e-3, rtol=1e-3)
 
 
