@@ -72,3 +72,18 @@ def test_psnr_by_hand():
     torch.testing.assert_close(
         psnr(image, image + torch.tensor([0.1, 0.01]).view(2, 1, 1, 1)), torch.tensor([20.0, 40])
     )
+
+
+def test_refining_the_decoder_leaves_the_latents_alone(learner, rng):
+    """Neither preparing nor finishing nor a gradient may touch the encoder that a prior was trained on."""
+    samples = [Sample(hq=smooth_images(seed)) for seed in range(2)]
+    learner.prepare(samples)
+    learner.finish(samples)
+    refined = Reconstruction(train_encoder=False).learner(learner.autoencoder, None)
+    before = {name: tensor.clone() for name, tensor in learner.autoencoder.state_dict().items()}
+    refined.prepare([Sample(hq=smooth_images(7))])
+    refined(samples[0], rng).loss.backward()
+    refined.finish([Sample(hq=smooth_images(8))])
+    assert all(torch.equal(before[name], tensor) for name, tensor in learner.autoencoder.state_dict().items())
+    assert all(parameter.grad is None for parameter in refined.autoencoder.encoder.parameters())
+    assert any(parameter.grad is not None for parameter in refined.autoencoder.decoder.parameters())
