@@ -38,7 +38,7 @@ def main() -> None:
     small = ImageOps.fit(pillow.open(arguments.photo).convert("RGB"), (width // SCALE, height // SCALE))
     given = torch.from_numpy(np.asarray(small).copy()).permute(2, 0, 1)[None].float() / 255
     upscaler = Upscaler.from_pretrained(arguments.model)
-    overlap = max(upscaler.multiple_px, arguments.window // 8 // upscaler.multiple_px * upscaler.multiple_px)
+    overlap = max(upscaler.multiple_px, arguments.window // 4 // upscaler.multiple_px * upscaler.multiple_px)
     whole = _restored(upscaler, given, (height, width), max(width, height) + upscaler.multiple_px, 0)
     parts = _restored(upscaler, given, (height, width), arguments.window, overlap)
     difference = (whole - parts).abs()

@@ -192,9 +192,11 @@ class Upscaler:
         """Return the plan for this many steps; raise InputError where the method offers no such choice."""
         assert self.recipe.plan is not None
         own = len(self.recipe.plan.times)
-        if steps is not None and steps != own:
+        if steps is None or steps == own:
+            return self.recipe.plan
+        if self.recipe.times_for is None:
             raise InputError(f"steps (={steps}) of {self.recipe.name} must be {own}; leave --steps out.")
-        return self.recipe.plan
+        return replace(self.recipe.plan, times=self.recipe.times_for(steps))
 
     def windowed(
         self, canvas: tuple[int, int], memory_bytes: int | None, on_window: Callable[[], None] | None = None
@@ -202,7 +204,7 @@ class Upscaler:
         """Return the restorer behind windows as large as the memory allows, one if the canvas fits in it."""
         window = window_px(canvas, memory_bytes, self.multiple_px)
         whole = window >= max(canvas)
-        overlap = 0 if whole else max(self.multiple_px, window // 8 // self.multiple_px * self.multiple_px)
+        overlap = 0 if whole else max(self.multiple_px, window // 4 // self.multiple_px * self.multiple_px)
         return Windowed(restorer=self.restorer, window_px=window, overlap_px=overlap, on_window=on_window)
 
     def _job(self, photo: Photo, request: Request, on_progress: Callable[[float], None] | None) -> "_Job":

@@ -61,7 +61,8 @@ class Recipe:
     """A method as a value; `dataclasses.replace` and `with_settings` make ablations of it.
 
     `system(prior, device)` builds what restores; None for recipes that only train a part of a prior. `listens` says
-    whether a user's prompt means anything to it.
+    whether a user's prompt means anything to it. `times_for(steps)` gives the times of another number of steps than the
+    plan's, and raises InputError for numbers it has none for; None where there is no such choice.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Recipe:
     plan: Plan | None = None
     color_fix: ColorFix = "wavelet"
     listens: bool = False
+    times_for: Callable[[int], tuple[int, ...]] | None = None
     stages: tuple[Stage, ...] = field(default=())
 
     def stage(self, name: str | None = None) -> Stage:

@@ -1,10 +1,13 @@
 """What conditions one prediction of noise: the ports into a stock diffusers UNet."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import Tensor
 
-from sdsr.tensors import Tokens
+from sdsr.tensors import Latent, Time, Tokens
+
+IMAGE_TOKENS = "image_tokens"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -12,8 +15,25 @@ class Evidence:
     """The conditioning of one UNet call; a port that is None stays closed.
 
     `prompt`: tokens for cross-attention, (b, n, d).
+    `tokens`: tokens of the photo, (b, n, d), for adapters that attend to them (`IMAGE_TOKENS` among the
+    `cross_attention_kwargs`).
     `residuals`: what a ControlNet adds to the skips (a tuple in the order of the down blocks) and to the bottleneck.
     """
 
     prompt: Tokens
+    tokens: Tokens | None = None
     residuals: tuple[tuple[Tensor, ...], Tensor] | None = None
+
+    @property
+    def attention(self) -> dict[str, Tensor] | None:
+        """What goes to the attention layers of a UNet or ControlNet as `cross_attention_kwargs`."""
+        return None if self.tokens is None else {IMAGE_TOKENS: self.tokens}
+
+
+Testimony = Evidence | Callable[[Latent, int | Time], Evidence]
+"""What a method tells the UNet: always the same, or a function of the noisy latent and its time."""
+
+
+def evidence_at(testimony: Testimony, noisy: Latent, t: int | Time) -> Evidence:
+    """Return what is told about this noisy latent at its time."""
+    return testimony if isinstance(testimony, Evidence) else testimony(noisy, t)

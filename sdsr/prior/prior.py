@@ -118,6 +118,7 @@ class Prior:
                 noisy,
                 times,
                 encoder_hidden_states=evidence.prompt.expand(len(noisy), -1, -1),
+                cross_attention_kwargs=evidence.attention,
                 down_block_additional_residuals=skips,
                 mid_block_additional_residual=bottleneck,
                 return_dict=False,

@@ -8,7 +8,7 @@ from torch import nn
 
 from sdsr.diffusion.noise import CanvasNoise
 from sdsr.diffusion.schedule import NoiseSchedule
-from sdsr.prior.evidence import Evidence
+from sdsr.prior.evidence import Testimony, evidence_at
 from sdsr.prior.prior import Prior
 from sdsr.restoration.photograph import Photograph
 from sdsr.tensors import Image, Latent, Region
@@ -20,14 +20,14 @@ class Seen:
 
     photograph: Photograph
     latent: Latent
-    evidence: Evidence
-    against: Evidence | None = None
+    evidence: Testimony
+    against: Testimony | None = None
 
 
 class Conditioner(Protocol):
-    """What a method tells the UNet about the photo."""
+    """What a method tells the UNet about the photo; called once for each photo and prompt."""
 
-    def __call__(self, prior: Prior, photograph: Photograph, latent: Latent, prompt: str | None) -> Evidence: ...
+    def __call__(self, prior: Prior, photograph: Photograph, latent: Latent, prompt: str | None) -> Testimony: ...
 
 
 Start = Callable[[NoiseSchedule, Latent, int, Callable[[], Latent]], Latent]
@@ -51,11 +51,15 @@ def from_noised_photo(schedule: NoiseSchedule, latent: Latent, t: int, noise: Ca
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """What a method adds to a prior: what it tells the UNet, where it starts, and what learned (`modules`)."""
+    """What a method adds to a prior: what it tells the UNet, where it starts, and what learned (`modules`).
+
+    `prompt` is used where none is given, `negative_prompt` for guidance.
+    """
 
     conditioner: Conditioner
     start: Start
     modules: nn.ModuleDict
+    prompt: str | None = None
     negative_prompt: str | None = None
 
 
@@ -104,7 +108,8 @@ class Restorer:
         image = photograph.enlarged().to(self.prior.device)
         region = latent_region(photograph.region, self.factor)
         latent = self.prior.encode(image, noise.at("posterior", 0, region, self.channels).to(image))
-        evidence = self.parts.conditioner(self.prior, photograph, latent, prompt)
+        wanted = self.parts.prompt if prompt is None else prompt
+        evidence = self.parts.conditioner(self.prior, photograph, latent, wanted)
         against = None
         if self.parts.negative_prompt is not None:
             against = self.parts.conditioner(self.prior, photograph, latent, self.parts.negative_prompt)
@@ -118,9 +123,9 @@ class Restorer:
 
     def denoise(self, noisy: Latent, t: int, seen: Seen, guidance: float = 1.0) -> Latent:
         """Return the estimate of the clean latent; `guidance` above 1 moves it away from the negative prompt."""
-        predicted = self.prior.predict_noise(noisy, t, seen.evidence)
+        predicted = self.prior.predict_noise(noisy, t, evidence_at(seen.evidence, noisy, t))
         if guidance != 1.0 and seen.against is not None:
-            against = self.prior.predict_noise(noisy, t, seen.against)
+            against = self.prior.predict_noise(noisy, t, evidence_at(seen.against, noisy, t))
             predicted = against + guidance * (predicted - against)
         return self.schedule.clean(noisy, predicted, t)
 
