@@ -16,6 +16,7 @@ Image = Float[Tensor, "b 3 height width"]
 Plane = Float[Tensor, "b 1 height width"]
 Latent = Float[Tensor, "b c h w"]
 Tokens = Float[Tensor, "b n d"]
+PhotoTokens = Float[Tensor, "photos photo_tokens photo_width"]  # beside prompts of another number and width
 Time = Int[Tensor, " b"]
 
 

@@ -1,13 +1,17 @@
 """What conditions one prediction of noise: the ports into a stock diffusers UNet."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 from torch import Tensor
 
-from sdsr.tensors import Latent, Time, Tokens
+from sdsr.tensors import Latent, PhotoTokens, Time, Tokens
 
 IMAGE_TOKENS = "image_tokens"
+MAPS: ContextVar[Mapping[int, Tensor] | None] = ContextVar("maps", default=None)
+"""The maps at hand while a UNet is called, which its own arguments have no place for; None outside of a call."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,19 +19,31 @@ class Evidence:
     """The conditioning of one UNet call; a port that is None stays closed.
 
     `prompt`: tokens for cross-attention, (b, n, d).
-    `tokens`: tokens of the photo, (b, n, d), for adapters that attend to them (`IMAGE_TOKENS` among the
-    `cross_attention_kwargs`).
+    `tokens`: tokens of the photo, of a number and width of their own, for adapters that attend to them (`IMAGE_TOKENS`
+    among the `cross_attention_kwargs`).
     `residuals`: what a ControlNet adds to the skips (a tuple in the order of the down blocks) and to the bottleneck.
+    `maps`: features of the photo by the factor at which they are smaller than the latent, for adapters that scale and
+    shift with them inside residual blocks (`MAPS`).
     """
 
     prompt: Tokens
-    tokens: Tokens | None = None
+    tokens: PhotoTokens | None = None
     residuals: tuple[tuple[Tensor, ...], Tensor] | None = None
+    maps: Mapping[int, Tensor] | None = None
 
     @property
     def attention(self) -> dict[str, Tensor] | None:
         """What goes to the attention layers of a UNet or ControlNet as `cross_attention_kwargs`."""
         return None if self.tokens is None else {IMAGE_TOKENS: self.tokens}
+
+    @contextmanager
+    def at_hand(self) -> Iterator[None]:
+        """While it lasts, adapters find the maps; to be around a call of a UNet."""
+        token = MAPS.set(self.maps)
+        try:
+            yield
+        finally:
+            MAPS.reset(token)
 
 
 Testimony = Evidence | Callable[[Latent, int | Time], Evidence]

@@ -15,14 +15,17 @@ SMALL_PRIOR = Path(__file__).parents[1] / "assets" / "small-prior"
 
 
 def load_prior(
-    name: str | Path, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    name: str | Path | Prior, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
 ) -> Prior:
     """Return the frozen prior of that name.
 
     `name`: "small" (embedded), "tiny" (random, for tests; on the CPU in float32 unless told otherwise), a name of
     `sources.SOURCES`, a folder (in diffusers' layout, or of a small prior), or "owner/name" of the Hugging Face hub.
-    Without `device` and `dtype`, `choose_device` and `choose_dtype` decide. Raises InputError, ModelError.
+    Without `device` and `dtype`, `choose_device` and `choose_dtype` decide. A prior that is given is returned as it is.
+    Raises InputError, ModelError.
     """
+    if isinstance(name, Prior):
+        return name
     if name == "tiny":
         return tiny_prior(dtype=dtype or torch.float32).to(device or "cpu")
     device = choose_device() if device is None else torch.device(device)

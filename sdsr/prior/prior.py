@@ -14,10 +14,14 @@ from sdsr.tensors import Image, Latent, Region, Time, Tokens
 
 
 class Autoencoder(Protocol):
-    """Images in [0, 1] to scaled latents and back; sizes are multiples of `factor` pixels."""
+    """Images in [0, 1] to scaled latents and back; sizes are multiples of `factor` pixels.
+
+    `stochastic` says whether noise changes what it encodes.
+    """
 
     factor: int
     channels: int
+    stochastic: bool
 
     def encode(self, image: Image, noise: Latent | None = None) -> Latent:
         """Return the latent's mode, or a posterior sample where `noise` is given and the autoencoder is stochastic."""
@@ -42,13 +46,19 @@ def decode_around(
 
 
 class TextEncoder(Protocol):
-    """Prompts to tokens of cross-attention."""
+    """Prompts to tokens of cross-attention; `vocabulary` are the only prompts it knows, None where it knows all."""
+
+    @property
+    def vocabulary(self) -> tuple[str, ...] | None: ...
 
     def __call__(self, prompts: Sequence[str]) -> Tokens: ...
 
 
 class ImageEncoder(Protocol):
-    """Photos to one embedding each, (b, d); CLIP's image tower at full size."""
+    """Photos to one embedding each, (b, `width`); CLIP's image tower at full size."""
+
+    @property
+    def width(self) -> int: ...
 
     def __call__(self, image: Image) -> Tensor: ...
 
@@ -113,7 +123,7 @@ class Prior:
         """Return the noise that the UNet sees in `noisy` at time `t` (converted, where it predicts velocity)."""
         times = torch.as_tensor(t, device=noisy.device).expand(len(noisy))
         skips, bottleneck = evidence.residuals or (None, None)
-        with self.precision():
+        with self.precision(), evidence.at_hand():
             prediction = self.unet(
                 noisy,
                 times,

@@ -49,6 +49,10 @@ class PromptTable(nn.Module):
         self.table = nn.Parameter(torch.randn(len(self.prompts), tokens, width))
         self.null = nn.Parameter(torch.randn(1, 1, width))
 
+    @property
+    def vocabulary(self) -> tuple[str, ...]:
+        return self.prompts
+
     def forward(self, prompts: Sequence[str], photo: Tensor | None = None) -> Tokens:
         """Return (b, tokens + 1, width): the prompt's tokens, then the photo's embedding (b, width) or the null."""
         tokens = self.table[[self._index(prompt) for prompt in prompts]]
@@ -76,6 +80,10 @@ class SmallImageEncoder(nn.Module):
         self.layers = nn.Sequential(*layers)
         self.out = nn.Linear(widths[-1] * 4, width)
 
+    @property
+    def width(self) -> int:
+        return self.out.out_features
+
     def forward(self, image: Image) -> Tensor:
         """Return the embedding, (b, width)."""
         small = F.interpolate(image, (IMAGE_ENCODER_PX, IMAGE_ENCODER_PX), mode="bicubic", antialias=True)
@@ -86,6 +94,7 @@ class SmallLatents:
     """The autoencoder as a prior sees it: deterministic, so posterior noise is ignored."""
 
     factor = FACTOR
+    stochastic = False
 
     def __init__(self, model: SmallAutoencoder) -> None:
         self.model = model

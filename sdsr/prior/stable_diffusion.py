@@ -49,6 +49,8 @@ class PublishedLatents:
     are a sample's, and the middle block's attention sees only the part and its margin, which may leave a trace of one.
     """
 
+    stochastic = True
+
     def __init__(self, model: AutoencoderKL, window_cells: int = WINDOW_CELLS) -> None:
         config = model.config
         self.model = model
@@ -102,6 +104,8 @@ class PublishedLatents:
 class ClipText:
     """Prompts, padded to the tokenizer's length, to the last hidden states; the latest prompts are remembered."""
 
+    vocabulary = None
+
     def __init__(self, model: "CLIPTextModel", tokenizer: "CLIPTokenizer") -> None:
         self.model = model
         self.tokenizer = tokenizer
@@ -129,6 +133,10 @@ class ClipImage:
     def __init__(self, model: "CLIPVisionModelWithProjection") -> None:
         self.model = model
         self.size_px = cast(int, model.config.image_size)
+
+    @property
+    def width(self) -> int:
+        return cast(int, self.model.config.projection_dim)
 
     def __call__(self, image: Image) -> Tensor:
         """Return the embedding, (b, d)."""

@@ -1,0 +1,91 @@
+"""ControlNets (arXiv:2302.05543) made from a prior's UNet, and what they tell it.
+
+The hint is added after the first convolution. It is the photo's latent in ConsisSR, its pixels in SeeSR.
+"""
+
+from typing import TypeVar
+
+import torch
+from diffusers.models.controlnets.controlnet import ControlNetModel
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from sdsr.prior.evidence import Evidence
+from sdsr.tensors import Latent, Time
+
+HINT_WIDTHS = (16, 32, 96, 256)
+
+Hint = Float[Tensor, "hints channels rows columns"]
+"""What a ControlNet looks at, one for each noisy latent or one for all: latents or photos, as it was made."""
+
+
+Layer = TypeVar("Layer", nn.Linear, nn.Conv2d)
+
+
+def begun(layer: Layer, share: float | int) -> Layer:
+    """The layer, begun at this share of its usual initialisation, its bias at zero."""
+    with torch.no_grad():
+        layer.weight.mul_(share)
+        if layer.bias is not None:
+            layer.bias.zero_()
+    return layer
+
+
+def latent_control(
+    unet: UNet2DConditionModel, *, widths: tuple[int, ...] = HINT_WIDTHS, begin: float | int = 0.0
+) -> ControlNetModel:
+    """Return a ControlNet whose hint is a latent of the UNet, in float32, telling it nothing at first.
+
+    `begin` is what the hint's last layer begins at, as a share of its usual initialisation; at zero, which is usual,
+    the layers of the hint wait for gradients until the ControlNet's own outputs have left zero.
+    Encoder and middle are copies of the UNet's. The convolutions of the hint, of `widths` and then the UNet's first,
+    keep its size (arXiv:2410.13807, published code), where diffusers' own make it 8 times smaller.
+    """
+    controlnet = ControlNetModel.from_unet(
+        unet, conditioning_embedding_out_channels=widths, conditioning_channels=unet.config["in_channels"]
+    )
+    for layer in controlnet.controlnet_cond_embedding.blocks:
+        assert isinstance(layer, nn.Conv2d)
+        layer.stride = (1, 1)
+    if begin:
+        hint = controlnet.controlnet_cond_embedding.conv_out
+        hint.reset_parameters()
+        begun(hint, begin)
+    return _beside(unet, controlnet)
+
+
+def photo_control(unet: UNet2DConditionModel, *, widths: tuple[int, ...] = HINT_WIDTHS) -> ControlNetModel:
+    """Return a ControlNet whose hint is a photo in [0, 1], 2 ** (len(widths) - 1) times the latent's size: 8 times."""
+    return _beside(unet, ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=widths))
+
+
+def residuals(
+    controlnet: ControlNetModel,
+    noisy: Latent,
+    t: int | Time,
+    evidence: Evidence,
+    hint: Hint,
+    *,
+    scale: float | int = 1.0,
+) -> tuple[tuple[Tensor, ...], Tensor]:
+    """Return what `Evidence.residuals` takes: `scale` times the ControlNet's view of the hint, told the same evidence.
+
+    It computes in the surrounding precision; enter `Prior.precision()` where the prior's is wanted.
+    """
+    skips, bottleneck = controlnet(
+        noisy,
+        torch.as_tensor(t, device=noisy.device).expand(len(noisy)),
+        evidence.prompt.expand(len(noisy), -1, -1),
+        hint.expand(len(noisy), -1, -1, -1),
+        conditioning_scale=scale,
+        cross_attention_kwargs=evidence.attention,
+        return_dict=False,
+    )
+    return tuple(skips), bottleneck
+
+
+def _beside(unet: UNet2DConditionModel, controlnet: ControlNetModel) -> ControlNetModel:
+    """The ControlNet on the UNet's device."""
+    nn.Module.to(controlnet, unet.device)
+    return controlnet

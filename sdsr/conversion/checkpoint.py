@@ -1,0 +1,131 @@
+"""Reading a published checkpoint: safetensors, or a pickle of torch's whose code is never run; mapped, not loaded.
+
+A pickle can name any function to call. Here only tensors and plain values are built; classes of training frameworks,
+which Lightning stores beside the weights, become empty stand-ins of ours, and any other name refuses the whole file.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
+
+from sdsr.errors import ModelError
+
+_ZIP, _PICKLE = b"PK\x03\x04", b"\x80"
+_WRAPPERS = ("module.", "_orig_mod.")
+_FRAMEWORKS = {"pytorch_lightning", "lightning", "lightning_fabric", "omegaconf", "numpy"}
+_STANDARD = {"pathlib", "argparse", "typing"}
+_PLAIN = {f"builtins.{name}" for name in ("int", "float", "bool", "str", "dict", "list", "tuple", "object")}
+_REFUSED = re.compile(r"GLOBAL ([\w.]+)")
+_REMEDY = "give the file that the authors published, or download it again."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """What a file holds: tensors by name, and everything else (counters, settings, lists of names) by its own."""
+
+    tensors: Mapping[str, Tensor]
+    others: Mapping[str, Any] = field(default_factory=dict)
+
+
+class StandIn:
+    """Takes the place of a framework's class: accepts whatever it is built from, and keeps none of it."""
+
+    def __init__(self, *_: Any, **__: Any) -> None: ...
+
+    def __setstate__(self, _: Any) -> None: ...
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Return what a file holds, its tensors mapped from the disk unless torch's old format forbids; raise ModelError.
+
+    The tensors are those of the entry "state_dict" where there is one, else all; nested ones get dotted names. Prefixes
+    that training wrappers put before every name are removed.
+    """
+    if not path.is_file():
+        raise ModelError(f"checkpoint (={path}) is no file; {_REMEDY}")
+    with path.open("rb") as file:
+        start = file.read(9)
+    if start[8:] == b"{":
+        return Checkpoint(tensors=without_wrappers(_read_safetensors(path)))
+    if not start.startswith((_ZIP, _PICKLE)):
+        raise ModelError(f"checkpoint (={path}) begins with {start!r}, unlike safetensors and torch's files; {_REMEDY}")
+    content = _read_pickle(path, zipped=start.startswith(_ZIP))
+    if not isinstance(content, Mapping):
+        raise ModelError(f"checkpoint (={path}) holds a {type(content).__name__}, not tensors by name; {_REMEDY}")
+    checkpoint = _sorted_out(content)
+    if not checkpoint.tensors:
+        raise ModelError(f"checkpoint (={path}) holds no tensors, only {list(checkpoint.others)}; {_REMEDY}")
+    return checkpoint
+
+
+def without_wrappers(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Remove the prefixes that DistributedDataParallel ("module.") and torch.compile ("_orig_mod.") put everywhere."""
+    names = list(state)
+    while names and names[0].startswith(_WRAPPERS):
+        wrapper = next(prefix for prefix in _WRAPPERS if names[0].startswith(prefix))
+        if not all(name.startswith(wrapper) for name in names):
+            break
+        names = [name.removeprefix(wrapper) for name in names]
+    return dict(zip(names, state.values(), strict=True))
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    try:
+        with safe_open(path, "pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (it is no dict)
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"checkpoint (={path}) can't be read ({error}); {_REMEDY}") from error
+
+
+def _read_pickle(path: Path, *, zipped: bool) -> Any:
+    """The content of a torch file, read by torch's restricted unpickler, to which only names of ours are added."""
+    try:
+        named = get_unsafe_globals_in_checkpoint(path) if zipped else []
+        with safe_globals([(_stand_in(name), name) for name in named if _is_harmless(name)]):
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
+    except Exception as error:  # a damaged or hostile pickle can end in any
+        if refused := _REFUSED.search(str(error)):
+            raise ModelError(
+                f"checkpoint (={path}) wants {refused[1]} to be run, which no weights need; don't use this file."
+            ) from error
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise ModelError(f"checkpoint (={path}) can't be read ({reason}); {_REMEDY}") from error
+
+
+def _is_harmless(name: str) -> bool:
+    return name.partition(".")[0] in _FRAMEWORKS | _STANDARD or name in _PLAIN
+
+
+def _stand_in(name: str) -> type:
+    return dict if name.endswith(".AttributeDict") else StandIn  # filled item by item, which torch allows dict alone
+
+
+def _sorted_out(content: Mapping[Any, Any]) -> Checkpoint:
+    state = content.get("state_dict")
+    others = {}
+    if isinstance(state, Mapping):
+        others = {str(name): value for name, value in content.items() if name != "state_dict"}
+        content = state
+    tensors = {}
+    for name, value in _flat(content):
+        if isinstance(value, Tensor) and value.layout is torch.strided:
+            tensors[name] = value.detach()
+        else:
+            others[name] = value
+    return Checkpoint(tensors=without_wrappers(tensors), others=others)
+
+
+def _flat(content: Mapping[Any, Any]) -> Iterator[tuple[str, Any]]:
+    """The entries, those of a dictionary that holds tensors by dotted names."""
+    for key, value in content.items():
+        if isinstance(value, Mapping) and any(isinstance(inner, Tensor) for inner in value.values()):
+            yield from ((f"{key}.{name}", inner) for name, inner in value.items())
+        else:
+            yield str(key), value

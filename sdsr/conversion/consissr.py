@@ -1,0 +1,134 @@
+"""ConsisSR's published checkpoint (github.com/Gujojo/ConsisSR, `ConsisSR.ckpt`) as our parts.
+
+It holds all that the model stands on: UNet and ControlNet, both with hybrid attention, the autoencoder, a second copy
+of its encoder for the photo, both CLIP towers, the image prompt, and the buffers of its schedule.
+"""
+
+from collections.abc import Mapping
+from itertools import chain
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from torch import Tensor
+
+from sdsr.adapters.control import latent_control
+from sdsr.adapters.hybrid_attention import HybridAttention, HybridSettings
+from sdsr.adapters.image_prompt import ImagePrompt
+from sdsr.conversion.ldm import as_linear, autoencoder_names, unet_names
+from sdsr.conversion.open_clip import text_tower, vision_tower
+from sdsr.conversion.report import Converted
+
+PUBLISHED = HybridSettings(image="separate")
+
+STABLE_DIFFUSION_2: Mapping[str, Any] = MappingProxyType(
+    {
+        "block_out_channels": (320, 640, 1280, 1280),
+        "attention_head_dim": (5, 10, 20, 20),
+        "cross_attention_dim": 1024,
+        "use_linear_projection": True,
+        "sample_size": 64,
+    }
+)
+AUTOENCODER: Mapping[str, Any] = MappingProxyType(
+    {
+        "block_out_channels": (128, 256, 512, 512),
+        "down_block_types": ("DownEncoderBlock2D",) * 4,
+        "up_block_types": ("UpDecoderBlock2D",) * 4,
+        "layers_per_block": 2,
+    }
+)
+IMAGE_PROMPT = "cond_stage_model.ft_layers_4."
+"""The prefix of the image prompt; its number is that of a variant, of which only this one was published."""
+
+_UNET, _CONTROL = "model.diffusion_model.", "control_model."
+_AUTOENCODER, _CONDITION = "first_stage_model.", "cond_encoder."
+_TEXT = "cond_stage_model.model."
+_VISION = "cond_stage_model.model.visual."
+_TEACHER = "cond_stage_model.model.v_fix."  # of the first stage
+_SCHEDULE = ("betas", "alphas_", "sqrt_", "log_one_minus_", "posterior_", "logvar")
+_ENCODER = ("encoder.", "quant_conv.")
+_FROZEN = ("unet", "autoencoder", "condition_autoencoder")
+
+
+def convert(state: Mapping[str, Tensor], *, layout: Mapping[str, Any] = STABLE_DIFFUSION_2) -> Converted:
+    """Return the parts of a checkpoint; `layout` are the arguments of its UNet in diffusers.
+
+    UNet, autoencoders and text tower, which were never trained, may be absent as a whole; of all other parts every
+    absent tensor is missing.
+    """
+    names = part_names(layout)
+    known = {theirs for table in names.values() for theirs in table.values()}
+    dropped = tuple(name for name in state if name.startswith((*_SCHEDULE, _TEACHER)))
+    unknown = tuple(name for name in state if name not in known and not name.startswith((_TEXT, *_SCHEDULE)))
+    text = _within(state, _TEXT, without=(_VISION, _TEACHER))
+    return _joined(
+        Converted(parts={}, dropped=dropped, unknown=unknown),
+        *(_renamed(part, table, state) for part, table in names.items()),
+        _outside(vision_tower(_within(state, _VISION)), _VISION),
+        *([_outside(text_tower(text), _TEXT)] if text else []),
+    )
+
+
+def part_names(layout: Mapping[str, Any] = STABLE_DIFFUSION_2) -> dict[str, dict[str, str]]:
+    """Return, by part but for CLIP's towers, the published name of each of our tensors."""
+    with torch.device("meta"):
+        unet = UNet2DConditionModel(**layout)
+        controlnet = latent_control(unet)
+        hybrid, control_hybrid = HybridAttention(unet, PUBLISHED), HybridAttention(controlnet, PUBLISHED)
+        autoencoder, image_prompt = AutoencoderKL(**AUTOENCODER), ImagePrompt(8, 8)
+    layers = unet.config["layers_per_block"]
+    networks = {
+        "unet": (unet, _UNET),
+        "hybrid": (hybrid, _UNET),
+        "controlnet": (controlnet, _CONTROL),
+        "control_hybrid": (control_hybrid, _CONTROL),
+    }
+    latents = autoencoder_names(autoencoder.state_dict())
+    return {
+        **{
+            part: _after(prefix, unet_names(net.state_dict(), layers=layers))
+            for part, (net, prefix) in networks.items()
+        },
+        "autoencoder": _after(_AUTOENCODER, latents),
+        "condition_autoencoder": _after(_CONDITION, {own: latents[own] for own in latents if own.startswith(_ENCODER)}),
+        "image_prompt": {own: IMAGE_PROMPT + own.removeprefix("layers.") for own in image_prompt.state_dict()},
+    }
+
+
+def _after(prefix: str, names: Mapping[str, str]) -> dict[str, str]:
+    return {own: prefix + theirs for own, theirs in names.items()}
+
+
+def _within(state: Mapping[str, Tensor], prefix: str, without: tuple[str, ...] = ()) -> dict[str, Tensor]:
+    """The tensors under a prefix, by the rest of their names."""
+    inside = (name for name in state if name.startswith(prefix) and not name.startswith(without))
+    return {name.removeprefix(prefix): state[name] for name in inside}
+
+
+def _renamed(part: str, names: Mapping[str, str], state: Mapping[str, Tensor]) -> Converted:
+    """One part, from our names and the published ones."""
+    found = {own: as_linear(theirs, state[theirs]) for own, theirs in names.items() if theirs in state}
+    if part in _FROZEN and not found:
+        return Converted(parts={})
+    missing = tuple(theirs for theirs in names.values() if theirs not in state)
+    return Converted(parts={part: found}, missing=missing)
+
+
+def _outside(tower: Converted, prefix: str) -> Converted:
+    """What a tower's conversion gave, its published names as they are in the whole checkpoint."""
+    dropped, unknown, missing = (
+        tuple(prefix + name for name in names) for names in (tower.dropped, tower.unknown, tower.missing)
+    )
+    return Converted(parts=tower.parts, dropped=dropped, unknown=unknown, missing=missing)
+
+
+def _joined(*found: Converted) -> Converted:
+    return Converted(
+        parts={part: tensors for one in found for part, tensors in one.parts.items()},
+        dropped=tuple(chain.from_iterable(one.dropped for one in found)),
+        unknown=tuple(chain.from_iterable(one.unknown for one in found)),
+        missing=tuple(chain.from_iterable(one.missing for one in found)),
+    )

@@ -1,0 +1,119 @@
+"""The checkpoints that authors published, and writing what they hold as a folder that restores."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from sdsr import __version__
+from sdsr.conversion import consissr, consissr_checks
+from sdsr.conversion.report import Converted, Finding
+from sdsr.errors import ModelError
+from sdsr.methods import METHODS
+from sdsr.methods.weights import DESCRIPTION, FORMAT
+from sdsr.prior.sources import SOURCES, resolve
+from sdsr.prior.stable_diffusion import weight_digests
+from sdsr.prior.weight_files import check_finite, combined_sha256, file_sha256
+
+_HALVES = (torch.float16, torch.bfloat16)
+_NAMED = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """A published checkpoint: the recipe that it fits, how to convert it, the parts to keep, and what to ask of it.
+
+    `examine(state, converted, prior=folder, image_encoder=folder)` gives findings; folders may be None.
+    """
+
+    recipe: str
+    convert: Callable[[Mapping[str, Tensor]], Converted]
+    parts: tuple[str, ...]
+    examine: Callable[..., tuple[Finding, ...]] = lambda *_, **__: ()
+
+    def kept(self, converted: Converted) -> dict[str, dict[str, Tensor]]:
+        return {part: converted.parts[part] for part in self.parts if part in converted.parts}
+
+
+PUBLISHED = {
+    "consissr": Published(
+        recipe="consissr-published",
+        convert=consissr.convert,
+        parts=("controlnet", "control_hybrid", "hybrid", "image_prompt", "image_encoder"),
+        examine=consissr_checks.examine,
+    ),
+}
+
+
+def check_complete(converted: Converted, path: Path) -> None:
+    """Raise ModelError where the file holds what no rule knows, or lacks what a part needs."""
+    for names, problem in ((converted.unknown, "holds unknown tensors"), (converted.missing, "lacks tensors")):
+        if names:
+            more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+            raise ModelError(
+                f"checkpoint (={path}) {problem}: {', '.join(names[:_NAMED])}{more}; name its own method, or look at "
+                "it with --partial."
+            )
+
+
+def description(published: Published, file: Path, prior: str | None) -> dict[str, Any]:
+    """Return what to note of the parts: recipe, source, and the prior that they belong to.
+
+    That is the given one, or else the recipe's, which need not be on this machine, since its published files are known
+    by their sha256; where they are not, it is a ModelError.
+    """
+    recipe = METHODS[published.recipe]
+    assert recipe.plan is not None, f"{recipe.name} restores"
+    name, sha256 = _published_prior(recipe.prior) if prior is None else _given_prior(prior)
+    return {
+        "recipe": recipe.name,
+        "prior": name,
+        "prior_sha256": sha256,
+        "times": list(recipe.plan.times),
+        "source": file.name,
+        "source_sha256": file_sha256(file),
+    }
+
+
+def write_parts(
+    parts: Mapping[str, Mapping[str, Tensor]], folder: Path, noted: Mapping[str, Any], *, keep_precision: bool = False
+) -> None:
+    """Write each part, and the description that `sdsr.methods.weights` reads, with `noted` in it.
+
+    Tensors in half precision stay as they are, all others become float16 unless they are to keep theirs.
+    """
+    digests = {}
+    for part, tensors in parts.items():
+        path = folder / f"{part}.safetensors"
+        stored = {name: _stored(tensor, keep_precision=keep_precision) for name, tensor in tensors.items()}
+        check_finite(tensors, path)
+        broken = [name for name, tensor in stored.items() if not tensor.isfinite().all()]
+        if broken:
+            raise ModelError(f"tensor (={broken[0]}) exceeds what float16 holds (65504); use --keep-precision.")
+        save_file(stored, path)
+        digests[path.name] = file_sha256(path)
+    noted = {"format": FORMAT, **noted, "files": digests, "version": __version__}
+    (folder / DESCRIPTION).write_text(json.dumps(noted, indent=2) + "\n", encoding="utf-8")
+
+
+def _given_prior(prior: str) -> tuple[str, str]:
+    folder = resolve(prior)
+    return prior if prior in SOURCES else folder.name, combined_sha256(weight_digests(folder).values())
+
+
+def _published_prior(name: str) -> tuple[str, str]:
+    digests = SOURCES[name].weights.values()
+    known = [digest for digest in digests if digest]
+    if len(known) < len(digests):
+        raise ModelError(f"prior (={name}) has files whose sha256 sdsr does not know; name its folder with --prior.")
+    return name, combined_sha256(known)
+
+
+def _stored(tensor: Tensor, *, keep_precision: bool) -> Tensor:
+    dtype = tensor.dtype if keep_precision or tensor.dtype in _HALVES else torch.float16
+    return tensor.to(dtype, copy=True, memory_format=torch.contiguous_format)

@@ -1,0 +1,172 @@
+"""Published architectures without published weights: on "meta" to count them, or with random weights to time them.
+
+transformers is imported by the functions that need it, since that takes seconds.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from accelerate import init_empty_weights
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from torch import Tensor, nn
+
+from sdsr.diffusion.schedule import NoiseSchedule
+from sdsr.errors import InputError
+from sdsr.prior.prior import Prior
+from sdsr.prior.stable_diffusion import ClipImage, PublishedLatents, store
+from sdsr.tensors import Tokens
+
+if TYPE_CHECKING:
+    from transformers import CLIPTextModel
+
+SHAPES = ("sd-2.1-base", "sd-2-base", "sd-turbo")
+"""The names of `sources.SOURCES` that share Stable Diffusion 2's architecture at 512 px and predict noise."""
+
+AUTOENCODER: dict[str, Any] = {
+    "sample_size": 512,
+    "block_out_channels": (128, 256, 512, 512),
+    "layers_per_block": 2,
+    "down_block_types": ("DownEncoderBlock2D",) * 4,
+    "up_block_types": ("UpDecoderBlock2D",) * 4,
+    "latent_channels": 4,
+    "scaling_factor": 0.18215,
+}
+
+UNET: dict[str, Any] = {
+    "sample_size": 64,
+    "cross_attention_dim": 1024,
+    "attention_head_dim": (5, 10, 20, 20),
+    "use_linear_projection": True,
+}
+"""Blocks and widths are the class's defaults; `attention_head_dim` is, by an old slip there, the number of heads."""
+
+TEXT: dict[str, Any] = {
+    "vocab_size": 49408,
+    "hidden_size": 1024,
+    "intermediate_size": 4096,
+    "num_hidden_layers": 23,
+    "num_attention_heads": 16,
+    "max_position_embeddings": 77,
+    "hidden_act": "gelu",
+}
+"""OpenCLIP ViT-H's text tower up to its penultimate layer."""
+
+IMAGE: dict[str, Any] = {
+    "image_size": 224,
+    "patch_size": 14,
+    "hidden_size": 1280,
+    "intermediate_size": 5120,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 16,
+    "projection_dim": 1024,
+    "hidden_act": "gelu",
+}
+"""OpenCLIP ViT-H/14's image tower."""
+
+
+@dataclass(frozen=True, slots=True)
+class CharacterText:
+    """Prompts to tokens by a text tower that is told characters instead of words: random weights know neither."""
+
+    model: "CLIPTextModel"
+    vocabulary = None
+
+    def __call__(self, prompts: Sequence[str]) -> Tokens:
+        length = self.model.config.max_position_embeddings
+        characters = [prompt.encode()[:length].ljust(length, b"\0") for prompt in prompts]
+        ids = torch.tensor([list(line) for line in characters], device=self.model.device)
+        return self.model(ids).last_hidden_state
+
+
+class _Weightless(Prior):
+    """A prior on "meta", a device that autocast doesn't know."""
+
+    __slots__ = ()
+
+    def precision(self) -> torch.autocast:
+        return torch.autocast("cpu", enabled=False)
+
+
+def shape_prior(
+    name: str = "sd-2.1-base",
+    *,
+    device: torch.device | str = "meta",
+    dtype: torch.dtype = torch.float32,
+    seed: int = 0,
+    image_encoder: bool = True,
+) -> Prior:
+    """Return a prior of that architecture, frozen; with `image_encoder`, also OpenCLIP's ViT-H/14.
+
+    On "meta" (float32 only) it has no weights; on a real device it has random ones of moderate size, made in `dtype`
+    directly (normalisation in float32, as in a loaded prior), so that it needs no more memory than it keeps. There is
+    no tokenizer: prompts are read by character. Raises InputError for names that are not in `SHAPES`.
+    """
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    if name not in SHAPES:
+        raise InputError(f"shape (={name}) must be one of {', '.join(SHAPES)}; choose one of them.")
+    with init_empty_weights():
+        networks = nn.ModuleDict(
+            {
+                "autoencoder": AutoencoderKL(**AUTOENCODER),
+                "unet": UNet2DConditionModel(**UNET),
+                "text_encoder": CLIPTextModel(CLIPTextConfig(**TEXT)),
+            }
+        )
+    image = blank_image_encoder() if image_encoder else None
+    if image is not None:
+        networks["image_encoder"] = image.model
+    networks.eval().requires_grad_(False)
+    kind: type[Prior] = Prior
+    if torch.device(device).type == "meta":
+        assert dtype == torch.float32, f"nothing computes in {dtype} on meta"
+        kind = _Weightless
+    else:
+        store(networks, dtype)
+        randomize(networks, device, torch.Generator(device).manual_seed(seed))
+        for network in networks.values():
+            network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  (missing in torch's stub)
+    parts: Any = networks
+    return kind(
+        name=name,
+        sha256=hashlib.sha256(f"{name}, random, seed {seed}".encode()).hexdigest(),
+        autoencoder=PublishedLatents(parts["autoencoder"]),
+        unet=parts["unet"],
+        text=CharacterText(parts["text_encoder"]),
+        image=image,
+        schedule=NoiseSchedule.scaled_linear(),
+        modules=networks,
+        native_size_px=512,
+        dtype=dtype,
+    ).to(device)
+
+
+def blank_image_encoder() -> ClipImage:
+    """Return OpenCLIP's ViT-H/14 image tower on "meta", frozen, for weights that are to be put in its place."""
+    from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+
+    with init_empty_weights():
+        model = CLIPVisionModelWithProjection(CLIPVisionConfig(**IMAGE))
+    return ClipImage(model.eval().requires_grad_(False))
+
+
+def randomize(module: nn.Module, device: torch.device | str, rng: torch.Generator) -> None:
+    """Put random weights in place of a module's, which may be on "meta": signals keep about their size in each layer.
+
+    Weights are uniform with a variance of 1 / inputs, those of normalisation one, biases zero.
+    """
+    tensors = {name: _random(parameter, name, device, rng) for name, parameter in module.named_parameters()}
+    module.load_state_dict(tensors, assign=True, strict=False)  # buffers stay
+
+
+def _random(like: Tensor, name: str, device: torch.device | str, rng: torch.Generator) -> Tensor:
+    if name.endswith("bias"):
+        return torch.zeros(like.shape, dtype=like.dtype, device=device)
+    if like.ndim == 1:
+        return torch.ones(like.shape, dtype=like.dtype, device=device)
+    bound = (3 / like[0].numel()) ** 0.5
+    return torch.empty(like.shape, dtype=like.dtype, device=device).uniform_(-bound, bound, generator=rng)
