@@ -14,7 +14,7 @@ from torch import nn
 
 from sdsr.losses.small_perceptual import SmallPerceptual
 from sdsr.methods.recipe import OptimizerSettings, Recipe, Stage
-from sdsr.objectives.noise_matching import PriorMatching
+from sdsr.objectives.prior_matching import PriorMatching
 from sdsr.objectives.reconstruction import Reconstruction
 from sdsr.objectives.severity import Severity
 from sdsr.prior.loading import choose_device, choose_dtype

@@ -1,101 +1,119 @@
 """Noise matching: the network predicts the noise that leads from the clean latent to the noisy one.
 
-DDPM (arXiv:2006.11239), Eq. 14, on latents. `PriorLearner` trains a small prior with it, from nothing but photos.
+DDPM (arXiv:2006.11239), Eq. 14, on latents: the objective of the many-step methods (ConsisSR, StableSR). What noise is
+added to is the objective's source; the target is always the noise that leads from the HQ latent to what came of it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sdsr.diffusion.steps import deterministic
+from sdsr.diffusion.noise import CanvasNoise
+from sdsr.diffusion.steps import ancestral
 from sdsr.diffusion.times import spaced
+from sdsr.errors import InputError
 from sdsr.objectives.learner import Outcome, Sample
-from sdsr.prior.evidence import Evidence
+from sdsr.objectives.pairs import first, nearness, photograph_of
+from sdsr.objectives.sources import Source, plain
+from sdsr.prior.evidence import Evidence, evidence_at
 from sdsr.prior.prior import Prior
+from sdsr.restoration.plan import Plan
+from sdsr.restoration.restorer import Restorer, Seen, latent_region
+from sdsr.restoration.sample import sample as restore
 from sdsr.tensors import Image, Latent, Time
 
-PREVIEW_STEPS = 25
+MEASURED = (100, 400, 800)
 PREVIEWS = 6
 
 
 def noise_matching_loss(
     prior: Prior, noisy: Latent, clean: Latent, t: Time, evidence: Evidence, *, weight: Tensor | None = None
 ) -> Tensor:
-    """Return the mean squared error of the predicted noise against `schedule.noise(noisy, clean, t)`, in float32."""
-    error = (prior.predict_noise(noisy, t, evidence) - prior.schedule.noise(noisy, clean, t)).square().mean((1, 2, 3))
+    """Return the mean squared error of the prediction, in float32, against what the schedule makes of `clean`.
+
+    That is `schedule.noise(noisy, clean, t)`, or, for a prior that predicts velocity, the velocity of `clean` and that
+    noise: an error of velocity is one of noise over sqrt(alpha_bar).
+    """
+    schedule = prior.schedule
+    error = (prior.predict_noise(noisy, t, evidence) - schedule.noise(noisy, clean, t)).square().mean((1, 2, 3))
+    if schedule.prediction_type == "v_prediction":
+        error = error / schedule.alpha_bar(t).to(error)
     return (error if weight is None else error * weight).mean()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PriorMatching:
-    """How often a photo is shown degraded, under the prompt "degraded", and how often each condition is withheld."""
+class NoiseMatching:
+    """What is noised (`source`), and the prompt under which a method learns.
 
-    degraded_share: float = 0.25
-    token_dropout: float = 0.2
-    prompt_dropout: float = 0.1
+    Validation restores photos as a user would, with the method's own prompts, in `preview_steps` ancestral steps with
+    `guidance`.
+    """
 
-    def learner(self, system: Prior, critic: nn.Module | None) -> "PriorLearner":
-        return PriorLearner(system, self)
+    source: Source = plain
+    prompt: str = ""
+    preview_steps: int = 10
+    guidance: float | int = 1.0
+
+    def learner(self, system: Restorer, critic: nn.Module | None) -> "NoiseMatchingLearner":
+        return NoiseMatchingLearner(system, self)
+
+    @property
+    def preview(self) -> Plan:
+        """How validation restores."""
+        return Plan(times=spaced(self.preview_steps), step=ancestral, guidance=float(self.guidance))
 
 
-class PriorLearner(nn.Module):
-    """Trains UNet, prompt table and image encoder of a small prior together; its autoencoder is frozen."""
+class NoiseMatchingLearner(nn.Module):
+    """Trains what of a restorer's parts its method lets learn; everything else stays as it is."""
 
     critic: None = None
 
-    def __init__(self, prior: Prior, objective: PriorMatching) -> None:
+    def __init__(self, restorer: Restorer, objective: NoiseMatching) -> None:
         super().__init__()
-        self.prior, self.objective = prior, objective
-        self.trained = nn.ModuleDict({name: prior.modules[name] for name in ("unet", "prompts", "image_encoder")})
-        self.trained.requires_grad_(True)
-        self.autoencoder = prior.modules["autoencoder"].requires_grad_(False)
+        schedule = restorer.schedule
+        if schedule.prediction_type == "v_prediction" and schedule.alphas_cumprod[-1] == 0:
+            raise InputError(
+                f"prior (={restorer.prior.name}) has no signal left at its last time, where no noise can be matched; "
+                "train on one whose betas are not rescaled to that."
+            )
+        self.restorer, self.objective = restorer, objective
+        self.trained = restorer.parts.modules
+        self._unguided = replace(restorer, parts=replace(restorer.parts, negative_prompt=None))
 
     @property
     def parts(self) -> dict[str, nn.Module]:
         return dict(self.trained.items())
 
     def forward(self, sample: Sample, rng: torch.Generator, progress: float = 0.0) -> Outcome:
-        chance = torch.rand((3, len(sample.hq)), generator=rng)
-        spoiled, unprompted, tokenless = chance < torch.tensor(
-            [[self.objective.degraded_share], [self.objective.prompt_dropout], [self.objective.token_dropout]]
-        )
-        with torch.no_grad():
-            clean = self.prior.encode(_mixed(sample, spoiled))
-        t = torch.randint(len(self.prior.schedule.alphas_cumprod), (len(clean),), generator=rng)
-        noisy = self.prior.schedule.noisy(clean, torch.randn(clean.shape, generator=rng).to(clean), t)
-        evidence = self.evidence(sample.hq, spoiled, unprompted, tokenless)
-        loss = noise_matching_loss(self.prior, noisy, clean, t, evidence)
+        hq, seen = self.observe(sample, rng)
+        t = torch.randint(len(self.restorer.schedule.alphas_cumprod), (len(hq),), generator=rng)
+        loss = self._loss(self.objective.source(hq, seen.latent, t, rng), hq, t, seen, rng)
         return Outcome(loss=loss, scalars={"noise": float(loss.detach())})
 
-    def evidence(self, photo: Image, spoiled: Tensor, unprompted: Tensor, tokenless: Tensor) -> Evidence:
-        """Return what the UNet is told: a prompt and the photo's token, or their empty forms where withheld."""
-        names = ["" if no else ("degraded" if bad else "clean") for no, bad in zip(unprompted, spoiled, strict=True)]
-        prompts, encoder = self.trained["prompts"], self.trained["image_encoder"]
-        tokens = prompts(names, encoder(photo))
-        null = prompts(names)
-        return Evidence(prompt=torch.where(tokenless.to(tokens.device)[:, None, None], null, tokens))
-
-    def measure(self, sample: Sample, rng: torch.Generator) -> dict[str, float]:
-        """Return the noise error at three fixed times, with every condition given."""
-        clean = self.prior.encode(sample.hq)
-        none = torch.zeros(len(clean), dtype=torch.bool)
-        evidence = self.evidence(sample.hq, none, none, none)
-        figures = {}
-        for time in (100, 400, 800):
-            t = torch.full((len(clean),), time)
-            noisy = self.prior.schedule.noisy(clean, torch.randn(clean.shape, generator=rng).to(clean), t)
-            figures[f"noise_{time}"] = float(noise_matching_loss(self.prior, noisy, clean, t, evidence))
-        return figures
+    def observe(self, sample: Sample, rng: torch.Generator) -> tuple[Latent, Seen]:
+        """Return the HQ latents and what is seen of LQ; each latent is a posterior sample of its own."""
+        noise = CanvasNoise.from_generator(rng, photos=len(sample.hq))
+        photograph, prior = photograph_of(self.restorer, sample), self.restorer.prior
+        seen = self._unguided.observe(photograph, self.objective.prompt, noise)
+        region = latent_region(photograph.region, prior.factor)
+        with torch.no_grad():
+            hq = prior.encode(sample.hq, noise.at("hq posterior", 0, region, prior.channels).to(seen.latent))
+        return hq, seen
 
     def pictures(self, sample: Sample, rng: torch.Generator) -> dict[str, Image]:
-        """Return photos, samples that know a photo's token, and samples that know the prompt alone."""
-        photo = sample.hq[:PREVIEWS]
-        none = torch.zeros(len(photo), dtype=torch.bool)
-        guided = self._sample(self.evidence(photo, none, none, none), rng)
-        free = self._sample(self.evidence(photo, none, none, ~none), rng)
-        return {"photo": photo, "sampled with its token": guided, "sampled": free}
+        few = first(sample, PREVIEWS)
+        enlarged = photograph_of(self.restorer, few).enlarged()
+        return {"bicubic": enlarged, "restored": self._restored(few, rng), "photo": few.hq}
+
+    def measure(self, sample: Sample, rng: torch.Generator) -> dict[str, float]:
+        """Return the loss at three fixed times, noise added to the HQ latent, and how near a restoration comes."""
+        hq, seen = self.observe(sample, rng)
+        figures = {}
+        for time in MEASURED:
+            t = torch.full((len(hq),), time)
+            figures[f"noise_{time}"] = float(self._loss(hq, hq, t, seen, rng))
+        return figures | nearness(self._restored(sample, rng), sample.hq)
 
     def prepare(self, samples: list[Sample]) -> None:
         """Nothing is taken from samples before training."""
@@ -103,21 +121,12 @@ class PriorLearner(nn.Module):
     def finish(self, samples: list[Sample]) -> None:
         """Nothing is measured after training."""
 
-    def _sample(self, evidence: Evidence, rng: torch.Generator) -> Image:
-        prior, size = self.prior, self.prior.native_size_px // self.prior.factor // 2
-        noisy = torch.randn(len(evidence.prompt), prior.channels, size, size, generator=rng).to(prior.device)
-        times = spaced(PREVIEW_STEPS)
-        for t, to in zip(times, (*times[1:], None), strict=True):
-            clean = prior.schedule.clean(noisy, prior.predict_noise(noisy, t, evidence), t)
-            if to is None:
-                return prior.decode(clean).clamp(0, 1)
-            noisy = deterministic(prior.schedule, noisy, clean, t, to, noisy)
-        raise AssertionError("there is at least one time")
+    def _loss(self, source: Latent, hq: Latent, t: Time, seen: Seen, rng: torch.Generator) -> Tensor:
+        prior = self.restorer.prior
+        noisy = prior.schedule.noisy(source, torch.randn(hq.shape, generator=rng).to(hq), t)
+        return noise_matching_loss(prior, noisy, hq, t, evidence_at(seen.evidence, noisy, t.to(noisy.device)))
 
-
-def _mixed(sample: Sample, spoiled: Tensor) -> Image:
-    """Return HQ photos, and where `spoiled` the enlarged LQ ones."""
-    if sample.lq is None:
-        return sample.hq
-    enlarged = F.interpolate(sample.lq, sample.hq.shape[-2:], mode="bicubic", antialias=True).clamp(0, 1)
-    return torch.where(spoiled.to(sample.hq.device)[:, None, None, None], enlarged, sample.hq)
+    def _restored(self, sample: Sample, rng: torch.Generator) -> Image:
+        noise = CanvasNoise.from_generator(rng, photos=len(sample.hq))
+        last = restore(self.restorer, photograph_of(self.restorer, sample), self.objective.preview, noise)
+        return self.restorer.decode(last.clean, last.seen).clamp(0, 1)

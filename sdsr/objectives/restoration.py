@@ -16,8 +16,7 @@ from sdsr.losses.small_perceptual import load_small_perceptual
 from sdsr.losses.terms import StepRecord, Term, latent_l2, perceptual, weighted_sum
 from sdsr.objectives.critics import Critics
 from sdsr.objectives.learner import Judged, Outcome, Sample
-from sdsr.objectives.reconstruction import psnr
-from sdsr.restoration.photograph import Photograph
+from sdsr.objectives.pairs import first, nearness, photograph_of
 from sdsr.restoration.plan import Plan
 from sdsr.restoration.restorer import Restorer
 from sdsr.tensors import Image, Latent
@@ -103,20 +102,19 @@ class RestorationLearner(nn.Module):
     def step(self, sample: Sample, rng: torch.Generator) -> Latent:
         """Return the clean estimate of the plan's first step, with gradients to the trained parts."""
         noise = CanvasNoise.from_generator(rng, photos=len(sample.hq))
-        photograph = _photograph(self.restorer, sample)
+        photograph = photograph_of(self.restorer, sample)
         seen = self.restorer.observe(photograph, None, noise)
         plan = self.objective.plan
         noisy = self.restorer.start(seen, plan.start_time, noise)
         return self.restorer.denoise(noisy.detach(), plan.times[0], seen, plan.guidance)
 
     def pictures(self, sample: Sample, rng: torch.Generator) -> dict[str, Image]:
-        few = Sample(hq=sample.hq[:PREVIEWS], lq=None if sample.lq is None else sample.lq[:PREVIEWS])
-        enlarged = _photograph(self.restorer, few).enlarged()
+        few = first(sample, PREVIEWS)
+        enlarged = photograph_of(self.restorer, few).enlarged()
         return {"bicubic": enlarged, "restored": self._restored(few, rng), "photo": few.hq}
 
     def measure(self, sample: Sample, rng: torch.Generator) -> dict[str, float]:
-        restored = self._restored(sample, rng)
-        return {"psnr": float(psnr(restored, sample.hq).mean()), "detail": _detail(restored) / _detail(sample.hq)}
+        return nearness(self._restored(sample, rng), sample.hq)
 
     def prepare(self, samples: list[Sample]) -> None:
         """Nothing is taken from samples before training."""
@@ -126,13 +124,3 @@ class RestorationLearner(nn.Module):
 
     def _restored(self, sample: Sample, rng: torch.Generator) -> Image:
         return self.restorer.prior.decode(self.step(sample, rng)).clamp(0, 1)
-
-
-def _photograph(restorer: Restorer, sample: Sample) -> Photograph:
-    assert sample.lq is not None, "restoration needs pairs; give its stage a degradation, or paired photos"
-    return Photograph.of(sample.lq, (sample.hq.shape[-2], sample.hq.shape[-1]), restorer.factor)
-
-
-def _detail(image: Image) -> float:
-    """Return the mean size of second differences, a rough measure of texture."""
-    return float((image[..., 2:] - 2 * image[..., 1:-1] + image[..., :-2]).abs().mean())

@@ -1,23 +1,82 @@
+from dataclasses import replace
+
 import pytest
 import torch
+from torch import nn
 
+from sdsr.diffusion.schedule import NoiseSchedule
+from sdsr.errors import InputError
+from sdsr.methods.d3sr import small_system
 from sdsr.objectives.learner import Sample
-from sdsr.objectives.noise_matching import PriorLearner, PriorMatching, noise_matching_loss
+from sdsr.objectives.noise_matching import NoiseMatching, noise_matching_loss
+from sdsr.objectives.sources import TimeAware
 from sdsr.prior.evidence import Evidence
+from sdsr.prior.prior import Prior
 from sdsr.prior.tiny import tiny_prior
+from sdsr.restoration.restorer import Parts, Restorer, from_noise
 
-NONE = torch.zeros(2, dtype=torch.bool)
+
+class Advice(nn.Module):
+    """A stand-in for a ControlNet: a learned bottleneck residual made from the noisy latent, and a frozen one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.learned = nn.Conv2d(4, 32, 1)
+        self.frozen = nn.Conv2d(4, 32, 1).requires_grad_(False)
+
+    def forward(self, noisy: torch.Tensor, latent: torch.Tensor) -> torch.Tensor:
+        return nn.functional.avg_pool2d(self.learned(noisy) + self.frozen(latent), 2)
+
+
+class Advised:
+    """A conditioner whose evidence depends on the noisy latent; it notes what it was asked."""
+
+    def __init__(self, advice: Advice) -> None:
+        self.advice = advice
+        self.prompts: list[str | None] = []
+        self.latents: list[torch.Tensor] = []
+        self.times: list[int | torch.Tensor] = []
+
+    def __call__(self, prior, photograph, latent, prompt):
+        self.prompts.append(prompt)
+        self.latents.append(latent)
+
+        def told(noisy, t):
+            self.times.append(t)
+            height, width = noisy.shape[-2:]
+            skips = (
+                torch.zeros(len(noisy), 32, height, width),
+                torch.zeros(len(noisy), 32, height, width),
+                torch.zeros(len(noisy), 32, height // 2, width // 2),
+                torch.zeros(len(noisy), 32, height // 2, width // 2),
+            )
+            return Evidence(prompt=prior.embed(prompt), residuals=(skips, self.advice(noisy, latent)))
+
+        return told
 
 
 @pytest.fixture
 def sample(photo) -> Sample:
     hq = torch.cat([photo[..., :64, :64], photo[..., :64, 64:]])
-    return Sample(hq=hq, lq=torch.nn.functional.interpolate(hq, scale_factor=0.25, mode="area"))
+    return Sample(hq=hq, lq=nn.functional.interpolate(hq, scale_factor=0.25, mode="area"))
 
 
 @pytest.fixture
-def learner() -> PriorLearner:
-    return PriorMatching().learner(tiny_prior(), None)
+def restorer() -> Restorer:
+    torch.manual_seed(0)
+    advice = Advice()
+    parts = Parts(
+        conditioner=Advised(advice),
+        start=from_noise,
+        modules=nn.ModuleDict({"advice": advice}),
+        prompt="clean",
+        negative_prompt="degraded",
+    )
+    return Restorer(prior=tiny_prior(), parts=parts)
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
 
 
 def test_the_loss_is_the_error_of_the_noise(sample, rng):
@@ -33,77 +92,119 @@ def test_the_loss_is_the_error_of_the_noise(sample, rng):
     torch.testing.assert_close(weighted, errors[0])
 
 
-def test_gradients_reach_unet_prompts_null_and_image_encoder_and_nothing_else(learner, sample):
-    learner.objective = PriorMatching(token_dropout=0.5, prompt_dropout=0.3, degraded_share=0.3)
-    for seed in range(6):
-        learner(sample, torch.Generator().manual_seed(seed)).loss.backward()
-    assert set(learner.parts) == {"unet", "prompts", "image_encoder"}
-    for part in learner.parts.values():
-        for name, parameter in part.named_parameters():
-            assert parameter.grad is not None, name
-            assert parameter.grad.any(), name
-    assert learner.trained["prompts"].table.grad.abs().sum((1, 2)).min() > 0
-    for parameter in learner.autoencoder.parameters():
-        assert not parameter.requires_grad
-        assert parameter.grad is None
+def test_a_prior_of_velocity_learns_the_velocity_of_hq_and_of_the_noise_that_leads_to_it(rng):
+    """Also where the noisy latent was made from another one."""
+    schedule = replace(NoiseSchedule.scaled_linear(), prediction_type="v_prediction")
+    prior = tiny_prior()
+    prior.schedule = schedule
+    hq, lq, noise = (torch.randn(2, 4, 8, 8, generator=rng) for _ in range(3))
+    t, prompt = torch.tensor([600, 999]), prior.embed("")
+    noisy = schedule.noisy(lq, noise, t)
+    predicted = prior.unet(noisy, t, encoder_hidden_states=prompt.expand(2, -1, -1), return_dict=False)[0]
+    wanted = schedule.velocity(hq, schedule.noise(noisy, hq, t), t)
+    loss = noise_matching_loss(prior, noisy, hq, t, Evidence(prompt=prompt))
+    torch.testing.assert_close(loss, (predicted - wanted).square().mean(), rtol=1e-4, atol=0)
 
 
-def test_evidence_is_prompt_and_token_or_their_empty_forms(learner, sample):
-    prompts, encoder = learner.trained["prompts"], learner.trained["image_encoder"]
-    first, second = torch.tensor([True, False]), torch.tensor([False, True])
-    told = learner.evidence(sample.hq, first, second, NONE).prompt
-    assert torch.equal(told, prompts(["degraded", ""], encoder(sample.hq)))
-    withheld = learner.evidence(sample.hq, NONE, NONE, first).prompt
-    assert torch.equal(withheld[0], prompts(["clean"])[0])
-    assert torch.equal(withheld[1], prompts(["clean"], encoder(sample.hq)[1:])[0])
+def test_a_prior_without_signal_at_its_end_is_refused(restorer):
+    restorer.prior.schedule = replace(NoiseSchedule.scaled_linear().zero_terminal_snr(), prediction_type="v_prediction")
+    with pytest.raises(InputError, match="no signal left"):
+        NoiseMatching().learner(restorer, None)
 
 
-def test_the_same_generator_gives_the_same_loss(learner, sample):
-    losses = [learner(sample, torch.Generator().manual_seed(seed)).loss for seed in (3, 3, 4)]
+def test_only_what_the_method_lets_learn_gets_gradients(restorer, sample):
+    learner = NoiseMatching(source=TimeAware()).learner(restorer, None)
+    learner(sample, seeded()).loss.backward()
+    advice = restorer.parts.modules["advice"]
+    assert learner.parts == {"advice": advice}
+    assert all(parameter.grad.any() for parameter in advice.learned.parameters())
+    frozen = [*advice.frozen.parameters(), *restorer.prior.modules.parameters()]
+    assert not any(parameter.requires_grad or parameter.grad is not None for parameter in frozen)
+    assert {id(p) for p in learner.parameters()} == {id(p) for p in advice.parameters()}
+
+
+def test_evidence_is_asked_once_under_the_objectives_prompt_and_at_the_times_that_were_drawn(restorer, sample):
+    told = restorer.parts.conditioner
+    NoiseMatching().learner(restorer, None)(sample, seeded())
+    assert told.prompts == [""]
+    (times,) = told.times
+    assert times.shape == (2,)
+    assert times.unique().numel() == 2
+
+
+def test_the_source_is_given_hq_and_lq_and_the_target_stays_hq(restorer, sample, monkeypatch):
+    asked, noised = [], []
+
+    def source(hq, lq, t, rng):
+        asked.append((hq, lq))
+        return lq
+
+    def predict(self, noisy, t, evidence):
+        noised.append((noisy, t))
+        return torch.zeros_like(noisy)
+
+    monkeypatch.setattr(Prior, "predict_noise", predict)
+    outcome = NoiseMatching(source=source).learner(restorer, None)(sample, seeded(2))
+    ((hq, lq),), ((noisy, t),) = asked, noised
+    torch.testing.assert_close(hq, restorer.prior.encode(sample.hq))
+    assert lq is restorer.parts.conditioner.latents[0]
+    assert not torch.allclose(hq, lq, atol=0.01)
+    target = restorer.schedule.noise(noisy, hq, t)
+    torch.testing.assert_close(outcome.loss, target.square().mean())
+    assert (restorer.schedule.noise(noisy, lq, t).std() - 1).abs() < 0.1
+
+
+def test_latents_are_posterior_samples_with_noise_of_their_own(restorer, sample, monkeypatch):
+    drawn, encode = [], Prior.encode
+    monkeypatch.setattr(
+        Prior, "encode", lambda self, image, noise=None: drawn.append(noise) or encode(self, image, noise)
+    )
+    NoiseMatching().learner(restorer, None).observe(sample, seeded())
+    of_lq, of_hq = drawn
+    assert of_lq.shape == of_hq.shape == (2, 4, 8, 8)
+    assert (of_lq * of_hq).mean().abs() < 0.2
+
+
+def test_the_same_generator_gives_the_same_loss(restorer, sample):
+    learner = NoiseMatching(source=TimeAware()).learner(restorer, None)
+    losses = [learner(sample, seeded(seed)).loss for seed in (3, 3, 4)]
     assert losses[0] == losses[1] != losses[2]
 
 
-def test_degraded_photos_are_what_the_prompt_says_they_are(learner, sample, monkeypatch):
-    learner.objective = PriorMatching(degraded_share=1.0)
-    shown = []
-    encode = type(learner.prior).encode
-    monkeypatch.setattr(
-        type(learner.prior), "encode", lambda self, image, noise=None: shown.append(image) or encode(self, image, noise)
-    )
-    learner(sample, torch.Generator().manual_seed(0))
-    learner(Sample(hq=sample.hq), torch.Generator().manual_seed(0))
-    assert (shown[0] - sample.hq).abs().mean() > 0.01
-    assert torch.equal(shown[1], sample.hq)
-
-
-def test_a_prior_trained_for_a_few_steps_listens_to_token_and_prompt(learner, sample):
-    """As the published weights must, which tests/prior/test_small_weights.py asks of them."""
-    trained = [parameter for part in learner.parts.values() for parameter in part.parameters()]
+def test_a_few_steps_on_another_methods_parts_lower_the_loss(sample):
+    system = small_system("tiny")
+    learner = NoiseMatching(source=TimeAware()).learner(system, None)
+    trained = list(system.parts.modules.requires_grad_(True).parameters())
     optimizer, losses = torch.optim.Adam(trained, lr=1e-3), []
-    for step in range(25):
-        loss = learner(sample, torch.Generator().manual_seed(step % 3)).loss
+    for step in range(16):
+        loss = learner(sample, seeded(step % 2)).loss
         losses.append(float(loss.detach()))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    assert sum(losses[-3:]) < 0.9 * sum(losses[:3])
-    prior = learner.prior
-    with torch.no_grad():
-        latent = prior.encode(sample.hq)
-        noisy = prior.schedule.noisy(latent, torch.randn_like(latent), 400)
-        usual, degraded, tokenless = (
-            prior.predict_noise(noisy, 400, learner.evidence(sample.hq, spoiled, NONE, withheld))
-            for spoiled, withheld in ((NONE, NONE), (~NONE, NONE), (NONE, ~NONE))
-        )
-    for other in (degraded, tokenless):
-        assert (other - usual).norm() / usual.norm() > 0.01
+    assert sum(losses[-2:]) < 0.9 * sum(losses[:2])
 
 
-def test_figures_and_previews(learner, sample, rng):
+def test_figures_and_pictures_are_those_of_a_restoration_with_the_methods_own_prompts(restorer, sample):
+    learner = NoiseMatching(preview_steps=3, guidance=2.0).learner(restorer, None)
+    told = restorer.parts.conditioner
     with torch.no_grad():
-        figures, pictures = learner.measure(sample, rng), learner.pictures(sample, rng)
-    assert set(figures) == {"noise_100", "noise_400", "noise_800"}
-    assert pictures["photo"].shape == (2, 3, 64, 64)
-    for name in ("sampled with its token", "sampled"):
-        assert pictures[name].shape == (2, 3, 32, 32)
-        assert pictures[name].isfinite().all()
+        figures = learner.measure(sample, seeded())
+        pictures = learner.pictures(sample, seeded())
+    assert set(figures) == {"noise_100", "noise_400", "noise_800", "psnr", "detail"}
+    assert told.prompts == ["", "clean", "degraded", "clean", "degraded"]
+    assert told.times[3:] == [999, 999, 500, 500, 0, 0] * 2
+    assert list(pictures) == ["bicubic", "restored", "photo"]
+    assert all(picture.shape == (2, 3, 64, 64) and picture.isfinite().all() for picture in pictures.values())
+
+
+def test_crops_that_fit_no_latent_are_an_error(restorer, sample):
+    learner = NoiseMatching().learner(restorer, None)
+    for size in (60, 24):
+        with pytest.raises(InputError, match=r"multiples of 8 px and at least 32 px; change crop_px"):
+            learner(Sample(hq=sample.hq[..., :size, :size], lq=sample.lq), seeded())
+
+
+def test_photos_without_a_pair_are_our_mistake(restorer, sample):
+    with pytest.raises(AssertionError, match="needs pairs"):
+        NoiseMatching().learner(restorer, None)(Sample(hq=sample.hq), seeded())

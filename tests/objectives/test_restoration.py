@@ -80,5 +80,5 @@ def test_each_photo_of_a_batch_starts_from_its_own_noise(sample):
 
 
 def test_photos_without_a_pair_are_our_mistake(sample):
-    with pytest.raises(AssertionError, match="restoration needs pairs"):
+    with pytest.raises(AssertionError, match="this objective needs pairs"):
         Restoration(plan=PLAN).learner(small_system("tiny"), None)(Sample(hq=sample.hq), seeded())
