@@ -5,6 +5,7 @@ Aggregation sampling of StableSR (arXiv:2305.07015, Sec. 3.4). A canvas is an im
 
 import math
 from collections.abc import Callable, Iterable
+from functools import partial
 from itertools import chain
 
 import torch
@@ -47,6 +48,10 @@ def gaussian_weight(
     """
     rows = _gaussian(height, height / 2 if published else (height - 1) / 2, variance)
     return (rows[:, None] * _gaussian(width, (width - 1) / 2, variance)).float()
+
+
+published_weight = partial(gaussian_weight, published=True)
+"""The weights of StableSR's published code, as `weight` of `blend`."""
 
 
 def blend(

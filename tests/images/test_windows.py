@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from sdsr.errors import InputError
-from sdsr.images.windows import blend, cover, gaussian_weight
+from sdsr.images.windows import blend, cover, gaussian_weight, published_weight
 from sdsr.tensors import Region
 
 GOLDEN = load_file(Path(__file__).parents[1] / "golden/color_fix/io.safetensors")
@@ -89,7 +89,7 @@ def test_our_weights_are_symmetric():
 def test_the_published_stitching():
     windows = cover(100, 150, window=64, overlap=32, columns_first=True)
     values = ((region, torch.full((1, 1, 64, 64), float(index))) for index, region in enumerate(windows))
-    result = blend(values, (100, 150), weight=lambda h, w: gaussian_weight(h, w, published=True))
+    result = blend(values, (100, 150), weight=published_weight)
     torch.testing.assert_close(result[0, 0], GOLDEN["stitched_tile_index_h100_w150"], rtol=0, atol=1e-5)
 
 

@@ -1,0 +1,123 @@
+"""StableSR's modulation: maps of the photo scale and shift what each residual block of a UNet adds.
+
+arXiv:2305.07015 (spatial feature transform) and its published code: it stands after the second convolution of a block,
+before the skip is added, in all blocks of the encoder, the middle and the decoder.
+
+Stock blocks pass no maps on, and gradient checkpointing runs them a second time, when other maps may be at hand. So the
+maps of a prediction are tied to its time embedding: the one tensor that a UNet makes anew in each call and hands to all
+its residual blocks, and that checkpointing keeps for the second run.
+"""
+
+from collections.abc import Mapping
+from contextvars import ContextVar
+from typing import Any
+
+import torch.nn.functional as F
+from diffusers.models.resnet import ResnetBlock2D
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from sdsr.adapters.layout import normalizable
+from sdsr.errors import ModelError
+from sdsr.prior.evidence import MAPS
+
+_AT_WORK: ContextVar[Mapping[int, Tensor] | None] = ContextVar("maps of the residual block at work", default=None)
+
+
+class ScaleShift(nn.Module):
+    """GroupNorm(features) * (1 + scale(map)) + shift(map), for features of maps downsampled by `factor`.
+
+    The normalisation has weights of its own. As published nothing begins at zero: even untrained it changes the UNet.
+    """
+
+    def __init__(self, block: ResnetBlock2D, *, factor: int, map_channels: int, hidden: int) -> None:
+        super().__init__()
+        self.factor = factor
+        self.norm = nn.GroupNorm(block.norm2.num_groups, block.out_channels, eps=1e-5)
+        self.shared = nn.Conv2d(map_channels, hidden, 3, padding=1)
+        self.scale = nn.Conv2d(hidden, block.out_channels, 3, padding=1)
+        self.shift = nn.Conv2d(hidden, block.out_channels, 3, padding=1)
+
+    def forward(
+        self, features: Float[Tensor, "b channels h w"], guide: Float[Tensor, "b maps h w"]
+    ) -> Float[Tensor, "b channels h w"]:
+        told = F.relu(self.shared(guide))
+        modulated = self.norm(normalizable(features.float())) * (1 + self.scale(told)) + self.shift(told)
+        return modulated.to(features.dtype)
+
+
+class Modulation(nn.Module):
+    """The modulation of all residual blocks of one UNet, alone: parameters and state are its own only.
+
+    Its names are those of the blocks (`down_blocks.0.resnets.0.norm.weight`). It comes detached. Attached, it modulates
+    the predictions that are given maps (`Evidence.maps`); without maps, and after `detach`, the UNet is the stock one,
+    bit for bit.
+    """
+
+    def __init__(self, unet: UNet2DConditionModel, *, map_channels: int = 256, hidden: int = 128) -> None:
+        super().__init__()
+        deepest = len(unet.down_blocks) - 1
+
+        def beside(block: Any, level: int) -> nn.ModuleDict:
+            layers = (
+                ScaleShift(resnet, factor=2**level, map_channels=map_channels, hidden=hidden)
+                for resnet in block.resnets
+            )
+            return nn.ModuleDict({"resnets": nn.ModuleList(layers)})
+
+        self.down_blocks = nn.ModuleList(beside(block, level) for level, block in enumerate(unet.down_blocks))
+        self.mid_block = beside(unet.mid_block, deepest)
+        self.up_blocks = nn.ModuleList(beside(block, deepest - back) for back, block in enumerate(unet.up_blocks))
+        self.to(unet.device)
+        self._hooks: list[RemovableHandle] = []
+        self._maps_of = WeakTensorKeyDictionary()
+
+    def attach(self, unet: UNet2DConditionModel) -> None:
+        """Lets `unet` compute with the modulation where it is given maps."""
+        assert not self._hooks, "the modulation is already attached"
+        self._hooks.append(unet.time_embedding.register_forward_hook(self._tie))
+        for path, layer in self.named_modules():
+            if isinstance(layer, ScaleShift):
+                block = unet.get_submodule(path)
+                self._hooks.append(block.register_forward_pre_hook(self._look_up))
+                self._hooks.append(block.get_submodule("conv2").register_forward_hook(_modulated(layer)))
+
+    def detach(self, unet: UNet2DConditionModel) -> None:
+        """Takes the modulation off again."""
+        assert self._hooks, "the modulation is not attached"
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks = []
+
+    def _tie(self, module: nn.Module, args: tuple[Any, ...], embedding: Tensor) -> None:
+        self._maps_of[embedding] = MAPS.get()
+
+    def _look_up(self, module: nn.Module, args: tuple[Tensor, Tensor]) -> None:
+        embedding = args[1]
+        if embedding not in self._maps_of:
+            raise ModelError(
+                "the time embedding (=a copy) must be the tensor that the UNet made; modulation needs a UNet without "
+                "additional embeddings, and gradient checkpointing that is not reentrant and keeps tensors in place."
+            )
+        _AT_WORK.set(self._maps_of[embedding])
+
+
+def _modulated(layer: ScaleShift) -> Any:
+    """A hook after the second convolution of a block whose maps were looked up."""
+
+    def modulate(module: nn.Module, args: tuple[Any, ...], features: Tensor) -> Tensor | None:
+        maps = _AT_WORK.get()
+        _AT_WORK.set(None)
+        if maps is None:
+            return None
+        if layer.factor not in maps:
+            raise ModelError(
+                f"maps (={sorted(maps)}) must have one for factor {layer.factor} of this UNet; "
+                "use an encoder with as many levels as the UNet."
+            )
+        return layer(features, maps[layer.factor])
+
+    return modulate
