@@ -101,12 +101,7 @@ class Upscaler:
         recipe's. Raises InputError for an unknown name, ModelError for weights that are missing, damaged or another
         prior's.
         """
-        folder = Path(model)
-        if str(model) in METHODS:
-            folder = ASSETS / str(model)
-        elif not folder.is_dir():
-            known = ", ".join(sorted(METHODS))
-            raise InputError(f"model (={model}) must be one of {known}, or a folder of a trained method.")
+        folder = _folder_of(model)
         description = read_description(folder)
         recipe, noted = _recipe(description, folder), description.get("prior")
         assert recipe.system is not None, f"{recipe.name} is a method and restores"
@@ -263,6 +258,21 @@ class _Job:
         for tile in finished_tiles(self.restorer, self.photograph, sampled, self.color_fix):
             yield tile
             self.meter.add(self.windows * tile.region.height * tile.region.width / (height * width))
+
+
+def _folder_of(model: str | Path) -> Path:
+    """Return where the weights of a model are: embedded, or a folder."""
+    embedded = {name: ASSETS / name for name in METHODS if (ASSETS / name).is_dir()}
+    if str(model) in embedded:
+        return embedded[str(model)]
+    if Path(model).is_dir():
+        return Path(model)
+    if str(model) in METHODS:
+        raise ModelError(
+            f"weights of {model} are not embedded; convert a published file with `sdsr convert` or train with "
+            "`sdsr train`, and name the folder instead."
+        )
+    raise InputError(f"model (={model}) must be one of {', '.join(embedded)}, or a folder of a trained method.")
 
 
 def _recipe(description: dict[str, Any], folder: Path) -> Recipe:

@@ -43,3 +43,11 @@ PROMPTS = {
     # a constant embedding, not a text, in the paper; it starts from that of the empty text
     "d3sr": Prompts(),
 }
+
+SMALL_PROMPTS = Prompts(positive="clean", negative="degraded")
+"""What any method says to a prior that knows these words only, in training none."""
+
+
+def prompts_of(method: str, vocabulary: tuple[str, ...] | None) -> Prompts:
+    """Return the prompts of a method for a prior with this vocabulary (None: all of language)."""
+    return PROMPTS[method] if vocabulary is None else SMALL_PROMPTS

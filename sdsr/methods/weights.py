@@ -1,7 +1,7 @@
 """The trained parts of a method as a folder: `method.json` and one safetensors file per part, in float16.
 
-`method.json` names the recipe, the prior and its sha256 (parts on another prior are refused), and the sha256 of each
-file.
+`method.json` names the recipe, the prior and its sha256 (parts on another prior are refused), the sha256 of each file,
+and the tensors that are in no file because they are still the prior's (of a ControlNet that began as its UNet).
 """
 
 import json
@@ -13,10 +13,12 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import nn
 
 from sdsr import __version__
 from sdsr.errors import ModelError
 from sdsr.methods.recipe import Recipe
+from sdsr.prior.prior import Prior
 from sdsr.prior.weight_files import check_finite, file_sha256, fill, read_tensors
 from sdsr.restoration.restorer import Restorer
 
@@ -32,10 +34,12 @@ def save_method(restorer: Restorer, folder: Path, recipe: Recipe, facts: Mapping
     """
     assert recipe.plan is not None, f"{recipe.name} restores nothing: it has no plan"
     folder.mkdir(parents=True, exist_ok=True)
-    digests = {}
+    digests, inherited = {}, {}
     for name, module in restorer.parts.modules.items():
         path = folder / f"{name}.safetensors"
-        tensors = {key: tensor.detach().cpu().half().contiguous() for key, tensor in module.state_dict().items()}
+        inherited[name] = _inherited(module, restorer.prior)
+        own = {key: tensor for key, tensor in module.state_dict().items() if key not in inherited[name]}
+        tensors = {key: tensor.detach().cpu().half().contiguous() for key, tensor in own.items()}
         check_finite(tensors, path)
         save_file(tensors, path)
         digests[path.name] = file_sha256(path)
@@ -45,6 +49,7 @@ def save_method(restorer: Restorer, folder: Path, recipe: Recipe, facts: Mapping
         "prior": restorer.prior.name,
         "prior_sha256": restorer.prior.sha256,
         "files": digests,
+        "inherited": {name: keys for name, keys in inherited.items() if keys},
         "version": __version__,
         "times": list(recipe.plan.times),
         **facts,
@@ -80,9 +85,22 @@ def fill_restorer(restorer: Restorer, folder: Path) -> None:
         expected = description["files"].get(path.name)
         if file_sha256(path) != expected:
             raise ModelError(f"weights (={path}) are not those of {DESCRIPTION} (sha256 differs); reinstall them.")
-        fill(module, tensors, path)
+        kept, own = description.get("inherited", {}).get(name, ()), module.state_dict()
+        fill(module, {key: own[key] for key in kept if key in own} | tensors, path)
     parts = restorer.parts.modules.eval().requires_grad_(False).to(restorer.prior.device)
     parts.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  (missing in torch's stub)
+
+
+def _inherited(module: nn.Module, prior: Prior) -> list[str]:
+    """Return the names of tensors that a part has in common with the prior's UNet, in name and in value."""
+    if module is prior.unet:
+        return []
+    given = prior.unet.state_dict()
+    return [
+        name
+        for name, tensor in module.state_dict().items()
+        if name in given and tensor.shape == given[name].shape and torch.equal(tensor.float(), given[name].float())
+    ]
 
 
 def fill_from_run(restorer: Restorer, parts: Path) -> dict[str, Any]:

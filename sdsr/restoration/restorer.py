@@ -11,7 +11,7 @@ from sdsr.diffusion.schedule import NoiseSchedule
 from sdsr.prior.evidence import Testimony, evidence_at
 from sdsr.prior.prior import Prior
 from sdsr.restoration.photograph import Photograph
-from sdsr.tensors import Image, Latent, Region
+from sdsr.tensors import Image, Latent, Region, Time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,23 +30,23 @@ class Conditioner(Protocol):
     def __call__(self, prior: Prior, photograph: Photograph, latent: Latent, prompt: str | None) -> Testimony: ...
 
 
-Start = Callable[[NoiseSchedule, Latent, int, Callable[[], Latent]], Latent]
-"""(schedule, LQ latent, start time, a function that draws noise) -> the first noisy latent."""
+Start = Callable[[NoiseSchedule, Seen, int | Time, Callable[[], Latent]], Latent]
+"""(schedule, what was seen of the photo, start time, a function that draws noise) -> the first noisy latent."""
 
 
-def from_photo(schedule: NoiseSchedule, latent: Latent, t: int, noise: Callable[[], Latent]) -> Latent:
+def from_photo(schedule: NoiseSchedule, seen: Seen, t: int | Time, noise: Callable[[], Latent]) -> Latent:
     """Start with the LQ latent itself, no noise added (D3SR)."""
-    return latent
+    return seen.latent
 
 
-def from_noise(schedule: NoiseSchedule, latent: Latent, t: int, noise: Callable[[], Latent]) -> Latent:
+def from_noise(schedule: NoiseSchedule, seen: Seen, t: int | Time, noise: Callable[[], Latent]) -> Latent:
     """Start with pure noise (ConsisSR, StableSR)."""
     return noise()
 
 
-def from_noised_photo(schedule: NoiseSchedule, latent: Latent, t: int, noise: Callable[[], Latent]) -> Latent:
+def from_noised_photo(schedule: NoiseSchedule, seen: Seen, t: int | Time, noise: Callable[[], Latent]) -> Latent:
     """Start with the LQ latent, noised up to the start time (AddSR, SeeSR)."""
-    return schedule.noisy(latent, noise(), t)
+    return schedule.noisy(seen.latent, noise(), t)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,10 +115,11 @@ class Restorer:
             against = self.parts.conditioner(self.prior, photograph, latent, self.parts.negative_prompt)
         return Seen(photograph=photograph, latent=latent, evidence=evidence, against=against)
 
-    def start(self, seen: Seen, t: int, noise: CanvasNoise) -> Latent:
+    def start(self, seen: Seen, t: int | Time, noise: CanvasNoise) -> Latent:
+        """Return the first noisy latent; `t` is one time for the whole batch, or one for each photo."""
         region = latent_region(seen.photograph.region, self.factor)
         return self.parts.start(
-            self.schedule, seen.latent, t, lambda: noise.at("start", 0, region, self.channels).to(seen.latent)
+            self.schedule, seen, t, lambda: noise.at("start", 0, region, self.channels).to(seen.latent)
         )
 
     def denoise(self, noisy: Latent, t: int, seen: Seen, guidance: float = 1.0) -> Latent:

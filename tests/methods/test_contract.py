@@ -36,7 +36,7 @@ def _load_contract():
 
 contract = _load_contract()
 
-METHOD = pytest.mark.parametrize("recipe", METHODS.values(), ids=METHODS)
+METHOD = pytest.mark.parametrize("recipe", [*map(contract.brief, METHODS.values())], ids=METHODS)
 STAGE = pytest.mark.parametrize("stage", [pytest.param(stage, id=name) for name, stage in contract.stages()])
 SIZES = ((21, 30), (1, 1), (17, 3))
 
@@ -72,7 +72,7 @@ def test_windows_do_not_change_the_noise(recipe: Recipe, photo, monkeypatch):
         return noise
 
     monkeypatch.setattr(CanvasNoise, "at", noted)
-    restorer, given, pictures = contract.stirred(recipe), contract.small_photo(photo, 40, 60), []
+    restorer, given, pictures = contract.stirred(recipe), contract.small_photo(photo, 24, 36), []
     for memory in (None, 10_000_000):
         run = len(pictures)  # what `noted` reads
         pictures.append(contract.restored(recipe, restorer, given, Request(scale=4, memory_bytes=memory)))
@@ -87,7 +87,8 @@ def test_saved_parts_give_the_same_picture(recipe: Recipe, photo, tmp_path):
     given, restorer = contract.small_photo(photo), contract.stirred(recipe)
     save_method(restorer, tmp_path, recipe, {"steps": 12})
     again = contract.restored(recipe, contract.filled(recipe, tmp_path), given)
-    assert np.array_equal(again, contract.restored(recipe, restorer, given))
+    before = contract.restored(recipe, restorer, given)
+    assert np.abs(again.astype(int) - before).max() <= 1  # another memory format rounds differently
     assert not np.array_equal(again, contract.restored(recipe, contract.built(recipe), given))
     assert json.loads((tmp_path / DESCRIPTION).read_text())["steps"] == 12
 
@@ -186,8 +187,9 @@ def test_every_trained_parameter_gets_a_gradient_and_nothing_else_does(stage: St
     learner, critic = contract.training(stage)
     sample = contract.fixed_sample(photo, stage)
     trained = {f"{part}.{name}": p for part, m in learner.parts.items() for name, p in m.named_parameters()}
+    kept = [parameter for parameter in trained.values() if not parameter.requires_grad]
+    trained = {name: parameter for name, parameter in trained.items() if parameter.requires_grad}
     assert trained
-    assert all(parameter.requires_grad for parameter in trained.values())
     optimizer = torch.optim.SGD(trained.values(), lr=0.1)
     reached: set[str] = set()
     for step in range(3):  # what begins at zero hides what lies behind it for a step or two
@@ -196,7 +198,7 @@ def test_every_trained_parameter_gets_a_gradient_and_nothing_else_does(stage: St
         optimizer.step()
         optimizer.zero_grad()
     assert set(trained) - reached == set()
-    others = [] if critic is None else list(critic.parameters())
+    others = kept + ([] if critic is None else list(critic.parameters()))
     assert all(parameter.grad is None for parameter in others)
     own = {id(parameter) for parameter in trained.values()}
     restorer = getattr(learner, "restorer", None)
@@ -210,7 +212,7 @@ def test_every_trained_parameter_gets_a_gradient_and_nothing_else_does(stage: St
 def test_a_few_steps_lower_the_loss_of_a_fixed_batch(stage: Stage, photo):
     learner, _ = contract.training(replace(stage, critic=None))
     sample = contract.fixed_sample(photo, stage)
-    parameters = [parameter for part in learner.parts.values() for parameter in part.parameters()]
+    parameters = [p for part in learner.parts.values() for p in part.parameters() if p.requires_grad]
     optimizer, losses = torch.optim.Adam(parameters, lr=1e-3), []
     for _ in range(10):
         outcome = learner(sample, contract.seeded(), 0.0)

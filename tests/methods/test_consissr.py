@@ -1,0 +1,85 @@
+"""What is special in ConsisSR: all of it learns at once, the two readings, guidance that changes words only."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from sdsr.errors import ModelError
+from sdsr.methods.consissr import CONSISSR, CONSISSR_SMALL, PAPER, PUBLISHED, encoders, photo_encoder, system
+from sdsr.objectives.learner import Sample
+from sdsr.prior.evidence import evidence_at
+from sdsr.prior.tiny import tiny_prior
+from sdsr.restoration.photograph import Photograph
+
+
+@pytest.fixture
+def photograph(photo) -> Photograph:
+    return Photograph.of(photo[..., :16, :24], (64, 96), 16)
+
+
+def pair(photo) -> Sample:
+    hq = torch.cat([photo[..., :64, :64], photo[..., -64:, -64:]])
+    return Sample(hq=hq, lq=torch.nn.functional.avg_pool2d(hq, 4))
+
+
+@pytest.mark.parametrize("recipe", [CONSISSR, CONSISSR_SMALL], ids=lambda recipe: recipe.name)
+def test_every_trained_parameter_has_a_gradient_by_the_second_step(recipe, photo):
+    torch.manual_seed(0)
+    stage = recipe.stage("restoration")
+    learner = stage.objective.learner(stage.system("tiny"), None)
+    named = [(f"{part}.{name}", p) for part, module in learner.parts.items() for name, p in module.named_parameters()]
+    trained = {name: parameter for name, parameter in named if parameter.requires_grad}
+    optimizer, sample = torch.optim.Adam(trained.values(), lr=1e-3), pair(photo)
+    for step in range(2):
+        optimizer.zero_grad()
+        learner(sample, torch.Generator().manual_seed(step), 0.0).loss.backward()
+        optimizer.step()
+    assert [name for name, parameter in trained.items() if not parameter.grad.any()] == []
+    frozen = [parameter for _, parameter in named if not parameter.requires_grad]
+    assert frozen
+    assert all(parameter.grad is None for parameter in frozen)
+
+
+def test_what_the_paper_keeps_fixed_does_not_learn():
+    controlnet = system("tiny").parts.modules["controlnet"]
+    fixed = {name for name, parameter in controlnet.named_parameters() if not parameter.requires_grad}
+    assert fixed == {name for name, _ in controlnet.named_parameters() if ".attn2." in name or ".norm2." in name}
+    assert fixed
+
+
+def test_untrained_it_predicts_what_the_prior_does(photograph):
+    restorer, prior = system("tiny"), tiny_prior()
+    latent = prior.encode(photograph.enlarged())
+    told = evidence_at(restorer.parts.conditioner(restorer.prior, photograph, latent, "clean"), latent, 500)
+    plain = prior.predict_noise(latent, 500, replace(told, tokens=None, residuals=None))
+    torch.testing.assert_close(restorer.prior.predict_noise(latent, 500, told), plain, atol=1e-5, rtol=1e-5)
+
+
+def test_both_sides_of_guidance_know_the_photo(photograph):
+    restorer = system("tiny")
+    prior = restorer.prior
+    latent = prior.encode(photograph.enlarged())
+    clean, degraded = (
+        evidence_at(restorer.parts.conditioner(prior, photograph, latent, prompt), latent, 500)
+        for prompt in (restorer.parts.prompt, restorer.parts.negative_prompt)
+    )
+    assert not torch.equal(clean.prompt, degraded.prompt)
+    assert torch.equal(clean.tokens, degraded.tokens)
+
+
+def test_the_published_network_has_projections_of_its_own():
+    paper, published = (system("tiny", network=network).parts.modules["hybrid"] for network in (PAPER, PUBLISHED))
+    own = {name for name, _ in published.named_parameters()} - {name for name, _ in paper.named_parameters()}
+    assert own
+    assert all("_ip.weight" in name for name in own)
+
+
+def test_a_prior_without_an_image_encoder_waits_for_weights_or_asks_for_clip(monkeypatch, tmp_path):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("SDSR_MODELS", str(tmp_path))
+    blind = replace(tiny_prior(), image=None)
+    assert photo_encoder(blind, training=False).width == 1024
+    assert next(system(blind).parts.modules["image_encoder"].parameters()).is_meta
+    with pytest.raises(ModelError, match="clip-vit-h"):
+        encoders(blind)
