@@ -7,11 +7,21 @@ import typer
 
 
 def evaluate(
-    results: Annotated[Path, typer.Argument(help="Folder of restored photos.")],
-    truth: Annotated[Path | None, typer.Argument(help="Folder of true photos; without it, only NIQE and grid.")] = None,
+    folders: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RESULTS... [TRUTH]",
+            help="Folders of restored photos, then the folder of true photos; a single folder is measured alone.",
+        ),
+    ],
+    alone: Annotated[bool, typer.Option("--alone", help="All folders hold results: only NIQE and grid.")] = False,
     protocol: Annotated[str, typer.Option(help="realisr-y, realisr-y-border4, textbook-y or rgb.")] = "realisr-y",
     perceptual: Annotated[
         list[str] | None, typer.Option(help="Also lpips, dists, maniqa-pipal, musiq, clipiqa ... of pyiqa; repeatable.")
+    ] = None,
+    clip: Annotated[
+        str | None,
+        typer.Option(help="Also CLIP-I by the CLIP in this folder (or small), and with --anchors Delta-CLIP-I."),
     ] = None,
     anchors: Annotated[
         Path | None, typer.Option(help="Folder of LQ photos (a quarter of the size): adds bicubic and film grain rows.")
@@ -23,29 +33,44 @@ def evaluate(
     sheet: Annotated[Path | None, typer.Option(help="Write a contact sheet of results and truth there.")] = None,
     overwrite: Annotated[bool, typer.Option(help="Replace existing files.")] = False,
 ) -> None:
-    """Measure a folder of results against a folder of truths, or alone; photos are matched by name."""
+    """Measure folders of results against a folder of truths, or alone; photos are matched by name.
+
+    Several folders of results also get their mean rank over all measures.
+    """
     from sdsr.errors import InputError
     from sdsr.evaluation import report
     from sdsr.evaluation.anchors import score_anchors
     from sdsr.evaluation.benchmark import score
-    from sdsr.evaluation.comparison import compare_photos
+    from sdsr.evaluation.clip import with_clip, with_gain
+    from sdsr.evaluation.comparison import compare_photos, labels_of
     from sdsr.evaluation.perceptual import with_perceptual
     from sdsr.evaluation.protocol import protocol as protocol_named
+    from sdsr.evaluation.rank import mean_ranks
     from sdsr.evaluation.save import check_target, save_image, save_text
 
-    if anchors and truth is None:
-        raise InputError(f"--anchors (={anchors}) needs the folder of true photos; give it after the results.")
+    results, truth = (folders, None) if alone or len(folders) == 1 else (folders[:-1], folders[-1])
+    for option, value in (("--anchors", anchors), ("--clip", clip)):
+        if value and truth is None:
+            raise InputError(f"{option} (={value}) needs the folder of true photos; give it after the results.")
     for target in (csv, markdown, sheet):
         if target:
             check_target(target, overwrite=overwrite, image=target is sheet)
     chosen = with_perceptual(protocol_named(protocol), perceptual or [])
-    scores = score(results, truth, protocol=chosen, jobs=jobs)
-    beside = score_anchors(anchors, truth, chosen, names=scores.names, jobs=jobs) if anchors and truth else {}
-    table = report.markdown({results.name or str(results): scores, **beside})
+    chosen = with_clip(chosen, clip) if clip else chosen
+    rows = {
+        label: score(folder, truth, protocol=chosen, jobs=jobs)
+        for label, folder in zip(labels_of(results), results, strict=True)
+    }
+    ranks = mean_ranks(rows) if len(rows) > 1 else {}
+    names = next(iter(rows.values())).names
+    beside = score_anchors(anchors, truth, chosen, names=names, jobs=jobs) if anchors and truth else {}
+    if clip and beside:
+        rows, beside = with_gain(rows, beside["bicubic"]), with_gain(beside, beside["bicubic"])
+    table = report.markdown({**rows, **beside}, ranks)
     if csv:
-        save_text(report.table_csv(scores), csv)
+        save_text(report.table_csv(rows), csv)
     if markdown:
         save_text(table, markdown)
     if sheet:
-        save_image(compare_photos([results], lq=anchors, truth=truth), sheet)
-    typer.echo(report.table_json(scores, beside) if json else table)
+        save_image(compare_photos(results, lq=anchors, truth=truth), sheet)
+    typer.echo(report.table_json(rows, beside, ranks) if json else table)

@@ -7,17 +7,36 @@ from typing import Annotated
 import typer
 
 import sdsr
+from sdsr.cli.ablate import ablate
 from sdsr.cli.compare import compare
+from sdsr.cli.complexity import complexity
+from sdsr.cli.convert import convert
+from sdsr.cli.curves import curves
 from sdsr.cli.degrade import degrade
 from sdsr.cli.doctor import doctor
 from sdsr.cli.evaluate import evaluate
 from sdsr.cli.export import export
 from sdsr.cli.methods import methods
+from sdsr.cli.similarity import similarity
 from sdsr.cli.train import train
 from sdsr.cli.upscale import upscale
 from sdsr.errors import SdsrError
 
-COMMANDS = (upscale, methods, train, export, evaluate, compare, degrade, doctor)
+COMMANDS = (
+    upscale,
+    methods,
+    complexity,
+    train,
+    ablate,
+    export,
+    convert,
+    evaluate,
+    compare,
+    curves,
+    similarity,
+    degrade,
+    doctor,
+)
 
 app = typer.Typer(
     name="sdsr", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich"

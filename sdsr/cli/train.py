@@ -6,10 +6,31 @@ from typing import Annotated
 import typer
 
 
+def _take_config(context: typer.Context, path: Path | None) -> Path | None:
+    """Let the file's `[run]` give options that are not typed."""
+    if path is not None:
+        from sdsr.training.configuration import read_toml, run_options
+
+        names = {option.lstrip("-").replace("-", "_"): p.name for p in context.command.params for option in p.opts}
+        context.default_map = {
+            names[key]: value for key, value in run_options(read_toml(path), names.keys() - {"recipe"}).items()
+        }
+    return path
+
+
 def train(
     recipe: Annotated[str, typer.Argument(help="A recipe; `sdsr methods` lists them.")],
-    data: Annotated[list[Path], typer.Option(help="Folders of photos or WebDataset shards (*.tar); may repeat.")],
-    run: Annotated[Path, typer.Option(help="Folder of this run; an existing one is resumed.")],
+    data: Annotated[
+        list[Path] | None, typer.Option(help="Folders of photos or WebDataset shards (*.tar); may repeat.")
+    ] = None,
+    run: Annotated[Path | None, typer.Option(help="Folder of this run; an existing one is resumed.")] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            callback=_take_config, is_eager=True, help="TOML: the stage's settings, and these options under [run]."
+        ),
+    ] = None,
+    print_config: Annotated[bool, typer.Option("--print-config", help="Print the stage as TOML and leave.")] = False,
     lq: Annotated[
         Path | None, typer.Option(help="Folder of LQ photos paired with --data (no degradation then).")
     ] = None,
@@ -18,7 +39,9 @@ def train(
     ] = None,
     stage: Annotated[str | None, typer.Option(help="Which stage, where a recipe has several.")] = None,
     prior: Annotated[str | None, typer.Option(help="Another prior: a name or a folder.")] = None,
-    start_from: Annotated[Path | None, typer.Option("--from", help="Folder of parts to begin with.")] = None,
+    start_from: Annotated[
+        list[Path] | None, typer.Option("--from", help="Folder of parts to begin with; repeatable, the last one wins.")
+    ] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Optimizer steps; the recipe's by default.")] = None,
     minutes: Annotated[float | None, typer.Option(help="End, annealed, after this time.")] = None,
     changes: Annotated[
@@ -34,21 +57,33 @@ def train(
     gradient_checkpointing: Annotated[
         bool, typer.Option("--gradient-checkpointing", help="Recompute the UNet's activations: less memory, slower.")
     ] = False,
+    shard: Annotated[
+        bool, typer.Option("--shard", help="Spread what is trained over the processes (FSDP2): less memory each.")
+    ] = False,
     compile: Annotated[bool, typer.Option(help="torch.compile the training step.")] = False,
     threads: Annotated[int | None, typer.Option(help="CPU threads of the computation.")] = None,
 ) -> None:
     """Train one stage of a recipe; resumable, killable at any moment."""
-    from sdsr.training.launch import LaunchSettings, launch
+    from sdsr.training import launch as launching
+    from sdsr.training.configuration import read_toml, stage_changes, stage_toml
     from sdsr.training.run import RunSettings
 
-    settings = LaunchSettings(
+    changed = (stage_changes(read_toml(config)) if config else {}) | dict(
+        split_change(change) for change in changes or ()
+    )
+    if print_config:
+        typer.echo(stage_toml(launching.find_stage(recipe, stage, changed)), nl=False)
+        return
+    if not data or run is None:
+        raise typer.BadParameter(f"Missing option '{'--run' if data else '--data'}', here or in a --config's [run].")
+    settings = launching.LaunchSettings(
         data=tuple(data),
         lq=lq,
         validation=tuple(validation or ()),
         stage=stage,
         prior=prior,
-        start_from=start_from,
-        changes=dict(_split(change) for change in changes or ()),
+        start_from=tuple(start_from or ()),
+        changes=changed,
         precision=precision,
         validation_photos=validation_photos,
         validation_px=validation_px,
@@ -63,12 +98,13 @@ def train(
         seed=seed,
         loader_workers=workers,
         gradient_checkpointing=gradient_checkpointing,
+        shard=shard,
         compile=compile,
     )
-    print(f"trained parts: {launch(recipe, settings, limits)}")
+    print(f"trained parts: {launching.launch(recipe, settings, limits)}")
 
 
-def _split(change: str) -> tuple[str, str]:
+def split_change(change: str) -> tuple[str, str]:
     key, found, value = change.partition("=")
     if not found:
         raise typer.BadParameter(f"--set {change} must read KEY=VALUE.")

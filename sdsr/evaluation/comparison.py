@@ -53,14 +53,21 @@ def compare_photos(
     return contact_sheet(rows, names=names, regions=regions, cell_px=cell_px)
 
 
+def labels_of(results: Sequence[Path]) -> list[str]:
+    """What to call these folders or photos: their names where those tell them apart, else their paths."""
+    short = [path.stem if path.is_file() else path.name for path in results]
+    labels = short if len(set(short)) == len(short) and not {"", "HR"} & set(short) else [str(path) for path in results]
+    if len(set(labels)) < len(labels):
+        raise InputError(f"results (={', '.join(labels)}) name one folder twice; give each once.")
+    return labels
+
+
 def _columns(results: Sequence[Path], lq: Path | None, truth: Path | None) -> dict[str, Mapping[str, Path]]:
     if not results:
         raise InputError("results (=none) must name a folder or photo; give at least one.")
-    short = [path.stem if path.is_file() else path.name for path in results]
-    labels = short if len(set(short)) == len(short) and "HR" not in short else [str(path) for path in results]
     paths = {
         **({"LQ (bicubic)": lq} if lq else {}),
-        **dict(zip(labels, results, strict=True)),
+        **dict(zip(labels_of(results), results, strict=True)),
         **({"HR": truth} if truth else {}),
     }
     if all(path.is_file() for path in paths.values()):

@@ -10,6 +10,7 @@ Two readings are values of one `Network`: `PAPER`, and `PUBLISHED`, which the au
 
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any
 
 import torch
 from diffusers.models.controlnets.controlnet import ControlNetModel
@@ -22,9 +23,10 @@ from sdsr.data.prompts import prompts_of
 from sdsr.diffusion.steps import ancestral
 from sdsr.diffusion.times import spaced
 from sdsr.methods.recipe import OptimizerSettings, Recipe, Stage
+from sdsr.methods.variant import Variant
 from sdsr.objectives.embedding import Embedding, EncoderPair, module_of
 from sdsr.objectives.noise_matching import NoiseMatching
-from sdsr.objectives.sources import TimeAware
+from sdsr.objectives.sources import Source, TimeAware, plain
 from sdsr.prior.evidence import Evidence, Testimony
 from sdsr.prior.loading import load_prior
 from sdsr.prior.prior import ImageEncoder, Prior
@@ -244,3 +246,42 @@ CONSISSR_PUBLISHED = replace(
     system=partial(system, network=PUBLISHED),
     stages=(),
 )
+
+
+def _on(network: Network) -> Recipe:
+    """The small recipe with another network."""
+    stages = tuple(
+        replace(stage, system=partial(system, network=network, training=True)) if stage.name == "restoration" else stage
+        for stage in CONSISSR_SMALL.stages
+    )
+    return replace(CONSISSR_SMALL, system=partial(system, network=network), stages=stages)
+
+
+def _with_image(**changes: Any) -> Variant:
+    """A variant of the small recipe whose image branch is another."""
+    hybrid = replace(SMALL_NETWORK.hybrid, **changes)
+    network = replace(SMALL_NETWORK, hybrid=hybrid, photo_token=hybrid.image != "none")
+    return Variant(recipe=_on(network), stage="restoration")
+
+
+def _with_source(source: Source) -> Variant:
+    """A variant of the small recipe that noises something else."""
+    return Variant(recipe=CONSISSR_SMALL, stage="restoration", changes={"objective.source": source})
+
+
+ABLATIONS = {
+    "consissr-prompts": {
+        "fixed text": _with_image(image="none"),
+        "IP-Adapter": _with_image(image="separate", zero_linear=False, train_projections=True),
+        "HPA, separate projections": _with_image(image="separate", train_projections=True),
+        "HPA": Variant(recipe=CONSISSR_SMALL, stage="restoration"),
+    },
+    "consissr-tala": {
+        "DDPM": _with_source(plain),
+        "linear": _with_source(TimeAware(shape="linear")),
+        "gamma 5": _with_source(TimeAware(gamma=5)),
+        "gamma 10": Variant(recipe=CONSISSR_SMALL, stage="restoration"),
+        "gamma 20": _with_source(TimeAware(gamma=20)),
+    },
+}
+"""Tables 3 and 4 of the paper, on the small prior. The row of DAPE's prompts in Table 3 wants SeeSR's attention."""

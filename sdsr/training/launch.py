@@ -2,12 +2,14 @@
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import PartialState
+from torch import nn
 
 import sdsr
 from sdsr.data.batches import Sampling
@@ -15,7 +17,6 @@ from sdsr.data.photos import PairSet, PhotoSet, open_pairs, open_photos
 from sdsr.errors import InputError, ModelError
 from sdsr.methods import RECIPES
 from sdsr.methods.recipe import Recipe, Stage, with_settings
-from sdsr.objectives.learner import Learner
 from sdsr.objectives.restoration import Restoration
 from sdsr.prior.loading import choose_dtype
 from sdsr.prior.prior import Prior
@@ -37,20 +38,20 @@ class LaunchSettings:
     validation: tuple[Path, ...] = ()
     stage: str | None = None
     prior: str | None = None
-    start_from: Path | None = None
-    changes: Mapping[str, str] = field(default_factory=dict)
+    start_from: tuple[Path, ...] = ()
+    changes: Mapping[str, Any] = field(default_factory=dict)
     precision: str = "auto"
     validation_photos: int = 48
     validation_px: int = 256
     threads: int | None = None
 
 
-def launch(recipe_name: str, settings: LaunchSettings, run: RunSettings) -> Path:
-    """Train one stage of a recipe; return the folder of its trained parts."""
+def launch(recipe: Recipe | str, settings: LaunchSettings, run: RunSettings) -> Path:
+    """Train one stage of a recipe, given or named; return the folder of its trained parts."""
     if settings.threads:
         torch.set_num_threads(settings.threads)
     torch.manual_seed(run.seed)
-    recipe = find_recipe(recipe_name)
+    recipe = find_recipe(recipe) if isinstance(recipe, str) else recipe
     stage = with_settings(recipe.stage(settings.stage), settings.changes)
     run = replace(run, steps=run.steps or stage.steps)
     photos = _photos(settings)
@@ -67,8 +68,8 @@ def launch(recipe_name: str, settings: LaunchSettings, run: RunSettings) -> Path
     system = stage.system(settings.prior or recipe.prior, process.device)
     _prepare_system(system, dtype, checkpointing=run.gradient_checkpointing)
     learner = stage.objective.learner(system, stage.critic(system) if stage.critic else None)
-    if settings.start_from is not None:
-        load_parts(learner, settings.start_from)
+    if settings.start_from:
+        load_parts(learner.parts, settings.start_from)
     validation = []
     if settings.validation:
         validation = validation_samples(
@@ -82,7 +83,7 @@ def launch(recipe_name: str, settings: LaunchSettings, run: RunSettings) -> Path
         run,
         metadata=_metadata(recipe, stage, system, run, settings),
         mixed_precision="bf16" if dtype == torch.bfloat16 else "no",
-        fresh=settings.start_from is None,
+        fresh=not settings.start_from,
     )
 
 
@@ -92,17 +93,35 @@ def find_recipe(name: str) -> Recipe:
     return RECIPES[name]
 
 
-def load_parts(learner: Learner, folder: Path) -> None:
-    """Fill a learner's parts from the files of another run; raise ModelError where one is missing or doesn't fit."""
-    for name, part in learner.parts.items():
-        path = folder / f"{name}.safetensors"
-        if not path.exists():
-            raise ModelError(f"{path} does not exist; --from must name the parts folder of a run of this recipe.")
+def find_stage(recipe: str, name: str | None, changes: Mapping[str, Any]) -> Stage:
+    """Return a stage of a named recipe with its settings changed."""
+    return with_settings(find_recipe(recipe).stage(name), changes)
+
+
+def load_parts(parts: Mapping[str, nn.Module], folders: Sequence[Path]) -> None:
+    """Fill parts from the files that other runs left, `NAME.safetensors`; where several have one, the last wins.
+
+    Raise ModelError where a folder has none of the parts, or a file doesn't fit. Parts that no folder has stay fresh.
+    """
+    found: dict[str, Path] = {}
+    for folder in folders:
+        files = {name: folder / f"{name}.safetensors" for name in parts}
+        there = {name: path for name, path in files.items() if path.is_file()}
+        if not there:
+            raise ModelError(
+                f"--from (={folder}) has none of {', '.join(path.name for path in files.values())}; "
+                "name the parts folder of a run of this recipe."
+            )
+        found |= there
+    for name, path in found.items():
         try:
-            part.load_state_dict(read_tensors(path))
+            parts[name].load_state_dict(read_tensors(path))  # copied, not assigned: an adapter may share these tensors
         except RuntimeError as error:
-            reason = str(error).splitlines()[0]
+            reason = str(error).splitlines()[1].strip()
             raise ModelError(f"{path} does not fit {name} ({reason}); use the same settings.") from error
+    fresh = [name for name in parts if name not in found]
+    if fresh:
+        log.warning("no --from folder has %s, so training begins them anew", ", ".join(fresh))
 
 
 def precision_of(asked: str, device: torch.device) -> torch.dtype:
@@ -133,6 +152,7 @@ def _photos(settings: LaunchSettings) -> PhotoSet | PairSet:
 def _metadata(
     recipe: Recipe, stage: Stage, system: object, run: RunSettings, settings: LaunchSettings
 ) -> dict[str, object]:
+    trained_at = {"times": list(stage.objective.plan.times)} if isinstance(stage.objective, Restoration) else {}
     return {
         "format": "sdsr-parts",
         "version": sdsr.__version__,
@@ -140,8 +160,8 @@ def _metadata(
         "stage": re.sub(r" at 0x[0-9a-f]+", "", repr(stage)),
         "prior": settings.prior or recipe.prior,
         "prior_sha256": system.prior.sha256 if isinstance(system, Restorer) else "",
-        "times": list(stage.objective.plan.times) if isinstance(stage.objective, Restoration) else [],
         "steps": run.steps,
         "minutes": run.minutes,
         "seed": run.seed,
+        **trained_at,
     }

@@ -25,6 +25,7 @@ class RunSettings:
 
     `steps` and `minutes` both bound the run, whichever is reached first, and both drive the learning rate: a run that
     was promised 30 minutes ends annealed after 30 minutes. Minutes count training time, over all resumptions.
+    `shard` spreads what is trained over the processes instead of copying it to each.
     """
 
     folder: Path
@@ -35,12 +36,21 @@ class RunSettings:
     seed: int = 0
     loader_workers: int = 1
     gradient_checkpointing: bool = False
+    shard: bool = False
     compile: bool = False
 
     def progress(self, step: int, seconds: float) -> float:
         """Return the share of the run that is done, in [0, 1]."""
         by_time = 0.0 if self.minutes is None else seconds / 60 / self.minutes
         return min(1.0, max(step / self.steps, by_time))
+
+
+@dataclass(slots=True)
+class Clock:
+    """Where a run stands: steps done and seconds of training spent, over all resumptions."""
+
+    step: int = 0
+    seconds: float = 0.0
 
 
 def note_run(folder: Path, metadata: Mapping[str, Any]) -> None:

@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -7,9 +8,12 @@ from PIL import Image as PillowImage
 from typer.testing import CliRunner
 
 from sdsr.cli.compare import compare
+from sdsr.cli.curves import curves
 from sdsr.cli.degrade import degrade
 from sdsr.cli.evaluate import evaluate
+from sdsr.cli.similarity import similarity
 from sdsr.errors import InputError, OutputError
+from sdsr.evaluation import clip
 
 
 def run(command, *arguments) -> str:
@@ -67,3 +71,58 @@ def test_degrade_refuses_contradictions(folders):
         run(degrade, photo, "--recipe", "d3sr", "--table", "photo", "-o", folders / "a.png")
     with pytest.raises(InputError, match="nothing to write"):
         run(degrade, photo)
+
+
+def test_evaluate_ranks_several_folders_and_measures_clip(folders):
+    shutil.copytree(folders / "HR", folders / "best")
+    paths = [folders / "out", folders / "best", folders / "HR"]
+    content = json.loads(run(evaluate, *paths, "--clip", "small", "--anchors", folders / "LR", "--json"))
+    assert content["mean_ranks"]["best"] < content["mean_ranks"]["out"]
+    assert sum(content["mean_ranks"].values()) == pytest.approx(3)
+    out, bicubic = content["results"]["out"], content["anchors"]["bicubic"]
+    gain = out["clip_i_small"] - bicubic["clip_i_small"]
+    assert out["delta_clip_i_small"] == pytest.approx(gain)
+    table = run(evaluate, folders / "out", folders / "best", "--alone")
+    assert "mean rank" in table
+    assert "psnr_y" not in table
+    with pytest.raises(InputError, match="--clip"):
+        run(evaluate, folders / "out", "--clip", "small")
+    with pytest.raises(InputError, match="twice"):
+        run(evaluate, folders / "out", folders / "out", folders / "HR")
+
+
+def test_curves_measures_and_plots(folders):
+    target = folders / "curves"
+    command = [curves, "d3sr-small", folders / "HR", "--lq", folders / "LR", "--photos", 1, "--seeds", 2, "-o", target]
+    output = run(*command, "--labels", "mine")
+    assert "| mine  | 99 |" in output
+    assert {path.name for path in target.iterdir()} == {"rows.csv", "curves.csv", "curves.png"}
+    rows = (target / "rows.csv").read_text()
+    assert len(rows.splitlines()) == 1 + 2
+    run(*command, "--labels", "mine")
+    assert (target / "rows.csv").read_text() == rows
+    with pytest.raises(InputError, match="labels"):
+        run(*command, "--labels", "a,b")
+    with pytest.raises(InputError, match="--crop"):
+        run(*command, "--crop", 64)
+
+
+def test_similarity_compares_versions_with_texts(folders, monkeypatch):
+    seen = {}
+
+    def similarities(photos, texts, towers):
+        seen.update(photos)
+        return {label: tuple(float(len(text)) for text in texts) for label in photos}
+
+    monkeypatch.setattr(clip, "load_clip", lambda folder: None)
+    monkeypatch.setattr(clip, "similarities", similarities)
+    photo = folders / "HR" / "Canon_000_HR.png"
+    options = ["--text", "a bird", "--text", "a dog", "--clip", folders, "--degraded", "photo"]
+    output = run(similarity, photo, *options, "--restored", "d3sr-small")
+    assert "| restored by d3sr-small | 6.0000 | 5.0000 |" in output
+    assert list(seen) == ["Canon_000_HR", "degraded by photo", "restored by d3sr-small"]
+    assert {pixels.shape for pixels in seen.values()} == {(192, 192, 3)}
+    content = json.loads(run(similarity, photo, *options, "--json"))
+    assert content["photos"]["degraded by photo"] == [6, 5]
+    with pytest.raises(InputError, match="--degraded"):
+        run(similarity, photo, "--text", "a", "--clip", folders, "--restored", "d3sr-small")

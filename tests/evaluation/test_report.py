@@ -29,7 +29,7 @@ def test_markdown_names_protocol_warning_and_anchors(folders, scores):
 
 
 def test_json_holds_figures_under_their_names(scores):
-    content = json.loads(report.table_json(scores, {"again": scores}))
+    content = json.loads(report.table_json({"mine": scores}, {"again": scores}))
     assert content["protocol"] == "realisr-y"
     assert content["n"] == 3
     for measure in scores.protocol.measures:
@@ -42,12 +42,22 @@ def test_json_holds_figures_under_their_names(scores):
 
 def test_what_has_no_value_is_null_and_a_dash(folders):
     scores = score(folders / "LR")
-    assert json.loads(report.table_json(scores))["niqe"] is None
+    assert json.loads(report.table_json({"small": scores}))["niqe"] is None
     assert "| -  " in report.markdown({"small": scores})
 
 
 def test_csv_has_a_line_for_each_photo(scores):
-    rows = list(csv.DictReader(io.StringIO(report.table_csv(scores))))
-    assert [row["photo"] for row in rows] == list(scores.names)
+    rows = list(csv.DictReader(io.StringIO(report.table_csv({"mine": scores}))))
+    assert [(row["results"], row["photo"]) for row in rows] == [("mine", name) for name in scores.names]
     assert float(rows[1]["ssim_y"]) == pytest.approx(scores.values["ssim_y"][1], abs=1e-6)
     assert rows[0]["protocol"] == "realisr-y"
+
+
+def test_several_results_stand_side_by_side_with_their_ranks(scores):
+    rows, ranks = {"a": scores, "b": scores}, {"a": 1.5, "b": 1.5}
+    lines = [line for line in report.markdown({**rows, "bicubic": scores}, ranks).splitlines() if line.startswith("|")]
+    assert [line.split("|")[-2].strip() for line in lines if "--" not in line] == ["mean rank ↓", "1.50", "1.50", "-"]
+    content = json.loads(report.table_json(rows, ranks=ranks))
+    assert content["results"]["b"]["psnr_y"] == pytest.approx(scores.of(scores.protocol.measures[0]))
+    assert content["mean_ranks"] == ranks
+    assert len(report.table_csv(rows).splitlines()) == 1 + 2 * 3

@@ -6,7 +6,16 @@ import pytest
 import torch
 
 from sdsr.errors import ModelError
-from sdsr.methods.consissr import CONSISSR, CONSISSR_SMALL, PAPER, PUBLISHED, encoders, photo_encoder, system
+from sdsr.methods.consissr import (
+    ABLATIONS,
+    CONSISSR,
+    CONSISSR_SMALL,
+    PAPER,
+    PUBLISHED,
+    encoders,
+    photo_encoder,
+    system,
+)
 from sdsr.objectives.learner import Sample
 from sdsr.prior.evidence import evidence_at
 from sdsr.prior.tiny import tiny_prior
@@ -83,3 +92,15 @@ def test_a_prior_without_an_image_encoder_waits_for_weights_or_asks_for_clip(mon
     assert next(system(blind).parts.modules["image_encoder"].parameters()).is_meta
     with pytest.raises(ModelError, match="clip-vit-h"):
         encoders(blind)
+
+
+@pytest.mark.parametrize("table", ["consissr-prompts", "consissr-tala"])
+def test_each_row_of_the_tables_can_be_trained(table, photo):
+    for name, variant in ABLATIONS[table].items():
+        stage = variant.trained({})
+        learner = stage.objective.learner(stage.system("tiny"), None)
+        assert learner(pair(photo), torch.Generator().manual_seed(0), 0.0).loss.isfinite(), name
+        restoring = variant.recipe.system("tiny").parts.modules
+        assert {key: set(part.state_dict()) for key, part in restoring.items()} == {
+            key: set(part.state_dict()) for key, part in learner.parts.items()
+        }, name

@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 import torch
 from safetensors import safe_open
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from sdsr.errors import InputError, ModelError
 from sdsr.methods import METHODS
@@ -53,14 +53,42 @@ def test_parts_say_how_they_came_to_be_and_fill_a_restorer(settings, tmp_path, d
     assert {"validation/psnr", "validation/detail"} <= {name for step, name in values if step == 2}
 
 
-def test_a_run_begins_with_the_parts_of_another(settings, tmp_path, scalars):
+def test_a_run_begins_with_the_parts_of_others(settings, tmp_path, caplog):
+    """Each folder fills what it has, a later one wins, and what none has stays fresh and is named."""
     folder = launch("d3sr-small", settings, RunSettings(folder=tmp_path / "first", steps=3))
-    begun = replace(settings, start_from=folder, changes=CHANGES | {"optimizer.learning_rate": "0.0"})
-    again = launch("d3sr-small", begun, RunSettings(folder=tmp_path / "second", steps=1))
+    still = replace(settings, changes=CHANGES | {"optimizer.learning_rate": "0.0"})
+    again = launch("d3sr-small", replace(still, start_from=(folder,)), RunSettings(folder=tmp_path / "second", steps=1))
     for key, tensor in load_file(folder / "unet.safetensors").items():
         torch.testing.assert_close(load_file(again / "unet.safetensors")[key], tensor)
-    with pytest.raises(ModelError, match=r"unet\.safetensors does not exist"):
-        launch("d3sr-small", replace(settings, start_from=tmp_path), RunSettings(folder=tmp_path / "third", steps=1))
+    only, other = tmp_path / "only", tmp_path / "other"
+    for target, value in ((only, 3.0), (other, 4.0)):
+        target.mkdir()
+        tokens = load_file(folder / "prompt.safetensors")["tokens"]
+        save_file({"tokens": torch.full_like(tokens, value)}, target / "prompt.safetensors")
+    run = RunSettings(folder=tmp_path / "third", steps=1)
+    mixed = load_file(
+        launch("d3sr-small", replace(still, start_from=(folder, only, other)), run) / "prompt.safetensors"
+    )
+    assert mixed["tokens"].unique().tolist() == [4.0]
+    assert "training begins them anew" not in caplog.text
+    partly = launch("d3sr-small", replace(still, start_from=(only,)), RunSettings(folder=tmp_path / "fourth", steps=1))
+    assert load_file(partly / "prompt.safetensors")["tokens"].unique().tolist() == [3.0]
+    torch.testing.assert_close(
+        load_file(partly / "unet.safetensors")["conv_in.weight"], tiny_prior().unet.conv_in.weight.detach()
+    )
+    assert "no --from folder has unet, so" in caplog.text
+
+
+def test_parts_that_are_not_there_or_do_not_fit_are_errors(settings, tmp_path):
+    run = RunSettings(folder=tmp_path / "run", steps=1)
+    (tmp_path / "parts").mkdir()
+    begun = replace(settings, start_from=(tmp_path / "parts",))
+    with pytest.raises(ModelError, match=r"has none of unet\.safetensors, prompt\.safetensors; name the parts folder"):
+        launch("d3sr-small", begun, run)
+    save_file({"tokens": torch.zeros(1, 2, 3)}, tmp_path / "parts" / "prompt.safetensors")
+    with pytest.raises(ModelError, match=r"prompt\.safetensors does not fit prompt \(size mismatch for tokens"):
+        launch("d3sr-small", begun, run)
+    assert not (tmp_path / "run").exists()
 
 
 def test_what_does_not_exist_is_an_error_that_helps(settings, tmp_path):

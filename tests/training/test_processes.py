@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 import torch
 from safetensors.torch import load_file
 
@@ -67,7 +68,8 @@ def test_a_killed_run_and_a_stopped_one_go_on_where_they_were(data, tmp_path, sc
     assert (stopped + 2, "loss") in scalars(run)
 
 
-def test_two_processes_train_one_model(data, tmp_path):
+def test_two_processes_train_one_model_copied_or_in_shards(data, tmp_path, scalars):
+    """Copies stay equal; shards, though they stopped on the way, give the same losses, figures and averaged parts."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
@@ -77,16 +79,24 @@ def test_two_processes_train_one_model(data, tmp_path):
     ]
     try:
         for process in processes:
-            output = process.communicate(timeout=90)[0]
+            output = process.communicate(timeout=180)[0]
             assert process.returncode == 0, output
     finally:
         for process in processes:
             process.kill()
-    for name in ("autoencoder", "critics"):
+    for name in ("autoencoder", "critics", "patchy"):
         first, second = (torch.load(tmp_path / f"{name}-{rank}.pt") for rank in (0, 1))
         assert first.keys() == second.keys()
         for key, tensor in first.items():
             assert torch.equal(tensor, second[key]), key
         assert [path.name for path in checkpoints(tmp_path / name)] == ["step-00000003", "step-00000004"]
-        assert (tmp_path / name / "parts").is_dir()
         assert not list((tmp_path / name / "checkpoints").glob(".*"))
+
+    assert {(4, "loss"), (4, "validation/psnr")} <= scalars(tmp_path / "critics").keys()
+    for name, part in (("critics", "unet"), ("critics", "prompt"), ("patchy", "layers")):
+        shards, copied = (scalars(tmp_path / run) for run in (f"{name}-shards", name))
+        assert {key: shards[key] for key in copied} == pytest.approx(copied, rel=2e-3, abs=1e-5)
+        mine, theirs = (load_file(tmp_path / run / "parts" / f"{part}.safetensors") for run in (f"{name}-shards", name))
+        assert mine.keys() == theirs.keys()
+        for key, tensor in mine.items():
+            torch.testing.assert_close(tensor, theirs[key], atol=2e-5, rtol=1e-3, msg=key)

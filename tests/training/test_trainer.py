@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from sdsr.errors import ModelError
+from sdsr.errors import InputError, ModelError
 from sdsr.methods.recipe import OptimizerSettings, Stage
 from sdsr.objectives.learner import Judged, Outcome, Sample
 from sdsr.training.run import RunSettings, checkpoints
@@ -246,6 +246,26 @@ def test_a_run_that_is_done_stays_as_it_is(tmp_path, stage):
     assert again.steps == []
     after = load_file(tmp_path / "parts" / "color.safetensors")
     assert all(torch.equal(after[name], before[name]) for name in before)
+
+
+def test_shards_need_several_processes_and_a_run_keeps_to_them(tmp_path, stage):
+    with pytest.raises(InputError, match=r"--shard needs several processes \(=1\)"):
+        run(tmp_path / "alone", Toy(), stage, 3, shard=True)
+    run(tmp_path / "run", Toy(), stage, 2)
+    (checkpoints(tmp_path / "run")[-1] / "sharded.pt").touch()
+    with pytest.raises(InputError, match=r"was begun with --shard; give it, or name another --run"):
+        run(tmp_path / "run", Toy(), stage, 3)
+
+
+def test_frozen_parameters_of_parts_stay_out_of_the_optimizer_and_in_the_file(tmp_path, stage):
+    toy = Toy()
+    toy.color.bias.requires_grad_(False)
+    run(tmp_path, toy, stage, 2)
+    assert toy.color.bias.tolist() == [0, 0, 0]
+    assert toy.color.bias.grad is None
+    saved = load_file(tmp_path / "parts" / "color.safetensors")
+    assert saved["bias"].tolist() == [0, 0, 0]
+    assert not torch.equal(saved["weight"], torch.eye(3) / 2)
 
 
 def test_another_seed_draws_other_noise(tmp_path, stage):

@@ -1,24 +1,28 @@
 """Training runs in processes of their own, for the tests of signals and of several processes.
 
 `worker.py alone RUN DATA STEPS` trains d3sr-small's first stage on the tiny prior, as `sdsr train` does.
-`worker.py together RUN DATA` trains an autoencoder that prepares itself, then a restorer with critics, in as many
-processes as the environment says, and writes each process's parameters to RUN/NAME-RANK.pt.
+`worker.py together RUN DATA` trains an autoencoder that prepares itself, a restorer with critics, and a learner with
+parameters that are frozen or that few steps use, in as many processes as the environment says, and writes each
+process's parameters to RUN/NAME-RANK.pt; then the latter two once more in shards, with a stop on the way.
 """
 
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import torch
+from torch import nn
 
-from sdsr.data.batches import Sampling
+from sdsr.data.batches import Batch, Sampling
 from sdsr.data.photos import open_photos
 from sdsr.methods import RECIPES
 from sdsr.methods.recipe import Stage
+from sdsr.objectives.learner import Learner, Outcome, Sample
 from sdsr.prior.small_autoencoder import SmallAutoencoder
 from sdsr.training.launch import LaunchSettings, launch
 from sdsr.training.run import RunSettings
-from sdsr.training.samples import make_source
+from sdsr.training.samples import make_source, to_sample
 from sdsr.training.trainer import train
 
 CHANGES = {"batch": "2", "crop_px": "64", "ema_decay": "0.9", "optimizer.decay_from": "1.0"}
@@ -32,21 +36,75 @@ def alone(folder: Path, data: Path, steps: int) -> None:
 def together(folder: Path, data: Path) -> None:
     from accelerate import PartialState
 
-    world = PartialState(cpu=True)
-    for name, stage in (("autoencoder", _autoencoder_stage()), ("critics", _critics_stage())):
-        torch.manual_seed(world.process_index)  # ranks begin with different weights, as nothing may depend on them
-        system = stage.system("tiny")
-        critic = None if stage.critic is None else stage.critic(system)
-        learner = stage.objective.learner(system, critic)
-        sampling = Sampling(
-            size_px=64, batch_size=stage.batch, rank=world.process_index, world_size=world.num_processes
-        )
-        source = make_source(open_photos(data), stage, sampling)
-        settings = RunSettings(folder=folder / name, steps=4, save_every_s=0.0)
-        train(learner, stage, source, [], settings, metadata={})
-        modules = {**learner.parts} | ({} if critic is None else {"critic": critic})
+    rank = PartialState(cpu=True).process_index
+    photo = torch.rand((1, 3, 64, 64), generator=torch.Generator().manual_seed(0))
+    validation = [to_sample(Batch(hq=photo, seeds=(0,), keys=(), labels=()), "photo")]
+    patchy = replace(_autoencoder_stage(), objective=PatchyObjective())
+    stages = {"autoencoder": _autoencoder_stage(), "critics": _critics_stage(), "patchy": patchy}
+    for name, stage in stages.items():
+        shown = validation if name == "critics" else []
+        settings = RunSettings(folder=folder / name, steps=4, save_every_s=0.0, validate_every=4)
+        learner = _trained(stage, data, settings, shown)
+        modules = {**learner.parts} | ({} if learner.critic is None else {"critic": learner.critic})
         states = {f"{key}.{k}": v for key, module in modules.items() for k, v in module.named_parameters()}
-        torch.save(states, folder / f"{name}-{world.process_index}.pt")
+        torch.save(states, folder / f"{name}-{rank}.pt")
+        if name != "autoencoder":
+            for steps in (2, 4):
+                in_shards = replace(settings, folder=folder / f"{name}-shards", steps=steps, shard=True)
+                _trained(stage, data, in_shards, shown)
+
+
+def _trained(stage: Stage, data: Path, settings: RunSettings, validation: Sequence[Sample] = ()) -> Learner:
+    """A learner of the stage after its run; processes begin with different weights, as nothing may depend on them."""
+    from accelerate import PartialState
+
+    world = PartialState(cpu=True)
+    torch.manual_seed(world.process_index)
+    system = stage.system("tiny")
+    learner = stage.objective.learner(system, None if stage.critic is None else stage.critic(system))
+    sampling = Sampling(size_px=64, batch_size=stage.batch, rank=world.process_index, world_size=world.num_processes)
+    train(learner, stage, make_source(open_photos(data), stage, sampling), validation, settings, metadata={})
+    return learner
+
+
+class Patchy(nn.Module):
+    """Fits the mean color: one layer is frozen, one no step uses, one only the second process does, now and then."""
+
+    critic: None = None
+
+    def __init__(self) -> None:
+        super().__init__()
+        layers = {name: nn.Linear(3, 3) for name in ("always", "frozen", "never", "sometimes")}
+        self.layers = nn.ModuleDict(layers)
+        self.layers["frozen"].requires_grad_(False)
+        self.calls = 0
+
+    @property
+    def parts(self) -> dict[str, nn.Module]:
+        return {"layers": self.layers}
+
+    def forward(self, sample: Sample, rng: torch.Generator, progress: float) -> Outcome:
+        from accelerate import PartialState
+
+        self.calls += 1
+        mean = sample.hq.mean((2, 3))
+        guess = self.layers["frozen"](self.layers["always"](mean))
+        if PartialState().process_index == 1 and self.calls % 2:
+            guess = guess + self.layers["sometimes"](mean)
+        return Outcome(loss=(guess - mean).square().mean())
+
+    def prepare(self, samples: list[Sample]) -> None:
+        """Nothing is taken from samples."""
+
+    def finish(self, samples: list[Sample]) -> None:
+        """Nothing is measured."""
+
+
+class PatchyObjective:
+    """Builds the patchy learner, whatever the system."""
+
+    def learner(self, system: object, critic: None) -> Patchy:
+        return Patchy()
 
 
 def _autoencoder_stage() -> Stage:

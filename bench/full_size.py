@@ -1,0 +1,149 @@
+"""One restoration at full size with random weights, 128 -> 512 px unless told otherwise: what it takes of this machine.
+
+python bench/full_size.py METHOD [--steps 3] [--dtype bfloat16] [--stock-dtype bfloat16] [--size 128] [--scale 4]
+
+A published architecture needs no weights here; the time of a step doesn't depend on them. Only the first `--steps` of
+the plan are run; the last column but one is what the whole plan would take. Then the steps are run again, in turn with
+stock diffusers: its UNet, and its ControlNet where the method has one, eager, with as many passes for each step.
+"""
+
+import argparse
+import resource
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from accelerate import init_empty_weights
+from diffusers.models.controlnets.controlnet import ControlNetModel
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from torch import nn
+
+from sdsr.diffusion.noise import CanvasNoise
+from sdsr.methods import METHODS
+from sdsr.methods.recipe import Recipe
+from sdsr.prior.loading import load_prior
+from sdsr.prior.shapes import SHAPES, randomize, shape_prior
+from sdsr.prior.stable_diffusion import store
+from sdsr.restoration.photograph import Photograph
+from sdsr.restoration.restorer import Restorer, Seen
+from sdsr.tensors import Latent
+
+DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
+HINT_FACTOR = 8
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("method", choices=sorted(METHODS))
+    parser.add_argument("--prior", help="another prior than the method's own")
+    parser.add_argument("--steps", type=int, default=3)
+    parser.add_argument("--dtype", choices=DTYPES, default="bfloat16")
+    parser.add_argument("--stock-dtype", choices=[*DTYPES, "none"], default="bfloat16")
+    parser.add_argument("--size", type=int, default=128)
+    parser.add_argument("--scale", type=int, default=4)
+    arguments = parser.parse_args()
+    recipe = METHODS[arguments.method]
+    began = time.perf_counter()
+    restorer = _restorer(recipe, arguments.prior or recipe.prior, DTYPES[arguments.dtype])
+    print(f"{recipe.name} on {restorer.prior.name}, {arguments.dtype}, {torch.get_num_threads()} threads")
+    print(f"{arguments.size} px x {arguments.scale}, made in {time.perf_counter() - began:.1f} s\n")
+    step = _restored(recipe, restorer, arguments.size, arguments.scale, steps=arguments.steps)
+    if arguments.stock_dtype != "none":
+        stock = _stock(recipe, restorer, DTYPES[arguments.stock_dtype], cells=arguments.size * arguments.scale // 8)
+        _compare({recipe.name: step, f"diffusers, {arguments.stock_dtype}": stock}, arguments.steps)
+
+
+def _restorer(recipe: Recipe, prior: str, dtype: torch.dtype) -> Restorer:
+    """The method with all its weights in `dtype`, as exported ones are; random where the architecture is published."""
+    assert recipe.system is not None, f"{recipe.name} restores nothing"
+    if prior in SHAPES:  # without an image encoder: a method that needs one leaves a blank one of its own to be filled
+        made = shape_prior(prior, device="cpu", dtype=dtype, image_encoder=False)
+    else:
+        made = load_prior(prior, device="cpu", dtype=dtype)
+    restorer = recipe.system(made, "cpu")
+    for part in restorer.parts.modules.eval().values():
+        store(part, dtype)
+        if any(parameter.is_meta for parameter in part.parameters()):
+            randomize(part, "cpu", torch.Generator().manual_seed(0))
+        part.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  (missing in torch's stub)
+    return restorer
+
+
+def _restored(recipe: Recipe, restorer: Restorer, size: int, scale: int, *, steps: int) -> Callable[[], Latent]:
+    """Restore a photo but for the steps that are left out, print what it took, and return one step to repeat."""
+    plan, noise = recipe.plan, CanvasNoise(seeds=(0,))
+    assert plan is not None
+    multiple = restorer.factor * 2 ** (len(restorer.prior.unet.config["block_out_channels"]) - 1)
+    photograph = Photograph.of(torch.rand(1, 3, size, size), (size * scale, size * scale), multiple)
+    with torch.inference_mode():
+        (seen, noisy), observed = _timed(lambda: _begun(restorer, photograph, plan.start_time, noise))
+        took = []
+        clean = noisy
+        for t, to in zip(plan.times[:steps], (*plan.times[1:], None), strict=False):
+            clean, seconds = _timed(lambda t=t, noisy=noisy: restorer.denoise(noisy, t, seen, plan.guidance))
+            took.append(seconds)
+            if to is not None:
+                noisy = plan.step(restorer.schedule, noisy, clean, t, to, lambda like=clean: torch.randn_like(like))
+        image, decoded = _timed(lambda: restorer.decode(clean, seen))
+    assert image.isfinite().all(), "random weights were to keep signals finite"
+    median = statistics.median(took)
+    whole = observed + len(plan.times) * median + decoded
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(f"| observe s | step s, median of {len(took)} | decode s | {len(plan.times)} steps s | peak GiB |")
+    print("|---|---|---|---|---|")
+    print(f"| {observed:.1f} | {median:.2f} | {decoded:.1f} | {whole:.0f} | {peak:.2f} |\n", flush=True)
+    return lambda: restorer.denoise(noisy, plan.times[0], seen, plan.guidance)
+
+
+def _begun(restorer: Restorer, photograph: Photograph, t: int, noise: CanvasNoise) -> tuple[Seen, Latent]:
+    seen = restorer.observe(photograph, None, noise)
+    return seen, restorer.start(seen, t, noise)
+
+
+def _stock(recipe: Recipe, restorer: Restorer, dtype: torch.dtype, *, cells: int) -> Callable[[], object]:
+    """As many passes of stock networks as the method's step has, all weights and tensors in `dtype`, no autocast."""
+    config = restorer.prior.unet.config
+    controlled = any(isinstance(part, ControlNetModel) for part in restorer.parts.modules.values())
+    with init_empty_weights():
+        unet: Any = UNet2DConditionModel.from_config(config)
+        control = ControlNetModel.from_unet(unet, load_weights_from_unet=False) if controlled else None
+    networks = nn.ModuleList([unet] if control is None else [unet, control]).eval().to(dtype)
+    randomize(networks, "cpu", torch.Generator().manual_seed(0))
+    networks.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  (missing in torch's stub)
+    noisy = torch.randn(1, config["in_channels"], cells, cells, dtype=dtype)
+    told = restorer.prior.embed(restorer.parts.prompt or "").to(dtype)
+    hint = torch.rand(1, 3, HINT_FACTOR * cells, HINT_FACTOR * cells, dtype=dtype)
+    guided = recipe.plan is not None and recipe.plan.guidance != 1.0 and restorer.parts.negative_prompt is not None
+
+    def passes() -> None:
+        for _ in range(2 if guided else 1):
+            skips, middle = (None, None) if control is None else control(noisy, 500, told, hint, return_dict=False)
+            unet(noisy, 500, told, down_block_additional_residuals=skips, mid_block_additional_residual=middle)
+
+    return passes
+
+
+def _compare(rows: dict[str, Callable[[], object]], rounds: int) -> None:
+    """Time the rows in turn and print their medians."""
+    times: dict[str, list[float]] = {name: [] for name in rows}
+    with torch.inference_mode():
+        for _ in range(rounds):
+            for name, run in rows.items():
+                times[name].append(_timed(run)[1])
+    medians = {name: statistics.median(values) for name, values in times.items()}
+    last = list(medians.values())[-1]
+    print(f"| one step, in turn, medians of {rounds} | s | ratio |\n|---|---|---|")
+    for name, median in medians.items():
+        print(f"| {name} | {median:.2f} | {median / last:.2f} |")
+
+
+def _timed(run: Callable[[], object]) -> tuple:
+    began = time.perf_counter()
+    result = run()
+    return result, time.perf_counter() - began
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+"""`sdsr ablate`: the variants of a table, trained under equal budgets and seeds, and scored."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def ablate(
+    table: Annotated[str, typer.Argument(help="A table of variants, as d3sr-time.")],
+    data: Annotated[list[Path], typer.Option(help="Folders of photos or shards to train on; may repeat.")],
+    validation: Annotated[list[Path], typer.Option(help="Photos that are restored and scored; may repeat.")],
+    run: Annotated[Path, typer.Option(help="Folder of all its runs; an existing one is resumed.")],
+    minutes: Annotated[float | None, typer.Option(help="Training time of each variant and seed.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Optimizer steps of each; the recipe's by default.")] = None,
+    seeds: Annotated[str, typer.Option(help="Seeds, each variant is trained with every one: 0,1,2")] = "0",
+    sampling_steps: Annotated[int, typer.Option(min=1, help="Steps of restoration, where there is a choice.")] = 20,
+    photos: Annotated[int, typer.Option(min=1, help="How many of the validation photos.")] = 24,
+    photo_px: Annotated[int, typer.Option(min=192, help="Side of their middle squares.")] = 256,
+    prior: Annotated[str | None, typer.Option(help="Another prior: a name or a folder.")] = None,
+    start_from: Annotated[
+        list[Path] | None, typer.Option("--from", help="Folder of parts that all begin with; may repeat.")
+    ] = None,
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", help="Change a setting of all variants: batch=8")
+    ] = None,
+    precision: Annotated[str, typer.Option(help="no (float32), bf16, or auto, which asks the device.")] = "auto",
+    save_every: Annotated[float, typer.Option(help="Seconds between checkpoints.")] = 300.0,
+    threads: Annotated[int | None, typer.Option(help="CPU threads of the computation.")] = None,
+) -> None:
+    """Train and score the variants of a table; resumable, killable at any moment."""
+    from sdsr.cli.train import split_change
+    from sdsr.evaluation.ablation import PROTOCOL, AblationSettings, summary
+    from sdsr.evaluation.ablation import ablate as results_of
+    from sdsr.evaluation.report import aligned
+    from sdsr.methods.ablations import find_ablation
+
+    settings = AblationSettings(
+        data=tuple(data),
+        validation=tuple(validation),
+        minutes=minutes,
+        steps=steps,
+        seeds=_seeds(seeds),
+        sampling_steps=sampling_steps,
+        photos=photos,
+        photo_px=photo_px,
+        prior=prior,
+        start_from=tuple(start_from or ()),
+        changes=dict(split_change(change) for change in changes or ()),
+        precision=precision,
+        save_every_s=save_every,
+        threads=threads,
+    )
+    results = list(results_of(find_ablation(table), run, settings))
+    if results:
+        typer.echo(f"{PROTOCOL.description}; means over seeds ± standard deviation.\n\n{aligned(summary(results))}")
+    typer.echo(f"figures: {run / 'results.csv'}")
+
+
+def _seeds(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(seed) for seed in text.split(","))
+    except ValueError as error:
+        raise typer.BadParameter(f"--seeds {text} must be whole numbers: 0,1,2.") from error

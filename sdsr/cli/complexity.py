@@ -1,0 +1,81 @@
+"""`sdsr complexity`: how large a method is and how much it computes."""
+
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import typer
+
+
+def complexity(
+    method: Annotated[str, typer.Argument(help="A method; `sdsr methods` lists them.")],
+    prior: Annotated[str | None, typer.Option(help="Another prior; a known architecture needs no weights.")] = None,
+    size: Annotated[int, typer.Option(min=16, help="Side of the photo that is given, in pixels.")] = 128,
+    scale: Annotated[int, typer.Option(min=1, help="How much larger the result is.")] = 4,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON, with exact integers, instead of tables.")] = False,
+) -> None:
+    """Count the parameters of a method's parts, and the multiply-accumulates (MACs) it takes to restore a photo."""
+    from sdsr.errors import InputError
+    from sdsr.evaluation.complexity import complexity as counted
+    from sdsr.methods import METHODS
+
+    if method not in METHODS:
+        raise InputError(f"method (={method}) must be one of {', '.join(sorted(METHODS))}.")
+    found = counted(METHODS[method], prior, given_px=size, scale=scale)
+    if json:
+        import json as encoder
+
+        typer.echo(encoder.dumps(_facts(found), indent=2))
+        return
+    from rich.console import Console
+
+    console = Console()
+    for table in _tables(found):
+        console.print(table, end="\n\n")
+
+
+def _facts(found: Any) -> dict[str, Any]:
+    """Everything that was counted, with the sums, as JSON has it."""
+    from dataclasses import asdict
+
+    from sdsr.evaluation.complexity import PHASES
+
+    sums = {phase: asdict(found.macs(phase)) for phase in PHASES}
+    return {**asdict(found), "total": {"parameters": found.parameters, "trained": found.trained, **sums}}
+
+
+def _tables(found: Any) -> Iterator[Any]:
+    """The facts for people: parameters, then MACs."""
+    from rich.table import Table
+
+    from sdsr.evaluation.complexity import PHASES
+
+    place = f"{found.recipe} on {found.prior}"
+    sizes = Table("part", "of", *map(_number, ("parameters", "trained")), title=f"{place}: parameters", **_STYLE)
+    for part in found.parts:
+        sizes.add_row(part.name, "method" if part.added else "prior", f"{part.parameters:,}", f"{part.trained:,}")
+    sizes.add_row("total", "", f"{found.parameters:,}", f"{found.trained:,}", style="bold")
+    yield sizes
+    sides = f"{found.given_px} to {found.size_px} px"
+    steps = f"{found.steps} step{'s' if found.steps > 1 else ''}"
+    work = Table("part", *map(_number, _HEADINGS), title=f"{place}: billions of MACs, {sides}, {steps}", **_STYLE)
+    for part in found.parts:
+        if part.image.total:
+            work.add_row(part.name, *(_billions(getattr(part, phase).total) for phase in PHASES))
+    sums = [found.macs(phase) for phase in PHASES]
+    work.add_row("total", *(_billions(macs.total) for macs in sums), style="bold")
+    work.add_row("without attention", *(_billions(macs.layers) for macs in sums))
+    yield work
+
+
+_HEADINGS = ("observe", "one pass", "step", "decode", "image")
+_STYLE: dict[str, Any] = {"title_justify": "left", "box": None, "padding": (0, 2, 0, 0)}
+
+
+def _number(heading: str) -> Any:
+    from rich.table import Column
+
+    return Column(heading, justify="right", no_wrap=True)
+
+
+def _billions(macs: int) -> str:
+    return f"{macs / 1e9:,.1f}" if macs else "-"

@@ -1,0 +1,97 @@
+"""`sdsr curves`: quality along the restoration, time by time."""
+
+import math
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+_SHOWN = 6
+
+
+def curves(
+    models: Annotated[list[str], typer.Argument(help="Methods (`sdsr methods`) or folders of trained ones.")],
+    hr: Annotated[Path, typer.Argument(help="Folder of true photos.")],
+    lq: Annotated[Path | None, typer.Option(help="Folder of their LQ photos; without it, they are degraded.")] = None,
+    degraded: Annotated[str, typer.Option(help="The degradation, a method's or its own name.")] = "photo",
+    crop: Annotated[
+        int | None, typer.Option(min=32, help="Take the middle square of this side, before degrading.")
+    ] = None,
+    photos: Annotated[int | None, typer.Option(min=1, help="Only the first photos.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="How many seeds; the band is the spread over them.")] = 3,
+    steps: Annotated[int | None, typer.Option(min=1, help="Denoising steps, where the method has a choice.")] = None,
+    stop: Annotated[int | None, typer.Option(min=1, help="End after this many steps.")] = None,
+    color_fix: Annotated[bool, typer.Option(help="Give each estimate the photo's colors, as a result has.")] = False,
+    perceptual: Annotated[list[str] | None, typer.Option(help="Also lpips, musiq ... of pyiqa; repeatable.")] = None,
+    labels: Annotated[str | None, typer.Option(help="What to call the models: with,without.")] = None,
+    prior: Annotated[str | None, typer.Option(help="Where the methods' prior is: a name or a folder.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps ...; the fastest by default.")] = None,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder of rows.csv, curves.csv and curves.png.")
+    ] = Path("curves"),
+) -> None:
+    """Measure the truncated estimate at every time of a method's plan against the truth; plot one or more methods.
+
+    The same command goes on with what an interrupted one left.
+    """
+    from importlib.util import find_spec
+
+    from sdsr.data.degradation import degradation
+    from sdsr.errors import InputError, ModelError
+    from sdsr.evaluation.curve_files import CURVES, PLOT, curves_csv, plot, record
+    from sdsr.evaluation.curves import CURVE_PROTOCOL, Sweep
+    from sdsr.evaluation.perceptual import with_perceptual
+    from sdsr.evaluation.report import aligned
+    from sdsr.evaluation.save import save_text
+    from sdsr.evaluation.subjects import degraded_subjects, paired_subjects
+    from sdsr.upscaling import Upscaler
+
+    names = labels.split(",") if labels else [Path(model).name for model in models]
+    if len(names) != len(models) or len(set(names)) < len(names):
+        raise InputError(f"labels (={','.join(names)}) must be {len(models)} different ones; give --labels a,b.")
+    if lq and crop:
+        raise InputError(f"--crop (={crop}) is for photos that are degraded here; leave it out, or --lq.")
+    if find_spec("matplotlib") is None:
+        raise ModelError("the plot needs matplotlib (=not installed); run `pip install matplotlib`.")
+    settings = degradation(degraded)
+    subjects = paired_subjects(lq, hr, photos) if lq else degraded_subjects(hr, settings, photos, crop)
+    sweep = Sweep(
+        subjects=subjects,
+        seeds=tuple(range(seeds)),
+        protocol=with_perceptual(CURVE_PROTOCOL, perceptual or []),
+        steps=steps,
+        stop=stop,
+        color_fix=color_fix,
+    )
+    source = f"LQ of {lq}" if lq else f"{hr} degraded by {settings.name}, crop {crop or 'none'}"
+    output.mkdir(parents=True, exist_ok=True)
+    found = {}
+    for label, model in zip(names, models, strict=True):
+        upscaler = Upscaler.from_pretrained(model, prior=prior, device=device)
+        progress = _progress(label)
+        found[label] = record(label, upscaler, sweep, output, source=source, on_done=progress)
+    save_text(curves_csv(found), output / CURVES)
+    plot(found, output / PLOT)
+    head = ["model", "t", *(measure.name for measure in sweep.protocol.measures)]
+    typer.echo(f"{aligned([head, *_lines(found)])}\n\n{output / CURVES}\n{output / PLOT}")
+
+
+def _progress(label: str):
+    def show(done: int, total: int) -> None:
+        typer.echo(f"{label}: {done} of {total} restorations", err=True)
+
+    return show
+
+
+def _lines(found: dict) -> list[list[str]]:
+    """A few times of each method: the first, the last and some between."""
+    lines = []
+    for label, by_measure in found.items():
+        rows = list(zip(*by_measure.values(), strict=True))
+        for row in [rows[index] for index in sorted({k * (len(rows) - 1) // (_SHOWN - 1) for k in range(_SHOWN)})]:
+            lines.append([label, str(row[0].t), *map(_figure, row)])
+    return lines
+
+
+def _figure(point) -> str:
+    return f"{point.mean:.3f}" if math.isnan(point.deviation) else f"{point.mean:.3f} ± {point.deviation:.3f}"

@@ -1,0 +1,246 @@
+"""How large a method is and how much it computes: parameters of each part, multiply-accumulates (MACs) for one photo.
+
+Nothing is estimated: the method's own code runs, at full size on the "meta" device, where tensors have shapes and no
+values. "layers" are the MACs inside convolutions and linear layers, which is what the profilers behind most papers'
+tables count; "attention" are all other matrix products. Elementwise work and resampling are not counted.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from sdsr.diffusion.noise import CanvasNoise
+from sdsr.errors import InputError
+from sdsr.methods.recipe import Recipe
+from sdsr.prior.shapes import SHAPES, shape_prior
+from sdsr.restoration.photograph import Photograph
+from sdsr.restoration.restorer import Restorer
+
+LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Macs:
+    """Multiply-accumulates, half of the floating-point operations."""
+
+    layers: int = 0
+    attention: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.layers + self.attention
+
+    def __add__(self, other: "Macs") -> "Macs":
+        return Macs(layers=self.layers + other.layers, attention=self.attention + other.attention)
+
+    def __mul__(self, times: int) -> "Macs":
+        return Macs(layers=times * self.layers, attention=times * self.attention)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """A network at work in a method.
+
+    `added`: whether the method brings it, rather than its prior. `trained`: how many of its parameters learn, in some
+    stage. MACs: `observe` once for each photo, `one_pass` of the UNet and what advises it, `step` with all passes of
+    guidance, `decode`, and `image`, the sum over the whole plan; of what is added inside another network, they are that
+    one's.
+    """
+
+    name: str
+    added: bool
+    parameters: int
+    trained: int
+    observe: Macs = field(default_factory=Macs)
+    one_pass: Macs = field(default_factory=Macs)
+    step: Macs = field(default_factory=Macs)
+    decode: Macs = field(default_factory=Macs)
+    image: Macs = field(default_factory=Macs)
+
+
+PHASES = ("observe", "one_pass", "step", "decode", "image")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Complexity:
+    """A method on one photo of `given_px` a side, enlarged to `size_px`, with its plan's number of steps."""
+
+    recipe: str
+    prior: str
+    given_px: int
+    size_px: int
+    steps: int
+    parts: tuple[Part, ...]
+
+    def macs(self, phase: str) -> Macs:
+        """Return those of all parts together in one of `PHASES`."""
+        return sum((getattr(part, phase) for part in self.parts), Macs())
+
+    @property
+    def parameters(self) -> int:
+        return sum(part.parameters for part in self.parts)
+
+    @property
+    def trained(self) -> int:
+        return sum(part.trained for part in self.parts)
+
+
+def complexity(recipe: Recipe, prior: str | None = None, *, given_px: int = 128, scale: int = 4) -> Complexity:
+    """Return the complexity of a method on its prior, or on that of another name; raise InputError where it has none.
+
+    Networks of the prior that never run while a photo is restored are left out; the method's own are all listed.
+    """
+    if recipe.system is None or recipe.plan is None:
+        raise InputError(f"recipe (={recipe.name}) restores nothing; choose one that does (`sdsr methods`).")
+    prior = prior or recipe.prior
+    system = _built(recipe.system, prior)
+    parts = list(_sizes(system, _trained(recipe, prior) if recipe.stages else _learning(system.parts.modules)))
+    work = _work(system, recipe, given_px=given_px, size_px=scale * given_px)
+    return Complexity(
+        recipe=recipe.name,
+        prior=system.prior.name,
+        given_px=given_px,
+        size_px=scale * given_px,
+        steps=len(recipe.plan.times),
+        parts=tuple(replace(part, **work.get(part.name, {})) for part in parts if part.added or part.name in work),
+    )
+
+
+def _built(system: Callable[..., Any], prior: str) -> Any:
+    """What a recipe or stage builds on a prior: on "meta" where its architecture is known, else with weights."""
+    if prior not in SHAPES:
+        return system(prior, "cpu")
+    frozen = shape_prior(prior)
+    with torch.device("meta"):  # what the method adds is not made elsewhere first
+        return system(frozen, "meta")
+
+
+def _trained(recipe: Recipe, prior: str) -> dict[str, int]:
+    """Return how many parameters of each part learn in some stage."""
+    trained: Counter[str] = Counter()
+    for stage in recipe.stages:
+        learner = stage.objective.learner(_built(stage.system, prior), None)
+        trained |= Counter(_learning(learner.parts))
+    return trained
+
+
+def _learning(parts: Any) -> dict[str, int]:
+    """Return how many parameters of each part require gradients."""
+    return {name: sum(p.numel() for p in part.parameters() if p.requires_grad) for name, part in parts.items()}
+
+
+def _networks(system: Restorer) -> dict[str, nn.Module]:
+    """The method's parts, then those of the prior which they don't replace, by name."""
+    own, priors = dict(system.parts.modules.items()), dict(system.prior.modules.items())
+    return own | {name: network for name, network in priors.items() if name not in own}
+
+
+def _sizes(system: Restorer, trained: Mapping[str, int]) -> Iterator[Part]:
+    """Count parameters; a tensor that several parts hold counts for the smallest of them, the one it was made for."""
+    tensors = {name: set(network.parameters()) for name, network in _networks(system).items()}
+    counted: set[nn.Parameter] = set()
+    for name in sorted(tensors, key=lambda name: len(tensors[name])):
+        own = tensors[name] - counted
+        counted |= own
+        tensors[name] = own
+    for name, own in tensors.items():
+        added = name in system.parts.modules
+        learning = trained.get(name, 0) if added else 0
+        yield Part(name=name, added=added, parameters=sum(map(torch.numel, own)), trained=learning)
+
+
+def _work(system: Restorer, recipe: Recipe, *, given_px: int, size_px: int) -> dict[str, dict[str, Macs]]:
+    """Return the MACs of each network that runs, in each of `PHASES`."""
+    plan, noise = recipe.plan, CanvasNoise(seeds=(0,))
+    assert plan is not None
+    multiple = system.factor * 2 ** (len(system.prior.unet.config["block_out_channels"]) - 1)
+    photograph = Photograph.of(torch.zeros(1, 3, given_px, given_px), (size_px, size_px), multiple)
+    networks = _networks(system)
+    for network in networks.values():
+        network.requires_grad_(False)  # the counter would follow gradients, even where none are computed
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH):  # the counter knows its matrix products on every device
+        seen, observe = _measured(networks, lambda: system.observe(photograph, None, noise))
+        noisy, start = _measured(networks, lambda: system.start(seen, plan.start_time, noise))
+        clean, one_pass = _measured(networks, lambda: system.denoise(noisy, plan.times[0], seen))
+        step = one_pass
+        if plan.guidance != 1.0:
+            step = _measured(networks, lambda: system.denoise(noisy, plan.times[0], seen, plan.guidance))[1]
+        _, decode = _measured(networks, lambda: system.decode(clean, seen))
+    work = {}
+    for name in networks:
+        before = observe.get(name, Macs()) + start.get(name, Macs())
+        each, all_passes, after = (macs.get(name, Macs()) for macs in (one_pass, step, decode))
+        if any(name in ran for ran in (observe, start, step, decode)):
+            image = before + all_passes * len(plan.times) + after
+            phases = (before, each, all_passes, after, image)
+            work[name] = dict(zip(PHASES, phases, strict=True))
+    return work
+
+
+def _measured(networks: Mapping[str, nn.Module], run: Callable[[], Any]) -> tuple[Any, dict[str, Macs]]:
+    """Return what `run` gives, and the MACs of each network that it runs."""
+    with _watched(networks) as watch:
+        return run(), watch.macs()
+
+
+class _Watch:
+    """Tells apart where the operations that a counter counts happen: in which network, inside a layer or between."""
+
+    def __init__(self, counter: FlopCounterMode) -> None:
+        self.counter = counter
+        self.at_work: list[tuple[str, bool]] = []
+        self.flops: Counter[tuple[str, bool]] = Counter()
+        self.settled = 0
+
+    def enter(self, network: str, layer: bool) -> None:
+        self._settle()
+        self.at_work.append((self.at_work[0][0] if self.at_work else network, layer))
+
+    def leave(self) -> None:
+        self._settle()
+        self.at_work.pop()
+
+    def macs(self) -> dict[str, Macs]:
+        names = {name for name, _ in self.flops}
+        return {
+            name: Macs(layers=self.flops[name, True] // 2, attention=self.flops[name, False] // 2) for name in names
+        }
+
+    def _settle(self) -> None:
+        flops = self.counter.get_total_flops()
+        if self.at_work:
+            self.flops[self.at_work[-1]] += flops - self.settled
+        self.settled = flops
+
+
+@contextmanager
+def _watched(networks: Mapping[str, nn.Module]) -> Iterator[_Watch]:
+    """Watch the networks by hooks on their layers, and on their children: an autoencoder is entered at its encoder."""
+    with ExitStack() as hooks, FlopCounterMode(display=False) as counter:
+        watch, hooked = _Watch(counter), set[nn.Module]()
+        for name, network in networks.items():
+            layers = (module for module in network.modules() if isinstance(module, LAYERS))
+            for module in {network, *network.children(), *layers} - hooked:
+                hooked.add(module)
+                hooks.callback(_hook(watch, name, module))
+        yield watch
+
+
+def _hook(watch: _Watch, name: str, module: nn.Module) -> Callable[[], None]:
+    """Let the watch know when a module begins and ends; return what takes the hooks off."""
+    layer = isinstance(module, LAYERS)
+    before = module.register_forward_pre_hook(lambda *_: watch.enter(name, layer))
+    after = module.register_forward_hook(lambda *_: watch.leave())
+
+    def remove() -> None:
+        before.remove()
+        after.remove()
+
+    return remove

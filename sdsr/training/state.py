@@ -1,0 +1,253 @@
+"""The parts of a run that change: modules, optimizers, averages, clock; how they step, are saved, resumed, exported."""
+
+import json
+import logging
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from diffusers.training_utils import EMAModel
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from sdsr.errors import ModelError
+from sdsr.methods.recipe import OptimizerSettings, Stage
+from sdsr.objectives.learner import Learner, Outcome, Sample
+from sdsr.training.optim import make_optimizer, rate, set_rate
+from sdsr.training.run import Clock, RunSettings, appearing, checkpoints, drop_old_checkpoints, partial_of, save_parts
+from sdsr.training.samples import on_device
+from sdsr.training.sharding import (
+    check_sharded,
+    gathered,
+    load_shards,
+    own_share,
+    reaching_all,
+    rejoined,
+    save_shards,
+    shard,
+    share_of,
+    whole,
+    whole_states,
+)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Side:
+    """One learning side of a run: the module that computes its loss, and how its parameters are moved."""
+
+    module: nn.Module
+    optimizer: torch.optim.Optimizer
+    settings: OptimizerSettings
+
+
+class RunState:
+    """The parts of a run that change: modules, optimizers, averages, clock."""
+
+    def __init__(
+        self,
+        learner: Learner,
+        stage: Stage,
+        settings: RunSettings,
+        accelerator: Accelerator,
+        metadata: Mapping[str, Any],
+        first: Sequence[Sample],
+    ) -> None:
+        self.learner, self.stage, self.settings, self.accelerator = learner, stage, settings, accelerator
+        self.metadata, self.first, self.clock = metadata, first, Clock()
+        self.saved_step: int | None = None
+        module = cast(nn.Module, learner).to(accelerator.device).train()
+        if settings.shard:
+            self.main = self._sharded(module, stage.optimizer)
+        else:
+            self.main = self._copied(module, self._trained(), stage.optimizer)
+        self.parameters = self._trained()
+        self.shares = [own_share(parameter) for parameter in self.parameters]
+        self.averages = EMAModel(self.shares, decay=stage.ema_decay)
+        self.critic: Side | None = None
+        if learner.critic is not None:
+            critic = learner.critic.to(accelerator.device)
+            self.critic = self._copied(critic, critic.parameters(), stage.critic_optimizer or stage.optimizer)
+
+    def _trained(self) -> list[nn.Parameter]:
+        """The parameters of the learner's parts that are not frozen."""
+        return [p for part in self.learner.parts.values() for p in part.parameters() if p.requires_grad]
+
+    def _copied(self, module: nn.Module, trained: Iterable[nn.Parameter], settings: OptimizerSettings) -> Side:
+        """A side that every process holds whole (DDP)."""
+        if self.settings.compile:
+            module.compile()
+        module, optimizer = self.accelerator.prepare(module, make_optimizer(settings, trained))
+        return Side(module=module, optimizer=optimizer, settings=settings)
+
+    def _sharded(self, module: nn.Module, settings: OptimizerSettings) -> Side:
+        """A side of which every process holds a share; critics, which an objective also asks directly, are no such."""
+        if self.settings.compile:
+            module.compile()
+        shard(module, self.accelerator.device)
+        return Side(module=module, optimizer=make_optimizer(settings, self._trained()), settings=settings)
+
+    def progress(self) -> float:
+        return self.settings.progress(self.clock.step, self.clock.seconds)
+
+    def step(self, batches: Iterator[Sample]) -> dict[str, float]:
+        """Do one optimizer step of each side, over `accumulate` batches; return the last one's scalars."""
+        scalars: dict[str, float] = {}
+        for part in range(self.stage.accumulate):
+            last = part == self.stage.accumulate - 1
+            sample = on_device(next(batches), self.accelerator.device)
+            rng = self._rng(self.clock.step * self.stage.accumulate + part)
+            outcome = self._descend(self.main, last, sample, rng, self.progress())
+            scalars = {"loss": float(outcome.loss.detach()), **outcome.scalars}
+            if self.critic is not None and outcome.judged is not None:
+                verdict = self._descend(self.critic, last, outcome.judged.detached(), rng)
+                scalars |= {f"critic/{name}": value for name, value in verdict.scalars.items()}
+        self.averages.step(self.shares)
+        return scalars
+
+    def _descend(self, side: Side, last: bool, *inputs: Any) -> Outcome:
+        """Add up the gradients of a step's batches, and take the step with the last of them.
+
+        Not `accelerator.accumulate`, which counts its calls: the critic's would be taken for the main side's.
+        """
+        with nullcontext() if last else self.accelerator.no_sync(side.module):
+            with self.accelerator.autocast():
+                outcome = side.module(*inputs)
+            sharded = self.settings.shard and side is self.main
+            self.accelerator.backward(reaching_all(outcome.loss, self._trained()) if sharded else outcome.loss)
+        if last:
+            set_rate(side.optimizer, rate(side.settings, self.clock.step, self.progress()))
+            norm = self.accelerator.clip_grad_norm_(
+                [p for group in side.optimizer.param_groups for p in group["params"]], side.settings.clip_norm
+            )
+            if norm is not None and self.accelerator.scaler is None and not math.isfinite(norm := float(whole(norm))):
+                raise ModelError(  # not in fp16, which skips such a step
+                    f"the gradient's norm (={norm}) at step {self.clock.step} is not finite; lower the learning rate."
+                )
+            side.optimizer.step()
+            side.optimizer.zero_grad(set_to_none=True)
+        return outcome
+
+    def agreed(self, seconds: float, stopping: bool) -> tuple[float, bool]:
+        """Return how long a step took and whether to stop, the same for all processes, so that they stay together."""
+        if self.accelerator.num_processes == 1:
+            return seconds, stopping
+        told = torch.tensor([seconds, float(stopping)], device=self.accelerator.device)
+        mean = cast(torch.Tensor, self.accelerator.reduce(told, reduction="mean"))
+        return float(mean[0]), bool(mean[1] > 0)
+
+    def _rng(self, index: int) -> torch.Generator:
+        """Return the noise of a step: a stream of its own for every seed, step and process; -1 is validation."""
+        entropy = (self.settings.seed, index + 1, self.accelerator.process_index)
+        return torch.Generator().manual_seed(int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> 1))
+
+    @contextmanager
+    def shown(self) -> Iterator[None]:
+        """The averaged parameters in place of the trained ones, gathered whole; every process takes part."""
+        with self._averaged(), gathered(self.main.module):
+            yield
+
+    @contextmanager
+    def _averaged(self) -> Iterator[None]:
+        self.averages.store(self.shares)
+        self.averages.copy_to(self.shares)
+        try:
+            yield
+        finally:
+            self.averages.restore(self.shares)
+
+    def validate(self, validation: Sequence[Sample]) -> tuple[dict[str, float], dict[str, Any]]:
+        """Return mean figures over the validation samples, and the picture columns of the first one; while `shown`."""
+        module = self.accelerator.unwrap_model(self.main.module)
+        module.eval()
+        with torch.no_grad(), self.accelerator.autocast():
+            moved = [on_device(sample, self.accelerator.device) for sample in validation]
+            figures = [self.learner.measure(sample, self._rng(-1)) for sample in moved]
+            columns = self.learner.pictures(moved[0], self._rng(-1))
+        module.train()
+        weights = [len(sample.hq) for sample in validation]
+        means = {
+            f"validation/{name}": sum(w * f[name] for w, f in zip(weights, figures, strict=True)) / sum(weights)
+            for name in figures[0]
+        }
+        return means, columns
+
+    def save(self) -> None:
+        """Write a checkpoint that appears only when it is complete; every process takes part."""
+        if self.saved_step == self.clock.step:
+            return
+        target = self.settings.folder / "checkpoints" / f"step-{self.clock.step:08d}"
+        main = self.accelerator.is_main_process
+        with appearing(target) if main else nullcontext(partial_of(target)) as partial:
+            self.accelerator.wait_for_everyone()
+            self.accelerator.save_state(str(partial))
+            if self.settings.shard:
+                save_shards(self.main.module, self.main.optimizer, partial, main=main)
+            averages = [rejoined(*pair) for pair in zip(self.averages.shadow_params, self.parameters, strict=True)]
+            if main:
+                self._save_clock(partial, averages)
+            self.accelerator.wait_for_everyone()
+        if main:
+            drop_old_checkpoints(self.settings.folder)
+        self.saved_step = self.clock.step
+
+    def _save_clock(self, folder: Path, averages: Sequence[torch.Tensor]) -> None:
+        shadows = {str(index): tensor.contiguous() for index, tensor in enumerate(averages)}
+        save_file(shadows, folder / "averages.safetensors")
+        clock = {
+            "step": self.clock.step,
+            "seconds": self.clock.seconds,
+            "averaged": self.averages.optimization_step,
+        }
+        (folder / "clock.json").write_text(json.dumps(clock))
+
+    def resume(self) -> None:
+        """Go on from the newest checkpoint, if there is one."""
+        found = checkpoints(self.settings.folder)
+        if not found:
+            return
+        check_sharded(found[-1], self.settings.shard)
+        self.accelerator.load_state(str(found[-1]))
+        if self.settings.shard:
+            load_shards(self.main.module, self.main.optimizer, found[-1])
+        clock = json.loads((found[-1] / "clock.json").read_text())
+        shadows = load_file(found[-1] / "averages.safetensors")
+        self.averages.shadow_params = [
+            share_of(shadows[str(index)].to(self.accelerator.device), parameter)
+            for index, parameter in enumerate(self.parameters)
+        ]
+        self.averages.optimization_step = clock["averaged"]
+        self.clock, self.saved_step = Clock(clock["step"], clock["seconds"]), clock["step"]
+        log.info("resumed at step %d from %s", self.clock.step, found[-1].name)
+
+    def export(self, *, finished: bool) -> Path:
+        """Write the averaged parts with their metadata, after the learner has settled its statistics for them."""
+        target, main = self.settings.folder / "parts", self.accelerator.is_main_process
+        with self._averaged(), kept_buffers(self.accelerator.unwrap_model(self.main.module)):
+            with gathered(self.main.module), self.accelerator.autocast():
+                if main:
+                    self.learner.finish([on_device(sample, self.accelerator.device) for sample in self.first])
+            parts = whole_states(self.learner.parts)
+            if main:
+                facts = {"step": self.clock.step, "seconds": round(self.clock.seconds), "finished": finished}
+                with appearing(target) as partial:
+                    save_parts(parts, partial, {**self.metadata, **facts})
+        return target
+
+
+@contextmanager
+def kept_buffers(module: nn.Module) -> Iterator[None]:
+    """Put the module's buffers back afterwards, so that exporting leaves training as it was."""
+    kept = [(buffer, buffer.clone()) for buffer in module.buffers()]
+    try:
+        yield
+    finally:
+        for buffer, value in kept:
+            buffer.copy_(value)
