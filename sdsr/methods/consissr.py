@@ -39,6 +39,8 @@ from sdsr.restoration.restorer import Parts, Restorer, from_noise
 from sdsr.tensors import Latent
 
 GUIDANCE = 5.0
+FIXED = ("transformer_blocks.0.attn2.", "transformer_blocks.0.norm2.")
+"""What of the ControlNet does not learn: attention to prompts, and the norm before it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +58,7 @@ class Network:
     photo_token: bool = True
     zero_last: bool = False
     hint_widths: tuple[int, ...] = (16, 32, 96, 256)
-    frozen: tuple[str, ...] = (".attn2.", ".norm2.")
+    frozen: tuple[str, ...] = FIXED
     begin: float | int = 0.1
 
 
@@ -200,7 +202,7 @@ CONSISSR = Recipe(
 SMALL_NETWORK = Network(
     hybrid=HybridSettings(side_cells=16),
     hint_widths=(32, 64),
-    frozen=(".attn2.", ".norm2.", "time_embedding."),
+    frozen=(*FIXED, "time_embedding."),
 )
 _small_system = partial(system, network=SMALL_NETWORK)
 SMALL_GUIDANCE = 1.5

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from accelerate import PartialState
+from diffusers.models.modeling_utils import ModelMixin
 from torch import nn
 
 import sdsr
@@ -17,6 +18,7 @@ from sdsr.data.photos import PairSet, PhotoSet, open_pairs, open_photos
 from sdsr.errors import InputError, ModelError
 from sdsr.methods import RECIPES
 from sdsr.methods.recipe import Recipe, Stage, with_settings
+from sdsr.objectives.embedding import EncoderPair
 from sdsr.objectives.restoration import Restoration
 from sdsr.prior.loading import choose_dtype
 from sdsr.prior.prior import Prior
@@ -133,14 +135,18 @@ def precision_of(asked: str, device: torch.device) -> torch.dtype:
 
 
 def _prepare_system(system: object, dtype: torch.dtype, *, checkpointing: bool) -> None:
-    """Let what is trained compute in `dtype` and, if asked, its UNet forget activations until backward."""
-    prior = system.prior if isinstance(system, Restorer) else system
+    """Let what is trained compute in `dtype` and, if asked, its networks forget activations until backward."""
+    prior = system.prior if isinstance(system, Restorer | EncoderPair) else system
     if isinstance(prior, Prior):
         prior.dtype = dtype
-        if checkpointing:
-            prior.unet.enable_gradient_checkpointing()
-    elif checkpointing:
-        raise InputError("--gradient-checkpointing needs a UNet, which this recipe has not; leave it out.")
+    if not checkpointing:
+        return
+    if not isinstance(prior, Prior) or isinstance(system, EncoderPair):
+        raise InputError("--gradient-checkpointing needs a UNet, which this stage does not train; leave it out.")
+    added = system.parts.modules.modules() if isinstance(system, Restorer) else ()
+    for network in (prior.unet, *added):
+        if isinstance(network, ModelMixin) and network._supports_gradient_checkpointing:
+            network.enable_gradient_checkpointing()
 
 
 def _photos(settings: LaunchSettings) -> PhotoSet | PairSet:
@@ -159,7 +165,7 @@ def _metadata(
         "recipe": recipe.name,
         "stage": re.sub(r" at 0x[0-9a-f]+", "", repr(stage)),
         "prior": settings.prior or recipe.prior,
-        "prior_sha256": system.prior.sha256 if isinstance(system, Restorer) else "",
+        "prior_sha256": system.prior.sha256 if isinstance(system, Restorer | EncoderPair) else "",
         "steps": run.steps,
         "minutes": run.minutes,
         "seed": run.seed,

@@ -104,6 +104,7 @@ def test_consissr_at_full_size_is_what_its_authors_built() -> None:
     assert parts["image_prompt"].parameters == 3_150_848
     assert parts["image_encoder"].parameters == 632_076_800
     assert parts["text_encoder"].parameters == 340_387_840
+    assert parts["controlnet"].trained + parts["control_hybrid"].trained == 365_187_168
     assert parts["autoencoder"].parameters == 83_653_863
     assert parts["unet"].trained == parts["autoencoder"].trained == 0
     assert parts["hybrid"].trained == 51_726_976
