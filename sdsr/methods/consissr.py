@@ -169,6 +169,7 @@ _RCLIP = Stage(
     steps=100_000,
     batch=16,
     crop_px=224,
+    flips=(0.5, 0.5),
     degradation="consissr_train_C_224",
     ema_decay=0.0,
 )
@@ -180,6 +181,7 @@ _RESTORATION = Stage(
     steps=200_000,
     batch=8,
     crop_px=512,
+    flips=(0.5, 0.5),
     degradation="consissr",
     ema_decay=0.0,
 )

@@ -39,7 +39,8 @@ class Stage:
     """One training run of a recipe.
 
     `system(prior, device)` builds what is trained from the name or folder of a prior; `critic(system)` its critic.
-    Crops are `crop_px` wide; `degradation` names a table of sdsr/data, None where the objective needs only HQ photos.
+    Crops are `crop_px` wide and flipped, left to right and upside down, with the probabilities of `flips`;
+    `degradation` names a table of sdsr/data, None where the objective needs only HQ photos.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Stage:
     steps: int
     batch: int
     crop_px: int
+    flips: tuple[float, float] = (0.5, 0.0)
     accumulate: int = 1
     degradation: str | None = None
     critic: Callable[[Any], nn.Module] | None = None

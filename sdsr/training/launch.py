@@ -61,6 +61,8 @@ def launch(recipe: Recipe | str, settings: LaunchSettings, run: RunSettings) -> 
     sampling = Sampling(
         size_px=stage.crop_px,
         batch_size=stage.batch,
+        horizontal_flip=stage.flips[0],
+        vertical_flip=stage.flips[1],
         seed=run.seed,
         rank=process.process_index,
         world_size=process.num_processes,
