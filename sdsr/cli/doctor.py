@@ -55,7 +55,10 @@ class Extra:
 
 EXTRAS = {
     "train": Extra(feature="charts of a training run in TensorBoard", requires=("tensorboard>=2.18",)),
-    "evaluate": Extra(feature="LPIPS, DISTS, MANIQA, MUSIQ, CLIPIQA (non-commercial)", requires=("pyiqa>=0.1.14",)),
+    "evaluate": Extra(
+        feature="plots; LPIPS, DISTS, MANIQA, MUSIQ, CLIPIQA (non-commercial)",
+        requires=("pyiqa>=0.1.14", "matplotlib>=3.9"),
+    ),
     "web": Extra(feature="the web page and its HTTP API", requires=("gradio>=6.16", "pillow<13")),
     "ray": Extra(feature="folders of photos on a cluster", requires=("ray[data]>=2.40",)),
 }
