@@ -28,8 +28,9 @@ SCHEDULE = {
     "num_train_timesteps": 1000,
     "prediction_type": "v_prediction",
 }
-"""Stable Diffusion's. A network this small and this briefly trained predicts velocity (arXiv:2202.00512): an estimate from
-noise multiplies its errors by up to 14.6 at late times, where most of what it can know, colors and shapes, is decided."""
+"""Stable Diffusion's. A network this small and this briefly trained predicts velocity (arXiv:2202.00512): an estimate
+from noise multiplies its errors by up to 14.6 at late times, where most of what it can know, colors and shapes, is
+decided."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

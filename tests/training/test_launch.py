@@ -93,8 +93,8 @@ def test_parts_that_are_not_there_or_do_not_fit_are_errors(settings, tmp_path):
 
 def test_what_does_not_exist_is_an_error_that_helps(settings, tmp_path):
     run = RunSettings(folder=tmp_path / "run", steps=1)
-    with pytest.raises(InputError, match=r"recipe \(=d3sr\) must be one of \[.*'d3sr-small'"):
-        launch("d3sr", settings, run)
+    with pytest.raises(InputError, match=r"recipe \(=d3sr-tiny\) must be one of \[.*'d3sr-small'"):
+        launch("d3sr-tiny", settings, run)
     with pytest.raises(InputError, match=r"stage \(=faith\) of d3sr-small must be one of \['fidelity'"):
         launch("d3sr-small", replace(settings, stage="faith"), run)
     with pytest.raises(InputError, match="did you mean 'crop_px'"):
