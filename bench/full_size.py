@@ -68,6 +68,8 @@ def _restorer(recipe: Recipe, prior: str, dtype: torch.dtype) -> Restorer:
         if any(parameter.is_meta for parameter in part.parameters()):
             randomize(part, "cpu", torch.Generator().manual_seed(0))
         part.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  (missing in torch's stub)
+    if restorer.parts.settle is not None:
+        restorer.parts.settle()
     return restorer
 
 

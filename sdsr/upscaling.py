@@ -42,8 +42,10 @@ OnStepEnd = Callable[["Upscaler", int, int, dict[str, Any]], Any]
 class Request:
     """What is wanted of one photo. Its size: `scale`, `width` and/or `height`, or `megapixels`; x4 if nothing is said.
 
-    `seed` belongs to the photo's canvas. `color_fix` and `prompt` are the method's own unless stated. `memory_bytes`
-    bounds what may be used at once; it changes the windows, not the noise.
+    `seed` belongs to the photo's canvas. `color_fix`, `prompt`, `start` (in the paper's counting) and `fidelity` (0 ...
+    1, how near to the photo) are the method's own unless stated; "auto" chooses the start for each photo, and any start
+    is taken with `untrained_start`. `memory_bytes` bounds what may be used at once; it changes the windows, not the
+    noise.
     """
 
     scale: float | int | None = None
@@ -52,7 +54,10 @@ class Request:
     megapixels: float | int | None = None
     seed: int = DEFAULT_SEED
     steps: int | None = None
+    start: int | Literal["auto"] | None = None
+    untrained_start: bool = False
     prompt: str | None = None
+    fidelity: float | int | None = None
     color_fix: ColorFix | None = None
     memory_bytes: int | None = None
 
@@ -86,6 +91,8 @@ class Upscaler:
     def __init__(self, recipe: Recipe, restorer: Restorer) -> None:
         assert recipe.plan is not None, f"{recipe.name} restores nothing: it has no plan"
         self.recipe, self.restorer = recipe, restorer
+        if restorer.parts.settle is not None:
+            restorer.parts.settle()
 
     @classmethod
     def from_pretrained(
@@ -177,27 +184,74 @@ class Upscaler:
         for sampled in job.trajectory():
             if not sampled.last:
                 region = _middle(job.photograph.size, job.restorer.factor)
-                estimate = job.restorer.decode(sampled.clean, sampled.seen, region)
+                estimate = job.restorer.decode(sampled.clean, sampled.seen, region, sampled.fidelity)
                 yield Preview(region=region, image=estimate.clamp(0, 1), final=False)
         assert sampled is not None, "a plan has at least one time"
         for tile in job.tiles(sampled):
             yield Preview(region=tile.region, image=tile.image, final=True)
 
-    def plan(self, steps: int | None) -> Plan:
-        """Return the plan for this many steps; raise InputError where the method offers no such choice."""
+    def plan(
+        self,
+        steps: int | None = None,
+        *,
+        start: int | None = None,
+        untrained_start: bool = False,
+        fidelity: float | int | None = None,
+    ) -> Plan:
+        """Return the plan of this many steps, start and fidelity; InputError where the method has no such choice."""
         assert self.recipe.plan is not None
-        own = len(self.recipe.plan.times)
-        if steps is None or steps == own:
-            return self.recipe.plan
-        if self.recipe.times_for is None:
-            raise InputError(f"steps (={steps}) of {self.recipe.name} must be {own}; leave --steps out.")
-        return replace(self.recipe.plan, times=self.recipe.times_for(steps))
+        plan = self.recipe.plan
+        own = len(plan.times)
+        if start is not None:
+            plan = replace(plan, times=self._times(steps or own, start, any_start=untrained_start))
+        elif steps not in (None, own):
+            if self.recipe.times_for is None:
+                raise InputError(f"steps (={steps}) of {self.recipe.name} must be {own}; leave --steps out.")
+            plan = replace(plan, times=self.recipe.times_for(steps))
+        if fidelity is None:
+            return plan
+        if start is not None:
+            raise InputError(f"fidelity (={fidelity}) chooses the start (={start}); leave one of them out.")
+        return self._faithful(plan, float(fidelity))
+
+    def settled(self, photo: Photo, request: Request) -> tuple[Request, str | None]:
+        """Return the request with the start chosen for this photo, and why, where "auto" is wanted."""
+        if request.start != "auto":
+            return request, None
+        if self.recipe.starts is None:
+            raise InputError(f"start (=auto) means nothing to {self.recipe.name}; leave it out.")
+        choice = self.recipe.starts.automatic(image(photo))
+        steps = request.steps or choice.steps
+        reason = f"start {choice.start}, {steps} step{'s' if steps > 1 else ''}: {choice.reason}"
+        return replace(request, start=choice.start, steps=steps), reason
+
+    def _times(self, steps: int, start: int, *, any_start: bool) -> tuple[int, ...]:
+        if self.recipe.starts is None:
+            raise InputError(f"start (={start}) means nothing to {self.recipe.name}; leave it out.")
+        trained = self.recipe.starts.trained
+        if start not in trained and not any_start:
+            raise InputError(
+                f"start (={start}) must be one of {', '.join(map(str, trained))}, where {self.recipe.name} was trained "
+                "to; choose one of them, or allow --untrained-start."
+            )
+        return self.recipe.starts.times_for(steps, start)
+
+    def _faithful(self, plan: Plan, fidelity: float) -> Plan:
+        """Return the plan with another fidelity: as the recipe says, or the decoder's, where the method has one."""
+        if not 0 <= fidelity <= 1:
+            raise InputError(f"fidelity (={fidelity}) must be in 0 ... 1; 0 trusts the model, 1 the photo.")
+        if self.recipe.at_fidelity is not None:
+            return self.recipe.at_fidelity(plan, fidelity)
+        if self.restorer.parts.decoder is not None:
+            return replace(plan, fidelity=fidelity)
+        raise InputError(f"fidelity (={fidelity}) means nothing to {self.recipe.name}; leave it out.")
 
     def windowed(
         self, canvas: tuple[int, int], memory_bytes: int | None, on_window: Callable[[], None] | None = None
     ) -> Windowed:
         """Return the restorer behind windows as large as the memory allows, one if the canvas fits in it."""
-        window = window_px(canvas, memory_bytes, self.multiple_px)
+        most = self.recipe.most_window_px or MAX_WINDOW_PX
+        window = min(most, window_px(canvas, memory_bytes, self.multiple_px))
         whole = window >= max(canvas)
         overlap = 0 if whole else max(self.multiple_px, window // 4 // self.multiple_px * self.multiple_px)
         return Windowed(restorer=self.restorer, window_px=window, overlap_px=overlap, on_window=on_window)
@@ -206,7 +260,11 @@ class Upscaler:
         if request.prompt is not None and not self.recipe.listens:
             raise InputError(f"prompt (={request.prompt!r}) means nothing to {self.recipe.name}; leave it out.")
         width, height = request.size(photo.size[1], photo.size[0])
-        plan = self.plan(request.steps)
+        request, _ = self.settled(photo, request)
+        assert request.start != "auto", "it is settled"
+        plan = self.plan(
+            request.steps, start=request.start, untrained_start=request.untrained_start, fidelity=request.fidelity
+        )
         photograph = Photograph.of(image(photo), (height, width), self.multiple_px)
         canvas = photograph.region.height, photograph.region.width
         windows = len(self.windowed(canvas, request.memory_bytes).windows(canvas))

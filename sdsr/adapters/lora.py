@@ -1,12 +1,15 @@
 """Low-rank updates of a diffusion UNet (LoRA, arXiv:2106.09685), through peft."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
+from typing import Any, TypeVar
 
-from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from peft import LoraConfig, inject_adapter_in_model
 from peft.tuners.lora.layer import Conv2d, Linear
-from torch import nn
+from torch import Tensor, nn
+
+Network = TypeVar("Network", bound=nn.Module)
 
 TARGETS = (
     "to_q",
@@ -46,17 +49,22 @@ def inject_lora(
     return wrappers
 
 
+def twin(network: Network) -> Network:
+    """Return a copy of a network that has the same tensors, not equal ones, so that it takes no memory."""
+    shared = {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())}
+    return deepcopy(network, shared)
+
+
 class Lora(nn.Module):
-    """The updates of one UNet, alone: parameters and state (`down_blocks.0...to_q.lora_A.weight`) are theirs only.
+    """The updates of one network, alone: parameters and state (`down_blocks.0...to_q.lora_A.weight`) are theirs only.
 
     It comes detached. `attach` lets the UNet compute with it, `detach` gives the UNet its own layers back, the very
-    objects, so bit for bit. The scale of the update is alpha / rank.
+    objects, so bit for bit; `settle` ends all that. The scale of the update is alpha / rank.
     """
 
-    def __init__(
-        self, unet: UNet2DConditionModel, *, rank: int = 16, alpha: int = 16, targets: Sequence[str] = TARGETS
-    ) -> None:
+    def __init__(self, unet: nn.Module, *, rank: int = 16, alpha: int = 16, targets: Sequence[str] = TARGETS) -> None:
         super().__init__()
+        self._settled: list[nn.Parameter] = []
         learning = [parameter for parameter in unet.parameters() if parameter.requires_grad]
         self._wrappers = inject_lora(unet, rank=rank, alpha=alpha, targets=targets)
         for name, wrapper in self._wrappers.items():
@@ -68,20 +76,20 @@ class Lora(nn.Module):
         for parameter in learning:
             parameter.requires_grad_()
 
-    def attach(self, unet: UNet2DConditionModel) -> None:
+    def attach(self, unet: nn.Module) -> None:
         """Lets `unet`, the one this was made for, compute with the updates."""
         for name, wrapper in self._wrappers.items():
             assert unet.get_submodule(name) is wrapper.base_layer, f"{name} is another UNet's, or already attached"
             unet.set_submodule(name, wrapper)
 
-    def detach(self, unet: UNet2DConditionModel) -> None:
+    def detach(self, unet: nn.Module) -> None:
         """Gives `unet` its own layers back."""
         for name, wrapper in self._wrappers.items():
             assert unet.get_submodule(name) is wrapper, f"{name} is not attached"
             unet.set_submodule(name, wrapper.base_layer)
 
     @contextmanager
-    def merged(self, unet: UNet2DConditionModel) -> Iterator[None]:
+    def merged(self, unet: nn.Module) -> Iterator[None]:
         """While it lasts, the detached `unet` holds weights with the updates added, at no cost per step.
 
         Afterwards it has its own weights again, bit for bit: they are kept, since a subtraction would not restore them.
@@ -91,14 +99,35 @@ class Lora(nn.Module):
             for name, wrapper in self._wrappers.items():
                 layer = unet.get_submodule(name)
                 assert layer is wrapper.base_layer, f"{name} must be detached before it is merged"
-                weight = layer.get_parameter("weight")
-                updated = weight.detach().float() + wrapper.get_delta_weight(ADAPTER).detach().float()
-                originals.append((layer, weight))
-                layer.register_parameter("weight", nn.Parameter(updated.to(weight.dtype), requires_grad=False))
+                originals.append((layer, layer.get_parameter("weight")))
+                layer.register_parameter("weight", _updated(wrapper))
             yield
         finally:
             for layer, weight in originals:
                 layer.register_parameter("weight", weight)
+
+    def settle(self, network: nn.Module) -> None:
+        """Adds the attached updates to weights of the network's own, for good; a second time, nothing happens."""
+        if self._settled:
+            return
+        self.detach(network)
+        for wrapper in self._wrappers.values():
+            weight = _updated(wrapper)
+            wrapper.base_layer.register_parameter("weight", weight)
+            self._settled.append(weight)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
+        """Settled weights go where the updates go (to a device): no other module of a method holds them."""
+        for weight in self._settled:
+            weight.data = fn(weight.data)
+        return super()._apply(fn, recurse)
+
+
+def _updated(wrapper: Linear | Conv2d) -> nn.Parameter:
+    """The weight of a wrapped layer with its update added, in the layer's precision and memory format."""
+    weight: Tensor = wrapper.base_layer.get_parameter("weight").detach()
+    updated = weight.float() + wrapper.get_delta_weight(ADAPTER).detach().float()
+    return nn.Parameter(updated.to(weight.dtype), requires_grad=False)
 
 
 def _container(root: nn.Module, path: str) -> nn.Module:

@@ -33,7 +33,7 @@ class Settings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What became of one photo; `size` is the result's (width, height)."""
+    """What became of one photo; `size` is the result's (width, height), `chosen` what was chosen for it, and why."""
 
     input: str
     output: str
@@ -42,6 +42,7 @@ class Outcome:
     seconds: float = 0.0
     model: str
     seed: int
+    chosen: str | None = None
     error: str | None = None
 
 
@@ -69,10 +70,10 @@ def process(
             if job.root is not None and job.root not in manifests:
                 manifests[job.root] = Manifest(job.root)
             manifest = manifests[job.root] if job.root is not None else None
-            done = _process_one(
+            done, chosen = _process_one(
                 job, upscaler, settings, manifest, digest, lambda share, job=job: on_progress(job, share)
             )
-            outcome = replace(outcome, status="skipped" if done is None else "done", size=done)
+            outcome = replace(outcome, status="skipped" if done is None else "done", size=done, chosen=chosen)
         except SdsrError as error:
             outcome = replace(outcome, error=str(error))
         yield replace(outcome, seconds=round(time.perf_counter() - begun, 3))
@@ -86,16 +87,20 @@ def restore(
     *,
     format: Format | None,
     on_progress: OnProgress | None = None,
-) -> Photo:
-    """Return one photo restored; what can't be done within limits and memory is refused before anything is decoded."""
+) -> tuple[Photo, str | None]:
+    """Return one photo restored, and what was chosen for it.
+
+    What can't be done within limits and memory is refused before anything is decoded.
+    """
     header = probe(source, settings.limits)
     width, height = settings.request.size(header.width, header.height)
     check_output(header, (height, width), format or header.format, settings.limits)
     request = within_memory(upscaler, header, (height, width), settings.request)
     photo = read_photo(source, settings.limits)
+    request, chosen = upscaler.settled(photo, request)
     while True:
         try:
-            return upscaler.upscale(photo, request, on_progress=on_progress)
+            return upscaler.upscale(photo, request, on_progress=on_progress), chosen
         except (MemoryError, RuntimeError) as error:
             if not ran_out(error):
                 raise
@@ -114,15 +119,15 @@ def settings_sha256(upscaler: Upscaler, settings: Settings) -> str:
 
 def _process_one(
     job: Job, upscaler: Upscaler, settings: Settings, manifest: Manifest | None, digest: str, on_progress: OnProgress
-) -> tuple[int, int] | None:
-    """Restore one photo into its file; return its size, None where it was there already."""
+) -> tuple[tuple[int, int] | None, str | None]:
+    """Restore one photo into its file; return its size, None where it was there already, and what was chosen."""
     format = format_of(job.target)
     probe(job.source, settings.limits)
     work = Work(input_sha256=file_sha256(job.source), settings_sha256=digest)
     if manifest is not None and manifest.finished(job.target, work):
-        return None
+        return None, None
     _check_target(job.target, overwrite=settings.overwrite, new_folders=job.root is not None)
-    photo = restore(job.source, upscaler, settings, format=format, on_progress=on_progress)
+    photo, chosen = restore(job.source, upscaler, settings, format=format, on_progress=on_progress)
     _make_folder(job.target.parent)
     replaced = job.target.exists()
     if manifest is not None and not replaced:
@@ -130,7 +135,7 @@ def _process_one(
     write_photo(photo, job.target, format=format, quality=settings.quality, overwrite=settings.overwrite)
     if manifest is not None:
         manifest.finish(job.target, work)
-    return photo.size[1], photo.size[0]
+    return (photo.size[1], photo.size[0]), chosen
 
 
 def _check_target(target: Path, *, overwrite: bool, new_folders: bool) -> None:

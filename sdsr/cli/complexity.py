@@ -54,6 +54,8 @@ def _tables(found: Any) -> Iterator[Any]:
     for part in found.parts:
         sizes.add_row(part.name, "method" if part.added else "prior", f"{part.parameters:,}", f"{part.trained:,}")
     sizes.add_row("total", "", f"{found.parameters:,}", f"{found.trained:,}", style="bold")
+    for critic in found.critics:
+        sizes.add_row(critic.name, "training", f"{critic.parameters:,}", f"{critic.trained:,}")
     yield sizes
     sides = f"{found.given_px} to {found.size_px} px"
     steps = f"{found.steps} step{'s' if found.steps > 1 else ''}"

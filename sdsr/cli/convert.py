@@ -18,8 +18,10 @@ VERDICTS = {True: "yes", False: "no", None: "?"}
 
 
 def convert(
-    method: Annotated[str, typer.Argument(help="Whose checkpoint it is: consissr.")],
-    file: Annotated[Path, typer.Argument(help="The published file: .ckpt, .pth, .pt, .safetensors.")],
+    method: Annotated[str, typer.Argument(help="Whose checkpoint it is: consissr, stablesr, stablesr-cfw ...")],
+    file: Annotated[
+        Path, typer.Argument(help="The published file, .ckpt, .pth, .pt, .safetensors, or a folder of them.")
+    ],
     to: Annotated[
         Path | None, typer.Option(help="Folder to write, a new or empty one; without it the file is only examined.")
     ] = None,
@@ -38,7 +40,7 @@ def convert(
     Nothing in the file is run: a pickle that asks for more than tensors is refused.
     """
     from sdsr.conversion.checkpoint import read_checkpoint
-    from sdsr.conversion.published import PUBLISHED, check_complete, description, write_parts
+    from sdsr.conversion.published import PUBLISHED, check_complete, description, joined, write_parts
     from sdsr.errors import InputError
     from sdsr.prior.sources import resolve
 
@@ -46,14 +48,15 @@ def convert(
         raise InputError(f"method (={method}) must be one of {', '.join(PUBLISHED)}.")
     published = PUBLISHED[method]
     prior_folder = resolve(prior) if prior else None
-    with _complete(to, overwrite=overwrite) if to else nullcontext() as folder:
+    noted = joined(published, file, to) if to and published.completes else None
+    with _complete(to, overwrite=overwrite or noted is not None) if to else nullcontext() as folder:
         checkpoint = read_checkpoint(file)
         converted = published.convert(checkpoint.tensors)
         if not partial:
             check_complete(converted, file)
         report = _report(method, published, converted, checkpoint)
         if folder:
-            noted = description(published, file, prior)
+            noted = noted or description(published, file, prior)
             write_parts(published.kept(converted), folder, noted, keep_precision=keep_precision)
             report |= {"folder": str(to), **noted}
     found = published.examine(

@@ -11,13 +11,18 @@ from sdsr.cli.ablate import ablate
 from sdsr.cli.compare import compare
 from sdsr.cli.complexity import complexity
 from sdsr.cli.convert import convert
+from sdsr.cli.critic_features import critic_features
 from sdsr.cli.curves import curves
 from sdsr.cli.degrade import degrade
 from sdsr.cli.doctor import doctor
 from sdsr.cli.evaluate import evaluate
 from sdsr.cli.export import export
+from sdsr.cli.fidelity import fidelity
 from sdsr.cli.methods import methods
 from sdsr.cli.similarity import similarity
+from sdsr.cli.starts import starts
+from sdsr.cli.steps import steps
+from sdsr.cli.strength import strength
 from sdsr.cli.train import train
 from sdsr.cli.upscale import upscale
 from sdsr.errors import SdsrError
@@ -33,7 +38,12 @@ COMMANDS = (
     evaluate,
     compare,
     curves,
+    steps,
+    starts,
+    fidelity,
+    critic_features,
     similarity,
+    strength,
     degrade,
     doctor,
 )

@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 if TYPE_CHECKING:
     from sdsr.batch.engine import Outcome, Settings
     from sdsr.images.files import Format
-    from sdsr.upscaling import Upscaler
+    from sdsr.upscaling import Request, Upscaler
 
 PIPE = Path("-")
 
@@ -56,10 +56,19 @@ def upscale(
     model: Annotated[str, typer.Option(help="A method (`sdsr methods`), or a folder of a trained one.")] = "d3sr-small",
     prior: Annotated[str | None, typer.Option(help="Where the method's prior is: a name or a folder.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Denoising steps, where the method has a choice.")] = None,
+    start: Annotated[
+        str | None, typer.Option(help="Time to start at, where the method has a choice (InvSR: 250 ... 100), or auto.")
+    ] = None,
+    untrained_start: Annotated[
+        bool, typer.Option("--untrained-start", help="Take a start that the method was not trained at.")
+    ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the noise.")] = 0,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps ...; the fastest by default.")] = None,
     memory: Annotated[str | None, typer.Option(help="Most to use at once, like 8GB; what is free by default.")] = None,
     prompt: Annotated[str | None, typer.Option(help="What the photo shows, where the method listens.")] = None,
+    fidelity: Annotated[
+        float | None, typer.Option(help="0 (the model's details) to 1 (the photo's), where the method has a choice.")
+    ] = None,
     color_fix: Annotated[ColorFix | None, typer.Option(help="How colors are taken from the photo.")] = None,
     format: Annotated[FileFormat | None, typer.Option(help="Format of the result; the photo's own by default.")] = None,
     quality: Annotated[int, typer.Option(min=1, max=100, help="Of JPEG and WebP.")] = 95,
@@ -85,7 +94,10 @@ def upscale(
         megapixels=megapixels,
         seed=seed,
         steps=steps,
+        start=_start(start),
+        untrained_start=untrained_start,
         prompt=prompt,
+        fidelity=fidelity,
         color_fix=color_fix.value if color_fix else None,
         memory_bytes=parse_bytes(memory) if memory else None,
     )
@@ -99,10 +111,10 @@ def upscale(
         raise InputError("--json can't stand beside -, whose output is the photo; leave one out.")
     with _terminated_like_interrupted():
         if piped:
-            _pipe(photos[0], output, lambda: _load(model, prior, device, steps), settings)
+            _pipe(photos[0], output, lambda: _load(model, prior, device, request), settings)
             return
         jobs = plan(photos, request, output=output, format=settings.format)
-        upscaler = _load(model, prior, device, steps)
+        upscaler = _load(model, prior, device, request)
         outcomes = _report(jobs, upscaler, settings, json=json, quiet=quiet)
     failed = sum(outcome.status == "failed" for outcome in outcomes)
     if failed:
@@ -114,8 +126,18 @@ def _format(format: FileFormat | None) -> "Format | None":
     return names[format] if format else None
 
 
-def _load(model: str, prior: str | None, device: str | None, steps: int | None) -> "Upscaler":
-    """Return the upscaler; a device or a number of steps that can't be is an InputError."""
+def _start(text: str | None) -> "int | Literal['auto'] | None":
+    from sdsr.errors import InputError
+
+    if text is None or text == "auto":
+        return text
+    if not text.isdecimal():
+        raise InputError(f"start (={text}) must be a whole number or auto; try auto.")
+    return int(text)
+
+
+def _load(model: str, prior: str | None, device: str | None, request: "Request") -> "Upscaler":
+    """Return the upscaler; a device, or a number of steps or start, that can't be is an InputError."""
     import torch
 
     from sdsr.errors import InputError
@@ -128,8 +150,30 @@ def _load(model: str, prior: str | None, device: str | None, steps: int | None) 
         reason = str(error).splitlines()[0].rstrip(".")
         raise InputError(f"device (={device}) can't be used ({reason}); `sdsr doctor` lists those here.") from error
     upscaler = Upscaler.from_pretrained(model, prior=prior, device=device)
-    upscaler.plan(steps)
+    _check_plan(upscaler, request)
     return upscaler
+
+
+def _check_plan(upscaler: "Upscaler", request: "Request") -> None:
+    """Raise InputError, before any photo is read, for a plan that the method has not; warn of an untrained start."""
+    from sdsr.errors import InputError
+
+    if request.start == "auto":
+        if upscaler.recipe.starts is None or request.fidelity is not None:
+            reason = "means nothing to" if upscaler.recipe.starts is None else "and fidelity choose the start of"
+            raise InputError(f"start (=auto) {reason} {upscaler.recipe.name}; leave it out.")
+        upscaler.plan(request.steps)
+        return
+    upscaler.plan(
+        request.steps, start=request.start, untrained_start=request.untrained_start, fidelity=request.fidelity
+    )
+    starts = upscaler.recipe.starts
+    if starts and request.start not in (None, *starts.trained):
+        typer.echo(
+            f"sdsr: warning: start (={request.start}) is none that {upscaler.recipe.name} was trained at "
+            f"({', '.join(map(str, starts.trained))}); the result may be off.",
+            err=True,
+        )
 
 
 def _report(jobs: list, upscaler: "Upscaler", settings: "Settings", *, json: bool, quiet: bool) -> list["Outcome"]:
@@ -164,7 +208,8 @@ def _report(jobs: list, upscaler: "Upscaler", settings: "Settings", *, json: boo
 def _line(outcome: "Outcome") -> str:
     if outcome.size is None:
         return f"{outcome.output}: there already, complete"
-    return f"{outcome.output}: {outcome.size[0]}x{outcome.size[1]}, {outcome.seconds:.1f} s"
+    chosen = f"; {outcome.chosen}" if outcome.chosen else ""
+    return f"{outcome.output}: {outcome.size[0]}x{outcome.size[1]}, {outcome.seconds:.1f} s{chosen}"
 
 
 def _print_summary(outcomes: list["Outcome"]) -> None:
@@ -194,7 +239,9 @@ def _pipe(source: Path, output: Path | None, load: Callable[[], "Upscaler"], set
     format = settings.format or (format_of(target) if target else None)
     if target is not None and target.exists() and not settings.overwrite:
         raise OutputError(f"{target} exists already; choose another name or allow --overwrite.")
-    photo = restore(data, load(), settings, format=format)
+    photo, chosen = restore(data, load(), settings, format=format)
+    if chosen:
+        typer.echo(f"sdsr: {chosen}", err=True)
     format = format or photo.traits.format
     if target is not None:
         write_photo(photo, target, format=format, quality=settings.quality, overwrite=settings.overwrite)

@@ -18,6 +18,7 @@ from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 from sdsr.errors import ModelError
 
 _ZIP, _PICKLE = b"PK\x03\x04", b"\x80"
+_SUFFIXES = (".safetensors", ".bin", ".ckpt", ".pt", ".pth")
 _WRAPPERS = ("module.", "_orig_mod.")
 _FRAMEWORKS = {"pytorch_lightning", "lightning", "lightning_fabric", "omegaconf", "numpy"}
 _STANDARD = {"pathlib", "argparse", "typing"}
@@ -46,8 +47,11 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """Return what a file holds, its tensors mapped from the disk unless torch's old format forbids; raise ModelError.
 
     The tensors are those of the entry "state_dict" where there is one, else all; nested ones get dotted names. Prefixes
-    that training wrappers put before every name are removed.
+    that training wrappers put before every name are removed. Of a folder all weight files are read, and names begin
+    with their file's, as in `unet/diffusion_pytorch_model/conv_in.weight`.
     """
+    if path.is_dir():
+        return _read_folder(path)
     if not path.is_file():
         raise ModelError(f"checkpoint (={path}) is no file; {_REMEDY}")
     with path.open("rb") as file:
@@ -74,6 +78,25 @@ def without_wrappers(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
             break
         names = [name.removeprefix(wrapper) for name in names]
     return dict(zip(names, state.values(), strict=True))
+
+
+def weight_files(path: Path) -> list[Path]:
+    """Return the files that hold the weights: the file itself, or those of a folder and its folders."""
+    if not path.is_dir():
+        return [path]
+    return sorted(one for one in path.rglob("*") if one.suffix in _SUFFIXES and one.is_file())
+
+
+def _read_folder(path: Path) -> Checkpoint:
+    files = weight_files(path)
+    if not files:
+        raise ModelError(f"checkpoint (={path}) holds no weight files ({', '.join(_SUFFIXES)}); {_REMEDY}")
+    tensors, others = {}, {}
+    for file in files:
+        name, held = file.relative_to(path).with_suffix("").as_posix(), read_checkpoint(file)
+        tensors |= {f"{name}/{inner}": tensor for inner, tensor in held.tensors.items()}
+        others |= {f"{name}/{inner}": value for inner, value in held.others.items()}
+    return Checkpoint(tensors=tensors, others=others)
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:

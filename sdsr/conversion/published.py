@@ -11,11 +11,12 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from sdsr import __version__
-from sdsr.conversion import consissr, consissr_checks
+from sdsr.conversion import consissr, consissr_checks, invsr, lora, osediff, seesr, stablesr
+from sdsr.conversion.checkpoint import weight_files
 from sdsr.conversion.report import Converted, Finding
-from sdsr.errors import ModelError
+from sdsr.errors import InputError, ModelError
 from sdsr.methods import METHODS
-from sdsr.methods.weights import DESCRIPTION, FORMAT
+from sdsr.methods.weights import DESCRIPTION, FORMAT, read_description
 from sdsr.prior.sources import SOURCES, resolve
 from sdsr.prior.stable_diffusion import weight_digests
 from sdsr.prior.weight_files import check_finite, combined_sha256, file_sha256
@@ -28,17 +29,21 @@ _NAMED = 5
 class Published:
     """A published checkpoint: the recipe that it fits, how to convert it, the parts to keep, and what to ask of it.
 
-    `examine(state, converted, prior=folder, image_encoder=folder)` gives findings; folders may be None.
+    `examine(state, converted, prior=folder, image_encoder=folder)` gives findings; folders may be None. `completes` are
+    the recipes that it is only a part of: it joins the folder that another checkpoint of theirs became.
     """
 
     recipe: str
     convert: Callable[[Mapping[str, Tensor]], Converted]
     parts: tuple[str, ...]
     examine: Callable[..., tuple[Finding, ...]] = lambda *_, **__: ()
+    completes: tuple[str, ...] = ()
 
     def kept(self, converted: Converted) -> dict[str, dict[str, Tensor]]:
         return {part: converted.parts[part] for part in self.parts if part in converted.parts}
 
+
+STABLESR = ("stablesr", "stablesr-768v", "stablesr-turbo")
 
 PUBLISHED = {
     "consissr": Published(
@@ -47,6 +52,23 @@ PUBLISHED = {
         parts=("controlnet", "control_hybrid", "hybrid", "image_prompt", "image_encoder"),
         examine=consissr_checks.examine,
     ),
+    **{
+        name: Published(recipe=name, convert=stablesr.convert, parts=("modulation", "time_aware_encoder"))
+        for name in STABLESR
+    },
+    "stablesr-cfw": Published(
+        recipe="stablesr", convert=stablesr.convert_cfw, parts=("feature_wrapping",), completes=STABLESR
+    ),
+    **{
+        name: Published(
+            recipe=name, convert=seesr.convert, parts=("controlnet", "control_attention", "attention", "tagger")
+        )
+        for name in ("seesr", "addsr")
+    },
+    "invsr": Published(recipe="invsr", convert=invsr.convert, parts=("noise_predictor",)),
+    "d3sr": Published(recipe="d3sr", convert=lora.convert, parts=("lora", "prompt")),
+    "osediff": Published(recipe="osediff", convert=osediff.convert, parts=("lora", "encoder_lora", "first_layer")),
+    "hypir": Published(recipe="hypir", convert=lora.convert_hypir, parts=("lora",)),
 }
 
 
@@ -76,8 +98,19 @@ def description(published: Published, file: Path, prior: str | None) -> dict[str
         "prior_sha256": sha256,
         "times": list(recipe.plan.times),
         "source": file.name,
-        "source_sha256": file_sha256(file),
+        "source_sha256": _source_sha256(file),
     }
+
+
+def joined(published: Published, file: Path, folder: Path) -> dict[str, Any]:
+    """Return what to note of a folder that these parts join; raise InputError where it is not of their method."""
+    noted = read_description(folder) if (folder / DESCRIPTION).is_file() else {}
+    if noted.get("recipe") not in published.completes:
+        raise InputError(
+            f"folder (={folder}) must hold one of {', '.join(published.completes)}, which this checkpoint completes; "
+            "convert that one's first, into the same folder."
+        )
+    return {**noted, "joined": file.name, "joined_sha256": file_sha256(file)}
 
 
 def write_parts(
@@ -85,7 +118,8 @@ def write_parts(
 ) -> None:
     """Write each part, and the description that `sdsr.methods.weights` reads, with `noted` in it.
 
-    Tensors in half precision stay as they are, all others become float16 unless they are to keep theirs.
+    Files that `noted` names already are kept there. Tensors in half precision stay as they are, all others become
+    float16 unless they are to keep theirs.
     """
     digests = {}
     for part, tensors in parts.items():
@@ -97,8 +131,14 @@ def write_parts(
             raise ModelError(f"tensor (={broken[0]}) exceeds what float16 holds (65504); use --keep-precision.")
         save_file(stored, path)
         digests[path.name] = file_sha256(path)
-    noted = {"format": FORMAT, **noted, "files": digests, "version": __version__}
+    files = {**noted.get("files", {}), **digests}
+    noted = {"format": FORMAT, **noted, "files": files, "version": __version__}
     (folder / DESCRIPTION).write_text(json.dumps(noted, indent=2) + "\n", encoding="utf-8")
+
+
+def _source_sha256(source: Path) -> str:
+    """The sha256 of a file, or of all weight files of a folder."""
+    return combined_sha256(map(file_sha256, weight_files(source))) if source.is_dir() else file_sha256(source)
 
 
 def _given_prior(prior: str) -> tuple[str, str]:

@@ -42,6 +42,10 @@ PROMPTS = {
     ),
     # a constant embedding, not a text, in the paper; it starts from that of the empty text
     "d3sr": Prompts(),
+    # tags alone; in training those of the HQ photo
+    "osediff": Prompts(tagged=True),
+    # in training and in use a description, which may be empty
+    "hypir": Prompts(),
 }
 
 SMALL_PROMPTS = Prompts(positive="clean", negative="degraded")

@@ -70,7 +70,10 @@ PHASES = ("observe", "one_pass", "step", "decode", "image")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Complexity:
-    """A method on one photo of `given_px` a side, enlarged to `size_px`, with its plan's number of steps."""
+    """A method on one photo of `given_px` a side, enlarged to `size_px`, with its plan's number of steps.
+
+    `critics` are needed for training only and belong to no sum.
+    """
 
     recipe: str
     prior: str
@@ -78,6 +81,7 @@ class Complexity:
     size_px: int
     steps: int
     parts: tuple[Part, ...]
+    critics: tuple[Part, ...] = ()
 
     def macs(self, phase: str) -> Macs:
         """Return those of all parts together in one of `PHASES`."""
@@ -110,6 +114,7 @@ def complexity(recipe: Recipe, prior: str | None = None, *, given_px: int = 128,
         size_px=scale * given_px,
         steps=len(recipe.plan.times),
         parts=tuple(replace(part, **work.get(part.name, {})) for part in parts if part.added or part.name in work),
+        critics=tuple(_critics(recipe, prior)),
     )
 
 
@@ -131,15 +136,29 @@ def _trained(recipe: Recipe, prior: str) -> dict[str, int]:
     return trained
 
 
+def _critics(recipe: Recipe, prior: str) -> Iterator[Part]:
+    """Count the parameters of the critic of each stage that has one."""
+    for stage in recipe.stages:
+        if stage.critic is not None:
+            system = _built(stage.system, prior)
+            with system.prior.device:
+                parameters = list(stage.critic(system).parameters())
+            learning = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
+            name = f"critic, {stage.name}"
+            yield Part(name=name, added=True, parameters=sum(map(torch.numel, parameters)), trained=learning)
+
+
 def _learning(parts: Any) -> dict[str, int]:
     """Return how many parameters of each part require gradients."""
     return {name: sum(p.numel() for p in part.parameters() if p.requires_grad) for name, part in parts.items()}
 
 
 def _networks(system: Restorer) -> dict[str, nn.Module]:
-    """The method's parts, then those of the prior which they don't replace, by name."""
-    own, priors = dict(system.parts.modules.items()), dict(system.prior.modules.items())
-    return own | {name: network for name, network in priors.items() if name not in own}
+    """The method's parts, then those of the prior which they don't replace, by name, as they are at work."""
+    own, prior = dict(system.parts.modules.items()), system.prior
+    stock = dict(prior.modules.items())
+    at_work = {"unet": prior.unet, "autoencoder": getattr(prior.autoencoder, "model", stock["autoencoder"])}
+    return own | {name: network for name, network in (stock | at_work).items() if name not in own}
 
 
 def _sizes(system: Restorer, trained: Mapping[str, int]) -> Iterator[Part]:

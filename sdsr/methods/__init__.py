@@ -1,14 +1,37 @@
 """The methods, one file per paper, as recipes: a prior, what is added to it, a plan, and the stages of training."""
 
+from sdsr.methods.addsr import ADDSR, ADDSR_SMALL, SEESR, SEESR_SMALL
 from sdsr.methods.consissr import CONSISSR, CONSISSR_PUBLISHED, CONSISSR_SMALL
-from sdsr.methods.d3sr import D3SR_SMALL
+from sdsr.methods.d3sr import D3SR, D3SR_SMALL, HYPIR, OSEDIFF
+from sdsr.methods.invsr import INVSR, INVSR_SMALL
+from sdsr.methods.latent_perceptual import LATENT_RECIPES
 from sdsr.methods.recipe import Recipe
 from sdsr.methods.small import SMALL_RECIPES
+from sdsr.methods.stablesr import STABLESR, STABLESR_768V, STABLESR_SMALL, STABLESR_TURBO
 
 METHODS: dict[str, Recipe] = {
-    recipe.name: recipe for recipe in (D3SR_SMALL, CONSISSR, CONSISSR_PUBLISHED, CONSISSR_SMALL)
+    recipe.name: recipe
+    for recipe in (
+        D3SR_SMALL,
+        D3SR,
+        OSEDIFF,
+        HYPIR,
+        CONSISSR,
+        CONSISSR_PUBLISHED,
+        CONSISSR_SMALL,
+        STABLESR,
+        STABLESR_768V,
+        STABLESR_TURBO,
+        STABLESR_SMALL,
+        INVSR,
+        INVSR_SMALL,
+        SEESR,
+        SEESR_SMALL,
+        ADDSR,
+        ADDSR_SMALL,
+    )
 }
 """What restores photos."""
 
-RECIPES: dict[str, Recipe] = {**METHODS, **SMALL_RECIPES}
+RECIPES: dict[str, Recipe] = {**METHODS, **SMALL_RECIPES, **LATENT_RECIPES}
 """Everything that `sdsr train` can train."""

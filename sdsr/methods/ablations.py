@@ -3,16 +3,15 @@
 from collections.abc import Mapping
 
 from sdsr.errors import InputError
-from sdsr.methods import consissr
-from sdsr.methods.d3sr import D3SR_SMALL
+from sdsr.methods import addsr, consissr, d3sr, invsr, stablesr
 from sdsr.methods.variant import Variant
 
 ABLATIONS: dict[str, dict[str, Variant]] = {
     **consissr.ABLATIONS,
-    "d3sr-time": {
-        f"T_L = {time}": Variant(recipe=D3SR_SMALL, stage="fidelity", changes={"objective.plan.times": (time,)})
-        for time in (99, 199, 399)
-    },
+    **stablesr.ABLATIONS,
+    **addsr.ABLATIONS,
+    **invsr.ABLATIONS,
+    **d3sr.ABLATIONS,
 }
 """By the table's name, then the row's."""
 

@@ -22,6 +22,7 @@ from sdsr.adapters.image_prompt import ImagePrompt
 from sdsr.data.prompts import prompts_of
 from sdsr.diffusion.steps import ancestral
 from sdsr.diffusion.times import spaced
+from sdsr.methods.fidelity import by_guidance
 from sdsr.methods.recipe import OptimizerSettings, Recipe, Stage
 from sdsr.methods.variant import Variant
 from sdsr.objectives.embedding import Embedding, EncoderPair, module_of
@@ -196,6 +197,7 @@ CONSISSR = Recipe(
     color_fix="adain",
     listens=True,
     times_for=spaced,
+    at_fidelity=by_guidance,
     stages=(_RCLIP, _RESTORATION),
 )
 """As the paper trains it: Adam, constant learning rates, batches of 16 and 8, no averaging of weights."""
@@ -218,6 +220,7 @@ CONSISSR_SMALL = Recipe(
     plan=replace(PLAN, guidance=SMALL_GUIDANCE),
     listens=True,
     times_for=spaced,
+    at_fidelity=by_guidance,
     stages=(
         replace(
             _RCLIP,

@@ -13,24 +13,36 @@ that of the canvas, where published windows each draw their own.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import partial
+from typing import Any
 
 import torch
 from torch import nn
 
+from sdsr.adapters.hybrid_attention import HybridAttention, HybridSettings
+from sdsr.adapters.image_prompt import ImagePrompt
+from sdsr.critics.latent_unet import LatentUnetCritic
+from sdsr.critics.patch import PatchCritic
 from sdsr.data.prompts import prompts_of
 from sdsr.diffusion.schedule import NoiseSchedule
-from sdsr.methods.invsr_plan import plan_for, times_for
+from sdsr.errors import InputError
+from sdsr.losses.terms import Term, gradient_l1, image_l1, latent_l2, lattice, unevenness
+from sdsr.methods.invsr_plan import TRAINED_STARTS, at_fidelity, automatic_start, plan_for, times_for
 from sdsr.methods.invsr_predictor import HALVING, NoisePredictor
-from sdsr.methods.recipe import Recipe
+from sdsr.methods.recipe import OptimizerSettings, Recipe, Stage, Starts
+from sdsr.methods.variant import Variant
+from sdsr.objectives.critics import CleanLatents, Critics, Pixels
+from sdsr.objectives.restoration import Restoration
 from sdsr.prior.evidence import Evidence
 from sdsr.prior.loading import load_prior
 from sdsr.prior.prior import Prior
 from sdsr.restoration.photograph import Photograph
-from sdsr.restoration.restorer import Parts, Restorer, Seen, latent_region
+from sdsr.restoration.prompting import told_prompt
+from sdsr.restoration.restorer import Conditioner, Parts, Restorer, Seen, latent_region
 from sdsr.tensors import Image, Latent, Time
 
 PART = "noise_predictor"
+STARTS = tuple(start - 1 for start in TRAINED_STARTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +74,14 @@ def system(
     device: torch.device | str | None = None,
     *,
     predictor: Callable[..., NoisePredictor] = NoisePredictor,
+    photo_token: bool = False,
 ) -> Restorer:
     """The restorer on any prior, with the published prompt where the prior understands it.
 
     The predictor begins as plain noise, whatever the photo: its last layer is zero. The rest is the same each time.
-    Deviation: the published one begins at random.
+    Deviation: the published one begins at random. With `photo_token` the prior is told a token of the photo as well, by
+    ConsisSR's hybrid attention without its other additions: a content-aware prompt, which InvSR's authors name as
+    missing.
     """
     prior = load_prior(prior, device=device)
     with torch.random.fork_rng(devices=[]):
@@ -75,38 +90,108 @@ def system(
     for parameter in learns.conv_out.parameters():
         nn.init.zeros_(parameter)
     learns.to(prior.device)
-    embed, said = cache(prior.embed), prompts_of("invsr", prior.text.vocabulary)
-
-    def tell(prior: Prior, photograph: Photograph, latent: Latent, prompt: str | None) -> Evidence:
-        return Evidence(prompt=embed(prompt or "").to(latent.device))
-
+    said = prompts_of("invsr", prior.text.vocabulary)
+    conditioner, modules = told_prompt(prior), nn.ModuleDict({PART: learns})
+    if photo_token:
+        conditioner, added = told_photo(prior)
+        modules.update(added)
     return Restorer(
         prior=prior,
         parts=Parts(
-            conditioner=tell,
+            conditioner=conditioner,
             start=PredictedNoise(learns, prior),
-            modules=nn.ModuleDict({PART: learns}),
+            modules=modules,
             prompt=said.positive,
             negative_prompt=said.negative,
         ),
     )
 
 
-small_predictor = partial(NoisePredictor, widths=(64, 128), attention=(False, False, False))
-"""1.8 million parameters. Deviation: without attention, which for 1024 px would multiply its operations."""
+def told_photo(prior: Prior) -> tuple[Conditioner, dict[str, nn.Module]]:
+    """Let the prior's UNet attend to a token of the photo; return what tells it, and the modules that learn to."""
+    encoder = prior.image
+    if encoder is None:
+        raise InputError(
+            f"photo_token needs an image encoder, which prior (={prior.name}) lacks; add one to its folder."
+        )
+    hybrid = HybridAttention(prior.unet, HybridSettings(image="shared", positional=False, transposed=False))
+    hybrid.attach(prior.unet)
+    image_prompt = ImagePrompt(encoder.width, prior.unet.config["cross_attention_dim"]).to(prior.device)
 
-small_system = partial(system, predictor=small_predictor)
+    def tell(prior: Prior, photograph: Photograph, latent: Latent, prompt: str | None) -> Evidence:
+        with prior.precision():
+            with torch.no_grad():
+                embedding = encoder(photograph.enlarged().to(prior.device))
+            tokens = image_prompt(embedding)
+        return Evidence(prompt=prior.embed(prompt or ""), tokens=tokens)
+
+    return tell, {"hybrid": hybrid, "image_prompt": image_prompt}
+
+
+def critics(system: Restorer, *, critic: Callable[..., LatentUnetCritic] = LatentUnetCritic) -> Critics:
+    """A critic of latents, told the prompt, that begins at random."""
+    context = system.prior.embed(system.parts.prompt or "")
+    judge = critic(latent_channels=system.channels, context_width=context.shape[-1])
+    return Critics(CleanLatents(judge, context))
+
+
+_published_system = partial(system, predictor=NoisePredictor)
+
+_INVERSION = Stage(
+    name="inversion",
+    system=_published_system,
+    objective=Restoration(
+        plan=plan_for(), starts=STARTS, latent_lpips=2.0, critics_from=0.1, latent_critic=0.1, image_critic=0.0
+    ),
+    optimizer=OptimizerSettings(
+        learning_rate=5e-5, betas=(0.9, 0.999), warmup_steps=2_000, decay_from=1.0, clip_norm=1e9
+    ),
+    critic=partial(critics, critic=LatentUnetCritic),
+    critic_optimizer=OptimizerSettings(
+        learning_rate=5e-5, betas=(0.9, 0.999), weight_decay=1e-3, warmup_steps=0, decay_from=1.0, clip_norm=1e9
+    ),
+    steps=100_000,
+    batch=16,
+    crop_px=512,
+    degradation="invsr",
+    ema_decay=0.999,
+)
+"""As published, on 4 GPUs: 64 photos a step. InvSR's latent LPIPS wants its file in `objective.latent_lpips_weights`.
+
+Deviation: the critic's weight decay is decoupled from its gradients, as AdamW's is; published, it has Adam's.
+"""
 
 INVSR = Recipe(
     name="invsr",
     paper="arXiv:2412.09013",
     summary="SD-Turbo in one to five steps from a predicted noise; the published predictor fits.",
     prior="sd-turbo",
-    system=system,
+    system=_published_system,
     plan=plan_for(),
     listens=True,
     times_for=times_for,
+    starts=Starts(trained=TRAINED_STARTS, times_for=times_for, automatic=automatic_start),
+    at_fidelity=at_fidelity,
+    most_window_px=512,
+    stages=(_INVERSION,),
 )
+"""In windows of 512 px the predictor attends to 16,384 tokens; in larger ones, its work outgrows all the rest."""
+
+small_predictor = partial(NoisePredictor, widths=(96, 192), attention=(False, False, False))
+"""4.2 million parameters. Deviation: without attention, which for 1024 px would multiply its operations."""
+
+small_system = partial(system, predictor=small_predictor)
+
+
+small_critic = partial(
+    LatentUnetCritic, widths=(48, 64, 96), attention_heads=(4, 4, 4), norm_groups=16, pooling_heads=8
+)
+
+
+def small_critics(system: Restorer, *, critic: Callable[..., LatentUnetCritic] = small_critic) -> Critics:
+    """The published critic at a fraction of its size, and a light critic of the pixels' detail."""
+    return Critics(critics(system, critic=critic).latent, Pixels(PatchCritic(sees="image")))
+
 
 INVSR_SMALL = replace(
     INVSR,
@@ -115,4 +200,85 @@ INVSR_SMALL = replace(
     prior="small",
     system=small_system,
     listens=False,
+    most_window_px=None,
+    stages=(
+        replace(
+            _INVERSION,
+            system=small_system,
+            objective=Restoration(
+                plan=plan_for(),
+                starts=STARTS,
+                terms=(
+                    Term(name="latent", weight=0.2, function=latent_l2),
+                    Term(name="image", weight=1.0, function=image_l1),
+                    Term(name="gradient", weight=1.0, function=gradient_l1),
+                ),
+            ),
+            optimizer=OptimizerSettings(learning_rate=5e-4, warmup_steps=100, decay_from=1.0),
+            critic=None,
+            critic_optimizer=None,
+            steps=20_000,
+            crop_px=128,
+            degradation="photo",
+            ema_decay=0.99,
+        ),
+        Stage(
+            name="realism",
+            system=small_system,
+            objective=Restoration(
+                plan=plan_for(),
+                starts=STARTS,
+                terms=(
+                    Term(name="latent", weight=0.1, function=latent_l2),
+                    Term(name="image", weight=1.0, function=image_l1),
+                    Term(name="gradient", weight=0.3, function=gradient_l1),
+                    Term(name="unevenness", weight=1.0, function=unevenness(8)),
+                    Term(name="lattice", weight=2.0, function=lattice(8)),
+                ),
+                latent_lpips=0.1,
+                ea_dists=0.05,
+                critics_from=0.04,
+                latent_critic=0.005,
+                image_critic=0.05,
+            ),
+            optimizer=OptimizerSettings(learning_rate=2e-4, warmup_steps=50, decay_from=0.6),
+            critic=small_critics,
+            critic_optimizer=OptimizerSettings(learning_rate=3e-4, betas=(0.5, 0.99), warmup_steps=20, decay_from=0.6),
+            steps=20_000,
+            batch=12,
+            crop_px=128,
+            degradation="photo",
+            ema_decay=0.995,
+        ),
+    ),
 )
+"""Deviation: with a decoder this light, pixels are compared as well, and judged; the stages are D3SR's small ones."""
+
+
+def _with(**settings: Any) -> Recipe:
+    """The small recipe whose system has other settings."""
+    built = partial(small_system, **settings)
+    stages = tuple(replace(stage, system=built) for stage in INVSR_SMALL.stages)
+    return replace(INVSR_SMALL, system=built, stages=stages)
+
+
+def _varied(recipe: Recipe = INVSR_SMALL, **changes: Any) -> Variant:
+    """A variant of the small recipe's second stage."""
+    return Variant(
+        recipe=recipe, stage="realism", changes={f"objective.{name}": value for name, value in changes.items()}
+    )
+
+
+ABLATIONS = {
+    "invsr-prompt": {
+        "fixed prompt": Variant(recipe=INVSR_SMALL, stage="inversion"),
+        "and a token of the photo": Variant(recipe=_with(photo_token=True), stage="inversion"),
+    },
+    "invsr-terms": {
+        "L2": _varied(latent_lpips=0.0, ea_dists=0.0, latent_critic=0.0, image_critic=0.0),
+        "L2 and latent LPIPS": _varied(ea_dists=0.0, latent_critic=0.0, image_critic=0.0),
+        "L2 and critics": _varied(latent_lpips=0.0, ea_dists=0.0),
+        "all": _varied(),
+    },
+}
+"""What semantic prompts add, which the authors did not try, and the paper's table of terms, on the small prior."""

@@ -111,6 +111,11 @@ def start_for_fidelity(fidelity: float | int) -> int:
     return next(start for limit, start in FIDELITY if fidelity <= limit)
 
 
+def at_fidelity(plan: Plan, fidelity: float) -> Plan:
+    """Return the plan with as many steps, from the start of that fidelity."""
+    return replace(plan, times=times_for(len(plan.times), start_for_fidelity(fidelity)))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
     """A start (T) and number of steps, the noise (of the range's 1) and blur (px) they were chosen by, and why."""

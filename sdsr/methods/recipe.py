@@ -13,6 +13,7 @@ from sdsr.objectives.learner import Learner
 from sdsr.restoration.coloring import ColorFix
 from sdsr.restoration.plan import Plan
 from sdsr.restoration.restorer import Restorer
+from sdsr.tensors import Image
 
 
 class Objective(Protocol):
@@ -58,13 +59,41 @@ class Stage:
     ema_decay: float = 0.999
 
 
+class Choice(Protocol):
+    """A start and a number of steps that were chosen for a photo, and why."""
+
+    @property
+    def start(self) -> int: ...
+
+    @property
+    def steps(self) -> int: ...
+
+    @property
+    def reason(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Starts:
+    """Where a method may start, in its paper's counting, and where it was trained to.
+
+    `times_for(steps, start)` gives the plan's times and raises InputError where there are none; `automatic(photo)`
+    chooses for a photo as it was given.
+    """
+
+    trained: tuple[int, ...]
+    times_for: Callable[[int, int], tuple[int, ...]]
+    automatic: Callable[[Image], Choice]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
     """A method as a value; `dataclasses.replace` and `with_settings` make ablations of it.
 
     `system(prior, device)` builds what restores; None for recipes that only train a part of a prior. `listens` says
     whether a user's prompt means anything to it. `times_for(steps)` gives the times of another number of steps than the
-    plan's, and raises InputError for numbers it has none for; None where there is no such choice.
+    plan's, and raises InputError for numbers it has none for; None where there is no such choice. `starts`: the choice
+    of a start, where there is one. `at_fidelity(plan, fidelity)` gives a plan whose results are the nearer to the photo
+    the higher the fidelity, 0 ... 1. `most_window_px`: the largest window that suits the method.
     """
 
     name: str
@@ -76,6 +105,9 @@ class Recipe:
     color_fix: ColorFix = "wavelet"
     listens: bool = False
     times_for: Callable[[int], tuple[int, ...]] | None = None
+    starts: Starts | None = None
+    at_fidelity: Callable[[Plan, float], Plan] | None = None
+    most_window_px: int | None = None
     stages: tuple[Stage, ...] = field(default=())
 
     def stage(self, name: str | None = None) -> Stage:

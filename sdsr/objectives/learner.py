@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from sdsr.data.degradation import LowImage
-from sdsr.tensors import Image
+from sdsr.tensors import Image, Time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,15 +20,20 @@ class Sample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
-    """What a critic compares: tensors of one kind, without gradients when the critic learns."""
+    """What a critic compares: tensors by their kind, without gradients when the critic learns.
+
+    `t` are the times at which the fakes were made, for critics that ask.
+    """
 
     fake: dict[str, Tensor]
     real: dict[str, Tensor]
+    t: Time | None = None
 
     def detached(self) -> "Judged":
         return Judged(
             fake={name: value.detach() for name, value in self.fake.items()},
             real={name: value.detach() for name, value in self.real.items()},
+            t=self.t,
         )
 
 

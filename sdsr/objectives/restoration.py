@@ -13,13 +13,15 @@ from torch import nn
 from sdsr.diffusion.noise import CanvasNoise
 from sdsr.losses.dists import Dists, ea_dists, load_dists
 from sdsr.losses.small_perceptual import load_small_perceptual
-from sdsr.losses.terms import StepRecord, Term, latent_l2, perceptual, weighted_sum
+from sdsr.losses.terms import StepRecord, Term, latent_l2, latent_perceptual, perceptual, weighted_sum
 from sdsr.objectives.critics import Critics
+from sdsr.objectives.latent_distance import latent_distance
 from sdsr.objectives.learner import Judged, Outcome, Sample
 from sdsr.objectives.pairs import first, nearness, photograph_of
+from sdsr.prior.prior import Prior
 from sdsr.restoration.plan import Plan
-from sdsr.restoration.restorer import Restorer
-from sdsr.tensors import Image, Latent
+from sdsr.restoration.restorer import Restorer, latent_region
+from sdsr.tensors import Image, Latent, Region, Time
 
 PREVIEWS = 6
 SMALL_PERCEPTUAL = Path(__file__).parents[1] / "assets" / "small-perceptual" / "perceptual.safetensors"
@@ -29,43 +31,54 @@ SMALL_PERCEPTUAL = Path(__file__).parents[1] / "assets" / "small-perceptual" / "
 class Restoration:
     """The plan whose first step is trained, the terms, and when (as a share of the run) the critics begin to be heard.
 
-    Until then the critics learn alone, so that their first word is an informed one. `ea_dists` weighs EA-DISTS
+    Until then the critics learn alone, so that their first word is an informed one. `starts` are times for the trained
+    step to start from, drawn for each photo; without them it is the plan's. `ea_dists` weighs EA-DISTS
     (arXiv:2410.04224) with DISTS's published weights where `dists_weights` names their file, else on the embedded small
-    perceptual network, which stands in for it by value. `latent_critic` and `image_critic` weigh what the critics say.
+    perceptual network, which stands in for it by value. `latent_lpips` weighs LPIPS between latents, by the network in
+    the file `latent_lpips_weights` or by the prior's own features. `latent_critic` and `image_critic` weigh what the
+    critics say.
     """
 
     plan: Plan
+    starts: tuple[int, ...] = ()
     terms: tuple[Term, ...] = field(default_factory=lambda: (Term(name="latent", weight=1.0, function=latent_l2),))
     critics_from: float = 0.05
     latent_critic: float = 0.03
     image_critic: float = 0.03
     ea_dists: float = 0.0
     dists_weights: str | None = None
+    latent_lpips: float = 0.0
+    latent_lpips_weights: str = "prior"
 
     def learner(self, system: Restorer, critic: nn.Module | None) -> "RestorationLearner":
         assert critic is None or isinstance(critic, Critics), "restoration is watched by `Critics`"
         return RestorationLearner(system, self, critic)
 
-    def all_terms(self, device: torch.device) -> tuple[Term, ...]:
-        """Return the terms, with EA-DISTS on that device if it weighs anything."""
-        if not self.ea_dists:
-            return self.terms
+    def all_terms(self, prior: Prior) -> tuple[Term, ...]:
+        """Return the terms, with those that need a network if they weigh anything."""
+        terms = self.terms
+        if self.latent_lpips:
+            distance = latent_distance(prior, self.latent_lpips_weights)
+            terms += (Term(name="latent_lpips", weight=self.latent_lpips, function=latent_perceptual(distance)),)
+        if self.ea_dists:
+            distance = ea_dists(self._dists().to(prior.device))
+            terms += (Term(name="ea_dists", weight=self.ea_dists, function=perceptual(distance)),)
+        return terms
+
+    def _dists(self) -> Dists:
         if self.dists_weights is None:
-            distance = Dists(load_small_perceptual(SMALL_PERCEPTUAL))
-        else:
-            distance = load_dists(Path(self.dists_weights))
-        edge_aware = Term(name="ea_dists", weight=self.ea_dists, function=perceptual(ea_dists(distance.to(device))))
-        return (*self.terms, edge_aware)
+            return Dists(load_small_perceptual(SMALL_PERCEPTUAL))
+        return load_dists(Path(self.dists_weights))
 
 
 class RestorationLearner(nn.Module):
-    """Trains the parts of a restorer through one step of its plan; the rest of its prior is frozen."""
+    """Trains what of a restorer's parts its method lets learn, through one step of its plan."""
 
     def __init__(self, restorer: Restorer, objective: Restoration, critic: Critics | None) -> None:
         super().__init__()
         self.restorer, self.objective = restorer, objective
-        self.terms = objective.all_terms(restorer.prior.device)
-        self.trained = restorer.parts.modules.requires_grad_(True)
+        self.terms = objective.all_terms(restorer.prior)
+        self.trained = restorer.parts.modules
         self._critic = [critic]  # in a list: the critic is no submodule of what the main optimizer trains
 
     @property
@@ -77,12 +90,10 @@ class RestorationLearner(nn.Module):
         return dict(self.trained.items())
 
     def forward(self, sample: Sample, rng: torch.Generator, progress: float = 0.0) -> Outcome:
-        prior, times = self.restorer.prior, self.objective.plan.times
-        clean = self.step(sample, rng)
-        with torch.no_grad():
-            hq = prior.encode(sample.hq)
+        prior, t = self.restorer.prior, self._times(len(sample.hq), rng)
+        noise = CanvasNoise.from_generator(rng, photos=len(sample.hq))
+        clean, hq = self.step(sample, noise, t), self._target(sample, noise)
         image = cache(lambda: prior.decode(clean))
-        t = torch.full((len(clean),), times[0])
         record = StepRecord(clean=clean, hq=hq, image=image, hq_image=sample.hq, t=t)
         loss, values = weighted_sum(self.terms, record)
         scalars = {name: float(value) for name, value in values.items()}
@@ -91,22 +102,34 @@ class RestorationLearner(nn.Module):
         judged = Judged(
             fake={"latent": clean} | ({"image": image()} if self.critic.sees_images else {}),
             real={"latent": hq, "image": sample.hq},
+            t=t,
         )
         if progress >= self.objective.critics_from:
             weights = {"latent": self.objective.latent_critic, "image": self.objective.image_critic}
-            for name, opinion in self.critic.opinion(judged.fake, rng).items():
+            for name, opinion in self.critic.opinion(judged, rng).items():
                 loss = loss + weights[name] * opinion
                 scalars[f"adversarial_{name}"] = float(opinion.detach())
         return Outcome(loss=loss, scalars=scalars, judged=judged)
 
-    def step(self, sample: Sample, rng: torch.Generator) -> Latent:
-        """Return the clean estimate of the plan's first step, with gradients to the trained parts."""
-        noise = CanvasNoise.from_generator(rng, photos=len(sample.hq))
-        photograph = photograph_of(self.restorer, sample)
-        seen = self.restorer.observe(photograph, None, noise)
-        plan = self.objective.plan
-        noisy = self.restorer.start(seen, plan.start_time, noise)
-        return self.restorer.denoise(noisy.detach(), plan.times[0], seen, plan.guidance)
+    def step(self, sample: Sample, noise: CanvasNoise, t: Time) -> Latent:
+        """Return the clean estimate of one step from the start at `t`, with gradients to the trained parts."""
+        seen = self.restorer.observe(photograph_of(self.restorer, sample), None, noise)
+        noisy = self.restorer.start(seen, t, noise)
+        return self.restorer.denoise(noisy, t, seen, self.objective.plan.guidance)
+
+    def _times(self, photos: int, rng: torch.Generator) -> Time:
+        """Return when each photo starts."""
+        starts = self.objective.starts
+        if not starts:
+            return torch.full((photos,), self.objective.plan.start_time)
+        return torch.tensor(starts)[torch.randint(len(starts), (photos,), generator=rng)]
+
+    @torch.no_grad()
+    def _target(self, sample: Sample, noise: CanvasNoise) -> Latent:
+        """Return the HQ latents; each is a posterior sample, as that of LQ."""
+        prior, region = self.restorer.prior, Region.whole(*sample.hq.shape[-2:])
+        drawn = noise.at("hq posterior", 0, latent_region(region, prior.factor), prior.channels)
+        return prior.encode(sample.hq, drawn.to(sample.hq))
 
     def pictures(self, sample: Sample, rng: torch.Generator) -> dict[str, Image]:
         few = first(sample, PREVIEWS)
@@ -123,4 +146,6 @@ class RestorationLearner(nn.Module):
         """Nothing is measured after training."""
 
     def _restored(self, sample: Sample, rng: torch.Generator) -> Image:
-        return self.restorer.prior.decode(self.step(sample, rng)).clamp(0, 1)
+        noise = CanvasNoise.from_generator(rng, photos=len(sample.hq))
+        t = torch.full((len(sample.hq),), self.objective.plan.start_time)
+        return self.restorer.prior.decode(self.step(sample, noise, t)).clamp(0, 1)

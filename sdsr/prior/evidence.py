@@ -10,6 +10,7 @@ from torch import Tensor
 from sdsr.tensors import Latent, PhotoTokens, Time, Tokens
 
 IMAGE_TOKENS = "image_tokens"
+VOICE = "voice"
 MAPS: ContextVar[Mapping[int, Tensor] | None] = ContextVar("maps", default=None)
 """The maps at hand while a UNet is called, which its own arguments have no place for; None outside of a call."""
 
@@ -20,7 +21,8 @@ class Evidence:
 
     `prompt`: tokens for cross-attention, (b, n, d).
     `tokens`: tokens of the photo, of a number and width of their own, for adapters that attend to them (`IMAGE_TOKENS`
-    among the `cross_attention_kwargs`).
+    among the `cross_attention_kwargs`). `voice`: which of several adapters on one network attends to them (`VOICE`
+    there).
     `residuals`: what a ControlNet adds to the skips (a tuple in the order of the down blocks) and to the bottleneck.
     `maps`: features of the photo by the factor at which they are smaller than the latent, for adapters that scale and
     shift with them inside residual blocks (`MAPS`).
@@ -28,13 +30,14 @@ class Evidence:
 
     prompt: Tokens
     tokens: PhotoTokens | None = None
+    voice: str = ""
     residuals: tuple[tuple[Tensor, ...], Tensor] | None = None
     maps: Mapping[int, Tensor] | None = None
 
     @property
-    def attention(self) -> dict[str, Tensor] | None:
+    def attention(self) -> dict[str, Tensor | str] | None:
         """What goes to the attention layers of a UNet or ControlNet as `cross_attention_kwargs`."""
-        return None if self.tokens is None else {IMAGE_TOKENS: self.tokens}
+        return None if self.tokens is None else {IMAGE_TOKENS: self.tokens, VOICE: self.voice}
 
     @contextmanager
     def at_hand(self) -> Iterator[None]:

@@ -86,8 +86,12 @@ class SmallImageEncoder(nn.Module):
 
     def forward(self, image: Image) -> Tensor:
         """Return the embedding, (b, width)."""
+        return self.out(F.adaptive_avg_pool2d(self.features(image), 2).flatten(1))
+
+    def features(self, image: Image) -> Tensor:
+        """Return the map that is averaged to the embedding, (b, channels, 4, 4)."""
         small = F.interpolate(image, (IMAGE_ENCODER_PX, IMAGE_ENCODER_PX), mode="bicubic", antialias=True)
-        return self.out(F.adaptive_avg_pool2d(self.layers(2 * small - 1), 2).flatten(1))
+        return self.layers(2 * small - 1)
 
 
 class SmallLatents:
@@ -106,6 +110,10 @@ class SmallLatents:
     def decode(self, latent: Latent) -> Image:
         return self.model.decode(latent)
 
+    @property
+    def margin(self) -> int:
+        """Cells of context beyond which the decoder sees nothing."""
+        return -(-self.model.halo_px // FACTOR)
+
     def decode_part(self, latent: Latent, cells: Region) -> Image:
-        margin = -(-self.model.halo_px // FACTOR)
-        return decode_around(self.model.decode, latent, cells, margin=margin, factor=FACTOR)
+        return decode_around(self.model.decode, latent, cells, margin=self.margin, factor=FACTOR)

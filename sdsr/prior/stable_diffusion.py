@@ -181,6 +181,11 @@ def load_image_encoder(folder: Path, *, dtype: torch.dtype = torch.float32) -> C
     return ClipImage(_load(CLIPVisionModelWithProjection, folder, "", dtype))
 
 
+def load_unet(folder: Path, *, dtype: torch.dtype = torch.float32) -> UNet2DConditionModel:
+    """Return the frozen UNet of a published model in `folder`, on the CPU; raise ModelError."""
+    return _load(UNet2DConditionModel, folder, "unet", dtype)
+
+
 def weight_digests(folder: Path) -> dict[str, str]:
     """Return the sha256 of the weight files that `load_stable_diffusion` reads, by their path in the folder."""
     paths = [path for part in MODEL_FOLDERS for path in _weight_files(folder / part)]

@@ -70,7 +70,7 @@ def _pixels(restorer: Restoring, photograph: Photograph, sampled: Sampled, regio
     top, left = region.top // factor * factor, region.left // factor * factor
     height, width = (-(-side // factor) * factor for side in (region.bottom - top, region.right - left))
     cells = Region(top=top, left=left, height=height, width=width)
-    return restorer.decode(sampled.clean, sampled.seen, cells)[region.relative_to(cells).slices]
+    return restorer.decode(sampled.clean, sampled.seen, cells, sampled.fidelity)[region.relative_to(cells).slices]
 
 
 def _grid(size: tuple[int, int], tile_px: int) -> list[Region]:

@@ -4,16 +4,37 @@ from dataclasses import dataclass
 
 from sdsr.diffusion.steps import Step, deterministic
 from sdsr.diffusion.times import validate
+from sdsr.tensors import Image
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refinement:
+    """Prediction-based self-refinement (AddSR, arXiv:2404.01717): what is seen between steps is photo and result mixed.
+
+    `weight` is the share of the result; 0.5 is its documentation's, 0.4 what the published program computes with.
+    """
+
+    weight: float = 0.5
+
+    def blend(self, restored: Image, lq: Image) -> Image:
+        """Return what is to be looked at instead of `lq`."""
+        return lq.lerp(restored.clamp(0, 1), self.weight)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """Descending `times`; the state starts at `start_time`, the first of them unless stated."""
+    """Descending `times`; the state starts at `start_time`, the first of them unless stated.
+
+    `fidelity` is how much of the photo a method's own decoder takes over (StableSR's w, there 0.5 by default): with 0
+    the prior decodes alone. `refinement`: how what was seen of the photo is renewed between steps, None for not at all.
+    """
 
     times: tuple[int, ...]
     step: Step = deterministic
     start: int | None = None
     guidance: float = 1.0
+    fidelity: float = 0.5
+    refinement: Refinement | None = None
 
     def __post_init__(self) -> None:
         validate(self.times)

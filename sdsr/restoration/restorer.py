@@ -1,7 +1,7 @@
 """A prior and a method's parts at work on one photo: observe, start, denoise, decode."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from torch import nn
@@ -16,12 +16,17 @@ from sdsr.tensors import Image, Latent, Region, Time
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """What is known of a photo before sampling: its latent, and the evidence for and against."""
+    """What is known of a photo before sampling: its latent, and the evidence for and against, under a prompt."""
 
     photograph: Photograph
     latent: Latent
     evidence: Testimony
     against: Testimony | None = None
+    prompt: str | None = None
+
+
+Picture = Callable[[Region], Image]
+"""The pixels of any region of a canvas, whose sides lie on the latent's cells."""
 
 
 class Conditioner(Protocol):
@@ -49,11 +54,23 @@ def from_noised_photo(schedule: NoiseSchedule, seen: Seen, t: int | Time, noise:
     return schedule.noisy(seen.latent, noise(), t)
 
 
+class Decoder(Protocol):
+    """A method's own way back to pixels: those of some cells of `clean`, whose canvas the photograph is on.
+
+    `fidelity`, above 0, is how much of the photo is taken over.
+    """
+
+    def __call__(
+        self, prior: Prior, clean: Latent, photograph: Photograph, cells: Region, fidelity: float
+    ) -> Image: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
     """What a method adds to a prior: what it tells the UNet, where it starts, and what learned (`modules`).
 
-    `prompt` is used where none is given, `negative_prompt` for guidance.
+    `prompt` is used where none is given, `negative_prompt` for guidance. `decoder` is one that looks at the photo, None
+    the prior's own. `settle` makes restoring as fast as it can be; afterwards nothing learns any more.
     """
 
     conditioner: Conditioner
@@ -61,6 +78,8 @@ class Parts:
     modules: nn.ModuleDict
     prompt: str | None = None
     negative_prompt: str | None = None
+    decoder: Decoder | None = None
+    settle: Callable[[], None] | None = None
 
 
 class Restoring(Protocol):
@@ -81,7 +100,9 @@ class Restoring(Protocol):
 
     def denoise(self, noisy: Latent, t: int, seen, guidance: float = 1.0) -> Latent: ...
 
-    def decode(self, clean: Latent, seen, region: Region | None = None) -> Image: ...
+    def decode(self, clean: Latent, seen, region: Region | None = None, fidelity: float = 0.0) -> Image: ...
+
+    def refresh(self, seen, picture: Picture) -> "Seen | list[Seen]": ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,11 +130,15 @@ class Restorer:
         region = latent_region(photograph.region, self.factor)
         latent = self.prior.encode(image, noise.at("posterior", 0, region, self.channels).to(image))
         wanted = self.parts.prompt if prompt is None else prompt
-        evidence = self.parts.conditioner(self.prior, photograph, latent, wanted)
-        against = None
-        if self.parts.negative_prompt is not None:
-            against = self.parts.conditioner(self.prior, photograph, latent, self.parts.negative_prompt)
-        return Seen(photograph=photograph, latent=latent, evidence=evidence, against=against)
+        evidence, against = self._testimony(photograph, latent, wanted)
+        return Seen(photograph=photograph, latent=latent, evidence=evidence, against=against, prompt=wanted)
+
+    def refresh(self, seen: Seen, picture: Picture) -> Seen:
+        """Return what is seen when the evidence is of a picture in the photo's place; all else stays the photo's."""
+        size = seen.photograph.region.height, seen.photograph.region.width
+        looked_at = Photograph.of(picture(seen.photograph.region), size, self.factor)
+        evidence, against = self._testimony(looked_at, seen.latent, seen.prompt)
+        return replace(seen, evidence=evidence, against=against)
 
     def start(self, seen: Seen, t: int | Time, noise: CanvasNoise) -> Latent:
         """Return the first noisy latent; `t` is one time for the whole batch, or one for each photo."""
@@ -122,7 +147,7 @@ class Restorer:
             self.schedule, seen, t, lambda: noise.at("start", 0, region, self.channels).to(seen.latent)
         )
 
-    def denoise(self, noisy: Latent, t: int, seen: Seen, guidance: float = 1.0) -> Latent:
+    def denoise(self, noisy: Latent, t: int | Time, seen: Seen, guidance: float = 1.0) -> Latent:
         """Return the estimate of the clean latent; `guidance` above 1 moves it away from the negative prompt."""
         predicted = self.prior.predict_noise(noisy, t, evidence_at(seen.evidence, noisy, t))
         if guidance != 1.0 and seen.against is not None:
@@ -130,11 +155,32 @@ class Restorer:
             predicted = against + guidance * (predicted - against)
         return self.schedule.clean(noisy, predicted, t)
 
-    def decode(self, clean: Latent, seen: Seen | list[Seen], region: Region | None = None) -> Image:
-        """Return the pixels of a latent, or of a region of it (in pixels, a multiple of the factor on each side)."""
-        if region is None:
-            return self.prior.decode(clean)
-        return self.prior.decode_part(clean, latent_region(region, self.factor))
+    def decode(
+        self, clean: Latent, seen: Seen | list[Seen], region: Region | None = None, fidelity: float = 0.0
+    ) -> Image:
+        """Return the pixels of a latent, or of a region of it (in pixels, a multiple of the factor on each side).
+
+        They are the prior's own with `fidelity` 0, or where the method has no decoder of its own.
+        """
+        cells = Region.whole(*clean.shape[-2:]) if region is None else latent_region(region, self.factor)
+        if fidelity and self.parts.decoder is not None:
+            photograph = self._canvas(seen, clean)
+            return self.parts.decoder(self.prior, clean, photograph, cells, fidelity)
+        return self.prior.decode(clean) if region is None else self.prior.decode_part(clean, cells)
+
+    def _testimony(
+        self, photograph: Photograph, latent: Latent, prompt: str | None
+    ) -> tuple[Testimony, Testimony | None]:
+        """The evidence under a prompt, and under the negative one where the method has one."""
+        tell, against = self.parts.conditioner, self.parts.negative_prompt
+        told = tell(self.prior, photograph, latent, prompt)
+        return told, None if against is None else tell(self.prior, photograph, latent, against)
+
+    def _canvas(self, seen: Seen | list[Seen], clean: Latent) -> Photograph:
+        """Return the photograph on the whole canvas of a latent; of windows, the first begins where the canvas does."""
+        photograph = (seen[0] if isinstance(seen, list) else seen).photograph
+        height, width = (side * self.factor for side in clean.shape[-2:])
+        return replace(photograph, region=replace(photograph.region, height=height, width=width))
 
 
 def latent_region(region: Region, factor: int) -> Region:

@@ -10,19 +10,23 @@ import torch
 
 from sdsr.diffusion.noise import CanvasNoise
 from sdsr.restoration.photograph import Photograph
-from sdsr.restoration.plan import Plan
+from sdsr.restoration.plan import Plan, Refinement
 from sdsr.restoration.restorer import Restoring, latent_region
-from sdsr.tensors import Latent
+from sdsr.tensors import Image, Latent, Region
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampled:
-    """Where sampling stands after the step at time `t`: the clean estimate, and what was seen of the photo."""
+    """Where sampling stands after the step at time `t`: the clean estimate, and what was seen of the photo.
+
+    `fidelity` is the plan's, for decoding.
+    """
 
     t: int
     clean: Latent
     seen: Any
     last: bool
+    fidelity: float = 0.0
 
 
 @torch.inference_mode()
@@ -36,10 +40,22 @@ def trajectory(
     for index, (t, to) in enumerate(pairwise((*plan.times, None))):
         assert t is not None, "only the end of the plan has no time"
         clean = restorer.denoise(noisy, t, seen, plan.guidance)
-        yield Sampled(t=t, clean=clean, seen=seen, last=to is None)
+        yield Sampled(t=t, clean=clean, seen=seen, last=to is None, fidelity=plan.fidelity)
         if to is not None:
+            if plan.refinement is not None:
+                seen = _refreshed(restorer, photograph, plan.refinement, clean, seen)
             drawn = partial(noise.at, "step", index, canvas, restorer.channels)
             noisy = plan.step(restorer.schedule, noisy, clean, t, to, lambda like=noisy, drawn=drawn: drawn().to(like))
+
+
+def _refreshed(restorer: Restoring, photograph: Photograph, refinement: Refinement, clean: Latent, seen: Any) -> Any:
+    """What is seen of the photo, renewed from its mixture with a clean estimate, decoded part by part."""
+
+    def mixture(region: Region) -> Image:
+        lq = photograph.part(region).enlarged()
+        return refinement.blend(restorer.decode(clean, seen, region), lq.to(clean.device))
+
+    return restorer.refresh(seen, mixture)
 
 
 def sample(

@@ -4,11 +4,13 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
+from torch import Tensor
+
 from sdsr.diffusion.noise import CanvasNoise
 from sdsr.diffusion.schedule import NoiseSchedule
-from sdsr.images.windows import blend, cover
+from sdsr.images.windows import blend, cover, gaussian_weight
 from sdsr.restoration.photograph import Photograph
-from sdsr.restoration.restorer import Restorer, Seen, latent_region
+from sdsr.restoration.restorer import Picture, Restorer, Seen, latent_region
 from sdsr.tensors import Image, Latent, Region
 
 T = TypeVar("T")
@@ -20,14 +22,15 @@ class Windowed:
 
     StableSR (arXiv:2305.07015, Sec. 3.4). Deviation: it blends noise predictions; with one step rule for the whole
     canvas this is the same but for the times' own scale, and clean estimates can be shown and corrected.
-    `window_px` and `overlap_px` are multiples of the canvas's own multiple. `on_window` is called after each window of
-    `observe` and `denoise`.
+    `window_px` and `overlap_px` are multiples of the canvas's own multiple. `weight(height, width)` weighs the cells of
+    a window. `on_window` is called after each window of `observe` and `denoise`.
     """
 
     restorer: Restorer
     window_px: int
     overlap_px: int
     on_window: Callable[[], None] | None = None
+    weight: Callable[[int, int], Tensor] = gaussian_weight
 
     @property
     def schedule(self) -> NoiseSchedule:
@@ -56,8 +59,11 @@ class Windowed:
         parts = (self.restorer.denoise(noisy[self._cells(one).slices], t, one, guidance) for one in seen)
         return self._blended(seen, self._counted(parts))
 
-    def decode(self, clean: Latent, seen: list[Seen], region: Region | None = None) -> Image:
-        return self.restorer.decode(clean, seen, region)
+    def refresh(self, seen: list[Seen], picture: Picture) -> list[Seen]:
+        return [self.restorer.refresh(one, picture) for one in seen]
+
+    def decode(self, clean: Latent, seen: list[Seen], region: Region | None = None, fidelity: float = 0.0) -> Image:
+        return self.restorer.decode(clean, seen, region, fidelity)
 
     def _cells(self, seen: Seen) -> Region:
         return latent_region(seen.photograph.region, self.factor)
@@ -65,7 +71,7 @@ class Windowed:
     def _blended(self, seen: list[Seen], parts: Iterable[Latent]) -> Latent:
         cells = [self._cells(one) for one in seen]
         size = max(cell.bottom for cell in cells), max(cell.right for cell in cells)
-        return blend(zip(cells, parts, strict=True), size)
+        return blend(zip(cells, parts, strict=True), size, weight=self.weight)
 
     def _counted(self, values: Iterable[T]) -> Iterator[T]:
         for value in values:

@@ -26,11 +26,11 @@ def test_help_lists_every_command_with_its_summary() -> None:
     shown = RUN.invoke(cli.app, ["--help"])
     assert shown.exit_code == 0
     for command in cli.COMMANDS:
-        assert command.__name__ in shown.output
+        assert command.__name__.replace("_", "-") in shown.output
         assert command.__doc__, command.__name__
 
 
-@pytest.mark.parametrize("command", [command.__name__ for command in cli.COMMANDS])
+@pytest.mark.parametrize("command", [command.__name__.replace("_", "-") for command in cli.COMMANDS])
 def test_every_command_explains_itself(command: str) -> None:
     shown = RUN.invoke(cli.app, [command, "--help"])
     assert shown.exit_code == 0

@@ -115,6 +115,7 @@ def test_a_folder_in_json_lines_and_again(typed: Typed, model: Path, tmp_path: P
         "seconds": 0,
         "model": "d3sr-small",
         "seed": 0,
+        "chosen": None,
         "error": None,
     }
     assert "bad.jpg is no photo" in lines[1]["error"]
@@ -210,7 +211,7 @@ def test_a_full_disk_and_a_read_only_folder(
 
 def test_weights_that_are_missing_broken_or_unknown(typed: Typed, model: Path, tmp_path: Path) -> None:
     photo = save(tmp_path / "a.png")
-    assert_one_line_error(typed("upscale", photo, "--model", "d3sr"), says="model (=d3sr) must be one of")
+    assert_one_line_error(typed("upscale", photo, "--model", "d3sr-tiny"), says="model (=d3sr-tiny) must be one of")
     broken = tmp_path / "broken"
     broken.mkdir()
     for path in model.iterdir():

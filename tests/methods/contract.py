@@ -1,16 +1,21 @@
 """What every method promises, by which the contract tests tell it apart from nothing: systems, samples, pictures."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+from sdsr.critics.latent_unet import LatentUnetCritic
 from sdsr.images.photo import Photo, quantize
 from sdsr.methods import METHODS
-from sdsr.methods.recipe import Recipe, Stage
+from sdsr.methods.invsr_predictor import NoisePredictor
+from sdsr.methods.recipe import Recipe, Stage, with_settings
 from sdsr.methods.weights import fill_restorer
 from sdsr.objectives.learner import Learner, Sample
 from sdsr.restoration.restorer import Restorer
@@ -33,7 +38,7 @@ def built(recipe: Recipe) -> Restorer:
     assert recipe.system is not None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return recipe.system(PRIOR)
+        return light(recipe.system)(PRIOR)
 
 
 def stirred(recipe: Recipe) -> Restorer:
@@ -69,11 +74,45 @@ def stages() -> list[tuple[str, Stage]]:
     return [(f"{recipe.name}-{stage.name}", stage) for recipe in METHODS.values() for stage in recipe.stages]
 
 
+LIGHT = {
+    "predictor": partial(NoisePredictor, widths=(16, 32), layers=1, norm_groups=8, head_width=8),
+    "critic": partial(LatentUnetCritic, widths=(16, 16, 32), attention_heads=(2, 2, 2), norm_groups=8, pooling_heads=4),
+    "source": "prior",
+}
+
+
+def light(build: Callable[..., Any]) -> Callable[..., Any]:
+    """A system or critic with networks that suit the tiny prior, where its own are values."""
+    own = build.keywords if isinstance(build, partial) else {}
+    return partial(build, **{name: value for name, value in LIGHT.items() if name in own})
+
+
 def training(stage: Stage) -> tuple[Learner, nn.Module | None]:
-    """What the stage trains on the tiny prior, and its critic."""
-    system = stage.system(PRIOR)
-    critic = stage.critic(system) if stage.critic is not None else None
+    """What the stage trains on the tiny prior, and its critic.
+
+    Where it begins with restoring photos, that takes few steps, and where it compares what was made of much noise, the
+    prior predicts velocity: it is untrained, and estimates from noise would be all error.
+    """
+    system = light(stage.system)(PRIOR)
+    if isinstance(system, Restorer):
+        _wake(system.prior.modules["autoencoder"].get_submodule("decoder"))
+        _wake(system.parts.modules)
+    estimating = {"sampling_steps": STEPS, "draws": 1}
+    brief = {f"objective.{name}": count for name, count in estimating.items() if hasattr(stage.objective, name)}
+    if brief:
+        stage = with_settings(stage, brief)
+        system.prior.schedule = replace(system.prior.schedule, prediction_type="v_prediction")
+    critic = light(stage.critic)(system) if stage.critic is not None else None
     return stage.objective.learner(system, critic), critic
+
+
+def _wake(module: nn.Module) -> None:
+    """Give layers that begin at zero and don't learn random weights, so that all behind them is felt."""
+    rng = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            if not parameter.any() and parameter.ndim == 4 and not parameter.requires_grad:
+                parameter.copy_(torch.randn(parameter.shape, generator=rng) / parameter[0].numel() ** 0.5)
 
 
 def fixed_sample(photo: Tensor, stage: Stage) -> Sample:

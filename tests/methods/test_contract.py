@@ -220,7 +220,7 @@ def test_a_few_steps_lower_the_loss_of_a_fixed_batch(stage: Stage, photo):
         optimizer.zero_grad()
         outcome.loss.backward()
         optimizer.step()
-    assert losses[-1] < 0.9 * losses[0]
+    assert losses[-1] < 0.95 * losses[0]
     assert sum(losses[5:]) < sum(losses[:5])
 
 

@@ -4,20 +4,27 @@ from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from sdsr.diffusion.noise import CanvasNoise
 from sdsr.diffusion.schedule import NoiseSchedule
+from sdsr.errors import InputError
+from sdsr.images.photo import Photo, quantize
+from sdsr.methods.ablations import ABLATIONS
 from sdsr.methods.invsr import INVSR, INVSR_SMALL, PART, PredictedNoise, reduced, small_system
 from sdsr.methods.invsr_plan import plan_for
 from sdsr.methods.invsr_predictor import Gaussian, NoisePredictor
+from sdsr.objectives.learner import Sample
+from sdsr.prior.tiny import tiny_prior
 from sdsr.restoration.photograph import Photograph
 from sdsr.restoration.restorer import Restorer, latent_region
 from sdsr.restoration.sample import sample
 from sdsr.restoration.windowed import Windowed
 from sdsr.tensors import Region
+from sdsr.upscaling import Request, Upscaler
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "invsr_start_and_sampling"
 NOISE = CanvasNoise(seeds=(5,))
@@ -194,3 +201,66 @@ def test_a_predictor_of_published_kind_fits_any_prior(photo):
     clean = sample(restorer, Photograph.of(photo[..., :9, :14], (36, 56), 16), plan_for(3), NOISE).clean
     assert clean.shape == (1, 4, 8, 8)
     assert clean.isfinite().all()
+
+
+def pair(photo: torch.Tensor) -> Sample:
+    hq = torch.cat([photo[..., :64, :64], photo[..., -64:, -64:]])
+    return Sample(hq=hq, lq=torch.nn.functional.avg_pool2d(hq, 4))
+
+
+def test_each_photo_starts_at_a_trained_time_of_its_own(photo):
+    objective = INVSR_SMALL.stage("inversion").objective
+    learner = objective.learner(small_system("tiny"), None)
+    drawn = torch.cat([learner._times(8, torch.Generator().manual_seed(seed)) for seed in range(8)])
+    assert set(drawn.tolist()) == {249, 199, 149, 99}
+    outcome = learner(pair(photo), torch.Generator().manual_seed(0))
+    outcome.loss.backward()
+    assert all(p.grad is not None for p in learner.parts[PART].parameters())
+
+
+def test_the_published_stage_has_the_published_terms_and_critic():
+    stage = INVSR.stage()
+    objective = stage.objective
+    assert [(term.name, term.weight) for term in objective.terms] == [("latent", 1.0)]
+    assert (objective.latent_lpips, objective.latent_critic, objective.ea_dists) == (2.0, 0.1, 0.0)
+    assert objective.critics_from * stage.steps == 10_000
+    assert (stage.batch, stage.steps, stage.ema_decay) == (16, 100_000, 0.999)
+    assert (stage.optimizer.learning_rate, stage.optimizer.warmup_steps) == (5e-5, 2_000)
+
+
+def test_the_small_predictor_fits_ten_megabytes():
+    parts = INVSR_SMALL.system("small", "cpu").parts.modules
+    assert sum(parameter.numel() for parameter in parts.parameters()) == 4_174_912
+
+
+def test_a_photo_token_is_a_part_that_changes_nothing_at_first(photo):
+    photograph = Photograph.of(photo[..., :16, :16], (64, 64), 16)
+    plain, told = (small_system("tiny", photo_token=token) for token in (False, True))
+    assert set(told.parts.modules) == {PART, "hybrid", "image_prompt"}
+    first, second = (sample(restorer, photograph, plan_for(), NOISE).clean for restorer in (plain, told))
+    torch.testing.assert_close(first, second, atol=1e-5, rtol=1e-5)
+    blind = replace(tiny_prior(), image=None)
+    with pytest.raises(InputError, match="needs an image encoder, which prior"):
+        small_system(blind, photo_token=True)
+
+
+@pytest.mark.parametrize("table", ["invsr-prompt", "invsr-terms"])
+def test_each_row_of_the_tables_can_be_trained(table, photo):
+    for name, variant in ABLATIONS[table].items():
+        stage = variant.trained({})
+        learner = stage.objective.learner(stage.system("tiny"), None)
+        learner(pair(photo), torch.Generator().manual_seed(0), 0.0).loss.backward()
+        trained = [p for part in learner.parts.values() for p in part.parameters() if p.requires_grad]
+        assert any(p.grad is not None for p in trained), name
+
+
+def test_threads_change_nothing_that_can_be_seen(restorer, photo):
+    upscaler, given = Upscaler(INVSR_SMALL, restorer), Photo(pixels=quantize(photo[..., :12, :16], np.uint8))
+    request, threads, results = Request(seed=3, start=250), torch.get_num_threads(), []
+    try:
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            results.append(upscaler.upscale(given, request).pixels.astype(int))
+    finally:
+        torch.set_num_threads(threads)
+    assert np.abs(results[0] - results[1]).max() <= 1

@@ -2,15 +2,21 @@ from dataclasses import replace
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch.nn.functional import interpolate
 
-from sdsr.losses.terms import Term, image_l1, latent_l2
+from sdsr.diffusion.noise import CanvasNoise
+from sdsr.errors import ModelError
+from sdsr.losses.latent_perceptual import LatentPerceptual, LatentVgg16
+from sdsr.losses.terms import StepRecord, Term, image_l1, latent_l2
 from sdsr.methods.d3sr import PLAN, TIME, small_critics, small_system
+from sdsr.objectives.latent_distance import latent_distance
 from sdsr.objectives.learner import Sample
 from sdsr.objectives.restoration import Restoration
 from sdsr.restoration.photograph import Photograph
 from sdsr.restoration.restorer import from_noise
 
+NOISE = CanvasNoise(seeds=(1, 2))
 TERMS = (
     Term(name="latent", weight=0.5, function=latent_l2),
     Term(name="image", weight=2.0, function=image_l1),
@@ -30,7 +36,7 @@ def sample(photo) -> Sample:
 def test_the_step_is_that_of_inference(sample):
     system = small_system("tiny")
     learner = Restoration(plan=PLAN).learner(system, None)
-    clean = learner.step(sample, seeded())
+    clean = learner.step(sample, NOISE, torch.full((2,), TIME))
     assert clean.requires_grad
     assert sample.lq is not None
     enlarged = interpolate(sample.lq, (64, 64), mode="bicubic", antialias=True).clamp(0, 1)
@@ -74,11 +80,65 @@ def test_each_photo_of_a_batch_starts_from_its_own_noise(sample):
     assert sample.lq is not None
     twice = Sample(hq=sample.hq[:1].repeat(2, 1, 1, 1), lq=sample.lq[:1].repeat(2, 1, 1, 1))
     learner = Restoration(plan=PLAN).learner(noisy, None)
-    first, second = learner.step(twice, seeded())
+    t = torch.full((2,), TIME)
+    first, second = learner.step(twice, NOISE, t)
     assert not torch.allclose(first, second)
-    assert torch.equal(learner.step(twice, seeded()), learner.step(twice, seeded()))
+    assert torch.equal(learner.step(twice, NOISE, t), learner.step(twice, NOISE, t))
 
 
 def test_photos_without_a_pair_are_our_mistake(sample):
     with pytest.raises(AssertionError, match="this objective needs pairs"):
         Restoration(plan=PLAN).learner(small_system("tiny"), None)(Sample(hq=sample.hq), seeded())
+
+
+def test_a_start_that_learns_gets_gradients(sample):
+    """InvSR's predictor makes what the step begins from, so nothing on the way may be detached."""
+    system = small_system("tiny")
+    shift = torch.nn.Parameter(torch.zeros(1))
+    learns = replace(system, parts=replace(system.parts, start=lambda _, seen, t, noise: seen.latent + shift))
+    Restoration(plan=PLAN).learner(learns, None)(sample, seeded()).loss.backward()
+    assert shift.grad is not None
+    assert shift.grad.any()
+
+
+def test_each_photo_starts_at_a_time_of_its_own(sample):
+    system, seen = small_system("tiny"), []
+
+    def noted(schedule, seen_, t, noise):
+        seen.append(t)
+        return seen_.latent
+
+    learner = Restoration(plan=PLAN, starts=(10, 20, 30)).learner(
+        replace(system, parts=replace(system.parts, start=noted)), None
+    )
+    for seed in range(6):
+        learner(sample, seeded(seed))
+    assert {int(t) for times in seen for t in times} == {10, 20, 30}
+    with torch.no_grad():
+        learner.measure(sample, seeded())
+    assert seen[-1].tolist() == [TIME, TIME]
+
+
+def test_latent_lpips_is_zero_for_equal_latents_and_teaches(sample):
+    system = small_system("tiny")
+    (_, term) = Restoration(plan=PLAN, latent_lpips=2.0).all_terms(system.prior)
+    latent = system.prior.encode(sample.hq)
+    moved = (latent + 0.1).requires_grad_()
+    record = StepRecord(clean=moved, hq=latent)
+    assert (term.name, term.weight) == ("latent_lpips", 2.0)
+    assert float(term.function(replace(record, clean=latent))) == 0
+    term.function(record).backward()
+    assert moved.grad is not None
+    assert moved.grad.any()
+
+
+def test_latent_lpips_of_other_latents_is_refused(tmp_path):
+    prior, path = small_system("tiny").prior, tmp_path / "perceptual.safetensors"
+    save_file(LatentPerceptual(5).state_dict(), path)
+    with pytest.raises(ModelError, match="see latents of 5 channels, those of tiny have 4"):
+        latent_distance(prior, str(path))
+    save_file(LatentPerceptual(4).state_dict(), path)
+    same = torch.randn(2, 4, 8, 8, generator=seeded())
+    assert latent_distance(prior, str(path))(same, same).tolist() == [0, 0]
+    save_file(LatentVgg16().state_dict(), path)
+    assert latent_distance(prior, str(path))(same, same + 1).min() > 0

@@ -9,6 +9,7 @@ from sdsr.diffusion.schedule import NoiseSchedule
 from sdsr.diffusion.steps import ancestral, deterministic, renoise
 from sdsr.restoration.photograph import Photograph
 from sdsr.restoration.plan import Plan
+from sdsr.restoration.restorer import Picture
 from sdsr.restoration.sample import sample, trajectory
 from sdsr.tensors import Image, Latent, Region
 
@@ -37,8 +38,11 @@ class Halving:
         self.asked.append((t, guidance, seen))
         return noisy / 2
 
-    def decode(self, clean: Latent, seen: str, region: Region | None = None) -> Image:
+    def decode(self, clean: Latent, seen: str, region: Region | None = None, fidelity: float = 0.0) -> Image:
         raise AssertionError("sampling decodes nothing")
+
+    def refresh(self, seen: str, picture: Picture) -> str:
+        raise AssertionError("without refinement nothing is refreshed")
 
 
 @pytest.fixture

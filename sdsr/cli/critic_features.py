@@ -1,0 +1,53 @@
+"""`sdsr critic-features`: what diffusion UNets see in photos as critics."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def critic_features(
+    photos: Annotated[list[Path], typer.Argument(help="Photos of one size: true ones, restored ones ...")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The sheet: .png, .jpg or .webp.")],
+    prior: Annotated[str, typer.Option(help="Whose latents are judged: a name or a folder.")] = "small",
+    critic: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A UNet: prior (its own), sdxl-base, or a folder; repeatable, to compare critics of all sizes."
+        ),
+    ] = None,
+    time: Annotated[list[int] | None, typer.Option(min=0, max=999, help="A time of the noise; repeatable.")] = None,
+    level: Annotated[int, typer.Option(help="Which output: 0 ... of the down blocks, -1 the middle's.")] = -1,
+    size: Annotated[int, typer.Option(min=64, help="Side of the photos' middle squares, in pixels.")] = 512,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the noise.")] = 0,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps ...; the fastest by default.")] = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace an existing sheet.")] = False,
+) -> None:
+    """Show the features of noised photos in diffusion UNets, at several times and in one or more UNets."""
+    from torch import nn
+
+    from sdsr.critics.diffusion_unet import drop_decoder
+    from sdsr.errors import InputError
+    from sdsr.evaluation.comparison import labels_of
+    from sdsr.evaluation.critic_features import TIMES, Look, features, latents_of, sheet
+    from sdsr.evaluation.save import check_target, save_image
+    from sdsr.images.files import read_photo
+    from sdsr.methods.d3sr import judging_unet
+    from sdsr.prior.loading import load_prior
+
+    check_target(output, overwrite=overwrite, image=True)
+    given = {label: read_photo(path) for label, path in zip(labels_of(photos), photos, strict=True)}
+    sizes = {photo.size for photo in given.values()}
+    if len(sizes) > 1:
+        raise InputError(f"photos (={len(sizes)} sizes) must be of one size; restore them to the same.")
+    loaded, look = load_prior(prior, device=device), Look(times=tuple(time or TIMES), level=level, seed=seed)
+    latents, seen = latents_of(loaded, given, size), {}
+    for source in critic or ["prior"]:
+        unet = drop_decoder(judging_unet(loaded, source)).eval()
+        nn.Module.to(unet, loaded.device)
+        levels = len(unet.down_blocks) + 1
+        if not -levels <= level < levels:
+            raise InputError(f"level (={level}) of {source} must be in {-levels} ... {levels - 1}; -1 is the middle.")
+        seen[source] = features(unet, loaded, list(latents.values()), look)
+    save_image(sheet(given, seen, look, side_px=size, factor=loaded.factor), output)
+    typer.echo(f"{output}")

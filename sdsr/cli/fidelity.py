@@ -1,0 +1,44 @@
+"""`sdsr fidelity`: how near to the photo results are at each fidelity."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def fidelity(
+    model: Annotated[str, typer.Argument(help="A method that knows fidelity, or a folder of a trained one.")],
+    photos: Annotated[list[Path], typer.Argument(help="LQ photos.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of fidelity.csv and fidelity.png.")],
+    scale: Annotated[float, typer.Option(help="How many times longer each side gets.")] = 4.0,
+    steps: Annotated[int | None, typer.Option(min=1, help="Denoising steps; the method's own by default.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the noise.")] = 0,
+    prior: Annotated[str | None, typer.Option(help="Where the method's prior is: a name or a folder.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps ...; the fastest by default.")] = None,
+) -> None:
+    """Restore photos at fidelities from 0 to 1, and plot how far the results are from the photos enlarged."""
+    from importlib.util import find_spec
+
+    from sdsr.errors import ModelError
+    from sdsr.evaluation.choices import FIDELITIES, distances, distances_csv
+    from sdsr.evaluation.comparison import labels_of
+    from sdsr.evaluation.plots import plot_lines
+    from sdsr.evaluation.report import aligned
+    from sdsr.evaluation.save import save_text
+    from sdsr.images.files import read_photo
+    from sdsr.upscaling import Request, Upscaler
+
+    if find_spec("matplotlib") is None:
+        raise ModelError("the plot needs matplotlib (=not installed); run `pip install matplotlib`.")
+    upscaler = Upscaler.from_pretrained(model, prior=prior, device=device)
+    request = Request(scale=scale, steps=steps, seed=seed)
+    upscaler.plan(steps, fidelity=FIDELITIES[0])
+    found = {
+        label: distances(upscaler, read_photo(path), request)
+        for label, path in zip(labels_of(photos), photos, strict=True)
+    }
+    output.mkdir(parents=True, exist_ok=True)
+    save_text(distances_csv(found), output / "fidelity.csv")
+    plot_lines(found, output / "fidelity.png", x="fidelity", y="distance to the photo enlarged (of 255)")
+    lines = [[label, *(f"{value:.2f}" for value in points.values())] for label, points in found.items()]
+    typer.echo(f"{aligned([['photo', *map(str, FIDELITIES)], *lines])}\n\n{output}")

@@ -1,0 +1,71 @@
+"""`sdsr strength`: how strongly a StableSR is told of the photo, time by time."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from sdsr.upscaling import Upscaler
+
+_SHOWN = 8
+
+
+def strength(
+    model: Annotated[str, typer.Argument(help="A StableSR (`sdsr methods`), or a folder of a trained one.")],
+    photos: Annotated[list[Path], typer.Argument(help="LQ photos.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of strength.csv, strength.png and maps.png.")],
+    timeless: Annotated[
+        Path | None, typer.Option(help="Parts of a run of the same recipe, not told the time: also this one.")
+    ] = None,
+    scale: Annotated[float, typer.Option(help="How many times longer each side gets.")] = 4.0,
+    steps: Annotated[int | None, typer.Option(min=1, help="Denoising steps; the method's own by default.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the noise.")] = 0,
+    prior: Annotated[str | None, typer.Option(help="Where the method's prior is: a name or a folder.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps ...; the fastest by default.")] = None,
+) -> None:
+    """Plot the cosine similarity of features before and after modulation at each time, and the encoder's maps."""
+    from importlib.util import find_spec
+
+    from sdsr.errors import ModelError
+    from sdsr.evaluation.comparison import labels_of
+    from sdsr.evaluation.report import aligned
+    from sdsr.evaluation.save import save_text
+    from sdsr.evaluation.strength import curve, moments, plot_maps, plot_strength, strength_csv
+    from sdsr.images.files import read_photo
+    from sdsr.upscaling import Request, Upscaler
+
+    if find_spec("matplotlib") is None:
+        raise ModelError("the plots need matplotlib (=not installed); run `pip install matplotlib`.")
+    upscalers = {Path(model).name: Upscaler.from_pretrained(model, prior=prior, device=device)}
+    if timeless is not None:
+        upscalers["without time"] = _timeless(next(iter(upscalers.values())), timeless, prior, device)
+    given = {label: read_photo(path) for label, path in zip(labels_of(photos), photos, strict=True)}
+    request = Request(scale=scale, steps=steps, seed=seed)
+    output.mkdir(parents=True, exist_ok=True)
+    found = {
+        label: {name: list(moments(upscaler, photo, request)) for name, photo in given.items()}
+        for label, upscaler in upscalers.items()
+    }
+    save_text(strength_csv(found), output / "strength.csv")
+    plot_strength(found, output / "strength.png")
+    plot_maps(found, output / "maps.png")
+    rows = []
+    for label, told in found.items():
+        points = curve(told)
+        chosen = sorted({k * (len(points) - 1) // (_SHOWN - 1) for k in range(_SHOWN)})
+        rows += [[label, str(t), f"{mean:.4f} ± {band:.4f}"] for t, mean, band in (points[index] for index in chosen)]
+    typer.echo(f"{aligned([['model', 't', 'similarity'], *rows])}\n\n{output}")
+
+
+def _timeless(like: "Upscaler", parts: Path, prior: str | None, device: str | None) -> "Upscaler":
+    """The same method without the time, with the parts of a run."""
+    from sdsr.methods.stablesr import timeless
+    from sdsr.methods.weights import fill_from_run
+    from sdsr.upscaling import Upscaler
+
+    recipe = timeless(like.recipe)
+    assert recipe.system is not None, f"{recipe.name} restores"
+    restorer = recipe.system(prior or recipe.prior, device)
+    fill_from_run(restorer, parts)
+    return Upscaler(recipe, restorer)

@@ -1,0 +1,131 @@
+"""What a user's choices of start, steps and fidelity do to results: tables of one method under several requests."""
+
+import csv
+import io
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from sdsr.data.degradation import LowImage
+from sdsr.evaluation.benchmark import Scores, score_photo
+from sdsr.evaluation.pairs import Pair
+from sdsr.evaluation.planes import Pixels
+from sdsr.evaluation.protocol import Protocol
+from sdsr.evaluation.subjects import Subject
+from sdsr.images.photo import Photo, image, quantize
+from sdsr.images.resize import resample
+from sdsr.losses.filters import gaussian_blur
+from sdsr.tensors import Image
+
+if TYPE_CHECKING:
+    from sdsr.upscaling import Request, Upscaler
+
+STARTS = ((1, 250), (1, 200), (1, 150), (1, 100), (2, 200), (3, 250), (3, 200), (3, 150), (4, 200), (5, 250))
+"""Steps and starts: those of InvSR's Table 1 (arXiv:2412.09013), and the released lists of two and four steps."""
+
+FIDELITIES = (0.0, 0.25, 0.5, 0.75, 1.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Damage:
+    """A synthetic LQ photo: reduced, blurred by a Gaussian of `blur` px, then noised by `noise` (of the range's 1)."""
+
+    name: str
+    blur: float = 0.0
+    noise: float = 0.0
+
+    def of(self, truth: Image, scale: int, rng: torch.Generator) -> LowImage:
+        """Return it for photos whose sides are multiples of `scale`."""
+        height, width = (side // scale for side in truth.shape[-2:])
+        reduced = resample(truth, (height, width))
+        blurred = gaussian_blur(reduced, self.blur) if self.blur else reduced
+        return (blurred + self.noise * torch.randn(blurred.shape, generator=rng)).clamp(0, 1)
+
+
+DAMAGES = (
+    Damage(name="clean"),
+    Damage(name="noisy", noise=12 / 255),
+    Damage(name="very noisy", noise=30 / 255),
+    Damage(name="blurred", blur=1.3),
+    Damage(name="very blurred", blur=2.5),
+    Damage(name="blurred and noisy", blur=1.3, noise=12 / 255),
+)
+
+
+def requests_of_steps(upscaler: "Upscaler", request: "Request") -> "dict[str, Request]":
+    """Return a request for each of `STARTS`, by its list in the paper's counting."""
+    found = {}
+    for steps, start in STARTS:
+        times = upscaler.plan(steps, start=start).times
+        label = f"{steps}: " + ", ".join(str(t + 1) for t in times)
+        found[label] = replace(request, steps=steps, start=start)
+    return found
+
+
+def scored(
+    upscaler: "Upscaler",
+    subjects: Sequence[Subject],
+    requests: "Mapping[str, Request]",
+    protocol: Protocol,
+    on_done: Callable[[], None] = lambda: None,
+) -> dict[str, Scores]:
+    """Return the scores of each request on the same photos, each restored to its truth's size."""
+    rows: dict[str, list] = {label: [] for label in requests}
+    for subject in subjects:
+        lq, truth = subject.lq(), subject.truth()
+        for label, request in requests.items():
+            pixels = _restored(upscaler, lq, truth.shape[:2], request)
+            rows[label].append(score_photo(_pair(subject.name, pixels, truth), protocol))
+            on_done()
+    names = tuple(subject.name for subject in subjects)
+    return {
+        label: Scores(protocol=protocol, names=names, values=_stacked(values, protocol))
+        for label, values in rows.items()
+    }
+
+
+def damaged(subject: Subject, damage: Damage, scale: int, seed: int) -> Subject:
+    """Return the subject with this damage in place of its own."""
+
+    def lq() -> Photo:
+        truth = image(Photo(pixels=subject.truth()))
+        rng = torch.Generator().manual_seed(seed)
+        return Photo(pixels=quantize(damage.of(truth, scale, rng), np.uint8))
+
+    return replace(subject, lq=lq)
+
+
+def distances(upscaler: "Upscaler", photo: Photo, request: "Request") -> dict[float, float]:
+    """Return how far a result is from the photo enlarged, at each of `FIDELITIES`: the root mean square, of 255."""
+    width, height = request.size(photo.size[1], photo.size[0])
+    enlarged = resample(image(photo), (height, width)).clamp(0, 1)
+    found = {}
+    for fidelity in FIDELITIES:
+        result = image(upscaler.upscale(photo, replace(request, fidelity=fidelity)))
+        found[fidelity] = 255 * float((result - enlarged).square().mean().sqrt())
+    return found
+
+
+def distances_csv(of: Mapping[str, Mapping[float, float]]) -> str:
+    """A line for each photo and fidelity."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["photo", "fidelity", "distance"])
+    for name, by_fidelity in of.items():
+        writer.writerows([name, fidelity, f"{distance:.4f}"] for fidelity, distance in by_fidelity.items())
+    return text.getvalue()
+
+
+def _restored(upscaler: "Upscaler", lq: Photo, size: tuple[int, ...], request: "Request") -> Pixels:
+    return upscaler.upscale(lq, replace(request, height=size[0], width=size[1])).pixels
+
+
+def _pair(name: str, result: Pixels, truth: Pixels) -> Pair:
+    return Pair(name=name, result=lambda: result, truth=lambda: truth)
+
+
+def _stacked(rows: Sequence[Mapping[str, float | np.ndarray]], protocol: Protocol) -> dict[str, np.ndarray]:
+    return {measure.name: np.array([row[measure.name] for row in rows]) for measure in protocol.measures}

@@ -1,0 +1,117 @@
+"""Networks that see latents, after InvSR's latent LPIPS (arXiv:2412.09013): its own form, and a light one.
+
+InvSR's is VGG-16 with its first three poolings left out, so that the latent's few cells last through four stages. The
+light one does the same at a fraction of the size, for small priors.
+"""
+
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from sdsr.errors import ModelError
+from sdsr.losses.lpips import LpipsNetwork
+from sdsr.losses.perceptual import PerceptualDistance
+from sdsr.losses.small_perceptual import Halve
+from sdsr.losses.trunks import renamed_trunk
+from sdsr.losses.weights import fill, read_weights
+
+WIDTHS = (64, 96, 128)
+_FIRST = "stages.0.0.weight"
+
+
+class LatentPerceptual(nn.Module):
+    """Three stages of two 3x3 convolutions, the last at half the size; 452,448 parameters for 32 channels.
+
+    `forward` gives the feature maps of latents as they are. `log_weights` are the learned channel weights of the
+    distance, as logarithms.
+    """
+
+    def __init__(self, channels: int, widths: tuple[int, ...] = WIDTHS) -> None:
+        super().__init__()
+        self.channels = channels
+        stages: list[nn.Module] = []
+        for before, width in zip((channels, *widths), widths, strict=False):
+            convolutions = [nn.Conv2d(before, width, 3, padding=1), nn.GELU(), nn.Conv2d(width, width, 3, padding=1)]
+            stages.append(nn.Sequential(*convolutions, nn.GELU()))
+        self.stages, self.halve = nn.ModuleList(stages), Halve()
+        self.log_weights = nn.ParameterList(torch.zeros(width) for width in widths)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight)
+                nn.init.zeros_(module.bias)  # type: ignore[arg-type]
+
+    @property
+    def weights(self) -> list[Tensor]:
+        """Positive channel weights of the distance, one vector per stage."""
+        return [weight.exp() for weight in self.log_weights]
+
+    def forward(self, latent: Float[Tensor, "b c h w"]) -> list[Tensor]:
+        x, features = latent, []
+        for index, stage in enumerate(self.stages):
+            x = stage(self.halve(x) if index == len(self.stages) - 1 else x)
+            features.append(x)
+        return features
+
+    def distance(self) -> PerceptualDistance:
+        """Return the network, frozen, as a distance with its learned channel weights."""
+        return PerceptualDistance(self, self.weights)
+
+
+def is_small(path: Path) -> bool:
+    """Whether a file holds a `LatentPerceptual`; ModelError where it can't be read."""
+    if path.suffix != ".safetensors":
+        return False
+    try:
+        with safe_open(path, "pt") as file:
+            return _FIRST in file.keys()  # noqa: SIM118  (it is no dict)
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"weights (={path}) can't be read ({error}); give the path of the file.") from error
+
+
+def load_latent_perceptual(path: Path, sha256: str | None = None) -> LatentPerceptual:
+    """The frozen network in the safetensors file `path`; ModelError if it is missing, altered or of another shape."""
+    tensors = read_weights(path, sha256)
+    network = LatentPerceptual(tensors[_FIRST].shape[1])
+    fill(network, tensors, path)
+    return network.eval().requires_grad_(False)
+
+
+class LatentVgg16(nn.Module):
+    """InvSR's own form, to be trained: VGG-16 on four channels, whose state `load_lpips(path, "latent_vgg16")` reads.
+
+    `begin_from` puts an ImageNet classifier's convolutions into it; the first's filters of red serve all channels.
+    """
+
+    channels = 4
+
+    def __init__(self) -> None:
+        super().__init__()
+        network = LpipsNetwork("latent_vgg16")
+        self.net, self.names = network.net, [f"lin{index}" for index in range(len(network.channels))]
+        for name, width in zip(self.names, network.channels, strict=True):
+            linear = nn.Conv2d(width, 1, 1, bias=False)
+            nn.init.ones_(linear.weight)
+            self.add_module(name, nn.ModuleDict({"model": nn.ModuleDict({"1": linear})}))
+
+    @property
+    def weights(self) -> list[Tensor]:
+        """Channel weights of the distance, one vector per stage; LPIPS keeps them from being negative."""
+        return [self.get_parameter(f"{name}.model.1.weight").flatten().clamp(min=0) for name in self.names]
+
+    def forward(self, latent: Float[Tensor, "b c h w"]) -> list[Tensor]:
+        x, features = latent, []
+        for stage in self.net.values():
+            x = stage(x)
+            features.append(x)
+        return features
+
+    def begin_from(self, classifier: Path) -> None:
+        """Raises ModelError where the file is missing or no VGG-16."""
+        trunk = renamed_trunk(read_weights(classifier), self.net)
+        first = "slice1.0.weight"
+        if first in trunk:
+            trunk[first] = trunk[first][:, :1].repeat(1, self.channels, 1, 1)
+        fill(self.net, trunk, classifier)

@@ -1,0 +1,107 @@
+"""Generators of one step from the LQ latent: an adapted Stable Diffusion, as in D3SR, OSEDiff and HYPIR.
+
+z_H = (z_L - sqrt(1 - a) eps(z_L; T)) / sqrt(a) at one fixed time T, no noise. What tells these methods apart is a
+value: the time, what of the prior is adapted and how much, and which prompt is told.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from sdsr.adapters.lora import TARGETS, Lora, twin
+from sdsr.data.prompts import prompts_of
+from sdsr.prior.loading import load_prior
+from sdsr.prior.prior import Prior
+from sdsr.prior.small import SmallLatents
+from sdsr.prior.stable_diffusion import PublishedLatents
+from sdsr.restoration.prompting import FixedPrompt, FixedPromptConditioner, told_prompt
+from sdsr.restoration.restorer import Conditioner, Parts, Restorer, from_photo
+
+LORA, ENCODER_LORA, FIRST_LAYER, PROMPT = "lora", "encoder_lora", "first_layer", "prompt"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Generator:
+    """What of a prior is adapted; the defaults are D3SR's.
+
+    `rank` and `alpha` are those of the UNet's low-rank updates, scaled by alpha / rank, on the layers whose name ends
+    in one of `targets`; `encoder_rank` and `encoder_alpha` those of the autoencoder's encoder, 0 where it stays as it
+    is. `first_layer`: whether the UNet's first convolution learned whole. `prompts` names the method in
+    data/prompts.py whose prompts are told; None: one learned prompt for every photo.
+    """
+
+    rank: int = 16
+    alpha: int = 16
+    targets: tuple[str, ...] = TARGETS
+    encoder_rank: int = 0
+    encoder_alpha: int = 0
+    first_layer: bool = False
+    prompts: str | None = None
+
+
+D3SR = Generator()
+OSEDIFF = Generator(rank=4, alpha=8, encoder_rank=4, encoder_alpha=8, first_layer=True, prompts="osediff")
+"""arXiv:2406.08177; alpha is peft's default, which its authors left in place, so the scale is 2."""
+HYPIR = Generator(rank=256, alpha=256, targets=tuple(name for name in TARGETS if name != "conv_in"), prompts="hypir")
+"""arXiv:2507.20590."""
+
+
+def system(prior: str | Prior, device: torch.device | str | None = None, *, generator: Generator = D3SR) -> Restorer:
+    """The restorer on any prior, whose own networks stay as they are: twins with the same weights are adapted.
+
+    Settled, the twins have weights of their own, with the updates added: the memory of a second UNet, but no more work.
+    """
+    prior = load_prior(prior, device=device)
+    said = prompts_of(generator.prompts or "d3sr", prior.text.vocabulary)
+    unet = prior.unet = twin(prior.unet)
+    modules = nn.ModuleDict()
+    if generator.first_layer:
+        modules[FIRST_LAYER] = unet.conv_in = _own(unet.conv_in)
+    lora = modules[LORA] = Lora(unet, rank=generator.rank, alpha=generator.alpha, targets=generator.targets)
+    adapted: list[tuple[Lora, nn.Module]] = [(lora, unet)]
+    if generator.encoder_rank:
+        encoder_lora, model = _adapted_encoder(prior, generator)
+        modules[ENCODER_LORA] = encoder_lora
+        adapted.append((encoder_lora, model))
+    for updates, network in adapted:
+        updates.attach(network)
+    conditioner: Conditioner = told_prompt(prior)
+    if generator.prompts is None:
+        prompt = modules[PROMPT] = FixedPrompt(prior.embed(said.training))
+        conditioner = FixedPromptConditioner(prompt)
+    modules.to(prior.device)
+
+    def settle() -> None:
+        for updates, network in adapted:
+            updates.settle(network)
+
+    parts = Parts(conditioner=conditioner, start=from_photo, modules=modules, prompt=said.positive, settle=settle)
+    return Restorer(prior=prior, parts=parts)
+
+
+def _adapted_encoder(prior: Prior, generator: Generator) -> tuple[Lora, nn.Module]:
+    """Give the prior a twin of its autoencoder; return the updates of every layer of its encoder, and the twin."""
+    assert isinstance(prior.autoencoder, PublishedLatents | SmallLatents), "only autoencoders we know can be adapted"
+    model: Any = twin(prior.autoencoder.model)
+    prior.autoencoder = type(prior.autoencoder)(model)
+    rank, alpha = generator.encoder_rank, generator.encoder_alpha
+    return Lora(model, rank=rank, alpha=alpha, targets=encoder_layers(model)), model
+
+
+def encoder_layers(autoencoder: nn.Module) -> list[str]:
+    """Return the names of all layers that lead to an autoencoder's latent."""
+    return [
+        name
+        for name, layer in autoencoder.named_modules()
+        if name.startswith(("encoder.", "quant_conv")) and isinstance(layer, nn.Linear | nn.Conv2d)
+    ]
+
+
+def _own(layer: nn.Conv2d) -> nn.Conv2d:
+    """Return the layer with weights of its own, in float32, that learn."""
+    own = twin(layer)
+    for name, parameter in layer.named_parameters():
+        own.register_parameter(name, nn.Parameter(parameter.detach().clone().float()))
+    return own

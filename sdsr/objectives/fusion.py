@@ -1,0 +1,174 @@
+"""Fusion: a decoder learns to take details of the LQ photo, on latents that the method itself restored.
+
+The second stage of StableSR (arXiv:2305.07015, controllable feature wrapping) and its published code: L1, LPIPS and a
+patch critic on what is decoded with fidelity 1. Deviation: the latents are restored in passing, from each step's own
+photos, where the authors made 100,000 of them beforehand.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from sdsr.critics.patch import PatchCritic
+from sdsr.diffusion.noise import CanvasNoise
+from sdsr.diffusion.steps import ancestral
+from sdsr.diffusion.times import spaced
+from sdsr.losses.adversarial import critic_hinge, generator_hinge
+from sdsr.losses.lpips import load_lpips
+from sdsr.losses.small_perceptual import load_small_perceptual, small_perceptual_distance
+from sdsr.losses.terms import StepRecord, Term, image_l1, perceptual, weighted_sum
+from sdsr.objectives.learner import Judged, Outcome, Sample
+from sdsr.objectives.pairs import first, nearness, photograph_of
+from sdsr.objectives.restoration import PREVIEWS, SMALL_PERCEPTUAL
+from sdsr.restoration.plan import Plan
+from sdsr.restoration.restorer import Restorer
+from sdsr.restoration.sample import Sampled
+from sdsr.restoration.sample import sample as restore
+from sdsr.tensors import Image
+
+MEASURED = (0.0, 0.5, 1.0)
+_MOST = 1e4
+_LEAST = 1e-4
+
+
+class PatchJudge(nn.Module):
+    """A patch critic as the fusion's other side, by the hinge loss."""
+
+    def __init__(self, critic: PatchCritic) -> None:
+        super().__init__()
+        self.critic = critic
+
+    def forward(self, judged: Judged, rng: torch.Generator) -> Outcome:
+        """The critic's own loss."""
+        loss = critic_hinge(self.critic(judged.real["image"]), self.critic(judged.fake["image"]))
+        return Outcome(loss=loss, scalars={"image": float(loss.detach())})
+
+    def opinion(self, image: Image) -> Tensor:
+        """The decoder's loss, with gradients to the picture and none to the critic's weights."""
+        self.requires_grad_(False)
+        try:
+            return generator_hinge(self.critic(image))
+        finally:
+            self.requires_grad_(True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fusion:
+    """Weights of the terms, and how latents are restored: in `sampling_steps` ancestral steps.
+
+    LPIPS has its published weights where `lpips_weights` names their file (of VGG-16), else the embedded small
+    perceptual network stands in for it. `critics_from`: the share of the run after which the critic is heard; it learns
+    from the beginning. Deviation: the published one begins to learn only then, too.
+
+    `balance` "constant" is how the published code computes: the critic's weight is `critic`. "ratio" is how it was
+    meant, after VQGAN (arXiv:2012.09841, Eq. 7): times the ratio of the gradients' norms of the other terms and of the
+    critic's, at the last layer that learns; the code looks at a frozen layer, fails, and goes on without.
+    """
+
+    sampling_steps: int = 200
+    l1: float = 1.0
+    lpips: float = 1.0
+    critic: float = 0.025
+    critics_from: float = 0.03
+    balance: Literal["constant", "ratio"] = "constant"
+    lpips_weights: str | None = None
+
+    def learner(self, system: Restorer, critic: nn.Module | None) -> "FusionLearner":
+        assert critic is None or isinstance(critic, PatchJudge), "fusion is watched by a `PatchJudge`"
+        return FusionLearner(system, self, critic)
+
+    @property
+    def plan(self) -> Plan:
+        """How latents are restored."""
+        return Plan(times=spaced(self.sampling_steps), step=ancestral)
+
+    def terms(self, device: torch.device) -> tuple[Term, ...]:
+        if self.lpips_weights is None:
+            distance = small_perceptual_distance(load_small_perceptual(SMALL_PERCEPTUAL))
+        else:
+            distance = load_lpips(Path(self.lpips_weights))
+        return (
+            Term(name="l1", weight=self.l1, function=image_l1),
+            Term(name="lpips", weight=self.lpips, function=perceptual(distance.to(device))),
+        )
+
+
+class FusionLearner(nn.Module):
+    """Trains what of a restorer's parts requires gradients, which is what its decoder fuses; the rest is kept."""
+
+    def __init__(self, restorer: Restorer, objective: Fusion, critic: PatchJudge | None) -> None:
+        super().__init__()
+        self.restorer, self.objective = restorer, objective
+        self.terms = objective.terms(restorer.prior.device)
+        self.trained = restorer.parts.modules
+        self._critic = [critic]  # in a list: the critic is no submodule of what the main optimizer trains
+
+    @property
+    def critic(self) -> PatchJudge | None:
+        return self._critic[0]
+
+    @property
+    def parts(self) -> dict[str, nn.Module]:
+        return dict(self.trained.items())
+
+    def forward(self, sample: Sample, rng: torch.Generator, progress: float = 0.0) -> Outcome:
+        restored = self._restored(sample, rng)
+        latent = restored.clean.clone()  # inference's own can't be differentiated through
+        image = self.restorer.decode(latent, restored.seen, fidelity=1.0)
+        record = StepRecord(clean=latent, hq=latent, image=lambda: image, hq_image=sample.hq)
+        loss, values = weighted_sum(self.terms, record)
+        scalars = {name: float(value) for name, value in values.items()}
+        if self.critic is None:
+            return Outcome(loss=loss, scalars=scalars)
+        if progress >= self.objective.critics_from:
+            opinion = self.critic.opinion(image)
+            weight = self.objective.critic * self._balance(loss, opinion)
+            loss = loss + weight * opinion
+            scalars |= {"adversarial": float(opinion.detach()), "adversarial_weight": float(weight)}
+        return Outcome(loss=loss, scalars=scalars, judged=Judged(fake={"image": image}, real={"image": sample.hq}))
+
+    def pictures(self, sample: Sample, rng: torch.Generator) -> dict[str, Image]:
+        few = first(sample, PREVIEWS)
+        restored = self._restored(few, rng)
+        decoded = {f"fidelity {w:g}": image for w, image in self._decoded(restored).items()}
+        return {"bicubic": photograph_of(self.restorer, few).enlarged(), **decoded, "photo": few.hq}
+
+    def measure(self, sample: Sample, rng: torch.Generator) -> dict[str, float]:
+        """Return how near the same latents come to the photo when they are decoded with different fidelities."""
+        figures = {}
+        for fidelity, image in self._decoded(self._restored(sample, rng)).items():
+            near: Mapping[str, float] = nearness(image, sample.hq)
+            figures |= {f"{name}_w{fidelity:g}": value for name, value in near.items()}
+        return figures
+
+    def prepare(self, samples: list[Sample]) -> None:
+        """Nothing is taken from samples before training."""
+
+    def finish(self, samples: list[Sample]) -> None:
+        """Nothing is measured after training."""
+
+    def _restored(self, sample: Sample, rng: torch.Generator) -> Sampled:
+        noise = CanvasNoise.from_generator(rng, photos=len(sample.hq))
+        return restore(self.restorer, photograph_of(self.restorer, sample), self.objective.plan, noise)
+
+    def _decoded(self, restored: Sampled) -> dict[float, Image]:
+        decode = self.restorer.decode
+        return {w: decode(restored.clean, restored.seen, fidelity=w).clamp(0, 1) for w in MEASURED}
+
+    def _balance(self, loss: Tensor, opinion: Tensor) -> float:
+        if self.objective.balance == "constant" or not loss.requires_grad:
+            return 1.0
+        last = _last_layer(self.trained)
+        of_loss, of_opinion = (
+            float(torch.autograd.grad(one, last, retain_graph=True)[0].norm()) for one in (loss, opinion)
+        )
+        return min(of_loss / (of_opinion + _LEAST), _MOST)
+
+
+def _last_layer(parts: nn.Module) -> nn.Parameter:
+    """The weight of the last convolution that learns, which is that of the fusion nearest to the pixels."""
+    return parts.get_parameter("feature_wrapping.factor_2.out.conv2.weight")

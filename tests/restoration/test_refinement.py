@@ -1,0 +1,139 @@
+"""Self-refinement: AddSR's published loop as recorded, and windows that see the picture as the whole canvas has it."""
+
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+from torch import Tensor
+
+from sdsr.adapters.tagger import MEAN, STD
+from sdsr.diffusion.noise import CanvasNoise
+from sdsr.diffusion.schedule import NoiseSchedule
+from sdsr.diffusion.steps import renoise
+from sdsr.diffusion.times import trailing
+from sdsr.prior.evidence import Evidence
+from sdsr.restoration.photograph import Photograph
+from sdsr.restoration.plan import Plan, Refinement
+from sdsr.restoration.restorer import Picture, Restorer, Seen, from_noised_photo
+from sdsr.restoration.sample import sample, trajectory
+from sdsr.restoration.windowed import Windowed
+from sdsr.tensors import Image, Latent, Region
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "addsr_step"
+SCALE = 0.18215
+NOISE = CanvasNoise(seeds=(5,))
+
+
+@pytest.fixture(scope="module")
+def recorded() -> dict[str, Tensor]:
+    return load_file(GOLDEN / "io.safetensors")
+
+
+@dataclass(frozen=True, slots=True)
+class Toys:
+    """The networks of the recording behind the four verbs; it notes what it sees."""
+
+    latent: Latent
+    control: list[Image] = field(default_factory=list)
+    told: list[Tensor] = field(default_factory=list)
+    inputs: list[Latent] = field(default_factory=list)
+    schedule: NoiseSchedule = field(default_factory=NoiseSchedule.scaled_linear)
+    channels: int = 4
+    factor: int = 8
+
+    def observe(self, photograph: Photograph, prompt: str | None, noise: CanvasNoise) -> Seen:
+        self.control.append(photograph.enlarged())
+        self.told.append(torch.full((1, 1, 3), 0.25))
+        return Seen(photograph=photograph, latent=self.latent, evidence=Evidence(prompt=self.told[-1]))
+
+    def start(self, seen: Seen, t: int, noise: CanvasNoise) -> Latent:
+        return from_noised_photo(self.schedule, seen, t, partial(noise.at, "start", 0, Region.whole(8, 8), 4))
+
+    def denoise(self, noisy: Latent, t: int, seen: Seen, guidance: float = 1.0) -> Latent:
+        self.inputs.append(noisy)
+        predicted = 0.3 * noisy + 0.1 * self.control[-1].mean() + 0.05 * self.told[-1].mean()
+        return self.schedule.clean(noisy, predicted, t)
+
+    def decode(self, clean: Latent, seen: Seen, region: Region | None = None, fidelity: float = 0.0) -> Image:
+        assert region is not None
+        decoded = 0.2 * F.interpolate(clean[:, :3] / SCALE, scale_factor=8) + 0.1
+        return ((decoded + 1) / 2)[region.slices]
+
+    def refresh(self, seen: Seen, picture: Picture) -> Seen:
+        self.control.append(picture(seen.photograph.region))
+        squashed = F.interpolate(self.control[-1], (384, 384), mode="bicubic")
+        mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (MEAN, STD))
+        self.told.append(((squashed - mean) / std).mean((2, 3))[:, None])
+        return seen
+
+
+@pytest.mark.parametrize("weight", [0.4, 0.5])
+def test_the_published_loop(recorded, weight, monkeypatch):
+    of = {key.removeprefix("infer."): value for key, value in recorded.items() if key.startswith("infer.")}
+    rows = {key.partition(".")[2]: value for key, value in of.items() if key.startswith(f"psr0p{10 * weight:.0f}.")}
+    draws = {"start": of["start_noise"], **{f"step{index}": one[None] for index, one in enumerate(of["renoise"])}}
+    monkeypatch.setattr(
+        CanvasNoise, "at", lambda self, purpose, step, *_: draws[purpose + (str(step) if purpose == "step" else "")]
+    )
+    toys = Toys(of["z_lr_scaled"])
+    photograph = Photograph.of(of["lr_image"], (64, 64), 8)
+    plan = Plan(times=trailing(4), step=renoise, refinement=Refinement(weight=weight))
+    steps = list(trajectory(toys, photograph, plan, NOISE))
+    assert [step.t for step in steps] == rows["timesteps"].tolist()
+    for mine, theirs in (
+        (toys.inputs, rows["unet_input"]),
+        ([step.clean for step in steps], rows["z0"]),
+        (toys.told, rows["image_context"]),
+        ([steps[-1].clean], rows["final_latent"]),
+        (toys.control, rows.get("controlnet_condition", torch.cat(toys.control))),
+    ):
+        torch.testing.assert_close(torch.cat(mine), theirs, atol=5e-4, rtol=0)
+
+
+@pytest.fixture
+def telling(restorer) -> Restorer:
+    """A restorer whose evidence is the picture that was looked at."""
+
+    def tell(prior, photograph, latent, prompt) -> Evidence:
+        return Evidence(prompt=photograph.enlarged().flatten(2))
+
+    return replace(restorer, parts=replace(restorer.parts, conditioner=tell))
+
+
+def picture_of(image: Image) -> Picture:
+    return lambda region: image[region.slices]
+
+
+def test_what_is_refreshed_is_the_evidence_alone(telling, given):
+    photograph = Photograph.of(given, (108, 152), 16)
+    seen = telling.observe(photograph, "clean", NOISE)
+    image = torch.rand(1, 3, 112, 160, generator=torch.Generator().manual_seed(0))
+    again = telling.refresh(seen, picture_of(image))
+    torch.testing.assert_close(again.evidence.prompt.view(1, 3, 112, 160), image, atol=1e-6, rtol=0)
+    assert again.photograph is photograph
+    assert again.latent is seen.latent
+    assert again.prompt == "clean"
+
+
+def test_each_window_sees_its_part_of_the_mixture(telling, given, monkeypatch):
+    """With an estimate that all windows agree on, they see what one window over everything sees."""
+    monkeypatch.setattr(Restorer, "denoise", lambda self, noisy, t, seen, guidance=1.0: noisy / 2)
+    photograph, plan = Photograph.of(given, (108, 152), 16), Plan(times=(999, 499), refinement=Refinement())
+    whole = sample(telling, photograph, plan, NOISE)
+    mixture = whole.seen.evidence.prompt.view(1, 3, 112, 160)
+    assert (mixture - photograph.enlarged()).abs().mean() > 0.01
+    parts = sample(Windowed(restorer=telling, window_px=64, overlap_px=16), photograph, plan, NOISE)
+    assert len(parts.seen) > 4
+    for one in parts.seen:
+        seen = one.evidence.prompt.view(1, 3, 64, 64)
+        torch.testing.assert_close(seen, mixture[one.photograph.region.slices], atol=1e-4, rtol=0)
+
+
+def test_the_weight_leads_from_the_photo_to_the_result():
+    lq, restored = torch.zeros(1, 3, 8, 8), torch.full((1, 3, 8, 8), 1.5)
+    for weight in (0.0, 0.4, 1.0):
+        assert torch.equal(Refinement(weight=weight).blend(restored, lq), torch.full_like(lq, weight))
