@@ -21,9 +21,10 @@ from torch import nn
 
 from sdsr.critics.diffusion_unet import DiffusionCritic
 from sdsr.critics.patch import PatchCritic
-from sdsr.losses.terms import Term, gradient_l1, image_l1, image_l2, latent_l2, lattice, unevenness
+from sdsr.losses.terms import Term, image_l2
 from sdsr.methods import one_step
 from sdsr.methods.recipe import OptimizerSettings, Recipe, Stage
+from sdsr.methods.small_stages import small_stages
 from sdsr.methods.variant import Variant
 from sdsr.objectives.critics import Critics, NoisedLatents, Pixels
 from sdsr.objectives.restoration import Restoration
@@ -150,52 +151,6 @@ def small_critics(system: Restorer) -> Critics:
     return Critics(NoisedLatents(system.schedule, critic), Pixels(PatchCritic(sees="image")))
 
 
-_FIDELITY = Stage(
-    name="fidelity",
-    system=small_system,
-    objective=Restoration(
-        plan=PLAN,
-        terms=(
-            Term(name="latent", weight=0.2, function=latent_l2),
-            Term(name="image", weight=1.0, function=image_l1),
-            Term(name="gradient", weight=1.0, function=gradient_l1),
-        ),
-    ),
-    optimizer=OptimizerSettings(learning_rate=5e-4, warmup_steps=100, decay_from=1.0),
-    steps=20_000,
-    batch=16,
-    crop_px=128,
-    degradation="photo",
-    ema_decay=0.99,
-)
-
-_REALISM = Stage(
-    name="realism",
-    system=small_system,
-    objective=Restoration(
-        plan=PLAN,
-        terms=(
-            Term(name="latent", weight=0.1, function=latent_l2),
-            Term(name="image", weight=1.0, function=image_l1),
-            Term(name="gradient", weight=0.3, function=gradient_l1),
-            Term(name="unevenness", weight=1.0, function=unevenness(8)),
-            Term(name="lattice", weight=4.0, function=lattice(8)),
-        ),
-        ea_dists=0.05,
-        critics_from=0.04,
-        latent_critic=0.005,
-        image_critic=0.05,
-    ),
-    optimizer=OptimizerSettings(learning_rate=2e-4, warmup_steps=50, decay_from=0.6),
-    critic=small_critics,
-    critic_optimizer=OptimizerSettings(learning_rate=3e-4, betas=(0.5, 0.99), warmup_steps=20, decay_from=0.6),
-    steps=20_000,
-    batch=12,
-    crop_px=128,
-    degradation="photo",
-    ema_decay=0.995,
-)
-
 D3SR_SMALL = Recipe(
     name="d3sr-small",
     paper="arXiv:2410.04224",
@@ -203,7 +158,7 @@ D3SR_SMALL = Recipe(
     prior="small",
     system=small_system,
     plan=PLAN,
-    stages=(_FIDELITY, _REALISM),
+    stages=small_stages(small_system, small_critics, Restoration(plan=PLAN)),
 )
 
 

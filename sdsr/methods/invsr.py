@@ -26,10 +26,10 @@ from sdsr.critics.patch import PatchCritic
 from sdsr.data.prompts import prompts_of
 from sdsr.diffusion.schedule import NoiseSchedule
 from sdsr.errors import InputError
-from sdsr.losses.terms import Term, gradient_l1, image_l1, latent_l2, lattice, unevenness
 from sdsr.methods.invsr_plan import TRAINED_STARTS, at_fidelity, automatic_start, plan_for, times_for
 from sdsr.methods.invsr_predictor import HALVING, NoisePredictor
 from sdsr.methods.recipe import OptimizerSettings, Recipe, Stage, Starts
+from sdsr.methods.small_stages import small_stages
 from sdsr.methods.variant import Variant
 from sdsr.objectives.critics import CleanLatents, Critics, Pixels
 from sdsr.objectives.restoration import Restoration
@@ -201,55 +201,12 @@ INVSR_SMALL = replace(
     system=small_system,
     listens=False,
     most_window_px=None,
-    stages=(
-        replace(
-            _INVERSION,
-            system=small_system,
-            objective=Restoration(
-                plan=plan_for(),
-                starts=STARTS,
-                terms=(
-                    Term(name="latent", weight=0.2, function=latent_l2),
-                    Term(name="image", weight=1.0, function=image_l1),
-                    Term(name="gradient", weight=1.0, function=gradient_l1),
-                ),
-            ),
-            optimizer=OptimizerSettings(learning_rate=5e-4, warmup_steps=100, decay_from=1.0),
-            critic=None,
-            critic_optimizer=None,
-            steps=20_000,
-            crop_px=128,
-            degradation="photo",
-            ema_decay=0.99,
-        ),
-        Stage(
-            name="realism",
-            system=small_system,
-            objective=Restoration(
-                plan=plan_for(),
-                starts=STARTS,
-                terms=(
-                    Term(name="latent", weight=0.1, function=latent_l2),
-                    Term(name="image", weight=1.0, function=image_l1),
-                    Term(name="gradient", weight=0.3, function=gradient_l1),
-                    Term(name="unevenness", weight=1.0, function=unevenness(8)),
-                    Term(name="lattice", weight=2.0, function=lattice(8)),
-                ),
-                latent_lpips=0.1,
-                ea_dists=0.05,
-                critics_from=0.04,
-                latent_critic=0.005,
-                image_critic=0.05,
-            ),
-            optimizer=OptimizerSettings(learning_rate=2e-4, warmup_steps=50, decay_from=0.6),
-            critic=small_critics,
-            critic_optimizer=OptimizerSettings(learning_rate=3e-4, betas=(0.5, 0.99), warmup_steps=20, decay_from=0.6),
-            steps=20_000,
-            batch=12,
-            crop_px=128,
-            degradation="photo",
-            ema_decay=0.995,
-        ),
+    stages=small_stages(
+        small_system,
+        small_critics,
+        Restoration(plan=plan_for(), starts=STARTS),
+        first="inversion",
+        latent_lpips=0.1,
     ),
 )
 """Deviation: with a decoder this light, pixels are compared as well, and judged; the stages are D3SR's small ones."""

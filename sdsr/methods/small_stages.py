@@ -1,0 +1,60 @@
+"""The stages in which few-step methods learn on the small prior: by pixels first, then by what critics say as well."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from torch import nn
+
+from sdsr.losses.terms import Term, gradient_l1, image_l1, latent_l2, lattice, unevenness
+from sdsr.methods.recipe import OptimizerSettings, Stage
+from sdsr.objectives.restoration import Restoration
+
+
+def small_stages(
+    system: Callable[..., Any],
+    critics: Callable[[Any], nn.Module],
+    objective: Restoration,
+    *,
+    first: str = "fidelity",
+    **heard: Any,
+) -> tuple[Stage, Stage]:
+    """Return both stages of a method; `objective` gives plan and starts, `heard` what it weighs in the second besides.
+
+    A decoder this light is learned through, so pixels are compared and judged, and two terms stand against grids.
+    """
+    terms = (
+        Term(name="latent", weight=0.2, function=latent_l2),
+        Term(name="image", weight=1.0, function=image_l1),
+        Term(name="gradient", weight=1.0, function=gradient_l1),
+    )
+    fidelity = Stage(
+        name=first,
+        system=system,
+        objective=replace(objective, terms=terms),
+        optimizer=OptimizerSettings(learning_rate=5e-4, warmup_steps=100, decay_from=1.0),
+        steps=20_000,
+        batch=16,
+        crop_px=128,
+        degradation="photo",
+        ema_decay=0.99,
+    )
+    terms = (
+        Term(name="latent", weight=0.1, function=latent_l2),
+        Term(name="image", weight=1.0, function=image_l1),
+        Term(name="gradient", weight=0.3, function=gradient_l1),
+        Term(name="unevenness", weight=1.0, function=unevenness(8)),
+        Term(name="lattice", weight=4.0, function=lattice(8)),
+    )
+    weights = {"ea_dists": 0.05, "critics_from": 0.04, "latent_critic": 0.005, "image_critic": 0.05}
+    realism = replace(
+        fidelity,
+        name="realism",
+        objective=replace(objective, terms=terms, **weights, **heard),
+        optimizer=OptimizerSettings(learning_rate=2e-4, warmup_steps=50, decay_from=0.6),
+        critic=critics,
+        critic_optimizer=OptimizerSettings(learning_rate=3e-4, betas=(0.5, 0.99), warmup_steps=20, decay_from=0.6),
+        batch=12,
+        ema_decay=0.995,
+    )
+    return fidelity, realism
