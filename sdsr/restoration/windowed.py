@@ -8,7 +8,7 @@ from torch import Tensor
 
 from sdsr.diffusion.noise import CanvasNoise
 from sdsr.diffusion.schedule import NoiseSchedule
-from sdsr.images.windows import blend, cover, gaussian_weight
+from sdsr.images.windows import blend, cover, tapered_weight
 from sdsr.restoration.photograph import Photograph
 from sdsr.restoration.restorer import Picture, Restorer, Seen, latent_region
 from sdsr.tensors import Image, Latent, Region
@@ -30,7 +30,7 @@ class Windowed:
     window_px: int
     overlap_px: int
     on_window: Callable[[], None] | None = None
-    weight: Callable[[int, int], Tensor] = gaussian_weight
+    weight: Callable[[int, int], Tensor] = tapered_weight
 
     @property
     def schedule(self) -> NoiseSchedule:

@@ -135,3 +135,13 @@ def test_a_region_of_a_latent_is_one_of_its_image():
 def test_a_gap_is_noticed():
     with pytest.raises(AssertionError, match="uncovered"):
         blend([(Region.whole(4, 4), torch.ones(1, 1, 4, 4))], (4, 5))
+
+
+def test_one_window_fades_into_the_next_across_the_overlap():
+    windows = cover(40, 70, window=40, overlap=10)
+    faded = blend(((w, torch.full((1, 1, 40, 40), float(i))) for i, w in enumerate(windows)), (40, 70))[0, 0]
+    near, far = torch.arange(1, 11).square(), torch.arange(10, 0, -1).square()
+    torch.testing.assert_close(faded[5, 30:40], near / (near + far))
+    assert (faded[:, :30] == 0).all()
+    assert (faded[:, 40:] == 1).all()
+    torch.testing.assert_close(faded[3], faded[37])
