@@ -40,7 +40,7 @@ from sdsr.prior.small import SmallImageEncoder
 from sdsr.prior.sources import resolve
 from sdsr.restoration.photograph import Photograph
 from sdsr.restoration.plan import Plan, Refinement
-from sdsr.restoration.restorer import Parts, Restorer, from_noised_photo
+from sdsr.restoration.restorer import Parts, Restorer, Witness, from_noised_photo
 from sdsr.tensors import Latent, Time
 
 CONTROLNET, CONTROL_ATTENTION, ATTENTION, TAGGER = "controlnet", "control_attention", "attention", "tagger"
@@ -75,16 +75,20 @@ class PhotoConditioner:
     tagger: Tagger | None
     voice: str = ""
 
-    def __call__(self, prior: Prior, photograph: Photograph, latent: Latent, prompt: str | None) -> Testimony:
+    def __call__(self, prior: Prior, photograph: Photograph, latent: Latent) -> Witness:
         image, tokens = photograph.enlarged().to(prior.device), None
         if self.tagger is not None:
             with torch.no_grad(), prior.precision():
                 tokens = self.tagger(image)
-        told = Evidence(prompt=prior.embed(prompt or ""), tokens=tokens, voice=self.voice)
 
-        def testify(noisy: Latent, t: int | Time) -> Evidence:
-            with prior.precision():
-                return replace(told, residuals=residuals(self.controlnet, noisy, t, told, image))
+        def testify(prompt: str) -> Testimony:
+            told = Evidence(prompt=prior.embed(prompt), tokens=tokens, voice=self.voice)
+
+            def controlled(noisy: Latent, t: int | Time) -> Evidence:
+                with prior.precision():
+                    return replace(told, residuals=residuals(self.controlnet, noisy, t, told, image))
+
+            return controlled
 
         return testify
 

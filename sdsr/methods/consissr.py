@@ -8,6 +8,7 @@ time (TALA).
 Two readings are values of one `Network`: `PAPER`, and `PUBLISHED`, which the authors' checkpoint fits.
 """
 
+import math
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -36,8 +37,8 @@ from sdsr.prior.sources import resolve
 from sdsr.prior.stable_diffusion import load_image_encoder
 from sdsr.restoration.photograph import Photograph
 from sdsr.restoration.plan import Plan
-from sdsr.restoration.restorer import Parts, Restorer, from_noise
-from sdsr.tensors import Latent
+from sdsr.restoration.restorer import Parts, Restorer, Witness, from_noise
+from sdsr.tensors import Latent, Time
 
 GUIDANCE = 5.0
 FIXED = ("transformer_blocks.0.attn2.", "transformer_blocks.0.norm2.")
@@ -81,7 +82,7 @@ class PhotoConditioner:
     image_encoder: ImageEncoder | None
     image_prompt: ImagePrompt | None
 
-    def __call__(self, prior: Prior, photograph: Photograph, latent: Latent, prompt: str | None) -> Testimony:
+    def __call__(self, prior: Prior, photograph: Photograph, latent: Latent) -> Witness:
         image = photograph.enlarged().to(prior.device)
         hint = prior.encode(image) if prior.autoencoder.stochastic else latent
         tokens = None
@@ -90,11 +91,15 @@ class PhotoConditioner:
                 with torch.no_grad():
                     embedding = self.image_encoder(image)
                 tokens = self.image_prompt(embedding)
-        told = Evidence(prompt=prior.embed(prompt or ""), tokens=tokens)
 
-        def testify(noisy: Latent, t: int | torch.Tensor) -> Evidence:
-            with prior.precision():
-                return replace(told, residuals=residuals(self.controlnet, noisy, t, told, hint))
+        def testify(prompt: str) -> Testimony:
+            told = Evidence(prompt=prior.embed(prompt), tokens=tokens)
+
+            def controlled(noisy: Latent, t: int | Time) -> Evidence:
+                with prior.precision():
+                    return replace(told, residuals=residuals(self.controlnet, noisy, t, told, hint))
+
+            return controlled
 
         return testify
 
@@ -166,7 +171,7 @@ _RCLIP = Stage(
     name="rclip",
     system=encoders,
     objective=Embedding(),
-    optimizer=OptimizerSettings(learning_rate=1e-5, warmup_steps=0, decay_from=1.0, clip_norm=1e9),
+    optimizer=OptimizerSettings(learning_rate=1e-5, warmup_steps=0, decay_from=1.0, clip_norm=math.inf),
     steps=100_000,
     batch=16,
     crop_px=224,
@@ -178,7 +183,7 @@ _RESTORATION = Stage(
     name="restoration",
     system=partial(system, training=True),
     objective=NoiseMatching(source=TimeAware(gamma=10.0), guidance=GUIDANCE),
-    optimizer=OptimizerSettings(learning_rate=5e-5, warmup_steps=0, decay_from=1.0, clip_norm=1e9),
+    optimizer=OptimizerSettings(learning_rate=5e-5, warmup_steps=0, decay_from=1.0, clip_norm=math.inf),
     steps=200_000,
     batch=8,
     crop_px=512,

@@ -11,6 +11,7 @@ Deviation: the canvas is filled up by repeating its border, where the published 
 that of the canvas, where published windows each draw their own.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -38,7 +39,7 @@ from sdsr.prior.loading import load_prior
 from sdsr.prior.prior import Prior
 from sdsr.restoration.photograph import Photograph
 from sdsr.restoration.prompting import told_prompt
-from sdsr.restoration.restorer import Conditioner, Parts, Restorer, Seen, latent_region
+from sdsr.restoration.restorer import Conditioner, Parts, Restorer, Seen, Witness, latent_region
 from sdsr.tensors import Image, Latent, Time
 
 PART = "noise_predictor"
@@ -118,14 +119,14 @@ def told_photo(prior: Prior) -> tuple[Conditioner, dict[str, nn.Module]]:
     hybrid.attach(prior.unet)
     image_prompt = ImagePrompt(encoder.width, prior.unet.config["cross_attention_dim"]).to(prior.device)
 
-    def tell(prior: Prior, photograph: Photograph, latent: Latent, prompt: str | None) -> Evidence:
+    def look(prior: Prior, photograph: Photograph, latent: Latent) -> Witness:
         with prior.precision():
             with torch.no_grad():
                 embedding = encoder(photograph.enlarged().to(prior.device))
             tokens = image_prompt(embedding)
-        return Evidence(prompt=prior.embed(prompt or ""), tokens=tokens)
+        return lambda prompt: Evidence(prompt=prior.embed(prompt), tokens=tokens)
 
-    return tell, {"hybrid": hybrid, "image_prompt": image_prompt}
+    return look, {"hybrid": hybrid, "image_prompt": image_prompt}
 
 
 def critics(system: Restorer, *, critic: Callable[..., LatentUnetCritic] = LatentUnetCritic) -> Critics:
@@ -144,11 +145,11 @@ _INVERSION = Stage(
         plan=plan_for(), starts=STARTS, latent_lpips=2.0, critics_from=0.1, latent_critic=0.1, image_critic=0.0
     ),
     optimizer=OptimizerSettings(
-        learning_rate=5e-5, betas=(0.9, 0.999), warmup_steps=2_000, decay_from=1.0, clip_norm=1e9
+        learning_rate=5e-5, betas=(0.9, 0.999), warmup_steps=2_000, decay_from=1.0, clip_norm=math.inf
     ),
     critic=partial(critics, critic=LatentUnetCritic),
     critic_optimizer=OptimizerSettings(
-        learning_rate=5e-5, betas=(0.9, 0.999), weight_decay=1e-3, warmup_steps=0, decay_from=1.0, clip_norm=1e9
+        learning_rate=5e-5, betas=(0.9, 0.999), weight_decay=1e-3, warmup_steps=0, decay_from=1.0, clip_norm=math.inf
     ),
     steps=100_000,
     batch=16,

@@ -24,7 +24,10 @@ class Objective(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OptimizerSettings:
-    """AdamW; the learning rate warms up over steps, holds, and falls along a cosine over the last part of the run."""
+    """AdamW; the learning rate warms up over steps, holds, and falls along a cosine over the last part of the run.
+
+    Gradients are clipped to `clip_norm`; infinity leaves them as they are.
+    """
 
     learning_rate: float
     betas: tuple[float, float] = (0.9, 0.99)

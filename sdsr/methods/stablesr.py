@@ -8,6 +8,7 @@ restored in windows whose estimates are blended at every step (`restoration/wind
 The numbers are those of the published configurations; what was not published is said beside it.
 """
 
+import math
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Literal
@@ -35,7 +36,7 @@ from sdsr.prior.small_autoencoder import SmallAutoencoder
 from sdsr.prior.stable_diffusion import PublishedLatents
 from sdsr.restoration.photograph import Photograph
 from sdsr.restoration.plan import Plan
-from sdsr.restoration.restorer import Parts, Restorer, Start, from_noise, from_noised_photo
+from sdsr.restoration.restorer import Parts, Restorer, Start, Witness, from_noise, from_noised_photo
 from sdsr.restoration.windowed import Windowed
 from sdsr.restoration.wrapped_decoder import WrappedDecoder
 from sdsr.tensors import Latent, Time
@@ -67,12 +68,15 @@ class MapConditioner:
 
     encoder: TimeAwareEncoder
 
-    def __call__(self, prior: Prior, photograph: Photograph, latent: Latent, prompt: str | None) -> Testimony:
-        told = Evidence(prompt=prior.embed(prompt or ""))
+    def __call__(self, prior: Prior, photograph: Photograph, latent: Latent) -> Witness:
+        def testify(prompt: str) -> Testimony:
+            told = Evidence(prompt=prior.embed(prompt))
 
-        def testify(noisy: Latent, t: int | Time) -> Evidence:
-            with prior.precision():
-                return replace(told, maps=self.encoder(latent, t))
+            def mapped(noisy: Latent, t: int | Time) -> Evidence:
+                with prior.precision():
+                    return replace(told, maps=self.encoder(latent, t))
+
+            return mapped
 
         return testify
 
@@ -139,7 +143,7 @@ published_windows_768 = partial(published_windows, window_px=768, overlap_px=384
 PLAN = Plan(times=spaced(200), step=ancestral)
 
 _CONSTANT = OptimizerSettings(
-    learning_rate=5e-5, betas=(0.9, 0.999), weight_decay=0.01, warmup_steps=0, decay_from=1.0, clip_norm=1e9
+    learning_rate=5e-5, betas=(0.9, 0.999), weight_decay=0.01, warmup_steps=0, decay_from=1.0, clip_norm=math.inf
 )
 _MODULATION = Stage(
     name="modulation",

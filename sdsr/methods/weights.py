@@ -1,4 +1,4 @@
-"""The trained parts of a method as a folder: `method.json` and one safetensors file per part, in float16.
+"""The trained parts of a method as a folder: `method.json` and one safetensors file per part, in half precision.
 
 `method.json` names the recipe, the prior and its sha256 (parts on another prior are refused), the sha256 of each file,
 and the tensors that are in no file because they are still the prior's (of a ControlNet that began as its UNet).
@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import nn
+from torch import Tensor, nn
 
 from sdsr import __version__
 from sdsr.errors import ModelError
@@ -25,6 +25,7 @@ from sdsr.restoration.restorer import Restorer
 FORMAT = 1
 DESCRIPTION = "method.json"
 ASSETS = Path(__file__).parents[1] / "assets"
+_HALVES = (torch.float16, torch.bfloat16)
 
 
 def save_method(restorer: Restorer, folder: Path, recipe: Recipe, facts: Mapping[str, Any]) -> None:
@@ -33,32 +34,52 @@ def save_method(restorer: Restorer, folder: Path, recipe: Recipe, facts: Mapping
     `facts` say how they came to be; "times", those that they were trained at where the recipe's were changed.
     """
     assert recipe.plan is not None, f"{recipe.name} restores nothing: it has no plan"
-    folder.mkdir(parents=True, exist_ok=True)
-    digests, inherited = {}, {}
-    for name, module in restorer.parts.modules.items():
-        path = folder / f"{name}.safetensors"
-        inherited[name] = _inherited(module, restorer.prior)
-        own = {key: tensor for key, tensor in module.state_dict().items() if key not in inherited[name]}
-        tensors = {key: tensor.detach().cpu().half().contiguous() for key, tensor in own.items()}
-        check_finite(tensors, path)
-        save_file(tensors, path)
-        digests[path.name] = file_sha256(path)
-    description = {
-        "format": FORMAT,
+    modules = restorer.parts.modules
+    inherited = {name: _inherited(module, restorer.prior) for name, module in modules.items()}
+    parts = {
+        name: {key: tensor for key, tensor in module.state_dict().items() if key not in inherited[name]}
+        for name, module in modules.items()
+    }
+    noted = {
         "recipe": recipe.name,
         "prior": restorer.prior.name,
         "prior_sha256": restorer.prior.sha256,
-        "files": digests,
         "inherited": {name: keys for name, keys in inherited.items() if keys},
-        "version": __version__,
         "times": list(recipe.plan.times),
         **facts,
     }
+    write_parts(parts, folder, noted)
+
+
+def write_parts(
+    parts: Mapping[str, Mapping[str, Tensor]], folder: Path, noted: Mapping[str, Any], *, keep_precision: bool = False
+) -> None:
+    """Write each part's tensors, and a description with `noted` in it, which says what they belong to.
+
+    Files that `noted` names already are kept there. Tensors in half precision stay as they are, all others become
+    float16 unless they are to keep theirs. Raises ModelError for what is not finite, or too large for float16.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    digests = {}
+    for name, tensors in parts.items():
+        path = folder / f"{name}.safetensors"
+        check_finite(tensors, path)
+        stored = {key: _stored(tensor, keep_precision=keep_precision) for key, tensor in tensors.items()}
+        broken = [key for key, tensor in stored.items() if not tensor.isfinite().all()]
+        if broken:
+            raise ModelError(
+                f"tensor (={broken[0]}) of {name} exceeds what float16 holds (65504); keep a published one's float32 "
+                "with --keep-precision, or train again at a lower rate."
+            )
+        save_file(stored, path)
+        digests[path.name] = file_sha256(path)
+    files = {**noted.get("files", {}), **digests}
+    description = {"format": FORMAT, **noted, "files": files, "version": __version__}
     (folder / DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
 
 
 def read_description(folder: Path) -> dict[str, Any]:
-    """Return what `save_method` noted; raise ModelError where there is nothing of the kind."""
+    """Return what `write_parts` noted; raise ModelError where there is nothing of the kind."""
     path = folder / DESCRIPTION
     if not path.is_file():
         raise ModelError(f"method (={folder}) has no {DESCRIPTION}; give a folder that `sdsr export` wrote.")
@@ -89,6 +110,11 @@ def fill_restorer(restorer: Restorer, folder: Path) -> None:
         fill(module, {key: own[key] for key in kept if key in own} | tensors, path)
     parts = restorer.parts.modules.eval().requires_grad_(False).to(restorer.prior.device)
     parts.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  (missing in torch's stub)
+
+
+def _stored(tensor: Tensor, *, keep_precision: bool) -> Tensor:
+    dtype = tensor.dtype if keep_precision or tensor.dtype in _HALVES else torch.float16
+    return tensor.detach().to("cpu", dtype, copy=True, memory_format=torch.contiguous_format)
 
 
 def _inherited(module: nn.Module, prior: Prior) -> list[str]:

@@ -8,7 +8,7 @@ from torch import nn
 from sdsr.prior.evidence import Evidence
 from sdsr.prior.prior import Prior
 from sdsr.restoration.photograph import Photograph
-from sdsr.restoration.restorer import Conditioner
+from sdsr.restoration.restorer import Conditioner, Witness
 from sdsr.tensors import Latent, Tokens
 
 
@@ -16,10 +16,10 @@ def told_prompt(prior: Prior) -> Conditioner:
     """Return a conditioner that tells the photo's prompt; each prompt is embedded once."""
     embed = cache(prior.embed)
 
-    def tell(prior: Prior, photograph: Photograph, latent: Latent, prompt: str | None) -> Evidence:
-        return Evidence(prompt=embed(prompt or "").to(latent.device))
+    def look(prior: Prior, photograph: Photograph, latent: Latent) -> Witness:
+        return lambda prompt: Evidence(prompt=embed(prompt).to(latent.device))
 
-    return tell
+    return look
 
 
 class FixedPrompt(nn.Module):
@@ -36,5 +36,5 @@ class FixedPromptConditioner:
 
     prompt: FixedPrompt
 
-    def __call__(self, prior: Prior, photograph: Photograph, latent: Latent, prompt: str | None) -> Evidence:
-        return Evidence(prompt=self.prompt.tokens)
+    def __call__(self, prior: Prior, photograph: Photograph, latent: Latent) -> Witness:
+        return lambda prompt: Evidence(prompt=self.prompt.tokens)

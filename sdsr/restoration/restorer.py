@@ -29,10 +29,14 @@ Picture = Callable[[Region], Image]
 """The pixels of any region of a canvas, whose sides lie on the latent's cells."""
 
 
-class Conditioner(Protocol):
-    """What a method tells the UNet about the photo; called once for each photo and prompt."""
+Witness = Callable[[str], Testimony]
+"""One who has looked at a photo, and testifies under any prompt; "" is none."""
 
-    def __call__(self, prior: Prior, photograph: Photograph, latent: Latent, prompt: str | None) -> Testimony: ...
+
+class Conditioner(Protocol):
+    """How a method looks at a photo: once, whatever it is then asked."""
+
+    def __call__(self, prior: Prior, photograph: Photograph, latent: Latent) -> Witness: ...
 
 
 Start = Callable[[NoiseSchedule, Seen, int | Time, Callable[[], Latent]], Latent]
@@ -172,9 +176,8 @@ class Restorer:
         self, photograph: Photograph, latent: Latent, prompt: str | None
     ) -> tuple[Testimony, Testimony | None]:
         """The evidence under a prompt, and under the negative one where the method has one."""
-        tell, against = self.parts.conditioner, self.parts.negative_prompt
-        told = tell(self.prior, photograph, latent, prompt)
-        return told, None if against is None else tell(self.prior, photograph, latent, against)
+        testify, against = self.parts.conditioner(self.prior, photograph, latent), self.parts.negative_prompt
+        return testify(prompt or ""), None if against is None else testify(against)
 
     def _canvas(self, seen: Seen | list[Seen], clean: Latent) -> Photograph:
         """Return the photograph on the whole canvas of a latent; of windows, the first begins where the canvas does."""

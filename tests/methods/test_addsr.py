@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from sdsr.adapters.tagger import SwinTagger
+from sdsr.adapters.tagger import SmallTagger, SwinTagger
 from sdsr.diffusion.noise import CanvasNoise
 from sdsr.errors import InputError
 from sdsr.methods.ablations import find_ablation
@@ -25,6 +25,7 @@ from sdsr.methods.addsr import (
 from sdsr.methods.weights import _inherited
 from sdsr.objectives.learner import Sample
 from sdsr.prior.evidence import evidence_at
+from sdsr.prior.prior import Prior
 from sdsr.prior.shapes import shape_prior
 from sdsr.prior.tiny import tiny_prior
 from sdsr.restoration.photograph import Photograph
@@ -97,6 +98,19 @@ def test_guidance_keeps_what_is_seen_of_the_photo(photograph):
     assert student("tiny").observe(photograph, None, NOISE).against is None
 
 
+@pytest.mark.parametrize("guided", [False, True])
+def test_the_photo_is_looked_at_once_and_each_refinement_once_more(photograph, monkeypatch, guided):
+    restorer, encoded, tagged = system("tiny") if guided else student("tiny"), [], []
+    encode, tag = Prior.encode, SmallTagger.__call__
+    monkeypatch.setattr(Prior, "encode", lambda *asked: encoded.append(asked) or encode(*asked))
+    monkeypatch.setattr(SmallTagger, "__call__", lambda *asked: tagged.append(asked) or tag(*asked))
+    plan = replace(ADDSR.plan, guidance=2.0)
+    sample(restorer, photograph, replace(plan, refinement=None), NOISE)
+    assert (len(encoded), len(tagged)) == (1, 1)
+    sample(restorer, photograph, plan, NOISE)
+    assert (len(encoded), len(tagged)) == (2, 2 + len(plan.times) - 1)
+
+
 def test_tags_and_pixels_are_both_listened_to(photograph):
     restorer = stirred(system("tiny"))
     seen = restorer.observe(photograph, None, NOISE)
@@ -113,7 +127,7 @@ def test_without_a_tagger_there_is_no_image_attention(photograph):
     parts = system("tiny", network=Network(tags=False)).parts
     assert list(parts.modules) == ["controlnet"]
     prior = tiny_prior()
-    told = parts.conditioner(prior, photograph, prior.encode(photograph.enlarged()), "clean")
+    told = parts.conditioner(prior, photograph, prior.encode(photograph.enlarged()))("clean")
     assert evidence_at(told, torch.zeros(1, 4, 8, 12), 5).tokens is None
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from sdsr.diffusion.noise import CanvasNoise
 from sdsr.errors import ModelError
 from sdsr.methods.consissr import (
     ABLATIONS,
@@ -20,6 +21,7 @@ from sdsr.objectives.learner import Sample
 from sdsr.prior.evidence import evidence_at
 from sdsr.prior.tiny import tiny_prior
 from sdsr.restoration.photograph import Photograph
+from sdsr.restoration.sample import sample
 
 
 @pytest.fixture
@@ -61,21 +63,34 @@ def test_what_the_paper_keeps_fixed_does_not_learn():
 def test_untrained_it_predicts_what_the_prior_does(photograph):
     restorer, prior = system("tiny"), tiny_prior()
     latent = prior.encode(photograph.enlarged())
-    told = evidence_at(restorer.parts.conditioner(restorer.prior, photograph, latent, "clean"), latent, 500)
+    told = evidence_at(restorer.parts.conditioner(restorer.prior, photograph, latent)("clean"), latent, 500)
     plain = prior.predict_noise(latent, 500, replace(told, tokens=None, residuals=None))
     torch.testing.assert_close(restorer.prior.predict_noise(latent, 500, told), plain, atol=1e-5, rtol=1e-5)
 
 
 def test_both_sides_of_guidance_know_the_photo(photograph):
     restorer = system("tiny")
-    prior = restorer.prior
-    latent = prior.encode(photograph.enlarged())
+    latent = restorer.prior.encode(photograph.enlarged())
+    testify = restorer.parts.conditioner(restorer.prior, photograph, latent)
     clean, degraded = (
-        evidence_at(restorer.parts.conditioner(prior, photograph, latent, prompt), latent, 500)
-        for prompt in (restorer.parts.prompt, restorer.parts.negative_prompt)
+        evidence_at(testify(prompt), latent, 500) for prompt in (restorer.parts.prompt, restorer.parts.negative_prompt)
     )
     assert not torch.equal(clean.prompt, degraded.prompt)
     assert torch.equal(clean.tokens, degraded.tokens)
+
+
+@pytest.mark.parametrize("stochastic", [False, True])
+def test_guided_steps_look_at_the_photo_once(photograph, monkeypatch, stochastic):
+    """The autoencoder is asked for the latent, and where that is a sample, once more for its mode, the hint."""
+    restorer, encoded, embedded = system("tiny"), [], []
+    autoencoder = restorer.prior.autoencoder
+    encode, encoder = autoencoder.encode, restorer.parts.modules["image_encoder"]
+    monkeypatch.setattr(autoencoder, "stochastic", stochastic)
+    monkeypatch.setattr(autoencoder, "encode", lambda image, noise: encoded.append(noise) or encode(image, noise))
+    encoder.register_forward_pre_hook(lambda _, photos: embedded.append(photos))
+    sample(restorer, photograph, replace(CONSISSR.plan, times=(999, 500)), CanvasNoise(seeds=(4,)))
+    assert len(embedded) == 1
+    assert [noise is None for noise in encoded] == ([False, True] if stochastic else [False])
 
 
 def test_the_published_network_has_projections_of_its_own():

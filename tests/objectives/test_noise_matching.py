@@ -1,4 +1,5 @@
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -33,26 +34,29 @@ class Advised:
 
     def __init__(self, advice: Advice) -> None:
         self.advice = advice
-        self.prompts: list[str | None] = []
+        self.prompts: list[str] = []
         self.latents: list[torch.Tensor] = []
         self.times: list[int | torch.Tensor] = []
 
-    def __call__(self, prior, photograph, latent, prompt):
-        self.prompts.append(prompt)
+    def __call__(self, prior, photograph, latent):
         self.latents.append(latent)
 
-        def told(noisy, t):
-            self.times.append(t)
-            height, width = noisy.shape[-2:]
-            skips = (
-                torch.zeros(len(noisy), 32, height, width),
-                torch.zeros(len(noisy), 32, height, width),
-                torch.zeros(len(noisy), 32, height // 2, width // 2),
-                torch.zeros(len(noisy), 32, height // 2, width // 2),
-            )
-            return Evidence(prompt=prior.embed(prompt), residuals=(skips, self.advice(noisy, latent)))
+        def testify(prompt):
+            self.prompts.append(prompt)
+            return partial(self.told, prior, latent, prompt)
 
-        return told
+        return testify
+
+    def told(self, prior, latent, prompt, noisy, t):
+        self.times.append(t)
+        height, width = noisy.shape[-2:]
+        skips = (
+            torch.zeros(len(noisy), 32, height, width),
+            torch.zeros(len(noisy), 32, height, width),
+            torch.zeros(len(noisy), 32, height // 2, width // 2),
+            torch.zeros(len(noisy), 32, height // 2, width // 2),
+        )
+        return Evidence(prompt=prior.embed(prompt), residuals=(skips, self.advice(noisy, latent)))
 
 
 @pytest.fixture

@@ -43,8 +43,8 @@ def test_the_step_is_that_of_inference(sample):
     with torch.no_grad():
         prior = system.prior
         latent = prior.encode(enlarged)
-        seen = system.parts.conditioner(prior, Photograph.of(sample.lq, (64, 64), 8), latent, None)
-        expected = prior.schedule.clean(latent, prior.predict_noise(latent, TIME, seen), TIME)
+        told = system.parts.conditioner(prior, Photograph.of(sample.lq, (64, 64), 8), latent)("")
+        expected = prior.schedule.clean(latent, prior.predict_noise(latent, TIME, told), TIME)
     torch.testing.assert_close(clean, expected, atol=1e-3, rtol=1e-3)
 
 

@@ -7,11 +7,11 @@ from torch import Tensor, nn
 from sdsr.prior.evidence import Evidence
 from sdsr.prior.small_autoencoder import SmallAutoencoder
 from sdsr.prior.tiny import tiny_prior
-from sdsr.restoration.restorer import Parts, Restorer, from_noise
+from sdsr.restoration.restorer import Parts, Restorer, Witness, from_noise
 
 
-def tell(prior, photograph, latent, prompt) -> Evidence:
-    return Evidence(prompt=prior.embed(prompt or ""))
+def look(prior, photograph, latent) -> Witness:
+    return lambda prompt: Evidence(prompt=prior.embed(prompt))
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def restorer() -> Restorer:
     """The tiny prior, started from noise; its decoder's layers that begin at zero are random, so that all are felt."""
     prior = tiny_prior()
     stir(prior.modules["autoencoder"])
-    return Restorer(prior=prior, parts=Parts(conditioner=tell, start=from_noise, modules=nn.ModuleDict()))
+    return Restorer(prior=prior, parts=Parts(conditioner=look, start=from_noise, modules=nn.ModuleDict()))
 
 
 def stir(autoencoder: nn.Module) -> None:

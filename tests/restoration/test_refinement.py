@@ -18,7 +18,7 @@ from sdsr.diffusion.times import trailing
 from sdsr.prior.evidence import Evidence
 from sdsr.restoration.photograph import Photograph
 from sdsr.restoration.plan import Plan, Refinement
-from sdsr.restoration.restorer import Picture, Restorer, Seen, from_noised_photo
+from sdsr.restoration.restorer import Picture, Restorer, Seen, Witness, from_noised_photo
 from sdsr.restoration.sample import sample, trajectory
 from sdsr.restoration.windowed import Windowed
 from sdsr.tensors import Image, Latent, Region
@@ -98,10 +98,10 @@ def test_the_published_loop(recorded, weight, monkeypatch):
 def telling(restorer) -> Restorer:
     """A restorer whose evidence is the picture that was looked at."""
 
-    def tell(prior, photograph, latent, prompt) -> Evidence:
-        return Evidence(prompt=photograph.enlarged().flatten(2))
+    def look(prior, photograph, latent) -> Witness:
+        return lambda prompt: Evidence(prompt=photograph.enlarged().flatten(2))
 
-    return replace(restorer, parts=replace(restorer.parts, conditioner=tell))
+    return replace(restorer, parts=replace(restorer.parts, conditioner=look))
 
 
 def picture_of(image: Image) -> Picture:

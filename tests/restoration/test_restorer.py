@@ -7,7 +7,7 @@ from sdsr.diffusion.noise import CanvasNoise
 from sdsr.prior.evidence import Evidence
 from sdsr.prior.small_autoencoder import SmallAutoencoder
 from sdsr.restoration.photograph import Photograph
-from sdsr.restoration.restorer import Restorer, from_noised_photo, from_photo, latent_region
+from sdsr.restoration.restorer import Restorer, Witness, from_noised_photo, from_photo, latent_region
 from sdsr.tensors import Region
 
 NOISE = CanvasNoise(seeds=(7,))
@@ -23,6 +23,24 @@ def test_observing_encodes_the_enlarged_photo_and_asks_the_conditioner(restorer,
     assert torch.equal(seen.latent, restorer.prior.encode(photograph.enlarged()))
     assert torch.equal(seen.evidence.prompt, restorer.prior.embed("degraded"))
     assert seen.against is None
+
+
+def test_the_photo_is_looked_at_once_for_both_prompts_and_for_each_refreshment(restorer, photograph):
+    looks, heard = [], []
+
+    def look(prior, photograph, latent) -> Witness:
+        looks.append((photograph, latent))
+        return lambda prompt: heard.append(prompt) or Evidence(prompt=prior.embed(prompt))
+
+    guided = replace(restorer, parts=replace(restorer.parts, conditioner=look, negative_prompt="degraded"))
+    seen = guided.observe(photograph, None, NOISE)
+    assert (len(looks), heard) == (1, ["", "degraded"])
+    guided.refresh(seen, lambda region: torch.zeros(1, 3, region.height, region.width))
+    assert (len(looks), heard) == (2, ["", "degraded"] * 2)
+    (first, latent), (second, same) = looks
+    assert latent is same is seen.latent
+    assert first is photograph
+    assert not second.enlarged().any()
 
 
 def test_the_three_starts(restorer, photograph):

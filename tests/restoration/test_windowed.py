@@ -8,7 +8,7 @@ from sdsr.diffusion.steps import ancestral
 from sdsr.prior.evidence import Evidence
 from sdsr.restoration.photograph import Photograph
 from sdsr.restoration.plan import Plan
-from sdsr.restoration.restorer import Restorer, latent_region
+from sdsr.restoration.restorer import Restorer, Witness, latent_region
 from sdsr.restoration.sample import sample
 from sdsr.restoration.windowed import Windowed
 from sdsr.tensors import Region
@@ -63,15 +63,15 @@ def test_a_constant_estimate_stays_constant(restorer, photograph, window, overla
 def test_each_window_gets_its_own_evidence(restorer, photograph, monkeypatch):
     """A conditioner that tells the window's place, and an estimate that is what was told."""
 
-    def tell(prior, part, latent, prompt) -> Evidence:
-        return Evidence(prompt=torch.full((1, 1, 128), float(part.region.left)))
+    def look(prior, part, latent) -> Witness:
+        return lambda prompt: Evidence(prompt=torch.full((1, 1, 128), float(part.region.left)))
 
     monkeypatch.setattr(
         Restorer,
         "denoise",
         lambda self, noisy, t, seen, guidance=1.0: torch.ones_like(noisy) * seen.evidence.prompt[0, 0, 0],
     )
-    telling = replace(restorer, parts=replace(restorer.parts, conditioner=tell))
+    telling = replace(restorer, parts=replace(restorer.parts, conditioner=look))
     clean = sample(Windowed(restorer=telling, window_px=64, overlap_px=16), photograph, PLAN, NOISE).clean
     assert torch.equal(clean[..., 0], torch.zeros(1, 4, 14))
     torch.testing.assert_close(clean[..., -1], torch.full((1, 4, 14), 96.0))
