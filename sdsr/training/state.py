@@ -18,7 +18,8 @@ from torch import nn
 
 from sdsr.errors import ModelError
 from sdsr.methods.recipe import OptimizerSettings, Stage
-from sdsr.objectives.learner import Learner, Outcome, Sample
+from sdsr.objectives.learner import Calibrated, Learner, Outcome, Sample
+from sdsr.training.convolutions import MatrixProducts
 from sdsr.training.optim import make_optimizer, rate, set_rate
 from sdsr.training.run import Clock, RunSettings, appearing, checkpoints, drop_old_checkpoints, partial_of, save_parts
 from sdsr.training.samples import on_device
@@ -121,7 +122,8 @@ class RunState:
             with self.accelerator.autocast():
                 outcome = side.module(*inputs)
             sharded = self.settings.shard and side is self.main
-            self.accelerator.backward(reaching_all(outcome.loss, self._trained()) if sharded else outcome.loss)
+            with MatrixProducts():
+                self.accelerator.backward(reaching_all(outcome.loss, self._trained()) if sharded else outcome.loss)
         if last:
             set_rate(side.optimizer, rate(side.settings, self.clock.step, self.progress()))
             norm = self.accelerator.clip_grad_norm_(
@@ -232,7 +234,7 @@ class RunState:
         target, main = self.settings.folder / "parts", self.accelerator.is_main_process
         with self._averaged(), kept_buffers(self.accelerator.unwrap_model(self.main.module)):
             with gathered(self.main.module), self.accelerator.autocast():
-                if main:
+                if main and isinstance(self.learner, Calibrated):
                     self.learner.finish([on_device(sample, self.accelerator.device) for sample in self.first])
             parts = whole_states(self.learner.parts)
             if main:
