@@ -1,85 +1,197 @@
-"""How much windows change a picture: restored in one window and in many, and the seam measure of the difference.
+"""What windows and chopped tiles do to pictures, beside one window: seams, differences, and a sheet of both.
 
-python bench/tiling.py PHOTO [--size 1000 700] [--window 320] [--model NAME] [--output difference.png]
+python bench/tiling.py PHOTO... [--size 1536 1024] [--window 512] [--model NAME or FOLDER] [--output tiling.jpg]
 
-The photo's middle is shrunk to a quarter of the size, restored both ways, and compared. "seam" is the mean gradient of
-the difference across window borders over that elsewhere: 1 is no seam.
+The photos' middles are shrunk to a quarter of the size and restored three times: in one window (where memory allows;
+else in larger ones, whose borders are elsewhere), in windows whose estimates are blended, and in tiles each of which is
+restored as a photo of its own. "seam" is the gradient across borders over that beside them (`evaluation/seams.py`),
+divided by what content does to it: the same of the first picture, at the same places, where it has no border. 1 is no
+seam. The sheet shows the first photo where four tiles meet.
 """
 
 import argparse
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
+import psutil
 from PIL import Image as pillow
 from PIL import ImageOps
 
 from sdsr.diffusion.noise import CanvasNoise
+from sdsr.evaluation.planes import Pixels, plane
+from sdsr.evaluation.save import save_image
+from sdsr.evaluation.seams import Borders, Seam, borders_of, seam
+from sdsr.evaluation.sheet import contact_sheet
+from sdsr.images.files import Photo, image, quantize
 from sdsr.images.windows import cover
 from sdsr.restoration.coloring import finished_tiles
 from sdsr.restoration.photograph import Photograph
 from sdsr.restoration.sample import sample
 from sdsr.restoration.windowed import Windowed
-from sdsr.upscaling import Upscaler
+from sdsr.tensors import Region
+from sdsr.upscaling import BYTES_PER_WINDOW_PX, Request, Upscaler
 
 SCALE = 4
 AMPLIFICATION = 20
+SHOWN_PX = 512
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """How photos are restored: its name, what does it, and where it leaves borders."""
+
+    name: str
+    restored: Callable[[Photo], Pixels]
+    borders: Borders
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("photo", type=Path)
-    parser.add_argument("--size", type=int, nargs=2, default=(1000, 700), metavar=("WIDTH", "HEIGHT"))
-    parser.add_argument("--window", type=int, default=320)
-    parser.add_argument("--model", default="d3sr-small")
-    parser.add_argument("--output", type=Path, default=Path("difference.png"))
-    arguments = parser.parse_args()
+    arguments = _arguments()
     width, height = arguments.size
-    small = ImageOps.fit(pillow.open(arguments.photo).convert("RGB"), (width // SCALE, height // SCALE))
-    given = torch.from_numpy(np.asarray(small).copy()).permute(2, 0, 1)[None].float() / 255
-    upscaler = Upscaler.from_pretrained(arguments.model)
-    overlap = max(upscaler.multiple_px, arguments.window // 4 // upscaler.multiple_px * upscaler.multiple_px)
-    whole = _restored(upscaler, given, (height, width), max(width, height) + upscaler.multiple_px, 0)
-    parts = _restored(upscaler, given, (height, width), arguments.window, overlap)
-    difference = (whole - parts).abs()
-    borders = _borders(upscaler, (height, width), arguments.window, overlap)
-    print(f"{width}x{height}, windows of {arguments.window} px, overlap {overlap} px, {arguments.model}")
-    print(f"mean |difference| {255 * difference.mean():.3f} / 255, largest {255 * difference.max():.1f} / 255")
-    print(f"seam {_seam(whole - parts, borders):.3f}")
-    shown = (0.5 + AMPLIFICATION * (whole - parts)).clamp(0, 1)[0].permute(1, 2, 0)
-    pillow.fromarray((255 * shown).round().byte().numpy()).save(arguments.output)
-    print(f"difference, {AMPLIFICATION} times amplified: {arguments.output}")
+    upscaler = Upscaler.from_pretrained(arguments.model, prior=arguments.prior, device=arguments.device)
+    reference, *others = _ways(upscaler, (height, width), arguments.window, arguments.steps)
+    print(f"{width}x{height}, {upscaler.recipe.name}\n", flush=True)
+    lines: dict[str, list[tuple[Seam, Seam, float]]] = {way.name: [] for way in others}
+    columns: dict[str, list[Pixels]] = {}
+    for path in arguments.photos:
+        small = ImageOps.fit(pillow.open(path).convert("RGB"), (width // SCALE, height // SCALE))
+        lq = Photo(pixels=np.asarray(small))
+        model = _timed(path, reference, lq)
+        for way in others:
+            picture = _timed(path, way, lq)
+            lines[way.name].append(_measured(picture, model, _less(way.borders, reference.borders)))
+            shown = [_crossing(each, arguments.window) for each in (picture, _amplified(picture, model))]
+            columns.setdefault(way.name, shown)
+    print(f"\n| beside {reference.name} | seam | content | mean difference, of 255 |\n|---|---|---|---|")
+    for name, found in lines.items():
+        seams, contents, differences = zip(*found, strict=True)
+        print(f"| {name} | {_mean(seams)} | {_mean(contents)} | {np.mean(differences):.2f} |")
+    names = ["", f"less {reference.name}, {AMPLIFICATION} times"]
+    save_image(contact_sheet(columns, names=names, cell_px=SHOWN_PX), arguments.output)
+    print(f"\n{arguments.output}")
 
 
-def _restored(
-    upscaler: Upscaler, given: torch.Tensor, size: tuple[int, int], window: int, overlap: int
-) -> torch.Tensor:
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("photos", type=Path, nargs="+")
+    parser.add_argument("--size", type=int, nargs=2, default=(1536, 1024), metavar=("WIDTH", "HEIGHT"))
+    parser.add_argument("--window", type=int, default=512)
+    parser.add_argument("--model", default="d3sr-small")
+    parser.add_argument("--prior")
+    parser.add_argument("--device")
+    parser.add_argument("--steps", type=int)
+    parser.add_argument("--output", type=Path, default=Path("tiling.jpg"))
+    arguments = parser.parse_args()
+    if any(side % SCALE for side in arguments.size):
+        parser.error(f"--size must be in multiples of {SCALE}")
+    return arguments
+
+
+def _ways(upscaler: Upscaler, size: tuple[int, int], window: int, steps: int | None) -> tuple[Way, Way, Way]:
+    """Without borders if memory allows, in windows, and chopped; windows are in multiples of the canvas's own."""
     multiple = upscaler.multiple_px
-    photograph = Photograph.of(given, size, multiple)
-    window = min(window, max(photograph.region.height, photograph.region.width))
-    restorer = Windowed(restorer=upscaler.restorer, window_px=window // multiple * multiple, overlap_px=overlap)
-    sampled = sample(restorer, photograph, upscaler.plan(None), CanvasNoise(seeds=(0,)))
-    picture = torch.empty(1, 3, *size)
+    window = window // multiple * multiple
+    overlap = max(multiple, window // 4 // multiple * multiple)
+    canvas = size[0] + -size[0] % multiple, size[1] + -size[1] % multiple
+    larger = _larger_window(upscaler, canvas, window)
+    return (
+        Way(
+            name="one window" if larger >= max(canvas) else f"windows of {larger} px",
+            restored=lambda lq: _windowed(upscaler, lq, size, (larger, overlap), steps),
+            borders=borders_of(cover(*canvas, window=larger, overlap=overlap), size),
+        ),
+        Way(
+            name=f"windows of {window} px, {overlap} px shared",
+            restored=lambda lq: _windowed(upscaler, lq, size, (window, overlap), steps),
+            borders=borders_of(cover(*canvas, window=window, overlap=overlap), size),
+        ),
+        Way(
+            name=f"chopped tiles of {window} px",
+            restored=lambda lq: _chopped(upscaler, lq, size, window, steps),
+            borders=borders_of(_parts(size, window), size),
+        ),
+    )
+
+
+def _larger_window(upscaler: Upscaler, canvas: tuple[int, int], window: int) -> int:
+    """The side of one window for everything if it fits, else of windows half as large again."""
+    whole, most = max(canvas), upscaler.recipe.most_window_px
+    fits = psutil.virtual_memory().available >= BYTES_PER_WINDOW_PX * canvas[0] * canvas[1]
+    if fits and (most is None or whole <= most):
+        return whole
+    return window * 3 // 2 // upscaler.multiple_px * upscaler.multiple_px
+
+
+def _windowed(
+    upscaler: Upscaler, lq: Photo, size: tuple[int, int], window: tuple[int, int], steps: int | None
+) -> Pixels:
+    """The photo restored in windows of (side, overlap), their estimates blended."""
+    photograph = Photograph.of(image(lq), size, upscaler.multiple_px)
+    restorer = Windowed(restorer=upscaler.restorer, window_px=window[0], overlap_px=window[1])
+    sampled = sample(restorer, photograph, upscaler.plan(steps), CanvasNoise(seeds=(0,)))
+    pixels = np.empty((*size, 3), np.uint8)
     for tile in finished_tiles(restorer, photograph, sampled, upscaler.recipe.color_fix):
-        picture[tile.region.slices] = tile.image.clamp(0, 1)
-    return picture
+        pixels[tile.region.rows, tile.region.columns] = quantize(tile.image, np.uint8)
+    return pixels
 
 
-def _borders(upscaler: Upscaler, size: tuple[int, int], window: int, overlap: int) -> set[int]:
-    """Return the columns at which windows begin or end."""
-    multiple = upscaler.multiple_px
-    height, width = (side + -side % multiple for side in size)
-    columns = {
-        edge for region in cover(height, width, window=window, overlap=overlap) for edge in (region.left, region.right)
-    }
-    return {column for column in columns if 0 < column < size[1]}
+def _chopped(upscaler: Upscaler, lq: Photo, size: tuple[int, int], window: int, steps: int | None) -> Pixels:
+    """The photo cut into tiles that share nothing, each restored alone, and put together again."""
+    pixels = np.empty((*size, 3), np.uint8)
+    small = lq.pixels.shape[:2]
+    for given, wanted in zip(_parts(small, window // SCALE), _parts(size, window), strict=True):
+        tile = Photo(pixels=np.ascontiguousarray(lq.pixels[given.rows, given.columns]))
+        request = Request(width=wanted.width, height=wanted.height, steps=steps)
+        pixels[wanted.rows, wanted.columns] = upscaler.upscale(tile, request).pixels
+    return pixels
 
 
-def _seam(difference: torch.Tensor, borders: set[int]) -> float:
-    gradient = difference.diff(dim=-1).abs().mean((0, 1, 2))
-    at = torch.zeros_like(gradient, dtype=torch.bool)
-    at[[column - 1 for column in borders]] = True
-    return float(gradient[at].mean() / gradient[~at].mean())
+def _parts(size: tuple[int, ...], side: int) -> Iterator[Region]:
+    """The squares that a picture is cut into, the last ones of a row or column smaller."""
+    height, width = size
+    for top in range(0, height, side):
+        for left in range(0, width, side):
+            yield Region(top=top, left=left, height=min(side, height - top), width=min(side, width - left))
+
+
+def _timed(path: Path, way: Way, lq: Photo) -> Pixels:
+    began = time.perf_counter()
+    pixels = way.restored(lq)
+    print(f"{path.name}, {way.name}: {time.perf_counter() - began:.1f} s", flush=True)
+    return pixels
+
+
+def _measured(picture: Pixels, reference: Pixels, borders: Borders) -> tuple[Seam, Seam, float]:
+    """The seam, what content alone does at the same places, and the mean absolute difference."""
+    shown, model = plane(picture, "luma"), plane(reference, "luma")
+    difference = float(np.abs(picture.astype(int) - reference).mean())
+    return seam(shown, borders, model), seam(model, borders), difference
+
+
+def _less(borders: Borders, others: Borders) -> Borders:
+    rows, columns = set(borders.rows) - set(others.rows), set(borders.columns) - set(others.columns)
+    return Borders(rows=tuple(sorted(rows)), columns=tuple(sorted(columns)))
+
+
+def _mean(seams: Sequence[Seam]) -> str:
+    spread = np.sqrt(np.sum([each.spread**2 for each in seams])) / len(seams)
+    return f"{np.mean([each.ratio for each in seams]):.3f} ± {spread:.3f}"
+
+
+def _amplified(picture: Pixels, reference: Pixels) -> Pixels:
+    difference = picture.astype(int) - reference
+    return (128 + AMPLIFICATION * difference).clip(0, 255).astype(np.uint8)
+
+
+def _crossing(picture: Pixels, window: int) -> Pixels:
+    """The square around the first place where four tiles meet."""
+    height, width = picture.shape[:2]
+    side = min(SHOWN_PX, height, width)
+    top, left = (max(0, min(window - side // 2, length - side)) for length in (height, width))
+    return picture[top : top + side, left : left + side]
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from sdsr.cli.similarity import similarity
 from sdsr.cli.starts import starts
 from sdsr.cli.steps import steps
 from sdsr.cli.strength import strength
+from sdsr.cli.tradeoff import tradeoff
 from sdsr.cli.train import train
 from sdsr.cli.upscale import upscale
 from sdsr.errors import SdsrError
@@ -41,6 +42,7 @@ COMMANDS = (
     steps,
     starts,
     fidelity,
+    tradeoff,
     critic_features,
     similarity,
     strength,

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -73,12 +73,27 @@ def scored(
     on_done: Callable[[], None] = lambda: None,
 ) -> dict[str, Scores]:
     """Return the scores of each request on the same photos, each restored to its truth's size."""
-    rows: dict[str, list] = {label: [] for label in requests}
-    for subject in subjects:
-        lq, truth = subject.lq(), subject.truth()
+
+    def results(subject: Subject) -> Iterator[tuple[str, Pixels]]:
+        lq, size = subject.lq(), subject.truth().shape[:2]
         for label, request in requests.items():
-            pixels = _restored(upscaler, lq, truth.shape[:2], request)
-            rows[label].append(score_photo(_pair(subject.name, pixels, truth), protocol))
+            yield label, _restored(upscaler, lq, size, request)
+
+    return tabulated(subjects, results, protocol, on_done)
+
+
+def tabulated(
+    subjects: Sequence[Subject],
+    results: Callable[[Subject], Iterable[tuple[str, Pixels]]],
+    protocol: Protocol,
+    on_done: Callable[[], None] = lambda: None,
+) -> dict[str, Scores]:
+    """Return the scores of each label on the same photos; `results` are those of one photo, one for each label."""
+    rows: dict[str, list] = {}
+    for subject in subjects:
+        truth = subject.truth()
+        for label, pixels in results(subject):
+            rows.setdefault(label, []).append(score_photo(_pair(subject.name, pixels, truth), protocol))
             on_done()
     names = tuple(subject.name for subject in subjects)
     return {

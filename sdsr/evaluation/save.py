@@ -23,7 +23,7 @@ def check_target(target: Path, *, overwrite: bool = False, image: bool = False) 
 
 def save_text(text: str, target: Path) -> None:
     """The text as UTF-8."""
-    _replace(text.encode(), target)
+    save_bytes(text.encode(), target)
 
 
 def save_image(image: PillowImage.Image, target: Path) -> None:
@@ -35,10 +35,10 @@ def save_image(image: PillowImage.Image, target: Path) -> None:
         raise OutputError(
             f"{target} can't hold {image.width}x{image.height} px (={error}); choose PNG or fewer photos."
         ) from error
-    _replace(memory.getvalue(), target)
+    save_bytes(memory.getvalue(), target)
 
 
-def _replace(content: bytes, target: Path) -> None:
+def save_bytes(content: bytes, target: Path) -> None:
     """Written beside the target, then renamed: a failure leaves nothing, a reader never sees half a file."""
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
