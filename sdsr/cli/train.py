@@ -42,6 +42,9 @@ def train(
     start_from: Annotated[
         list[Path] | None, typer.Option("--from", help="Folder of parts to begin with; repeatable, the last one wins.")
     ] = None,
+    partly: Annotated[
+        bool, typer.Option("--partly", help="Take what fits of --from's parts, where they are of another network.")
+    ] = False,
     steps: Annotated[int | None, typer.Option(min=1, help="Optimizer steps; the recipe's by default.")] = None,
     minutes: Annotated[float | None, typer.Option(help="End, annealed, after this time.")] = None,
     changes: Annotated[
@@ -83,6 +86,7 @@ def train(
         stage=stage,
         prior=prior,
         start_from=tuple(start_from or ()),
+        partly=partly,
         changes=changed,
         precision=precision,
         validation_photos=validation_photos,

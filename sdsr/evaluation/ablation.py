@@ -176,11 +176,13 @@ def _result(name: str, variant: Variant, seed: int, folder: Path, settings: Abla
     """Train and score one variant, as far as that is not yet done; None where training was told to stop."""
     if (folder / SCORES).exists():
         return Result(**json.loads((folder / SCORES).read_text(encoding="utf-8")))
+    stage = variant.trained(settings.changes)
+    begins = _of_use(settings, variant.recipe, stage)
     launched = LaunchSettings(
         data=settings.data,
         stage=variant.stage,
         prior=settings.prior,
-        start_from=settings.start_from,
+        start_from=begins,
         changes={**settings.changes, **variant.changes},
         precision=settings.precision,
         threads=settings.threads,
@@ -196,8 +198,7 @@ def _result(name: str, variant: Variant, seed: int, folder: Path, settings: Abla
     facts = {key: json.loads(value) for key, value in run_metadata(parts).items() if key in _FACTS}
     if not facts["finished"]:
         return None
-    stage = variant.trained(settings.changes)
-    upscaler = _upscaler(variant.recipe, stage, [*settings.start_from, parts], settings, seed=seed)
+    upscaler = _upscaler(variant.recipe, stage, [*begins, parts], settings, seed=seed)
     figures = _scored(upscaler, stage, settings)
     result = Result(variant=name, seed=seed, step=facts["step"], seconds=facts["seconds"], figures=figures)
     save_text(json.dumps(asdict(result), indent=2) + "\n", folder / SCORES)
@@ -205,6 +206,17 @@ def _result(name: str, variant: Variant, seed: int, folder: Path, settings: Abla
 
 
 _FACTS = ("step", "seconds", "finished")
+
+
+def _of_use(settings: AblationSettings, recipe: Recipe, stage: Stage) -> tuple[Path, ...]:
+    """The folders that have parts of this variant, which may do without what others begin with."""
+    if not settings.start_from:
+        return ()
+    system = stage.system(settings.prior or recipe.prior, torch.device(choose_device()))
+    names = system.parts.modules.keys()
+    return tuple(
+        folder for folder in settings.start_from if any((folder / f"{name}.safetensors").is_file() for name in names)
+    )
 
 
 def _upscaler(

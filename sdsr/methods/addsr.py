@@ -20,7 +20,7 @@ from torch import nn
 
 from sdsr.adapters.control import HINT_WIDTHS, photo_control, residuals
 from sdsr.adapters.image_attention import ImageAttention
-from sdsr.adapters.tagger import SmallTagger, SwinTagger, Tagger
+from sdsr.adapters.tagger import Tagger
 from sdsr.critics.dino import SmallTokens, TokenCritic, load_dino_critic
 from sdsr.data.prompts import prompts_of
 from sdsr.diffusion.steps import ancestral, renoise
@@ -29,6 +29,7 @@ from sdsr.errors import InputError
 from sdsr.losses.small_perceptual import load_small_perceptual
 from sdsr.losses.terms import Term, image_l1, lattice, unevenness
 from sdsr.methods.recipe import OptimizerSettings, Recipe, Stage
+from sdsr.methods.tags import ATTENTION, CONTROL_ATTENTION, attach_tags
 from sdsr.methods.variant import Variant
 from sdsr.objectives.distillation import Distillation, StepWeights, TokenGame
 from sdsr.objectives.noise_matching import NoiseMatching
@@ -43,7 +44,7 @@ from sdsr.restoration.plan import Plan, Refinement
 from sdsr.restoration.restorer import Parts, Restorer, Witness, from_noised_photo
 from sdsr.tensors import Latent, Time
 
-CONTROLNET, CONTROL_ATTENTION, ATTENTION, TAGGER = "controlnet", "control_attention", "attention", "tagger"
+CONTROLNET = "controlnet"
 HINT = "controlnet_cond_embedding"
 TEACHER = "teacher"
 TIMES = trailing(4)
@@ -111,15 +112,12 @@ def system(
     for name, parameter in controlnet.named_parameters():
         parameter.requires_grad_(not any(part in name for part in network.frozen))
     modules = nn.ModuleDict({CONTROLNET: controlnet})
-    tagger = _tagger(prior, training=training) if network.tags else None
-    if tagger is not None:
-        for name, net in ((ATTENTION, prior.unet), (CONTROL_ATTENTION, controlnet)):
-            modules[name] = attention = ImageAttention(
-                net, token_width=tagger.width, head_width=network.head_width, begin=network.begin
-            )
-            attention.attach(net)
-    if isinstance(tagger, nn.Module):
-        modules[TAGGER] = tagger.requires_grad_(False)
+    tagger = None
+    if network.tags:
+        tagger, tagged = attach_tags(
+            prior, controlnet, head_width=network.head_width, begin=network.begin, training=training
+        )
+        modules.update(tagged)
     said = prompts_of(method, prior.text.vocabulary)
     return Restorer(
         prior=prior,
@@ -170,14 +168,6 @@ def _beside(attention: nn.Module, network: nn.Module) -> ImageAttention:
     copied = attention.copied(TEACHER)
     copied.attach(network)
     return copied
-
-
-def _tagger(prior: Prior, *, training: bool) -> Tagger:
-    """The small prior's own eyes, or DAPE's."""
-    if isinstance(prior.image, SmallImageEncoder):
-        return SmallTagger(prior.image)
-    with torch.device(prior.device if training else "meta"):
-        return SwinTagger().eval()
 
 
 def leading(count: int) -> tuple[int, ...]:
@@ -297,7 +287,7 @@ SEESR_SMALL = replace(
         replace(
             SEESR.stages[0],
             system=partial(system, network=SMALL_NETWORK, training=True),
-            objective=NoiseMatching(guidance=SMALL_GUIDANCE),
+            objective=NoiseMatching(in_pixels=True, guidance=SMALL_GUIDANCE),
             optimizer=OptimizerSettings(learning_rate=5e-4, warmup_steps=100, decay_from=0.6),
             steps=20_000,
             accumulate=1,

@@ -9,9 +9,10 @@ Two readings are values of one `Network`: `PAPER`, and `PUBLISHED`, which the au
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from diffusers.models.controlnets.controlnet import ControlNetModel
@@ -25,6 +26,7 @@ from sdsr.diffusion.steps import ancestral
 from sdsr.diffusion.times import spaced
 from sdsr.methods.fidelity import by_guidance
 from sdsr.methods.recipe import OptimizerSettings, Recipe, Stage
+from sdsr.methods.tags import attach_tags
 from sdsr.methods.variant import Variant
 from sdsr.objectives.embedding import Embedding, EncoderPair, module_of
 from sdsr.objectives.noise_matching import NoiseMatching
@@ -38,7 +40,7 @@ from sdsr.prior.stable_diffusion import load_image_encoder
 from sdsr.restoration.photograph import Photograph
 from sdsr.restoration.plan import Plan
 from sdsr.restoration.restorer import Parts, Restorer, Witness, from_noise
-from sdsr.tensors import Latent, Time
+from sdsr.tensors import Image, Latent, PhotoTokens, Time
 
 GUIDANCE = 5.0
 FIXED = ("transformer_blocks.0.attn2.", "transformer_blocks.0.norm2.")
@@ -49,15 +51,15 @@ FIXED = ("transformer_blocks.0.attn2.", "transformer_blocks.0.norm2.")
 class Network:
     """What of ConsisSR's network there is, and what of it learns.
 
-    `photo_token`: whether the UNet is told a token of the photo. `zero_last`: whether the layers that make the token
-    end in zeros too; with the zero-initialised linear of `hybrid` behind it, neither ever learns. `hint_widths` are
-    those of the ControlNet's layers on the LQ latent; `frozen` are parts of the names of its parameters that stay the
-    prior's; `begin` is what its own additions begin at, as a share of their usual initialisation. Its outputs begin at
-    zero, so zeros before them would learn nothing for a step or two.
+    `tokens` says what of the photo is told besides: its embedding as one token, SeeSR's soft tags, or nothing.
+    `zero_last`: whether the layers that make the token end in zeros too; with the zero-initialised linear of `hybrid`
+    behind it, neither ever learns. `hint_widths` are those of the ControlNet's layers on the LQ latent; `frozen` are
+    parts of the names of its parameters that stay the prior's; `begin` is what its own additions begin at, as a share
+    of their usual initialisation. Its outputs begin at zero: zeros before them would learn nothing for a step or two.
     """
 
     hybrid: HybridSettings = field(default_factory=HybridSettings)
-    photo_token: bool = True
+    tokens: Literal["embedding", "tags", "none"] = "embedding"
     zero_last: bool = False
     hint_widths: tuple[int, ...] = (16, 32, 96, 256)
     frozen: tuple[str, ...] = FIXED
@@ -73,24 +75,21 @@ PUBLISHED = Network(hybrid=HybridSettings(image="separate"), zero_last=True, beg
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PhotoConditioner:
-    """Tells the UNet the prompt, the photo's token, and what the ControlNet sees in the LQ latent.
+    """Tells the UNet the prompt, tokens of the photo, and what the ControlNet sees in the LQ latent.
 
-    The token is that of the part of the photo which is restored, squashed to the image encoder's size.
+    The tokens are those of the part of the photo which is restored.
     """
 
     controlnet: ControlNetModel
-    image_encoder: ImageEncoder | None
-    image_prompt: ImagePrompt | None
+    tokens_of: Callable[[Image], PhotoTokens] | None = None
 
     def __call__(self, prior: Prior, photograph: Photograph, latent: Latent) -> Witness:
         image = photograph.enlarged().to(prior.device)
         hint = prior.encode(image) if prior.autoencoder.stochastic else latent
         tokens = None
-        if self.image_encoder is not None and self.image_prompt is not None:
+        if self.tokens_of is not None:
             with prior.precision():
-                with torch.no_grad():
-                    embedding = self.image_encoder(image)
-                tokens = self.image_prompt(embedding)
+                tokens = self.tokens_of(image)
 
         def testify(prompt: str) -> Testimony:
             told = Evidence(prompt=prior.embed(prompt), tokens=tokens)
@@ -102,6 +101,19 @@ class PhotoConditioner:
             return controlled
 
         return testify
+
+
+@dataclass(frozen=True, slots=True)
+class PhotoToken:
+    """One token of a photo, squashed to the image encoder's size: its embedding, made fit for the UNet's attention."""
+
+    encoder: ImageEncoder
+    prompt: ImagePrompt
+
+    def __call__(self, image: Image) -> PhotoTokens:
+        with torch.no_grad():
+            embedding = self.encoder(image)
+        return self.prompt(embedding)
 
 
 def system(
@@ -122,16 +134,20 @@ def system(
     for name, parameter in controlnet.named_parameters():
         parameter.requires_grad_(not any(part in name for part in network.frozen))
     control_hybrid = HybridAttention(controlnet, replace(network.hybrid, begin=network.begin))
-    hybrid.attach(prior.unet)
-    control_hybrid.attach(controlnet)
     modules = nn.ModuleDict({"controlnet": controlnet, "control_hybrid": control_hybrid, "hybrid": hybrid})
-    conditioner = PhotoConditioner(controlnet=controlnet, image_encoder=None, image_prompt=None)
-    if network.photo_token:
+    conditioner = PhotoConditioner(controlnet=controlnet)
+    if network.tokens == "tags":
+        tagger, tagged = attach_tags(prior, controlnet, head_width=None, begin=network.begin, training=training)
+        modules.update(tagged)
+        conditioner = replace(conditioner, tokens_of=tagger)
+    elif network.tokens == "embedding":
         encoder = photo_encoder(prior, training=training)
         image_prompt = ImagePrompt(encoder.width, prior.unet.config["cross_attention_dim"], zero=network.zero_last)
         modules["image_prompt"] = image_prompt.to(prior.device)
         modules["image_encoder"] = module_of(encoder).requires_grad_(False)
-        conditioner = replace(conditioner, image_encoder=encoder, image_prompt=image_prompt)
+        conditioner = replace(conditioner, tokens_of=PhotoToken(encoder, image_prompt))
+    hybrid.attach(prior.unet)
+    control_hybrid.attach(controlnet)
     said = prompts_of("consissr", prior.text.vocabulary)
     return Restorer(
         prior=prior,
@@ -239,7 +255,7 @@ CONSISSR_SMALL = Recipe(
         replace(
             _RESTORATION,
             system=partial(_small_system, training=True),
-            objective=NoiseMatching(source=TimeAware(gamma=10.0), guidance=SMALL_GUIDANCE),
+            objective=NoiseMatching(source=TimeAware(gamma=10.0), in_pixels=True, guidance=SMALL_GUIDANCE),
             optimizer=OptimizerSettings(learning_rate=5e-4, warmup_steps=100, decay_from=0.6),
             steps=20_000,
             batch=16,
@@ -272,8 +288,14 @@ def _on(network: Network) -> Recipe:
 def _with_image(**changes: Any) -> Variant:
     """A variant of the small recipe whose image branch is another."""
     hybrid = replace(SMALL_NETWORK.hybrid, **changes)
-    network = replace(SMALL_NETWORK, hybrid=hybrid, photo_token=hybrid.image != "none")
+    network = replace(SMALL_NETWORK, hybrid=hybrid, tokens="none" if hybrid.image == "none" else "embedding")
     return Variant(recipe=_on(network), stage="restoration")
+
+
+def _tagged() -> Variant:
+    """A variant of the small recipe that is told SeeSR's tags, through SeeSR's attention, instead of a token."""
+    hybrid = replace(SMALL_NETWORK.hybrid, image="none")
+    return Variant(recipe=_on(replace(SMALL_NETWORK, hybrid=hybrid, tokens="tags")), stage="restoration")
 
 
 def _with_source(source: Source) -> Variant:
@@ -284,6 +306,7 @@ def _with_source(source: Source) -> Variant:
 ABLATIONS = {
     "consissr-prompts": {
         "fixed text": _with_image(image="none"),
+        "DAPE": _tagged(),
         "IP-Adapter": _with_image(image="separate", zero_linear=False, train_projections=True),
         "HPA, separate projections": _with_image(image="separate", train_projections=True),
         "HPA": Variant(recipe=CONSISSR_SMALL, stage="restoration"),
@@ -296,4 +319,4 @@ ABLATIONS = {
         "gamma 20": _with_source(TimeAware(gamma=20)),
     },
 }
-"""Tables 3 and 4 of the paper, on the small prior. The row of DAPE's prompts in Table 3 wants SeeSR's attention."""
+"""Tables 3 and 4 of the paper, on the small prior. DAPE is SeeSR's tagger, here its stand-in."""

@@ -233,7 +233,7 @@ STABLESR_SMALL = replace(
         replace(
             _MODULATION,
             system=partial(_small_system, learns="modulation"),
-            objective=NoiseMatching(prompt="clean"),
+            objective=NoiseMatching(prompt="clean", in_pixels=True),
             optimizer=OptimizerSettings(learning_rate=5e-4, warmup_steps=100, decay_from=0.6),
             steps=20_000,
             batch=16,

@@ -16,6 +16,7 @@ what `--set` says. None is written "none", as TOML has no word for it.
 import dataclasses
 import difflib
 import json
+import math
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -93,6 +94,8 @@ def _written(value: Any) -> str | None:
     """Return a leaf as TOML, None for what is no leaf."""
     if value is None:
         return '"none"'
+    if value in (math.inf, -math.inf):
+        return str(value)  # TOML's word for it; JSON has none
     if isinstance(value, bool | int | float | str):
         return json.dumps(value, ensure_ascii=False)
     if isinstance(value, tuple) and value and all(isinstance(part, int | float | str) for part in value):

@@ -41,6 +41,7 @@ class LaunchSettings:
     stage: str | None = None
     prior: str | None = None
     start_from: tuple[Path, ...] = ()
+    partly: bool = False
     changes: Mapping[str, Any] = field(default_factory=dict)
     precision: str = "auto"
     validation_photos: int = 48
@@ -73,7 +74,7 @@ def launch(recipe: Recipe | str, settings: LaunchSettings, run: RunSettings) -> 
     _prepare_system(system, dtype, checkpointing=run.gradient_checkpointing)
     learner = stage.objective.learner(system, stage.critic(system) if stage.critic else None)
     if settings.start_from:
-        load_parts(learner.parts, settings.start_from)
+        load_parts(learner.parts, settings.start_from, partly=settings.partly)
     validation = []
     if settings.validation:
         validation = validation_samples(
@@ -102,10 +103,11 @@ def find_stage(recipe: str, name: str | None, changes: Mapping[str, Any]) -> Sta
     return with_settings(find_recipe(recipe).stage(name), changes)
 
 
-def load_parts(parts: Mapping[str, nn.Module], folders: Sequence[Path]) -> None:
+def load_parts(parts: Mapping[str, nn.Module], folders: Sequence[Path], *, partly: bool = False) -> None:
     """Fill parts from the files that other runs left, `NAME.safetensors`; where several have one, the last wins.
 
     Raise ModelError where a folder has none of the parts, or a file doesn't fit. Parts that no folder has stay fresh.
+    With `partly`, a file may be of a similar network: tensors of the same name and shape are taken.
     """
     found: dict[str, Path] = {}
     for folder in folders:
@@ -119,13 +121,24 @@ def load_parts(parts: Mapping[str, nn.Module], folders: Sequence[Path]) -> None:
         found |= there
     for name, path in found.items():
         try:
-            parts[name].load_state_dict(read_tensors(path))  # copied, not assigned: an adapter may share these tensors
+            tensors = read_tensors(path)
+            if partly:
+                tensors = _fitting(tensors, parts[name], path)
+            parts[name].load_state_dict(tensors, strict=not partly)  # copied: an adapter may share these tensors
         except RuntimeError as error:
             reason = str(error).splitlines()[1].strip()
             raise ModelError(f"{path} does not fit {name} ({reason}); use the same settings.") from error
     fresh = [name for name in parts if name not in found]
     if fresh:
         log.warning("no --from folder has %s, so training begins them anew", ", ".join(fresh))
+
+
+def _fitting(tensors: Mapping[str, torch.Tensor], part: nn.Module, path: Path) -> dict[str, torch.Tensor]:
+    """Those tensors of a file that a part has, of the same shape."""
+    own = part.state_dict()
+    fitting = {name: tensor for name, tensor in tensors.items() if name in own and own[name].shape == tensor.shape}
+    log.info("%s fills %d of %d tensors; the others begin anew", path, len(fitting), len(own))
+    return fitting
 
 
 def precision_of(asked: str, device: torch.device) -> torch.dtype:

@@ -93,6 +93,24 @@ def test_guided_steps_look_at_the_photo_once(photograph, monkeypatch, stochastic
     assert [noise is None for noise in encoded] == ([False, True] if stochastic else [False])
 
 
+def test_tags_can_be_told_instead_of_an_embedding(photograph):
+    network = replace(PAPER, hybrid=replace(PAPER.hybrid, image="none"), tokens="tags")
+    restorer = system("tiny", network=network)
+    modules = restorer.parts.modules
+    assert {"attention", "control_attention"} < set(modules.keys())
+    assert not any("to_out_ip" in name for name in modules.state_dict())
+    latent = restorer.prior.encode(photograph.enlarged())
+    testify = restorer.parts.conditioner(restorer.prior, photograph, latent)("clean")
+    told = evidence_at(testify, latent, 500)
+    shown = restorer.prior.predict_noise(latent, 500, told)
+    withheld = restorer.prior.predict_noise(latent, 500, replace(told, tokens=None))
+    assert (shown - withheld).abs().max() > 1e-4
+    positions = modules["hybrid"].down_blocks
+    for parameter in positions.parameters():
+        parameter.data.add_(0.1)
+    assert not torch.equal(restorer.prior.predict_noise(latent, 500, told), shown)
+
+
 def test_the_published_network_has_projections_of_its_own():
     paper, published = (system("tiny", network=network).parts.modules["hybrid"] for network in (PAPER, PUBLISHED))
     own = {name for name, _ in published.named_parameters()} - {name for name, _ in paper.named_parameters()}

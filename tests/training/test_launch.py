@@ -1,16 +1,18 @@
 import json
+import logging
 from dataclasses import replace
 
 import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from sdsr.errors import InputError, ModelError
 from sdsr.methods import METHODS
 from sdsr.methods.weights import fill_from_run
 from sdsr.prior.tiny import tiny_prior
-from sdsr.training.launch import LaunchSettings, launch
+from sdsr.training.launch import LaunchSettings, launch, load_parts
 from sdsr.training.run import RunSettings
 
 CHANGES = {"batch": "2", "crop_px": "64", "ema_decay": "0.9", "optimizer.decay_from": "1.0"}
@@ -89,6 +91,18 @@ def test_parts_that_are_not_there_or_do_not_fit_are_errors(settings, tmp_path):
     with pytest.raises(ModelError, match=r"prompt\.safetensors does not fit prompt \(size mismatch for tokens"):
         launch("d3sr-small", begun, run)
     assert not (tmp_path / "run").exists()
+
+
+def test_of_another_network_what_fits_can_be_taken(tmp_path, caplog):
+    caplog.set_level(logging.INFO, logger="sdsr.training.launch")
+    part = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 3))
+    own = {name: tensor.clone() for name, tensor in part.state_dict().items()}
+    other = {"0.weight": torch.full((2, 2), 7.0), "1.weight": torch.ones(5, 2), "2.bias": torch.ones(1)}
+    save_file(other, tmp_path / "part.safetensors")
+    load_parts({"part": part}, [tmp_path], partly=True)
+    assert torch.equal(part[0].weight, other["0.weight"])
+    assert all(torch.equal(tensor, own[name]) for name, tensor in part.state_dict().items() if name != "0.weight")
+    assert "fills 1 of 4 tensors" in caplog.text
 
 
 def test_what_does_not_exist_is_an_error_that_helps(settings, tmp_path):

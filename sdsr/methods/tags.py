@@ -1,0 +1,37 @@
+"""Soft tags of a photo for a UNet and its ControlNet: SeeSR's, and a row of ConsisSR's table of prompts."""
+
+import torch
+from torch import nn
+
+from sdsr.adapters.image_attention import ImageAttention
+from sdsr.adapters.tagger import SmallTagger, SwinTagger, Tagger
+from sdsr.prior.prior import Prior
+from sdsr.prior.small import SmallImageEncoder
+
+ATTENTION, CONTROL_ATTENTION, TAGGER = "attention", "control_attention", "tagger"
+
+
+def attach_tags(
+    prior: Prior, controlnet: nn.Module, *, head_width: int | None, begin: float | int, training: bool
+) -> tuple[Tagger, dict[str, nn.Module]]:
+    """Let both networks attend to tags; return who makes them of a photo, and the parts that hold weights.
+
+    `head_width` and `begin` are those of `ImageAttention`. The tagger itself does not learn; that of a full prior waits
+    for its weights on "meta", if it is not to train beside.
+    """
+    tagger = _tagger(prior, training=training)
+    parts: dict[str, nn.Module] = {}
+    for name, network in ((ATTENTION, prior.unet), (CONTROL_ATTENTION, controlnet)):
+        parts[name] = attention = ImageAttention(network, token_width=tagger.width, head_width=head_width, begin=begin)
+        attention.attach(network)
+    if isinstance(tagger, nn.Module):
+        parts[TAGGER] = tagger.requires_grad_(False)
+    return tagger, parts
+
+
+def _tagger(prior: Prior, *, training: bool) -> Tagger:
+    """The small prior's own eyes, or DAPE's."""
+    if isinstance(prior.image, SmallImageEncoder):
+        return SmallTagger(prior.image)
+    with torch.device(prior.device if training else "meta"):
+        return SwinTagger().eval()
