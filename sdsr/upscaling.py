@@ -104,6 +104,7 @@ class Upscaler:
     ) -> "Upscaler":
         """Return the method of that name (embedded), or of a folder that `save_pretrained` or `sdsr export` wrote.
 
+        A folder that is called like an embedded method is meant by "./NAME", or by a `Path`.
         `prior` says where its prior is (a name or a folder); without it, the one that the folder names, or else the
         recipe's. Raises InputError for an unknown name, ModelError for weights that are missing, damaged or another
         prior's.
@@ -319,10 +320,12 @@ class _Job:
 
 
 def _folder_of(model: str | Path) -> Path:
-    """Return where the weights of a model are: embedded, or a folder."""
+    """Return where the weights of a model are: embedded, or a folder, which a `Path` always is."""
     embedded = {name: ASSETS / name for name in METHODS if (ASSETS / name).is_dir()}
-    if str(model) in embedded:
-        return embedded[str(model)]
+    if isinstance(model, str) and model in embedded:
+        if Path(model).is_dir():
+            log.warning("model (=%s) is the embedded one; write ./%s for the folder of that name.", model, model)
+        return embedded[model]
     if Path(model).is_dir():
         return Path(model)
     if str(model) in METHODS:

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -215,6 +216,17 @@ def test_a_saved_method_restores_the_same_picture_once_loaded(upscaler, tmp_path
     assert np.array_equal(one, two)
     assert np.abs(one - original).mean() < 2  # parts are kept in half precision
     assert not any(parameter.requires_grad for parameter in first.restorer.parts.modules.parameters())
+
+
+def test_a_name_stays_the_embedded_method_where_a_folder_is_called_like_it(upscaler, tmp_path, monkeypatch, caplog):
+    monkeypatch.chdir(tmp_path)
+    upscaler.save_pretrained("d3sr-small")
+    for folder in ("./d3sr-small", Path("d3sr-small")):
+        assert Upscaler.from_pretrained(folder, device="cpu").restorer.prior.name == "tiny"
+    assert not caplog.messages
+    assert Upscaler.from_pretrained("d3sr-small", device="cpu").restorer.prior.name == "small"
+    (said,) = caplog.messages
+    assert "write ./d3sr-small" in said
 
 
 def test_everything_moves_to_another_device():

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from sdsr.adapters.control import begun
+from sdsr.adapters.placing import place
 from sdsr.prior.evidence import IMAGE_TOKENS
 from sdsr.tensors import Tokens
 
@@ -211,7 +212,7 @@ class HybridAttention(nn.Module):
                 side = -(-settings.side_cells // 2 ** _level(path, levels))
                 additions = Additions(module, side, settings)
                 self._blocks[path] = (module, HybridBlock(module, additions))
-                _insert(self, path, additions)
+                place(additions, self, path)
         assert self._blocks, "the network has no transformer block of its own; another adapter may be attached"
         self.to(next(network.parameters()).device)
 
@@ -273,13 +274,3 @@ def _copy(layer: nn.Module, learning: bool) -> nn.Linear:
     copied = nn.Linear(weight.shape[1], weight.shape[0], bias=False, device=weight.device)
     copied.weight.data = weight.float().clone()
     return copied.requires_grad_(learning)
-
-
-def _insert(root: nn.Module, path: str, module: nn.Module) -> None:
-    """Register `module` at `path` below `root`, in empty modules where there are none."""
-    *parents, last = path.split(".")
-    for name in parents:
-        if name not in root._modules:
-            root.add_module(name, nn.Module())
-        root = root.get_submodule(name)
-    root.add_module(last, module)

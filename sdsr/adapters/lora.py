@@ -9,6 +9,8 @@ from peft import LoraConfig, inject_adapter_in_model
 from peft.tuners.lora.layer import Conv2d, Linear
 from torch import Tensor, nn
 
+from sdsr.adapters.placing import place
+
 Network = TypeVar("Network", bound=nn.Module)
 
 TARGETS = (
@@ -68,9 +70,8 @@ class Lora(nn.Module):
         learning = [parameter for parameter in unet.parameters() if parameter.requires_grad]
         self._wrappers = inject_lora(unet, rank=rank, alpha=alpha, targets=targets)
         for name, wrapper in self._wrappers.items():
-            pair = _container(self, name)
-            pair.add_module("lora_A", wrapper.lora_A[ADAPTER])
-            pair.add_module("lora_B", wrapper.lora_B[ADAPTER])
+            place(wrapper.lora_A[ADAPTER], self, f"{name}.lora_A")
+            place(wrapper.lora_B[ADAPTER], self, f"{name}.lora_B")
         del unet.peft_config
         self.detach(unet)
         for parameter in learning:
@@ -128,12 +129,3 @@ def _updated(wrapper: Linear | Conv2d) -> nn.Parameter:
     weight: Tensor = wrapper.base_layer.get_parameter("weight").detach()
     updated = weight.float() + wrapper.get_delta_weight(ADAPTER).detach().float()
     return nn.Parameter(updated.to(weight.dtype), requires_grad=False)
-
-
-def _container(root: nn.Module, path: str) -> nn.Module:
-    """The module at `path` below `root`, made of empty modules where there is none."""
-    for part in path.split("."):
-        if part not in root._modules:
-            root.add_module(part, nn.Module())
-        root = root.get_submodule(part)
-    return root

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sdsr.cli.export import _complete
+from sdsr.cli.folders import complete_folder
 
 if TYPE_CHECKING:
     from sdsr.conversion.checkpoint import Checkpoint
@@ -40,8 +40,9 @@ def convert(
     Nothing in the file is run: a pickle that asks for more than tensors is refused.
     """
     from sdsr.conversion.checkpoint import read_checkpoint
-    from sdsr.conversion.published import PUBLISHED, check_complete, description, joined, write_parts
+    from sdsr.conversion.published import PUBLISHED, check_complete, description, joined
     from sdsr.errors import InputError
+    from sdsr.methods.weights import write_parts
     from sdsr.prior.sources import resolve
 
     if method not in PUBLISHED:
@@ -49,7 +50,7 @@ def convert(
     published = PUBLISHED[method]
     prior_folder = resolve(prior) if prior else None
     noted = joined(published, file, to) if to and published.completes else None
-    with _complete(to, overwrite=overwrite or noted is not None) if to else nullcontext() as folder:
+    with complete_folder(to, overwrite=overwrite or noted is not None) if to else nullcontext() as folder:
         checkpoint = read_checkpoint(file)
         converted = published.convert(checkpoint.tensors)
         if not partial:

@@ -1,14 +1,12 @@
 """`sdsr export`: the trained parts of a run as a folder that restores, in half precision."""
 
-import os
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from sdsr.cli.folders import complete_folder
 
 
 def export(
@@ -38,7 +36,7 @@ def export(
     noted = run_metadata(parts)
     if noted.get("recipe", recipe) != recipe:
         raise InputError(f"parts (={parts}) are of recipe {noted['recipe']}, not of {recipe}; export that one.")
-    with _complete(to, overwrite=overwrite) as folder:
+    with complete_folder(to, overwrite=overwrite) as folder:
         what = _write(recipe, parts, folder, prior=prior, autoencoder=autoencoder, noted=noted)
     typer.echo(f"{to}: {what}")
 
@@ -69,30 +67,3 @@ def _write(
         )
     save_method(restorer, folder, METHODS[recipe], fill_from_run(restorer, parts))
     return f"{recipe} on prior {restorer.prior.name}, sha256 {own}"
-
-
-@contextmanager
-def _complete(target: Path, *, overwrite: bool) -> Iterator[Path]:
-    """Yield a folder beside `target` to write into; its files move there when all are complete and on the disk."""
-    from sdsr.errors import OutputError
-
-    if not overwrite and target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise OutputError(f"folder (={target}) is there and not empty; choose another or allow --overwrite.")
-    try:
-        target.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=".", suffix=".partial", dir=target.parent))
-    except OSError as error:
-        raise OutputError(f"folder (={target}) can't be written ({error.strerror}); choose another.") from error
-    try:
-        yield partial
-        for path in sorted(partial.iterdir(), key=lambda path: path.suffix == ".json"):  # the description last
-            path.chmod(0o644)
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
-            path.replace(target / path.name)
-    except OSError as error:
-        raise OutputError(
-            f"folder (={target}) can't be written ({error.strerror}); free space or choose another."
-        ) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)

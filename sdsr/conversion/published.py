@@ -1,27 +1,22 @@
-"""The checkpoints that authors published, and writing what they hold as a folder that restores."""
+"""The checkpoints that authors published, and what to note of the folders that they become."""
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
-from sdsr import __version__
 from sdsr.conversion import consissr, consissr_checks, invsr, lora, osediff, seesr, stablesr
 from sdsr.conversion.checkpoint import weight_files
 from sdsr.conversion.report import Converted, Finding
 from sdsr.errors import InputError, ModelError
 from sdsr.methods import METHODS
-from sdsr.methods.weights import DESCRIPTION, FORMAT, read_description
+from sdsr.methods.weights import DESCRIPTION, read_description
 from sdsr.prior.sources import SOURCES, resolve
 from sdsr.prior.stable_diffusion import weight_digests
-from sdsr.prior.weight_files import check_finite, combined_sha256, file_sha256
+from sdsr.prior.weight_files import combined_sha256, file_sha256
 
-_HALVES = (torch.float16, torch.bfloat16)
 _NAMED = 5
 
 
@@ -113,29 +108,6 @@ def joined(published: Published, file: Path, folder: Path) -> dict[str, Any]:
     return {**noted, "joined": file.name, "joined_sha256": file_sha256(file)}
 
 
-def write_parts(
-    parts: Mapping[str, Mapping[str, Tensor]], folder: Path, noted: Mapping[str, Any], *, keep_precision: bool = False
-) -> None:
-    """Write each part, and the description that `sdsr.methods.weights` reads, with `noted` in it.
-
-    Files that `noted` names already are kept there. Tensors in half precision stay as they are, all others become
-    float16 unless they are to keep theirs.
-    """
-    digests = {}
-    for part, tensors in parts.items():
-        path = folder / f"{part}.safetensors"
-        stored = {name: _stored(tensor, keep_precision=keep_precision) for name, tensor in tensors.items()}
-        check_finite(tensors, path)
-        broken = [name for name, tensor in stored.items() if not tensor.isfinite().all()]
-        if broken:
-            raise ModelError(f"tensor (={broken[0]}) exceeds what float16 holds (65504); use --keep-precision.")
-        save_file(stored, path)
-        digests[path.name] = file_sha256(path)
-    files = {**noted.get("files", {}), **digests}
-    noted = {"format": FORMAT, **noted, "files": files, "version": __version__}
-    (folder / DESCRIPTION).write_text(json.dumps(noted, indent=2) + "\n", encoding="utf-8")
-
-
 def _source_sha256(source: Path) -> str:
     """The sha256 of a file, or of all weight files of a folder."""
     return combined_sha256(map(file_sha256, weight_files(source))) if source.is_dir() else file_sha256(source)
@@ -152,8 +124,3 @@ def _published_prior(name: str) -> tuple[str, str]:
     if len(known) < len(digests):
         raise ModelError(f"prior (={name}) has files whose sha256 sdsr does not know; name its folder with --prior.")
     return name, combined_sha256(known)
-
-
-def _stored(tensor: Tensor, *, keep_precision: bool) -> Tensor:
-    dtype = tensor.dtype if keep_precision or tensor.dtype in _HALVES else torch.float16
-    return tensor.to(dtype, copy=True, memory_format=torch.contiguous_format)

@@ -50,8 +50,8 @@ class Part:
 
     `added`: whether the method brings it, rather than its prior. `trained`: how many of its parameters learn, in some
     stage. MACs: `observe` once for each photo, `one_pass` of the UNet and what advises it, `step` with all passes of
-    guidance, `decode`, and `image`, the sum over the whole plan; of what is added inside another network, they are that
-    one's.
+    guidance, `decode` with the plan's fidelity, and `image`, the sum over the whole plan; of what is added inside
+    another network, they are that one's.
     """
 
     name: str
@@ -191,7 +191,7 @@ def _work(system: Restorer, recipe: Recipe, *, given_px: int, size_px: int) -> d
         step = one_pass
         if plan.guidance != 1.0:
             step = _measured(networks, lambda: system.denoise(noisy, plan.times[0], seen, plan.guidance))[1]
-        _, decode = _measured(networks, lambda: system.decode(clean, seen))
+        _, decode = _measured(networks, lambda: system.decode(clean, seen, fidelity=plan.fidelity))
     work = {}
     for name in networks:
         before = observe.get(name, Macs()) + start.get(name, Macs())

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from sdsr.losses.filters import sobel
 from sdsr.losses.trunks import POOL_PLACES, VGG16_CHANNELS, renamed_trunk, vgg16_stages
-from sdsr.losses.weights import fill, read_weights
+from sdsr.prior.weight_files import fill, read_tensors
 from sdsr.tensors import Image
 
 STABILITY = 1e-6  # c1 = c2 of the paper
@@ -118,12 +118,12 @@ def load_dists(path: Path, *, classifier: Path | None = None, sha256: str | None
     `features.0.weight`. Raises ModelError if either file is missing, altered, or of another network.
     """
     network = DistsNetwork()
-    tensors = read_weights(path, sha256)
+    tensors = read_tensors(path, sha256)
     widths = (3, *VGG16_CHANNELS)
     weights = nn.ParameterDict({name: nn.Parameter(torch.empty(1, sum(widths), 1, 1)) for name in ("alpha", "beta")})
     fill(weights, {name: tensors[name] for name in weights if name in tensors}, path)
     trunk = {name: tensor for name, tensor in tensors.items() if name.startswith("stage") and "filter" not in name}
     if classifier is not None:
-        trunk = renamed_trunk(read_weights(classifier), network.stages)
+        trunk = renamed_trunk(read_tensors(classifier), network.stages)
     fill(network.stages, trunk, classifier or path)
     return Dists(network, weights["alpha"].flatten().split(widths), weights["beta"].flatten().split(widths))

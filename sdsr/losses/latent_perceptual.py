@@ -16,7 +16,7 @@ from sdsr.losses.lpips import LpipsNetwork
 from sdsr.losses.perceptual import PerceptualDistance
 from sdsr.losses.small_perceptual import Halve
 from sdsr.losses.trunks import renamed_trunk
-from sdsr.losses.weights import fill, read_weights
+from sdsr.prior.weight_files import fill, read_tensors
 
 WIDTHS = (64, 96, 128)
 _FIRST = "stages.0.0.weight"
@@ -73,7 +73,7 @@ def is_small(path: Path) -> bool:
 
 def load_latent_perceptual(path: Path, sha256: str | None = None) -> LatentPerceptual:
     """The frozen network in the safetensors file `path`; ModelError if it is missing, altered or of another shape."""
-    tensors = read_weights(path, sha256)
+    tensors = read_tensors(path, sha256)
     network = LatentPerceptual(tensors[_FIRST].shape[1])
     fill(network, tensors, path)
     return network.eval().requires_grad_(False)
@@ -110,7 +110,7 @@ class LatentVgg16(nn.Module):
 
     def begin_from(self, classifier: Path) -> None:
         """Raises ModelError where the file is missing or no VGG-16."""
-        trunk = renamed_trunk(read_weights(classifier), self.net)
+        trunk = renamed_trunk(read_tensors(classifier), self.net)
         first = "slice1.0.weight"
         if first in trunk:
             trunk[first] = trunk[first][:, :1].repeat(1, self.channels, 1, 1)

@@ -21,7 +21,7 @@ from sdsr.losses.trunks import (
     renamed_trunk,
     vgg16_stages,
 )
-from sdsr.losses.weights import fill, read_weights
+from sdsr.prior.weight_files import fill, read_tensors
 
 Trunk = Literal["vgg16", "alexnet", "latent_vgg16"]
 
@@ -79,13 +79,13 @@ def load_lpips(
     Raises ModelError if either file is missing, altered, or of another network.
     """
     network = LpipsNetwork(trunk)
-    tensors = read_weights(path, sha256)
+    tensors = read_tensors(path, sha256)
     heads = nn.ParameterDict({f"lin{i}": nn.Parameter(torch.empty(1, c, 1, 1)) for i, c in enumerate(network.channels)})
     # Some files hold the channel weights twice (`lins.0...`) and the scaling constants: neither is needed.
     linear = {name: tensors[f"{name}.model.1.weight"] for name in heads if f"{name}.model.1.weight" in tensors}
     fill(heads, linear, path)
     stages = {name.removeprefix("net."): tensor for name, tensor in tensors.items() if name.startswith("net.")}
     if classifier is not None:
-        stages = renamed_trunk(read_weights(classifier), network.net)
+        stages = renamed_trunk(read_tensors(classifier), network.net)
     fill(network.net, stages, classifier or path)
     return PerceptualDistance(network, list(heads.values()))

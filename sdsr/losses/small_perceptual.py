@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sdsr.losses.perceptual import PerceptualDistance
-from sdsr.losses.weights import fill, read_weights
+from sdsr.prior.weight_files import fill, read_tensors
 from sdsr.tensors import Image
 
 WIDTHS = (16, 32, 64, 128, 192)  # channels at H, H/2, H/4, H/8, H/16; 847,296 parameters, 0.25 GMAC per 128x128
@@ -69,5 +69,5 @@ def small_perceptual_distance(network: SmallPerceptual) -> PerceptualDistance:
 def load_small_perceptual(path: Path, sha256: str | None = None) -> SmallPerceptual:
     """The frozen network in the safetensors file `path`; ModelError if it is missing, altered or of another shape."""
     network = SmallPerceptual()
-    fill(network, read_weights(path, sha256), path)
+    fill(network, read_tensors(path, sha256), path)
     return network.eval().requires_grad_(False)

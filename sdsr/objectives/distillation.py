@@ -248,12 +248,6 @@ class DistillationLearner(nn.Module):
         alone = nearness(self._restored(sample, rng, steps=1), sample.hq)
         return nearness(self._restored(sample, rng), sample.hq) | {f"{name}_1": value for name, value in alone.items()}
 
-    def prepare(self, samples: list[Sample]) -> None:
-        """Nothing is taken from samples before training."""
-
-    def finish(self, samples: list[Sample]) -> None:
-        """Nothing is measured after training."""
-
     def _restored(self, sample: Sample, rng: torch.Generator, steps: int | None = None) -> Image:
         noise, plan = CanvasNoise.from_generator(rng, photos=len(sample.hq)), self.objective.plan
         plan = replace(plan, times=plan.times[:steps])

@@ -92,12 +92,6 @@ class EmbeddingLearner(nn.Module):
             figures[f"{name}mse"] = float(F.mse_loss(seen, wanted))
         return figures
 
-    def prepare(self, samples: list[Sample]) -> None:
-        """Nothing is taken from samples before training."""
-
-    def finish(self, samples: list[Sample]) -> None:
-        """Nothing is measured after training."""
-
     @torch.no_grad()
     def _wanted(self, sample: Sample) -> Tensor:
         return self._embedding(self.pair.teacher, sample.hq)

@@ -145,12 +145,6 @@ class FusionLearner(nn.Module):
             figures |= {f"{name}_w{fidelity:g}": value for name, value in near.items()}
         return figures
 
-    def prepare(self, samples: list[Sample]) -> None:
-        """Nothing is taken from samples before training."""
-
-    def finish(self, samples: list[Sample]) -> None:
-        """Nothing is measured after training."""
-
     def _restored(self, sample: Sample, rng: torch.Generator) -> Sampled:
         noise = CanvasNoise.from_generator(rng, photos=len(sample.hq))
         return restore(self.restorer, photograph_of(self.restorer, sample), self.objective.plan, noise)

@@ -83,12 +83,6 @@ class LatentRankingLearner(nn.Module):
     def measure(self, sample: Sample, rng: torch.Generator) -> dict[str, float]:
         return self.forward(sample, rng).scalars
 
-    def prepare(self, samples: list[Sample]) -> None:
-        """Nothing is taken from samples before training."""
-
-    def finish(self, samples: list[Sample]) -> None:
-        """Nothing is measured after training."""
-
     def _spoiled(self, hq: Image, rng: torch.Generator) -> Float[Tensor, "b versions 3 height width"]:
         lessons = [severity_batch(hq, rng, versions=self.objective.versions) for _ in range(2)]
         return torch.cat((lessons[0].shifted[:, None], *(lesson.versions for lesson in lessons)), dim=1)

@@ -1,7 +1,7 @@
 """What a training step is to the trainer: a module whose forward gives a loss, and names what it trains."""
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -61,16 +61,21 @@ class Learner(Protocol):
 
     def __call__(self, sample: Sample, rng: torch.Generator, progress: float) -> Outcome: ...
 
-    def prepare(self, samples: list[Sample]) -> None:
-        """Begin from some training samples; called once, before the first step of a fresh run."""
-        ...
-
     def pictures(self, sample: Sample, rng: torch.Generator) -> dict[str, Image]:
         """Return columns of a validation sheet, by their titles."""
         ...
 
     def measure(self, sample: Sample, rng: torch.Generator) -> dict[str, float]:
         """Return validation figures of one batch, means over it."""
+        ...
+
+
+@runtime_checkable
+class Calibrated(Protocol):
+    """A learner that looks at some training samples before and after training, too; most don't."""
+
+    def prepare(self, samples: list[Sample]) -> None:
+        """Begin from some training samples; called once, before the first step of a fresh run."""
         ...
 
     def finish(self, samples: list[Sample]) -> None:

@@ -87,12 +87,6 @@ class PriorLearner(nn.Module):
         free = self._sample(self.evidence(photo, none, none, ~none), rng)
         return {"photo": photo, "sampled with its token": guided, "sampled": free}
 
-    def prepare(self, samples: list[Sample]) -> None:
-        """Nothing is taken from samples before training."""
-
-    def finish(self, samples: list[Sample]) -> None:
-        """Nothing is measured after training."""
-
     def _sample(self, evidence: Evidence, rng: torch.Generator) -> Image:
         prior, size = self.prior, self.prior.native_size_px // self.prior.factor // 2
         noisy = torch.randn(len(evidence.prompt), prior.channels, size, size, generator=rng).to(prior.device)

@@ -139,12 +139,6 @@ class RestorationLearner(nn.Module):
     def measure(self, sample: Sample, rng: torch.Generator) -> dict[str, float]:
         return nearness(self._restored(sample, rng), sample.hq)
 
-    def prepare(self, samples: list[Sample]) -> None:
-        """Nothing is taken from samples before training."""
-
-    def finish(self, samples: list[Sample]) -> None:
-        """Nothing is measured after training."""
-
     def _restored(self, sample: Sample, rng: torch.Generator) -> Image:
         noise = CanvasNoise.from_generator(rng, photos=len(sample.hq))
         t = torch.full((len(sample.hq),), self.objective.plan.start_time)

@@ -43,9 +43,3 @@ class SeverityLearner(nn.Module):
 
     def measure(self, sample: Sample, rng: torch.Generator) -> dict[str, float]:
         return self.forward(sample, rng).scalars
-
-    def prepare(self, samples: list[Sample]) -> None:
-        """Nothing is taken from samples before training."""
-
-    def finish(self, samples: list[Sample]) -> None:
-        """Nothing is measured after training."""

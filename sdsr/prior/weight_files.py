@@ -1,8 +1,10 @@
 """Weight files: their sha256, and reading them strictly into a module, with errors that a user can act on."""
 
 import hashlib
+import pickle
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -35,16 +37,37 @@ def module_sha256(module: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a safetensors file; raise ModelError where it is missing, damaged or not finite."""
+def read_tensors(path: Path, sha256: str | None = None) -> dict[str, Tensor]:
+    """Return the tensors of a safetensors file, or of a torch file, which may run nothing.
+
+    Raise ModelError where it is missing, damaged, not finite, or not the file of this `sha256`.
+    """
     if not path.is_file():
         raise ModelError(f"weights (={path}) are missing; {_REMEDY}")
+    if sha256 is not None and (digest := file_sha256(path)) != sha256:
+        raise ModelError(f"weights (={path}, sha256 {digest}) must have sha256 {sha256}; {_REMEDY}")
     try:
-        tensors = load_file(path)
+        tensors = load_file(path) if path.suffix == ".safetensors" else _unpickled(path)
     except (SafetensorError, OSError) as error:
         raise ModelError(f"weights (={path}) can't be read ({error}); {_REMEDY}") from error
     check_finite(tensors, path)
     return tensors
+
+
+def _unpickled(path: Path) -> dict[str, Tensor]:
+    """The tensors of a torch file, without what training wraps around them and their names."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise ModelError(f"weights (={path}) are damaged, or not only tensors; {_REMEDY}") from error
+    tensors = content.get("state_dict", content) if isinstance(content, dict) else content
+    if not isinstance(tensors, dict) or not all(map(_is_named_tensor, tensors.items())):
+        raise ModelError(f"weights (={path}) are not tensors by name; {_REMEDY}")
+    return {name.removeprefix("module."): tensor.detach() for name, tensor in tensors.items()}
+
+
+def _is_named_tensor(item: tuple[Any, Any]) -> bool:
+    return isinstance(item[0], str) and isinstance(item[1], Tensor)
 
 
 def check_finite(tensors: Mapping[str, Tensor], path: Path) -> None:
@@ -68,7 +91,7 @@ def fill(module: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
         if name in tensors and tensors[name].shape != own[name].shape
     ]
     if problems:
-        raise ModelError(f"weights (={path}) don't fit this model: {_some(problems)}; {_REMEDY}")
+        raise ModelError(f"weights (={path}) don't fit this model: {_some(problems)}; give its own file, {_REMEDY}")
     module.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, assign=True)
 
 

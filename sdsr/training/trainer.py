@@ -19,7 +19,7 @@ from accelerate import Accelerator, DistributedDataParallelKwargs, DistributedTy
 from sdsr.data.batches import prefetch
 from sdsr.errors import InputError, ModelError
 from sdsr.methods.recipe import Stage
-from sdsr.objectives.learner import Learner, Sample
+from sdsr.objectives.learner import Calibrated, Learner, Sample
 from sdsr.training.run import RunSettings, checkpoints, note_run
 from sdsr.training.state import RunState
 from sdsr.training.tracking import Tracker
@@ -42,8 +42,8 @@ def train(
 ) -> Path:
     """Train until the run is done or told to stop; return the folder of the averaged parts (`parts/*.safetensors`).
 
-    A `fresh` learner prepares itself on a few samples. A first SIGTERM or Ctrl-C saves a checkpoint after the step in
-    hand and returns.
+    A `fresh` learner prepares itself on a few samples, if it is `Calibrated`. A first SIGTERM or Ctrl-C saves a
+    checkpoint after the step in hand and returns.
     """
     accelerator = Accelerator(
         mixed_precision=mixed_precision,
@@ -55,7 +55,7 @@ def train(
     with accelerator.main_process_first():
         note_run(settings.folder, metadata)
     first = [source(settings.steps * stage.accumulate + index) for index in range(FIRST_BATCHES)]
-    if fresh and not checkpoints(settings.folder):
+    if fresh and not checkpoints(settings.folder) and isinstance(learner, Calibrated):
         learner.prepare(first)
     run = RunState(learner, stage, settings, accelerator, metadata, first)
     run.resume()

@@ -17,7 +17,7 @@ from sdsr.adapters.hybrid_attention import HybridAttention
 from sdsr.adapters.image_prompt import ImagePrompt
 from sdsr.cli.main import app
 from sdsr.conversion.consissr import STABLE_DIFFUSION_2
-from sdsr.conversion.published import PUBLISHED, check_complete, description, write_parts
+from sdsr.conversion.published import PUBLISHED, check_complete, description
 from sdsr.conversion.report import Converted
 from sdsr.errors import InputError, ModelError, OutputError
 from sdsr.methods import METHODS
@@ -125,28 +125,6 @@ def test_parts_fit_the_networks_of_the_recipe(full_size: dict[str, State]) -> No
     for name, network in networks.items():
         expected = {key: tensor.shape for key, tensor in network.state_dict().items()}
         assert {key: tensor.shape for key, tensor in full_size[name].items()} == expected, name
-
-
-@pytest.mark.parametrize(
-    ("dtype", "keep", "expected"),
-    [
-        (torch.float32, False, torch.float16),
-        (torch.float32, True, torch.float32),
-        (torch.bfloat16, False, torch.bfloat16),
-        (torch.float16, False, torch.float16),
-    ],
-)
-def test_precision(dtype: torch.dtype, keep: bool, expected: torch.dtype, tmp_path: Path) -> None:
-    write_parts({"part": {"a": torch.rand(3, 2, dtype=dtype).T}}, tmp_path, {}, keep_precision=keep)
-    assert load_file(tmp_path / "part.safetensors")["a"].dtype == expected
-
-
-@pytest.mark.parametrize(
-    ("value", "why"), [(1e6, "exceeds what float16 holds.*--keep-precision"), (float("nan"), "NaN")]
-)
-def test_what_half_precision_cannot_hold_is_an_error(value: float, why: str, tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=why):
-        write_parts({"part": {"a": torch.tensor([value])}}, tmp_path, {})
 
 
 def test_a_file_that_does_not_fit_is_refused_unless_partial(consissr_tiny: State, tmp_path: Path) -> None:

@@ -8,27 +8,9 @@ from diffusers import UNet2DConditionModel
 from torch.nn.functional import softplus
 
 from sdsr.critics.diffusion_unet import DiffusionCritic, down_and_mid, drop_decoder, unconditional
+from sdsr.prior.shapes import UNET
+from sdsr.prior.shapes_sdxl import SDXL_UNET
 
-SDXL = {
-    "block_out_channels": (320, 640, 1280),
-    "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-    "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
-    "transformer_layers_per_block": (1, 2, 10),
-    "attention_head_dim": (5, 10, 20),
-    "cross_attention_dim": 2048,
-    "use_linear_projection": True,
-    "addition_embed_type": "text_time",
-    "addition_time_embed_dim": 256,
-    "projection_class_embeddings_input_dim": 2816,
-    "sample_size": 128,
-}
-SD21 = {
-    "block_out_channels": (320, 640, 1280, 1280),
-    "attention_head_dim": (5, 10, 20, 20),
-    "cross_attention_dim": 1024,
-    "use_linear_projection": True,
-    "sample_size": 64,
-}
 TINY = {
     "block_out_channels": (32, 64),
     "layers_per_block": 1,
@@ -72,7 +54,7 @@ def test_features_are_those_of_the_whole_unet(settings):
         torch.testing.assert_close(feature, wanted, rtol=0, atol=0)
 
 
-@pytest.mark.parametrize(("config", "kept"), [(SDXL, 1_243_367_040), (SD21, 351_662_080)])
+@pytest.mark.parametrize(("config", "kept"), [(SDXL_UNET, 1_243_367_040), (UNET, 351_662_080)])
 def test_size_of_the_kept_part(config, kept):
     with torch.device("meta"):
         unet = UNet2DConditionModel(**config)
@@ -81,7 +63,7 @@ def test_size_of_the_kept_part(config, kept):
 
 def test_size_of_the_updates_on_sdxl():
     with torch.device("meta"):
-        critic = DiffusionCritic(UNet2DConditionModel(**SDXL))
+        critic = DiffusionCritic(UNet2DConditionModel(**SDXL_UNET))
     updates = [parameter for parameter in critic.unet.parameters() if parameter.requires_grad]
     assert count(updates) == 23_225_920
     assert len(updates) == 2 * 371

@@ -16,7 +16,7 @@ from sdsr.methods.recipe import Recipe
 from sdsr.prior.evidence import Evidence
 from sdsr.prior.tiny import tiny_prior
 from sdsr.restoration.plan import Plan
-from sdsr.restoration.restorer import Parts, Restorer, from_photo
+from sdsr.restoration.restorer import Parts, Restorer, Witness, from_photo
 
 TERA = 1e12
 
@@ -35,11 +35,11 @@ class Mixer(nn.Module):
 def mixed_system(prior: str, device: object = None) -> Restorer:
     mixer = Mixer()
 
-    def observe(prior, photograph, latent, prompt) -> Evidence:
-        return Evidence(prompt=mixer(prior.embed(prompt)))
+    def look(prior, photograph, latent) -> Witness:
+        return lambda prompt: Evidence(prompt=mixer(prior.embed(prompt)))
 
     parts = Parts(
-        conditioner=observe,
+        conditioner=look,
         start=from_photo,
         modules=nn.ModuleDict({"mixer": mixer, "scale": mixer.scale, "idle": nn.Linear(2, 2)}),
         prompt="clean",
@@ -91,6 +91,21 @@ def test_watching_leaves_no_hooks_behind() -> None:
     complexity(replace(METHODS["d3sr-small"], system=lambda prior, device: system, stages=()), given_px=16)
     networks = (*system.prior.modules.modules(), *system.parts.modules.modules())
     assert not any(network._forward_hooks or network._forward_pre_hooks for network in networks)
+
+
+def test_decoding_counts_the_feature_wrapping_and_encoding_the_photo_for_it() -> None:
+    recipe, channels, growth, size_px = replace(METHODS["stablesr-small"], stages=()), 8, 8, 64
+    assert recipe.plan is not None
+    plain = replace(recipe, plan=replace(recipe.plan, fidelity=0.0))
+    fused, stock = (
+        next(part for part in complexity(each, "tiny", given_px=size_px // 4).parts if part.name == "autoencoder")
+        for each in (recipe, plain)
+    )
+    merge, out = (9 * 2 + 9 + 2) * channels**2, (9 + 9) * channels**2
+    dense = sum(9 * (channels + place * growth) * growth for place in range(4)) + 9 * (channels + 4 * growth) * channels
+    cells = (size_px // 2) ** 2 + (size_px // 4) ** 2
+    assert fused.decode.layers - stock.decode.layers == cells * (merge + 3 * dense + out) + stock.observe.layers
+    assert fused.observe == stock.observe
 
 
 def test_consissr_at_full_size_is_what_its_authors_built() -> None:

@@ -71,7 +71,7 @@ def test_the_authors_file_needs_and_takes_a_classifier(published, tmp_path):
     trunk = {name: tensor for name, tensor in published.items() if name.startswith("net.")}
     features = {f"features.{name.split('.', 2)[2]}": tensor for name, tensor in trunk.items()}
     torch.save({**features, "classifier.0.weight": torch.zeros(2, 2)}, classifier)
-    with pytest.raises(ModelError, match=r"lack slice1\.0\.bias"):
+    with pytest.raises(ModelError, match=r"slice1\.0\.weight is missing"):
         load_lpips(heads)
     x, y = torch.rand(1, 3, 32, 32), torch.rand(1, 3, 32, 32)
     torch.testing.assert_close(load_lpips(heads, classifier=classifier)(x, y), load_lpips(whole)(x, y), rtol=0, atol=0)
@@ -80,9 +80,9 @@ def test_the_authors_file_needs_and_takes_a_classifier(published, tmp_path):
 def test_a_file_of_another_trunk_is_refused(published, tmp_path):
     path = tmp_path / "lpips.safetensors"
     save_file(published, path)
-    with pytest.raises(ModelError, match="other shapes"):
+    with pytest.raises(ModelError, match=r"lin1 is \(1, 128, 1, 1\) instead of \(1, 192, 1, 1\)"):
         load_lpips(path, "alexnet")
-    with pytest.raises(ModelError, match="other shapes"):
+    with pytest.raises(ModelError, match=r"slice1\.0\.weight is \(64, 3, 3, 3\) instead of \(64, 4, 3, 3\)"):
         load_lpips(path, "latent_vgg16")
 
 
@@ -106,5 +106,5 @@ def test_sizes_of_the_trunks(trunk: Trunk, parameters, sides):
 def test_unrestricted_pickles_are_refused(tmp_path):
     path = tmp_path / "evil.pth"
     torch.save({"weight": Path("anything")}, path)
-    with pytest.raises(ModelError, match="damaged or no table"):
+    with pytest.raises(ModelError, match="damaged, or not only tensors"):
         load_lpips(path)

@@ -1,6 +1,7 @@
 """What every method promises, by which the contract tests tell it apart from nothing: systems, samples, pictures."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -72,6 +73,32 @@ def restored(recipe: Recipe, restorer: Restorer, given: Photo, request: Request 
 def stages() -> list[tuple[str, Stage]]:
     """Every stage of every method, with a name to show."""
     return [(f"{recipe.name}-{stage.name}", stage) for recipe in METHODS.values() for stage in recipe.stages]
+
+
+_OF_THE_PRIOR = r"controlnet\..*transformer_blocks\.0\.(attn2|norm2)\."
+_OF_THE_SMALL_PRIOR = rf"{_OF_THE_PRIOR}|controlnet\.time_embedding\."
+FROZEN = {
+    "consissr-restoration": rf"{_OF_THE_PRIOR}|image_encoder\.",
+    "consissr-small-restoration": rf"{_OF_THE_SMALL_PRIOR}|image_encoder\.",
+    "stablesr-modulation": r"feature_wrapping\.",
+    "stablesr-768v-modulation": r"feature_wrapping\.",
+    "stablesr-small-modulation": r"feature_wrapping\.",
+    "stablesr-fusion": r"time_aware_encoder\.|modulation\.",
+    "stablesr-small-fusion": r"time_aware_encoder\.|modulation\.",
+    "seesr-small-restoration": _OF_THE_SMALL_PRIOR,
+    "addsr-distillation": r"controlnet\.(?!controlnet_cond_embedding\.)",
+    "addsr-small-distillation": r"controlnet\.(?!controlnet_cond_embedding\.)",
+}
+"""Which parameters of its parts a stage keeps as they are, by how their names begin; all others learn."""
+
+RATES = {"addsr-small-distillation": 4e-3}
+"""Learning rates of short trainings. AddSR's small student is held to the photo, and has little to get there with: only
+the layers on the hint learn, and attention that begins at a tenth."""
+
+
+def kept(name: str, parameters: Iterable[str]) -> set[str]:
+    """Those of the named parameters that are frozen in this stage."""
+    return {parameter for parameter in parameters if name in FROZEN and re.match(FROZEN[name], parameter)}
 
 
 LIGHT = {

@@ -37,7 +37,9 @@ def _load_contract():
 contract = _load_contract()
 
 METHOD = pytest.mark.parametrize("recipe", [*map(contract.brief, METHODS.values())], ids=METHODS)
-STAGE = pytest.mark.parametrize("stage", [pytest.param(stage, id=name) for name, stage in contract.stages()])
+STAGES = dict(contract.stages())
+STAGE = pytest.mark.parametrize("stage", STAGES.values(), ids=STAGES)
+NAMED_STAGE = pytest.mark.parametrize(("name", "stage"), STAGES.items(), ids=STAGES)
 SIZES = ((21, 30), (1, 1), (17, 3))
 
 
@@ -86,9 +88,10 @@ def test_windows_do_not_change_the_noise(recipe: Recipe, photo, monkeypatch):
 def test_saved_parts_give_the_same_picture(recipe: Recipe, photo, tmp_path):
     given, restorer = contract.small_photo(photo), contract.stirred(recipe)
     save_method(restorer, tmp_path, recipe, {"steps": 12})
+    restorer.parts.modules.to(memory_format=torch.channels_last)  # as what is read; another one rounds differently
     again = contract.restored(recipe, contract.filled(recipe, tmp_path), given)
     before = contract.restored(recipe, restorer, given)
-    assert np.abs(again.astype(int) - before).max() <= 1  # another memory format rounds differently
+    assert np.array_equal(again, before)
     assert not np.array_equal(again, contract.restored(recipe, contract.built(recipe), given))
     assert json.loads((tmp_path / DESCRIPTION).read_text())["steps"] == 12
 
@@ -182,23 +185,24 @@ def test_a_recipe_is_a_value_that_prints_and_changes(recipe: Recipe):
         with_settings(recipe, {"plan.guidanze": "1"})
 
 
-@STAGE
-def test_every_trained_parameter_gets_a_gradient_and_nothing_else_does(stage: Stage, photo):
+@NAMED_STAGE
+def test_every_trained_parameter_gets_a_gradient_and_nothing_else_does(name: str, stage: Stage, photo):
     learner, critic = contract.training(stage)
     sample = contract.fixed_sample(photo, stage)
-    trained = {f"{part}.{name}": p for part, m in learner.parts.items() for name, p in m.named_parameters()}
-    kept = [parameter for parameter in trained.values() if not parameter.requires_grad]
-    trained = {name: parameter for name, parameter in trained.items() if parameter.requires_grad}
+    parameters = {f"{part}.{path}": p for part, m in learner.parts.items() for path, p in m.named_parameters()}
+    trained = {path: parameter for path, parameter in parameters.items() if parameter.requires_grad}
+    kept = {path: parameter for path, parameter in parameters.items() if not parameter.requires_grad}
     assert trained
+    assert kept.keys() == contract.kept(name, parameters)
     optimizer = torch.optim.SGD(trained.values(), lr=0.1)
     reached: set[str] = set()
     for step in range(3):  # what begins at zero hides what lies behind it for a step or two
         learner(sample, contract.seeded(step), 1.0).loss.backward()
-        reached |= {name for name, p in trained.items() if p.grad is not None and p.grad.any()}
+        reached |= {path for path, p in trained.items() if p.grad is not None and p.grad.any()}
         optimizer.step()
         optimizer.zero_grad()
     assert set(trained) - reached == set()
-    others = kept + ([] if critic is None else list(critic.parameters()))
+    others = [*kept.values(), *([] if critic is None else critic.parameters())]
     assert all(parameter.grad is None for parameter in others)
     own = {id(parameter) for parameter in trained.values()}
     restorer = getattr(learner, "restorer", None)
@@ -208,19 +212,19 @@ def test_every_trained_parameter_gets_a_gradient_and_nothing_else_does(stage: St
         assert not any(p.requires_grad or p.grad is not None for p in frozen)
 
 
-@STAGE
-def test_a_few_steps_lower_the_loss_of_a_fixed_batch(stage: Stage, photo):
+@NAMED_STAGE
+def test_a_few_steps_lower_the_loss_of_a_fixed_batch(name: str, stage: Stage, photo):
     learner, _ = contract.training(replace(stage, critic=None))
     sample = contract.fixed_sample(photo, stage)
     parameters = [p for part in learner.parts.values() for p in part.parameters() if p.requires_grad]
-    optimizer, losses = torch.optim.Adam(parameters, lr=1e-3), []
+    optimizer, losses = torch.optim.Adam(parameters, lr=contract.RATES.get(name, 1e-3)), []
     for _ in range(16):
         outcome = learner(sample, contract.seeded(), 0.0)
         losses.append(float(outcome.loss.detach()))
         optimizer.zero_grad()
         outcome.loss.backward()
         optimizer.step()
-    assert losses[-1] < 0.95 * losses[0]
+    assert losses[-1] < 0.9 * losses[0]
     assert sum(losses[8:]) < sum(losses[:8])
 
 

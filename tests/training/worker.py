@@ -93,12 +93,6 @@ class Patchy(nn.Module):
             guess = guess + self.layers["sometimes"](mean)
         return Outcome(loss=(guess - mean).square().mean())
 
-    def prepare(self, samples: list[Sample]) -> None:
-        """Nothing is taken from samples."""
-
-    def finish(self, samples: list[Sample]) -> None:
-        """Nothing is measured."""
-
 
 class PatchyObjective:
     """Builds the patchy learner, whatever the system."""
