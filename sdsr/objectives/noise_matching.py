@@ -7,6 +7,7 @@ added to is the objective's source; the target is always the noise that leads fr
 from dataclasses import dataclass, replace
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from sdsr.diffusion.noise import CanvasNoise
@@ -25,33 +26,53 @@ from sdsr.tensors import Image, Latent, Time
 
 MEASURED = (100, 400, 800)
 PREVIEWS = 6
+REACH = 3  # cells around one, beyond which it hardly shows in the picture
 
 
 def noise_matching_loss(
-    prior: Prior, noisy: Latent, clean: Latent, t: Time, evidence: Evidence, *, weight: Tensor | None = None
+    prior: Prior, noisy: Latent, clean: Latent, t: Time, evidence: Evidence, *, channels: Tensor | None = None
 ) -> Tensor:
     """Return the mean squared error of the prediction, in float32, against what the schedule makes of `clean`.
 
     That is `schedule.noise(noisy, clean, t)`, or, for a prior that predicts velocity, the velocity of `clean` and that
-    noise: an error of velocity is one of noise over sqrt(alpha_bar).
+    noise: an error of velocity is one of noise over sqrt(alpha_bar). `channels` weigh those of the latent, (c, 1, 1).
     """
     schedule = prior.schedule
-    error = (prior.predict_noise(noisy, t, evidence) - schedule.noise(noisy, clean, t)).square().mean((1, 2, 3))
+    error = (prior.predict_noise(noisy, t, evidence) - schedule.noise(noisy, clean, t)).square()
+    if channels is not None:
+        error = error * channels
+    error = error.mean((1, 2, 3))
     if schedule.prediction_type == "v_prediction":
         error = error / schedule.alpha_bar(t).to(error)
-    return (error if weight is None else error * weight).mean()
+    return error.mean()
+
+
+@torch.no_grad()
+def weight_in_pixels(prior: Prior) -> Float[Tensor, "channels 1 1"]:
+    """Return how much each channel of a latent moves the picture: the norm of what one cell's unit decodes to, mean 1.
+
+    Any weights leave the best prediction what it is. With these, a network too small to be good everywhere is good
+    where it shows: in colors and coarse shapes.
+    """
+    blank = torch.zeros(1, prior.channels, 2 * REACH + 1, 2 * REACH + 1, device=prior.device)
+    units = blank.repeat(prior.channels, 1, 1, 1)
+    units[:, :, REACH, REACH] = torch.eye(prior.channels, device=prior.device)
+    norms = (prior.decode(units) - prior.decode(blank)).flatten(1).norm(dim=1)
+    return (norms / norms.mean())[:, None, None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoiseMatching:
-    """What is noised (`source`), and the prompt under which a method learns.
+    """What is noised (`source`), the prompt under which a method learns, and how errors are weighed.
 
+    By default all channels of the latent count alike; `in_pixels` weighs them by `weight_in_pixels`.
     Validation restores photos as a user would, with the method's own prompts, in `preview_steps` ancestral steps with
     `guidance`.
     """
 
     source: Source = plain
     prompt: str = ""
+    in_pixels: bool = False
     preview_steps: int = 10
     guidance: float | int = 1.0
 
@@ -79,6 +100,7 @@ class NoiseMatchingLearner(nn.Module):
             )
         self.restorer, self.objective = restorer, objective
         self.trained = restorer.parts.modules
+        self._channels = weight_in_pixels(restorer.prior) if objective.in_pixels else None
         self._unguided = replace(restorer, parts=replace(restorer.parts, negative_prompt=None))
 
     @property
@@ -88,7 +110,7 @@ class NoiseMatchingLearner(nn.Module):
     def forward(self, sample: Sample, rng: torch.Generator, progress: float = 0.0) -> Outcome:
         hq, seen = self.observe(sample, rng)
         t = torch.randint(len(self.restorer.schedule.alphas_cumprod), (len(hq),), generator=rng)
-        loss = self._loss(self.objective.source(hq, seen.latent, t, rng), hq, t, seen, rng)
+        loss = self._loss(self.objective.source(hq, seen.latent, t, rng), hq, t, seen, rng, channels=self._channels)
         return Outcome(loss=loss, scalars={"noise": float(loss.detach())})
 
     def observe(self, sample: Sample, rng: torch.Generator) -> tuple[Latent, Seen]:
@@ -115,16 +137,19 @@ class NoiseMatchingLearner(nn.Module):
             figures[f"noise_{time}"] = float(self._loss(hq, hq, t, seen, rng))
         return figures | nearness(self._restored(sample, rng), sample.hq)
 
-    def prepare(self, samples: list[Sample]) -> None:
-        """Nothing is taken from samples before training."""
-
-    def finish(self, samples: list[Sample]) -> None:
-        """Nothing is measured after training."""
-
-    def _loss(self, source: Latent, hq: Latent, t: Time, seen: Seen, rng: torch.Generator) -> Tensor:
+    def _loss(
+        self,
+        source: Latent,
+        hq: Latent,
+        t: Time,
+        seen: Seen,
+        rng: torch.Generator,
+        channels: Tensor | None = None,
+    ) -> Tensor:
         prior = self.restorer.prior
         noisy = prior.schedule.noisy(source, torch.randn(hq.shape, generator=rng).to(hq), t)
-        return noise_matching_loss(prior, noisy, hq, t, evidence_at(seen.evidence, noisy, t.to(noisy.device)))
+        told = evidence_at(seen.evidence, noisy, t.to(noisy.device))
+        return noise_matching_loss(prior, noisy, hq, t, told, channels=channels)
 
     def _restored(self, sample: Sample, rng: torch.Generator) -> Image:
         noise = CanvasNoise.from_generator(rng, photos=len(sample.hq))

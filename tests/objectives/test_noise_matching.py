@@ -9,7 +9,7 @@ from sdsr.diffusion.schedule import NoiseSchedule
 from sdsr.errors import InputError
 from sdsr.methods.d3sr import small_system
 from sdsr.objectives.learner import Sample
-from sdsr.objectives.noise_matching import NoiseMatching, noise_matching_loss
+from sdsr.objectives.noise_matching import NoiseMatching, noise_matching_loss, weight_in_pixels
 from sdsr.objectives.sources import TimeAware
 from sdsr.prior.evidence import Evidence
 from sdsr.prior.prior import Prior
@@ -89,11 +89,33 @@ def test_the_loss_is_the_error_of_the_noise(sample, rng):
     noise, t = torch.randn(clean.shape, generator=rng), torch.tensor([30, 700])
     noisy = prior.schedule.noisy(clean, noise, t)
     evidence = Evidence(prompt=prior.embed(["clean", ""]))
-    errors = (prior.predict_noise(noisy, t, evidence) - noise).square().mean((1, 2, 3))
+    errors = (prior.predict_noise(noisy, t, evidence) - noise).square().mean((0, 2, 3))
     loss = noise_matching_loss(prior, noisy, clean, t, evidence)
     torch.testing.assert_close(loss, errors.mean())
-    weighted = noise_matching_loss(prior, noisy, clean, t, evidence, weight=torch.tensor([2.0, 0.0]))
-    torch.testing.assert_close(weighted, errors[0])
+    only_the_first = torch.eye(len(errors))[0][:, None, None]
+    weighed = noise_matching_loss(prior, noisy, clean, t, evidence, channels=only_the_first)
+    torch.testing.assert_close(weighed, errors[0] / len(errors))
+
+
+def test_channels_weigh_what_they_move_in_the_picture():
+    """Each is asked alone, beside nothing, what one of it in one cell does."""
+    prior = tiny_prior()
+    weights = weight_in_pixels(prior).flatten()
+    blank = torch.zeros(1, prior.channels, 7, 7)
+    norms = []
+    for channel in range(prior.channels):
+        unit = blank.clone()
+        unit[0, channel, 3, 3] = 1
+        norms.append((prior.decode(unit) - prior.decode(blank)).norm())
+    torch.testing.assert_close(weights, torch.stack(norms) / torch.stack(norms).mean())
+    assert weights.mean().item() == pytest.approx(1)
+
+
+def test_weighed_in_pixels_the_loss_is_another_and_the_measure_the_same(restorer, sample):
+    plain, weighed = (NoiseMatching(in_pixels=chosen).learner(restorer, None) for chosen in (False, True))
+    assert plain(sample, seeded()).loss != weighed(sample, seeded()).loss
+    with torch.no_grad():
+        assert plain.measure(sample, seeded()) == weighed.measure(sample, seeded())
 
 
 def test_a_prior_of_velocity_learns_the_velocity_of_hq_and_of_the_noise_that_leads_to_it(rng):
