@@ -1,9 +1,13 @@
 """`sdsr ablate`: the variants of a table, trained under equal budgets and seeds, and scored."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from sdsr.methods.variant import Variant
 
 
 def ablate(
@@ -11,6 +15,7 @@ def ablate(
     data: Annotated[list[Path], typer.Option(help="Folders of photos or shards to train on; may repeat.")],
     validation: Annotated[list[Path], typer.Option(help="Photos that are restored and scored; may repeat.")],
     run: Annotated[Path, typer.Option(help="Folder of all its runs; an existing one is resumed.")],
+    only: Annotated[list[str] | None, typer.Option(help="Rows of the table, where not all; may repeat.")] = None,
     minutes: Annotated[float | None, typer.Option(help="Training time of each variant and seed.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Optimizer steps of each; the recipe's by default.")] = None,
     seeds: Annotated[str, typer.Option(help="Seeds, each variant is trained with every one: 0,1,2")] = "0",
@@ -51,10 +56,17 @@ def ablate(
         save_every_s=save_every,
         threads=threads,
     )
-    results = list(results_of(find_ablation(table), run, settings))
+    results = list(results_of(_rows(find_ablation(table), only or ()), run, settings))
     if results:
         typer.echo(f"{PROTOCOL.description}; means over seeds ± standard deviation.\n\n{aligned(summary(results))}")
     typer.echo(f"figures: {run / 'results.csv'}")
+
+
+def _rows(table: Mapping[str, "Variant"], only: Sequence[str]) -> Mapping[str, "Variant"]:
+    unknown = sorted(set(only) - set(table))
+    if unknown:
+        raise typer.BadParameter(f"--only {unknown[0]} must be one of {', '.join(table)}.")
+    return {name: variant for name, variant in table.items() if name in only} if only else table
 
 
 def _seeds(text: str) -> tuple[int, ...]:

@@ -23,6 +23,7 @@ from sdsr.evaluation.benchmark import score_pairs
 from sdsr.evaluation.pairs import Pair
 from sdsr.evaluation.planes import Values
 from sdsr.evaluation.protocol import PROTOCOLS, Measure, Protocol
+from sdsr.evaluation.report import SIGNS
 from sdsr.evaluation.save import save_text
 from sdsr.images.photo import Photo, quantize
 from sdsr.losses.perceptual import PerceptualDistance
@@ -56,12 +57,12 @@ def _small_perceptual(result: Values, truth: Values) -> float:
 
 
 _SMALL = Measure(name="small_perceptual", function=_small_perceptual, plane="rgb", needs_truth=True, better="lower")
-_SHOWN = {"psnr_y", "ssim_y", "niqe"}
+_SHOWN = {"psnr_y", "ssim_y", "niqe", "hf_busy", "hf_flat"}
 PROTOCOL: Protocol = replace(
     PROTOCOLS["realisr-y"],
     name="ablation",
-    description="psnr_y, ssim_y and niqe of realisr-y; small_perceptual is the embedded network's distance, "
-    "a yardstick of training and no reported metric",
+    description="psnr_y, ssim_y, niqe, hf_busy and hf_flat of realisr-y; small_perceptual is the embedded network's "
+    "distance, a yardstick of training and no reported metric",
     measures=(*(measure for measure in PROTOCOLS["realisr-y"].measures if measure.name in _SHOWN), _SMALL),
 )
 
@@ -136,11 +137,8 @@ def summary(results: Sequence[Result]) -> list[list[str]]:
     rows: dict[str, list[Result]] = {}
     for result in results:
         rows.setdefault(result.variant, []).append(result)
-    head = ["variant", "seeds", *(f"{measure.name} {_SIGN[measure.better]}" for measure in PROTOCOL.measures)]
+    head = ["variant", "seeds", *(f"{measure.name} {SIGNS[measure.better]}" for measure in PROTOCOL.measures)]
     return [head, *([name, str(len(own)), *(_cell(own, m) for m in PROTOCOL.measures)] for name, own in rows.items())]
-
-
-_SIGN = {"higher": "↑", "lower": "↓"}
 
 
 def _cell(results: Sequence[Result], measure: Measure) -> str:

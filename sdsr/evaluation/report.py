@@ -17,7 +17,7 @@ WARNING = (
     "No single figure is quality: on RealSR, bicubic with an unsharp mask and film grain has PSNR-Y 27.08, "
     "SSIM-Y 0.741, NIQE 6.41, and restores nothing. Read hf_busy, hf_flat and grid too (1 is ideal); look at photos."
 )
-_SIGNS = {"higher": "↑", "lower": "↓", "near 1": "≈ 1"}
+SIGNS = {"higher": "↑", "lower": "↓", "near 1": "≈ 1"}
 _PACKAGES = ("sdsr", "numpy", "pillow", "torch")
 
 
@@ -30,14 +30,14 @@ def markdown(rows: Mapping[str, Scores], ranks: Mapping[str, float] = MappingPro
     assert all(scores.protocol.name == first.protocol.name for scores in rows.values()), "one table, one protocol"
     measures = _all_measures(rows)
     lines = [
-        ["results", "n", *(f"{measure.name} {_SIGNS[measure.better]}" for measure in measures)],
+        ["results", "n", *(f"{measure.name} {SIGNS[measure.better]}" for measure in measures)],
         *(
             [label, str(len(scores.names)), *(_cell(scores, measure) for measure in measures)]
             for label, scores in rows.items()
         ),
     ]
     if ranks:
-        column = [f"mean rank {_SIGNS['lower']}", *(_rank(ranks.get(label, math.nan)) for label in rows)]
+        column = [f"mean rank {SIGNS['lower']}", *(_rank(ranks.get(label, math.nan)) for label in rows)]
         lines = [[*line, cell] for line, cell in zip(lines, column, strict=True)]
     protocol, table = first.protocol, aligned(lines)
     return f"Protocol {protocol.name}: {protocol.description}; in brackets 95 % intervals.\n\n{table}\n\n{WARNING}\n"

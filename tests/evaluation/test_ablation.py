@@ -46,7 +46,7 @@ def test_variants_are_trained_alike_scored_and_not_done_twice(settings, tmp_path
     run = tmp_path / "run"
     first, second = results = list(ablate(TABLE, run, settings))
     assert [(row.variant, row.seed, row.step) for row in results] == [("T_L = 99", 0, 2), ("T_L = 399", 0, 2)]
-    assert set(first.figures) == {"psnr_y", "ssim_y", "niqe", "small_perceptual"}
+    assert set(first.figures) == {"psnr_y", "ssim_y", "niqe", "hf_busy", "hf_flat", "small_perceptual"}
     assert first.figures["psnr_y"] != second.figures["psnr_y"]
     weights = [load_file(run / name / "seed-0" / "parts" / "unet.safetensors") for name in ("t_l-99", "t_l-399")]
     assert any(not tensor.equal(weights[1][key]) for key, tensor in weights[0].items())
@@ -123,14 +123,18 @@ def test_the_table_shows_means_over_seeds_and_their_spread():
 
 
 def test_the_command_prints_the_table(settings, tmp_path, monkeypatch):
-    monkeypatch.setitem(ablations.ABLATIONS, "made-up", {"one": TABLE["T_L = 99"]})
+    monkeypatch.setitem(ablations.ABLATIONS, "made-up", {"one": TABLE["T_L = 99"], "two": TABLE["T_L = 399"]})
     photos = str(settings.data[0])
     arguments = ["made-up", "--data", photos, "--validation", photos, "--run", str(tmp_path / "run"), "--steps", "1"]
     options = ["--photos", "1", "--photo-px", "192", "--prior", "tiny", "--precision", "no", "--seeds", "0,1"]
     changes = [part for key, value in SMALL.items() for part in ("--set", f"{key}={value}")]
-    done = CliRunner().invoke(app, ["ablate", *arguments, *options, *changes])
+    done = CliRunner().invoke(app, ["ablate", *arguments, *options, *changes, "--only", "one"])
     assert done.exit_code == 0, done.output
     assert "| one " in done.output
+    assert "| two " not in done.output
+    astray = CliRunner().invoke(app, ["ablate", *arguments, *options, "--only", "three"])
+    assert astray.exit_code == 2
+    assert "must be one of one, two" in " ".join(astray.output.split())
     assert "±" in done.output
     assert json.loads((tmp_path / "run" / "one" / "seed-1" / "scores.json").read_text())["seed"] == 1
     wrong = CliRunner().invoke(app, ["ablate", "made-up-too", *arguments[1:], *options])
