@@ -163,6 +163,14 @@ def test_pictures_in_memory_become_photos():
     assert abs(as_photo(fine[0]).pixels / 65535 - 0.123456).max() < 1 / 65535
 
 
+@pytest.mark.parametrize("wrong", ["photo.jpg", [np.zeros((4, 4, 3), np.uint8)], None])
+def test_what_is_no_picture_is_an_error_that_says_so(wrong):
+    with pytest.raises(
+        InputError, match=rf"picture \(={type(wrong).__name__}\) must be one PIL image, array or tensor"
+    ):
+        as_photo(wrong)
+
+
 def test_an_rgba_picture_comes_back_as_one(upscaler):
     result = upscaler(pillow.new("RGBA", (10, 6), (10, 20, 30, 90)), scale=2).images[0]
     assert (result.mode, result.size) == ("RGBA", (20, 12))

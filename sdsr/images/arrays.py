@@ -10,7 +10,7 @@ from sdsr.errors import InputError
 from sdsr.images.photo import Photo, bleed, image, quantize
 
 
-def as_photo(picture: pillow.Image | np.ndarray | torch.Tensor) -> Photo:
+def as_photo(picture: Any) -> Photo:
     """Return a picture as a photo, or raise InputError.
 
     It may be a PIL image (alpha is kept), an array (h, w, 3) or (h, w) of uint8, uint16 or floats in [0, 1], or a
@@ -25,7 +25,12 @@ def as_photo(picture: pillow.Image | np.ndarray | torch.Tensor) -> Photo:
                 f"tensor (={tuple(picture.shape)}, {picture.dtype}) must be (3, h, w) of floats, one photo."
             )
         return Photo(pixels=quantize(batch, np.uint16))
-    return _from_array(picture)
+    if isinstance(picture, np.ndarray):
+        return _from_array(picture)
+    raise InputError(
+        f"picture (={type(picture).__name__}) must be one PIL image, array or tensor; give several one by one, "
+        "and files to `sdsr.images.files.read_photo`."
+    )
 
 
 def as_output(photo: Photo, output_type: str) -> Any:
