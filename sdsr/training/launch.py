@@ -18,6 +18,7 @@ from sdsr.data.photos import PairSet, PhotoSet, open_pairs, open_photos
 from sdsr.errors import InputError, ModelError
 from sdsr.methods import RECIPES
 from sdsr.methods.recipe import Recipe, Stage, with_settings
+from sdsr.objectives.distillation import Distillation
 from sdsr.objectives.embedding import EncoderPair
 from sdsr.objectives.restoration import Restoration
 from sdsr.prior.loading import choose_dtype
@@ -74,6 +75,7 @@ def launch(recipe: Recipe | str, settings: LaunchSettings, run: RunSettings) -> 
     _prepare_system(system, dtype, checkpointing=run.gradient_checkpointing)
     learner = stage.objective.learner(system, stage.critic(system) if stage.critic else None)
     if settings.start_from:
+        _check_teacher(stage, settings)
         load_parts(learner.parts, settings.start_from, partly=settings.partly)
     validation = []
     if settings.validation:
@@ -90,6 +92,15 @@ def launch(recipe: Recipe | str, settings: LaunchSettings, run: RunSettings) -> 
         mixed_precision="bf16" if dtype == torch.bfloat16 else "no",
         fresh=not settings.start_from,
     )
+
+
+def _check_teacher(stage: Stage, settings: LaunchSettings) -> None:
+    """Raise InputError where a student would begin with parts of another run, and its teacher with none."""
+    if isinstance(stage.objective, Distillation) and stage.objective.begin_with is None:
+        raise InputError(
+            f"--from (={settings.start_from[0]}) fills the student only and leaves its teacher untrained; "
+            "for both, give --set objective.begin_with=FOLDER."
+        )
 
 
 def find_recipe(name: str) -> Recipe:

@@ -93,6 +93,12 @@ def test_parts_that_are_not_there_or_do_not_fit_are_errors(settings, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_a_student_whose_teacher_would_stay_untrained_is_refused(settings, tmp_path):
+    begun = replace(settings, stage=None, changes={"batch": "1", "crop_px": "64"}, start_from=(tmp_path,))
+    with pytest.raises(InputError, match=r"leaves its teacher untrained; for both, give --set objective\.begin_with"):
+        launch("addsr-small", begun, RunSettings(folder=tmp_path / "run", steps=1))
+
+
 def test_of_another_network_what_fits_can_be_taken(tmp_path, caplog):
     caplog.set_level(logging.INFO, logger="sdsr.training.launch")
     part = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 3))
