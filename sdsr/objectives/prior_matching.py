@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from sdsr.diffusion.steps import deterministic
 from sdsr.diffusion.times import spaced
 from sdsr.objectives.learner import Outcome, Sample
-from sdsr.objectives.noise_matching import noise_matching_loss
+from sdsr.objectives.noise_matching import noise_matching_loss, weight_in_pixels
 from sdsr.prior.evidence import Evidence
 from sdsr.prior.prior import Prior
 from sdsr.tensors import Image
@@ -20,11 +20,15 @@ PREVIEWS = 6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PriorMatching:
-    """How often a photo is shown degraded, under the prompt "degraded", and how often each condition is withheld."""
+    """How often a photo is shown degraded, under the prompt "degraded", and how often each condition is withheld.
+
+    `in_pixels` weighs errors as `NoiseMatching` does.
+    """
 
     degraded_share: float = 0.25
     token_dropout: float = 0.2
     prompt_dropout: float = 0.1
+    in_pixels: bool = False
 
     def learner(self, system: Prior, critic: nn.Module | None) -> "PriorLearner":
         return PriorLearner(system, self)
@@ -41,6 +45,7 @@ class PriorLearner(nn.Module):
         self.trained = nn.ModuleDict({name: prior.modules[name] for name in ("unet", "prompts", "image_encoder")})
         self.trained.requires_grad_(True)
         self.autoencoder = prior.modules["autoencoder"].requires_grad_(False)
+        self._channels = weight_in_pixels(prior) if objective.in_pixels else None
 
     @property
     def parts(self) -> dict[str, nn.Module]:
@@ -56,7 +61,7 @@ class PriorLearner(nn.Module):
         t = torch.randint(len(self.prior.schedule.alphas_cumprod), (len(clean),), generator=rng)
         noisy = self.prior.schedule.noisy(clean, torch.randn(clean.shape, generator=rng).to(clean), t)
         evidence = self.evidence(sample.hq, spoiled, unprompted, tokenless)
-        loss = noise_matching_loss(self.prior, noisy, clean, t, evidence)
+        loss = noise_matching_loss(self.prior, noisy, clean, t, evidence, channels=self._channels)
         return Outcome(loss=loss, scalars={"noise": float(loss.detach())})
 
     def evidence(self, photo: Image, spoiled: Tensor, unprompted: Tensor, tokenless: Tensor) -> Evidence:

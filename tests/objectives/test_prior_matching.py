@@ -93,3 +93,13 @@ def test_figures_and_previews(learner, sample, rng):
     for name in ("sampled with its token", "sampled"):
         assert pictures[name].shape == (2, 3, 32, 32)
         assert pictures[name].isfinite().all()
+
+
+def test_weighed_in_pixels_the_loss_is_another_and_the_measure_the_same(sample):
+    def seeded() -> torch.Generator:
+        return torch.Generator().manual_seed(0)
+
+    plain, weighed = (PriorMatching(in_pixels=chosen).learner(tiny_prior(), None) for chosen in (False, True))
+    with torch.no_grad():
+        assert plain(sample, seeded()).loss != weighed(sample, seeded()).loss
+        assert plain.measure(sample, seeded()) == weighed.measure(sample, seeded())
