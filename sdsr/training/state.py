@@ -19,7 +19,6 @@ from torch import nn
 from sdsr.errors import ModelError
 from sdsr.methods.recipe import OptimizerSettings, Stage
 from sdsr.objectives.learner import Calibrated, Learner, Outcome, Sample
-from sdsr.training.convolutions import MatrixProducts
 from sdsr.training.optim import make_optimizer, rate, set_rate
 from sdsr.training.run import Clock, RunSettings, appearing, checkpoints, drop_old_checkpoints, partial_of, save_parts
 from sdsr.training.samples import on_device
@@ -122,8 +121,7 @@ class RunState:
             with self.accelerator.autocast():
                 outcome = side.module(*inputs)
             sharded = self.settings.shard and side is self.main
-            with MatrixProducts():
-                self.accelerator.backward(reaching_all(outcome.loss, self._trained()) if sharded else outcome.loss)
+            self.accelerator.backward(reaching_all(outcome.loss, self._trained()) if sharded else outcome.loss)
         if last:
             set_rate(side.optimizer, rate(side.settings, self.clock.step, self.progress()))
             norm = self.accelerator.clip_grad_norm_(
