@@ -161,13 +161,13 @@ D3SR_SMALL = Recipe(
 )
 
 
-NEVER = 2.0
-"""A share of the run that is never reached."""
-
-
 def _judged(**changes: float) -> Variant:
     settings = {f"objective.{name}": value for name, value in changes.items()}
     return Variant(recipe=D3SR_SMALL, stage="realism", changes=settings)
+
+
+def _unjudged() -> Variant:
+    return Variant(recipe=D3SR_SMALL, stage="realism", changes={"critic": None})
 
 
 def _judged_by(source: str) -> Variant:
@@ -181,7 +181,7 @@ ABLATIONS = {
         for time in (99, 199, 399)
     },
     "d3sr-critic": {
-        "no critic": _judged(critics_from=NEVER),
+        "no critic": _unjudged(),
         "of latents": _judged(image_critic=0.0),
         "of pixels": _judged(latent_critic=0.0),
         "both": _judged(),
