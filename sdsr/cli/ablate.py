@@ -22,6 +22,9 @@ def ablate(
     sampling_steps: Annotated[int, typer.Option(min=1, help="Steps of restoration, where there is a choice.")] = 20,
     photos: Annotated[int, typer.Option(min=1, help="How many of the validation photos.")] = 24,
     photo_px: Annotated[int, typer.Option(min=192, help="Side of their middle squares.")] = 256,
+    clip: Annotated[
+        str | None, typer.Option(help="Also CLIP-I and Delta-CLIP-I by the CLIP, or the small prior, in this folder.")
+    ] = None,
     prior: Annotated[str | None, typer.Option(help="Another prior: a name or a folder.")] = None,
     start_from: Annotated[
         list[Path] | None, typer.Option("--from", help="Folder of parts that all begin with; may repeat.")
@@ -35,7 +38,7 @@ def ablate(
 ) -> None:
     """Train and score the variants of a table; resumable, killable at any moment."""
     from sdsr.cli.train import split_change
-    from sdsr.evaluation.ablation import PROTOCOL, AblationSettings, summary
+    from sdsr.evaluation.ablation import AblationSettings, summary
     from sdsr.evaluation.ablation import ablate as results_of
     from sdsr.evaluation.report import aligned
     from sdsr.methods.ablations import find_ablation
@@ -49,6 +52,7 @@ def ablate(
         sampling_steps=sampling_steps,
         photos=photos,
         photo_px=photo_px,
+        clip=clip,
         prior=prior,
         start_from=tuple(start_from or ()),
         changes=dict(split_change(change) for change in changes or ()),
@@ -58,7 +62,8 @@ def ablate(
     )
     results = list(results_of(_rows(find_ablation(table), only or ()), run, settings))
     if results:
-        typer.echo(f"{PROTOCOL.description}; means over seeds ± standard deviation.\n\n{aligned(summary(results))}")
+        table_of = aligned(summary(results, settings.measures))
+        typer.echo(f"{settings.protocol.description}; means over seeds ± standard deviation.\n\n{table_of}")
     typer.echo(f"figures: {run / 'results.csv'}")
 
 

@@ -19,9 +19,11 @@ import torch
 
 from sdsr.data.photos import open_photos
 from sdsr.errors import InputError
+from sdsr.evaluation.anchors import enlarge
 from sdsr.evaluation.benchmark import score_pairs
+from sdsr.evaluation.clip import gain_of, with_clip, with_gain
 from sdsr.evaluation.pairs import Pair
-from sdsr.evaluation.planes import Values
+from sdsr.evaluation.planes import Pixels, Values
 from sdsr.evaluation.protocol import PROTOCOLS, Measure, Protocol
 from sdsr.evaluation.report import SIGNS
 from sdsr.evaluation.save import save_text
@@ -72,7 +74,7 @@ class AblationSettings:
     """What all variants have in common. `changes` are settings of every stage, which a variant's own override.
 
     The first `photos` of `validation` are restored, their middle squares of `photo_px`, in `sampling_steps` where the
-    method offers a choice.
+    method offers a choice. With `clip` (as `with_clip` names it), CLIP-I and Delta-CLIP-I are measured too.
     """
 
     data: tuple[Path, ...]
@@ -83,12 +85,23 @@ class AblationSettings:
     sampling_steps: int = 20
     photos: int = 24
     photo_px: int = 256
+    clip: str | None = None
     prior: str | None = None
     start_from: tuple[Path, ...] = ()
     changes: Mapping[str, Any] = field(default_factory=dict)
     precision: str = "auto"
     save_every_s: float | int = 300.0
     threads: int | None = None
+
+    @property
+    def protocol(self) -> Protocol:
+        """What each restored photo is measured by."""
+        return with_clip(PROTOCOL, self.clip) if self.clip else PROTOCOL
+
+    @property
+    def measures(self) -> tuple[Measure, ...]:
+        """The columns of the table."""
+        return (*self.protocol.measures, gain_of(self.protocol)) if self.clip else PROTOCOL.measures
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +122,7 @@ def ablate(table: Mapping[str, Variant], folder: Path, settings: AblationSetting
     """
     if settings.minutes is None and settings.steps is None:
         raise InputError("budget (=none) must be equal for all variants; give --minutes or --steps.")
+    measures = settings.measures
     _note(folder, settings)
     done: list[Result] = []
     for seed in settings.seeds:
@@ -118,13 +132,13 @@ def ablate(table: Mapping[str, Variant], folder: Path, settings: AblationSetting
                 log.warning("stopped at %s, seed %d; the same command goes on from there", name, seed)
                 return
             done.append(result)
-            save_text(results_csv(done), folder / "results.csv")
+            save_text(results_csv(done, measures), folder / "results.csv")
             yield result
 
 
-def results_csv(results: Sequence[Result]) -> str:
+def results_csv(results: Sequence[Result], measures: Sequence[Measure]) -> str:
     """A line for each variant and seed."""
-    names = [measure.name for measure in PROTOCOL.measures]
+    names = [measure.name for measure in measures]
     lines = [",".join(("variant", "seed", "step", "seconds", *names))]
     for row in results:
         figures = (f"{row.figures[name]:.6f}" for name in names)
@@ -132,13 +146,13 @@ def results_csv(results: Sequence[Result]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def summary(results: Sequence[Result]) -> list[list[str]]:
+def summary(results: Sequence[Result], measures: Sequence[Measure]) -> list[list[str]]:
     """The cells of a table: a head, then for each variant the means over its seeds and their standard deviations."""
     rows: dict[str, list[Result]] = {}
     for result in results:
         rows.setdefault(result.variant, []).append(result)
-    head = ["variant", "seeds", *(f"{measure.name} {SIGNS[measure.better]}" for measure in PROTOCOL.measures)]
-    return [head, *([name, str(len(own)), *(_cell(own, m) for m in PROTOCOL.measures)] for name, own in rows.items())]
+    head = ["variant", "seeds", *(f"{measure.name} {SIGNS[measure.better]}" for measure in measures)]
+    return [head, *([name, str(len(own)), *(_cell(own, m) for m in measures)] for name, own in rows.items())]
 
 
 def _cell(results: Sequence[Result], measure: Measure) -> str:
@@ -238,13 +252,20 @@ def _upscaler(
 def _scored(upscaler: Upscaler, stage: Stage, settings: AblationSettings) -> dict[str, float]:
     side = settings.photo_px
     samples = validation_samples(open_photos(settings.validation), stage, crop_px=side, limit=settings.photos)
-    pairs = []
+    restored, enlarged = [], []
     for sample in samples:
         assert sample.lq is not None, "what restores is trained on degraded photos"
         for lq, hq in zip(sample.lq, sample.hq, strict=True):
-            request = Request(width=side, height=side, seed=len(pairs))
-            restored = upscaler.upscale(Photo(pixels=quantize(lq[None], np.uint8)), request).pixels
-            truth = quantize(hq[None], np.uint8)
-            pairs.append(Pair(name=str(len(pairs)), result=lambda r=restored: r, truth=lambda t=truth: t))
-    scores = score_pairs(pairs, PROTOCOL)
-    return {measure.name: scores.of(measure) for measure in PROTOCOL.measures}
+            given, truth = (quantize(image[None], np.uint8) for image in (lq, hq))
+            request = Request(width=side, height=side, seed=len(restored))
+            result = upscaler.upscale(Photo(pixels=given), request).pixels
+            restored.append(_pair(len(restored), result, truth))
+            enlarged.append(_pair(len(enlarged), enlarge(given, (side, side)), truth))
+    scores = score_pairs(restored, settings.protocol)
+    if settings.clip:
+        scores = with_gain({"restored": scores}, score_pairs(enlarged, settings.protocol))["restored"]
+    return {measure.name: scores.of(measure) for measure in settings.measures}
+
+
+def _pair(index: int, result: Pixels, truth: Pixels) -> Pair:
+    return Pair(name=str(index), result=lambda: result, truth=lambda: truth)

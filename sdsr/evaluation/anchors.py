@@ -18,7 +18,11 @@ from sdsr.evaluation.protocol import Protocol
 def bicubic(path: Path, scale: int = 4) -> Pixels:
     """The photo enlarged by Pillow's bicubic filter, 8 bit."""
     pixels = eight_bit(read_pixels(path))
-    size = pixels.shape[1] * scale, pixels.shape[0] * scale
+    return enlarge(pixels, (pixels.shape[1] * scale, pixels.shape[0] * scale))
+
+
+def enlarge(pixels: Pixels, size: tuple[int, int]) -> Pixels:
+    """8-bit pixels at another size, width and height, by Pillow's bicubic filter."""
     return np.asarray(PillowImage.fromarray(pixels).resize(size, PillowImage.Resampling.BICUBIC))
 
 

@@ -36,19 +36,21 @@ Embedding = Float[Tensor, "1 d"]
 def with_clip(protocol: Protocol, name: str) -> Protocol:
     """The protocol with CLIP-I added and named; ModelError where that CLIP can't be had.
 
-    `name`: a folder that holds a CLIP (or its image tower, or a prior with one) in transformers' layout; or "small",
-    the embedded prior's image encoder, whose column says so: it was trained on few photos and is no CLIP.
+    `name`: a folder that holds a CLIP (or its image tower, or a prior with one) in transformers' layout; or "small", or
+    a small prior's folder, for its image encoder, whose column says so: it was trained on few photos and is no CLIP.
     """
     _image_encoder(name)
+    small = _is_small(name)
     measure = Measure(
-        name=_SMALL_COLUMN if name == SMALL else _COLUMN,
+        name=_SMALL_COLUMN if small else _COLUMN,
         function=partial(_clip_i, name),
         plane="rgb",
         needs_truth=True,
         better="higher",
         decimals=4,
     )
-    tower = "the embedded prior's image encoder, which is no CLIP" if name == SMALL else f"the CLIP in {name}"
+    whose = "the embedded prior" if name == SMALL else f"the small prior in {name}"
+    tower = f"the image encoder of {whose}, which is no CLIP" if small else f"the CLIP in {name}"
     return replace(
         protocol,
         name=f"{protocol.name}+{measure.name}",
@@ -63,6 +65,12 @@ def with_gain(rows: Mapping[str, Scores], enlarged: Scores) -> dict[str, Scores]
     Raises InputError where a row holds other photos than `enlarged`.
     """
     return {label: _gained(label, scores, enlarged) for label, scores in rows.items()}
+
+
+def gain_of(protocol: Protocol) -> Measure:
+    """What `with_gain` adds to the measures of a protocol that has CLIP-I."""
+    own = _likeness(protocol)
+    return replace(own, name=f"delta_{own.name}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,9 +142,9 @@ def _image_encoder(name: str) -> Callable[[Image], Tensor]:
     from sdsr.prior.loading import load_prior
     from sdsr.prior.stable_diffusion import ClipImage, load_image_encoder
 
-    if name == SMALL:
-        encoder = load_prior(SMALL, device="cpu", dtype=torch.float32).image
-        assert encoder is not None, "the embedded prior has an image encoder"
+    if _is_small(name):
+        encoder = load_prior(name, device="cpu", dtype=torch.float32).image
+        assert encoder is not None, "a small prior has an image encoder"
         return encoder
     for folder in (Path(name), Path(name, "image_encoder")):
         if (folder / "config.json").is_file():
@@ -147,6 +155,12 @@ def _image_encoder(name: str) -> Callable[[Image], Tensor]:
                 else load_image_encoder(folder)
             )
     raise ModelError(f"CLIP (={name}) is neither {SMALL!r} nor a folder with config.json; {_REMEDY}")
+
+
+def _is_small(name: str) -> bool:
+    from sdsr.prior.small_storage import is_small_prior
+
+    return name == SMALL or is_small_prior(Path(name))
 
 
 def _clip_i(name: str, result: Values, truth: Values) -> float:
@@ -160,13 +174,16 @@ def _gained(label: str, scores: Scores, enlarged: Scores) -> Scores:
         raise InputError(
             f"{label} (={len(scores.names)} photos) and the LQ photos must be the same; match the folders."
         )
-    own = next(measure for measure in scores.protocol.measures if measure.name in (_COLUMN, _SMALL_COLUMN))
-    gain = replace(own, name=f"delta_{own.name}")
+    own, gain = _likeness(scores.protocol), gain_of(scores.protocol)
     return replace(
         scores,
         protocol=replace(scores.protocol, measures=(*scores.protocol.measures, gain)),
         values={**scores.values, gain.name: scores.values[own.name] - enlarged.values[own.name]},
     )
+
+
+def _likeness(protocol: Protocol) -> Measure:
+    return next(measure for measure in protocol.measures if measure.name in (_COLUMN, _SMALL_COLUMN))
 
 
 def _first_line(error: Exception) -> str:

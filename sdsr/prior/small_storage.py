@@ -73,6 +73,11 @@ class SmallParts:
         )
 
 
+def is_small_prior(folder: Path) -> bool:
+    """Whether a folder holds a small prior, or what is left of one."""
+    return (folder / CONFIG_NAME).is_file() and any((folder / f"{name}.safetensors").is_file() for name in PART_NAMES)
+
+
 def fresh_small_prior(
     autoencoder: SmallAutoencoder,
     seed: int = 0,

@@ -5,17 +5,24 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 
+import numpy as np
 import pytest
+import torch
 from accelerate.state import AcceleratorState, GradientState
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from sdsr.cli.main import app
+from sdsr.data.photos import open_photos
 from sdsr.errors import InputError
 from sdsr.evaluation import ablation
 from sdsr.evaluation.ablation import PROTOCOL, AblationSettings, Result, ablate, results_csv, summary
+from sdsr.evaluation.anchors import enlarge
+from sdsr.images.photo import Photo, image, quantize
 from sdsr.methods import METHODS, ablations
 from sdsr.methods.variant import Variant
+from sdsr.prior.loading import load_prior
+from sdsr.training.samples import validation_samples
 
 SMALL = {"batch": "1", "crop_px": "64", "ema_decay": "0.5", "optimizer.warmup_steps": "1"}
 D3SR = METHODS["d3sr-small"]
@@ -71,6 +78,21 @@ def test_what_is_scored_is_what_was_trained_at_its_own_time(settings, tmp_path):
     assert ablation._scored(upscaler, stage, settings) == result.figures
 
 
+def test_clip_i_and_what_is_gained_over_bicubic_are_measured_too(settings, tmp_path):
+    settings = replace(settings, clip="small", steps=1)
+    (result,) = ablate({"one": TABLE["T_L = 99"]}, tmp_path / "run", settings)
+    (sample,) = validation_samples(
+        open_photos(settings.validation), TABLE["T_L = 99"].trained(SMALL), crop_px=192, limit=1
+    )
+    encode = load_prior("small", device="cpu", dtype=torch.float32).image
+    given, truth = (quantize(batch, np.uint8) for batch in (sample.lq, sample.hq))
+    seen = [encode(image(Photo(pixels=photo))) for photo in (enlarge(given, (192, 192)), truth)]
+    of_bicubic = torch.nn.functional.cosine_similarity(*seen).item()
+    figures = result.figures
+    assert figures["clip_i_small"] - figures["delta_clip_i_small"] == pytest.approx(of_bicubic, abs=1e-5)
+    assert summary([result], settings.measures)[0][-2:] == ["clip_i_small ↑", "delta_clip_i_small ↑"]
+
+
 def test_a_stopped_ablation_goes_on_where_it_was(settings, tmp_path, monkeypatch):
     """Told to stop in the second run, it scores nothing unfinished; the same call does the rest."""
     run, trained, launch = tmp_path / "run", [], ablation.launch
@@ -115,11 +137,11 @@ def test_the_table_shows_means_over_seeds_and_their_spread():
         Result(variant=name, seed=seed, step=2, seconds=1, figures={m.name: value for m in PROTOCOL.measures})
         for name, seed, value in (("a", 0, 1.0), ("b", 0, 5.0), ("a", 1, 2.0))
     ]
-    head, first, second = summary(rows)
+    head, first, second = summary(rows, PROTOCOL.measures)
     assert head[:3] == ["variant", "seeds", "psnr_y ↑"]
     assert first[:3] == ["a", "2", "1.50 ± 0.71"]
     assert second[:3] == ["b", "1", "5.00"]
-    assert results_csv(rows).splitlines()[3].startswith('"a",1,2,1,2.000000,')
+    assert results_csv(rows, PROTOCOL.measures).splitlines()[3].startswith('"a",1,2,1,2.000000,')
 
 
 def test_the_command_prints_the_table(settings, tmp_path, monkeypatch):

@@ -12,6 +12,7 @@ from sdsr.evaluation.benchmark import score
 from sdsr.evaluation.pairs import read_pixels
 from sdsr.evaluation.planes import values
 from sdsr.evaluation.protocol import PROTOCOLS
+from sdsr.prior.loading import SMALL_PRIOR
 from sdsr.prior.stable_diffusion import CLIP_MEAN, CLIP_STD
 
 LENGTH = 16
@@ -104,6 +105,14 @@ def test_the_embedded_encoder_says_that_it_is_none(folders):
     scores = score(folders / "out", folders / "HR", protocol=protocol)
     assert 0 < scores.values["clip_i_small"][0] < 1
     assert "delta_clip_i_small" in clip.with_gain({"out": scores}, scores)["out"].values
+
+
+def test_the_encoder_of_a_small_prior_is_found_in_its_folder(folders):
+    """It is told from a CLIP by its files, and the figures are those of the same prior by its name."""
+    by_name, by_folder = (clip.with_clip(PROTOCOLS["rgb"], name) for name in ("small", str(SMALL_PRIOR)))
+    assert str(SMALL_PRIOR) in by_folder.description
+    one, other = (score(folders / "out", folders / "HR", protocol=protocol) for protocol in (by_name, by_folder))
+    np.testing.assert_array_equal(one.values["clip_i_small"], other.values["clip_i_small"])
 
 
 def test_the_tower_of_a_prior_is_found_in_its_folder(folder, tmp_path):
