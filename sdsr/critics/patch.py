@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from sdsr.losses.filters import high_pass
-from sdsr.losses.small_perceptual import Halve
+from sdsr.losses.light_trunk import Halve
 from sdsr.tensors import Image
 
 WIDTHS = (16, 48, 96, 128)  # channels at H, H/2, H/4, H/8

@@ -29,11 +29,10 @@ from sdsr.evaluation.report import SIGNS
 from sdsr.evaluation.save import save_text
 from sdsr.images.photo import Photo, quantize
 from sdsr.losses.perceptual import PerceptualDistance
-from sdsr.losses.small_perceptual import load_small_perceptual, small_perceptual_distance
+from sdsr.losses.small_perceptual import load_small_perceptual
 from sdsr.methods.recipe import Recipe, Stage
 from sdsr.methods.variant import Variant
 from sdsr.methods.weights import run_metadata
-from sdsr.objectives.restoration import SMALL_PERCEPTUAL
 from sdsr.prior.loading import choose_device
 from sdsr.restoration.restorer import Restorer
 from sdsr.training.launch import LaunchSettings, launch, load_parts, precision_of
@@ -49,7 +48,7 @@ NOTE = "ablation.json"
 
 @cache
 def _distance() -> PerceptualDistance:
-    return small_perceptual_distance(load_small_perceptual(SMALL_PERCEPTUAL))
+    return load_small_perceptual().distance()
 
 
 @torch.inference_mode()

@@ -6,15 +6,13 @@ light one does the same at a fraction of the size, for small priors.
 
 from pathlib import Path
 
-import torch
 from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from sdsr.errors import ModelError
+from sdsr.losses.light_trunk import LightTrunk
 from sdsr.losses.lpips import LpipsNetwork
-from sdsr.losses.perceptual import PerceptualDistance
-from sdsr.losses.small_perceptual import Halve
 from sdsr.losses.trunks import renamed_trunk
 from sdsr.prior.weight_files import fill, read_tensors
 
@@ -22,42 +20,11 @@ WIDTHS = (64, 96, 128)
 _FIRST = "stages.0.0.weight"
 
 
-class LatentPerceptual(nn.Module):
-    """Three stages of two 3x3 convolutions, the last at half the size; 452,448 parameters for 32 channels.
-
-    `forward` gives the feature maps of latents as they are. `log_weights` are the learned channel weights of the
-    distance, as logarithms.
-    """
+class LatentPerceptual(LightTrunk):
+    """Three stages over latents as they are, the last at half the size; 452,448 parameters for 32 channels."""
 
     def __init__(self, channels: int, widths: tuple[int, ...] = WIDTHS) -> None:
-        super().__init__()
-        self.channels = channels
-        stages: list[nn.Module] = []
-        for before, width in zip((channels, *widths), widths, strict=False):
-            convolutions = [nn.Conv2d(before, width, 3, padding=1), nn.GELU(), nn.Conv2d(width, width, 3, padding=1)]
-            stages.append(nn.Sequential(*convolutions, nn.GELU()))
-        self.stages, self.halve = nn.ModuleList(stages), Halve()
-        self.log_weights = nn.ParameterList(torch.zeros(width) for width in widths)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight)
-                nn.init.zeros_(module.bias)  # type: ignore[arg-type]
-
-    @property
-    def weights(self) -> list[Tensor]:
-        """Positive channel weights of the distance, one vector per stage."""
-        return [weight.exp() for weight in self.log_weights]
-
-    def forward(self, latent: Float[Tensor, "b c h w"]) -> list[Tensor]:
-        x, features = latent, []
-        for index, stage in enumerate(self.stages):
-            x = stage(self.halve(x) if index == len(self.stages) - 1 else x)
-            features.append(x)
-        return features
-
-    def distance(self) -> PerceptualDistance:
-        """Return the network, frozen, as a distance with its learned channel weights."""
-        return PerceptualDistance(self, self.weights)
+        super().__init__(channels, widths, halved={len(widths) - 1})
 
 
 def is_small(path: Path) -> bool:

@@ -33,7 +33,6 @@ from sdsr.methods.tags import ATTENTION, CONTROL_ATTENTION, attach_tags
 from sdsr.methods.variant import Variant
 from sdsr.objectives.distillation import Distillation, StepWeights, TokenGame
 from sdsr.objectives.noise_matching import NoiseMatching
-from sdsr.objectives.restoration import SMALL_PERCEPTUAL
 from sdsr.prior.evidence import Evidence, Testimony
 from sdsr.prior.loading import load_prior
 from sdsr.prior.prior import Prior
@@ -201,7 +200,7 @@ def critic_of(restorer: Restorer) -> TokenGame:
 
 def _small_critic(prior: Prior, encoder: SmallImageEncoder) -> TokenGame:
     """Heads on the small perceptual network, told the prior's own view of the LQ photo."""
-    tokens = SmallTokens(load_small_perceptual(SMALL_PERCEPTUAL).to(prior.device))
+    tokens = SmallTokens(load_small_perceptual().to(prior.device))
     critic = TokenCritic(tokens, encoder, channels=tokens.channels, condition_width=encoder.width, width=32)
     return TokenGame(critic.to(prior.device))
 

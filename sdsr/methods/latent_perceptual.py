@@ -11,10 +11,9 @@ from torch import nn
 from sdsr.losses.latent_perceptual import LatentPerceptual, LatentVgg16
 from sdsr.losses.lpips import load_lpips
 from sdsr.losses.perceptual import PerceptualDistance
-from sdsr.losses.small_perceptual import load_small_perceptual, small_perceptual_distance
+from sdsr.losses.small_perceptual import load_small_perceptual
 from sdsr.methods.recipe import OptimizerSettings, Recipe, Stage
 from sdsr.objectives.latent_ranking import LatentRanking, LatentTeaching
-from sdsr.objectives.restoration import SMALL_PERCEPTUAL
 from sdsr.prior.loading import load_prior
 from sdsr.prior.prior import Prior
 
@@ -35,7 +34,7 @@ def teaching(
 def taught_by(teacher: str | None) -> PerceptualDistance:
     if teacher is not None:
         return load_lpips(Path(teacher))
-    return small_perceptual_distance(load_small_perceptual(SMALL_PERCEPTUAL))
+    return load_small_perceptual().distance()
 
 
 def small_network(prior: Prior) -> LatentPerceptual:

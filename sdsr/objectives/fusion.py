@@ -19,11 +19,11 @@ from sdsr.diffusion.steps import ancestral
 from sdsr.diffusion.times import spaced
 from sdsr.losses.adversarial import critic_hinge, generator_hinge
 from sdsr.losses.lpips import load_lpips
-from sdsr.losses.small_perceptual import load_small_perceptual, small_perceptual_distance
+from sdsr.losses.small_perceptual import load_small_perceptual
 from sdsr.losses.terms import StepRecord, Term, image_l1, perceptual, weighted_sum
 from sdsr.objectives.learner import Judged, Outcome, Sample
 from sdsr.objectives.pairs import first, nearness, photograph_of
-from sdsr.objectives.restoration import PREVIEWS, SMALL_PERCEPTUAL
+from sdsr.objectives.restoration import PREVIEWS
 from sdsr.restoration.plan import Plan
 from sdsr.restoration.restorer import Restorer
 from sdsr.restoration.sample import Sampled
@@ -88,7 +88,7 @@ class Fusion:
 
     def terms(self, device: torch.device) -> tuple[Term, ...]:
         if self.lpips_weights is None:
-            distance = small_perceptual_distance(load_small_perceptual(SMALL_PERCEPTUAL))
+            distance = load_small_perceptual().distance()
         else:
             distance = load_lpips(Path(self.lpips_weights))
         return (

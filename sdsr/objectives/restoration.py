@@ -24,7 +24,6 @@ from sdsr.restoration.restorer import Restorer, latent_region
 from sdsr.tensors import Image, Latent, Region, Time
 
 PREVIEWS = 6
-SMALL_PERCEPTUAL = Path(__file__).parents[1] / "assets" / "small-perceptual" / "perceptual.safetensors"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +66,7 @@ class Restoration:
 
     def _dists(self) -> Dists:
         if self.dists_weights is None:
-            return Dists(load_small_perceptual(SMALL_PERCEPTUAL))
+            return Dists(load_small_perceptual())
         return load_dists(Path(self.dists_weights))
 
 

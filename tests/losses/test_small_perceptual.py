@@ -9,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from sdsr.errors import ModelError
 from sdsr.losses.severity import DEFECTS, SeverityHeads, severity_batch, small_perceptual_loss
-from sdsr.losses.small_perceptual import SmallPerceptual, load_small_perceptual, small_perceptual_distance
+from sdsr.losses.small_perceptual import SmallPerceptual, load_small_perceptual
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -44,7 +44,7 @@ def test_size_and_cost():
 
 def test_distance_is_zero_for_equal_and_symmetric_and_frozen():
     torch.manual_seed(0)
-    distance = small_perceptual_distance(SmallPerceptual())
+    distance = SmallPerceptual().distance()
     x, y = torch.rand(2, 3, 37, 50), torch.rand(2, 3, 37, 50)
     torch.testing.assert_close(distance(x, x), torch.zeros(2))
     torch.testing.assert_close(distance(x, y), distance(y, x))
@@ -56,7 +56,7 @@ def test_distance_is_zero_for_equal_and_symmetric_and_frozen():
 def test_gradient_has_no_grid():
     """A constant picture compared with noise: the mean gradient must not depend on the position modulo 2, 4 or 8."""
     torch.manual_seed(1)
-    distance = small_perceptual_distance(SmallPerceptual())
+    distance = SmallPerceptual().distance()
     x = (0.5 + 0.1 * torch.randn(6, 3, 64, 64)).requires_grad_()
     distance(x, 0.5 + 0.1 * torch.randn(6, 3, 64, 64)).sum().backward()
     energy = x.grad.square().mean(dim=(0, 1))[8:-8, 8:-8]
