@@ -85,20 +85,25 @@ def grid_of(cells: Sequence[Cell], cell_px: int = 256) -> PillowImage.Image:
 
 
 def tiled(rows: Sequence[Sequence[Cell]], cell_px: int = 256) -> PillowImage.Image:
-    """The rows of cells on one sheet; each photo is fitted into a square of `cell_px`, its label below."""
+    """The rows of cells on one sheet; each photo is fitted into a square of `cell_px`, its label below.
+
+    A row is as high as its highest photo.
+    """
     if not rows:
         raise InputError("a contact sheet of no photos (=0) was asked for; give at least one.")
-    heights = [cell_px + _GAP_PX + (_LABEL_PX if any(cell.label for cell in row) else 0) for row in rows]
+    fitted = [[_fitted(cell.photo, cell_px) for cell in row] for row in rows]
+    heights = [max(photo.height for photo in photos) for photos in fitted]
+    labels = [_LABEL_PX if any(cell.label for cell in row) else 0 for row in rows]
     width = max(map(len, rows)) * (cell_px + _GAP_PX) + _GAP_PX
-    sheet = PillowImage.new("RGB", (width, sum(heights) + _GAP_PX), _PAPER)
+    sheet = PillowImage.new("RGB", (width, sum(heights) + sum(labels) + _GAP_PX * (len(rows) + 1)), _PAPER)
     draw = ImageDraw.Draw(sheet)
     top = _GAP_PX
-    for row, height in zip(rows, heights, strict=True):
-        for column, cell in enumerate(row):
+    for row, photos, height, label in zip(rows, fitted, heights, labels, strict=True):
+        for column, (cell, photo) in enumerate(zip(row, photos, strict=True)):
             left = _GAP_PX + column * (cell_px + _GAP_PX)
-            sheet.paste(_fitted(cell.photo, cell_px), (left, top))
-            draw.text((left, top + cell_px + 2), _shortened(cell.label, cell_px), fill=_INK, font=_font())
-        top += height
+            sheet.paste(photo, (left, top))
+            draw.text((left, top + height + 2), _shortened(cell.label, cell_px), fill=_INK, font=_font())
+        top += height + label + _GAP_PX
     return sheet
 
 

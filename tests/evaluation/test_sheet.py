@@ -37,6 +37,15 @@ def test_sheet_shows_photo_and_crop_in_each_column():
     assert (label < 100).any()
 
 
+def test_a_row_is_as_high_as_its_highest_photo():
+    wide, square = np.zeros((20, 80, 3), np.uint8), np.zeros((40, 40, 3), np.uint8)
+    assert contact_sheet({"a": [wide], "b": [wide]}, cell_px=64).height == 8 + 16 + 22 + 8
+    sheet = np.asarray(contact_sheet({"a": [wide], "b": [square]}, cell_px=64))
+    assert sheet.shape[0] == 8 + 64 + 22 + 8
+    assert (sheet[8 + 64 + 2 :, 8:72] < 100).any(), "the label stands below the row"
+    assert (sheet[8 + 16 : 8 + 64, 8:72] == 250).all()
+
+
 def test_16_bit_and_small_photos_are_shown():
     deep = np.full((3, 9, 3), 65535, np.uint16)
     sheet = grid_of([Cell(photo=deep, label="a label that is much too long for its cell")] * 5, cell_px=64)
