@@ -4,7 +4,9 @@ python bench/full_size.py METHOD [--steps 3] [--dtype bfloat16] [--stock-dtype b
 
 A published architecture needs no weights here; the time of a step doesn't depend on them. Only the first `--steps` of
 the plan are run; the last column but one is what the whole plan would take. Then the steps are run again, in turn with
-stock diffusers: its UNet, and its ControlNet where the method has one, eager, with as many passes for each step.
+stock diffusers: its UNet, and its ControlNet where the method has one, eager, with as many passes for each step. Last
+comes a whole photo by both, stock encoding and decoding it with its own VAE, and the least that its operations take at
+the rate at which this machine multiplies large matrices.
 """
 
 import argparse
@@ -16,22 +18,25 @@ from typing import Any
 
 import torch
 from accelerate import init_empty_weights
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.controlnets.controlnet import ControlNetModel
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import nn
 
 from sdsr.diffusion.noise import CanvasNoise
+from sdsr.evaluation.complexity import complexity
 from sdsr.methods import METHODS
 from sdsr.methods.recipe import Recipe
 from sdsr.prior.loading import load_prior
 from sdsr.prior.shapes import SHAPES, randomize, shape_prior
-from sdsr.prior.stable_diffusion import store
+from sdsr.prior.stable_diffusion import PublishedLatents, store
 from sdsr.restoration.photograph import Photograph
 from sdsr.restoration.restorer import Restorer, Seen
 from sdsr.tensors import Latent
 
 DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
 HINT_FACTOR = 8
+MATRIX_SIDE = 4096
 
 
 def main() -> None:
@@ -49,10 +54,16 @@ def main() -> None:
     restorer = _restorer(recipe, arguments.prior or recipe.prior, DTYPES[arguments.dtype])
     print(f"{recipe.name} on {restorer.prior.name}, {arguments.dtype}, {torch.get_num_threads()} threads")
     print(f"{arguments.size} px x {arguments.scale}, made in {time.perf_counter() - began:.1f} s\n")
-    step = _restored(recipe, restorer, arguments.size, arguments.scale, steps=arguments.steps)
+    step, around = _restored(recipe, restorer, arguments.size, arguments.scale, steps=arguments.steps)
     if arguments.stock_dtype != "none":
-        stock = _stock(recipe, restorer, DTYPES[arguments.stock_dtype], cells=arguments.size * arguments.scale // 8)
-        _compare({recipe.name: step, f"diffusers, {arguments.stock_dtype}": stock}, arguments.steps)
+        dtype, stock_name = DTYPES[arguments.stock_dtype], f"diffusers, {arguments.stock_dtype}"
+        stock = _stock(recipe, restorer, dtype, cells=arguments.size * arguments.scale // 8)
+        medians = _compare({recipe.name: step, stock_name: stock}, arguments.steps)
+        rest = {recipe.name: around, stock_name: _stock_around(restorer, dtype, arguments.size * arguments.scale)}
+        assert recipe.plan is not None
+        whole = {name: rest[name] + len(recipe.plan.times) * median for name, median in medians.items()}
+        _print_ratios(f"one photo, {len(recipe.plan.times)} steps", whole)
+    _print_limit(recipe, arguments.prior, DTYPES[arguments.dtype], arguments.size, arguments.scale)
 
 
 def _restorer(recipe: Recipe, prior: str, dtype: torch.dtype) -> Restorer:
@@ -73,8 +84,13 @@ def _restorer(recipe: Recipe, prior: str, dtype: torch.dtype) -> Restorer:
     return restorer
 
 
-def _restored(recipe: Recipe, restorer: Restorer, size: int, scale: int, *, steps: int) -> Callable[[], Latent]:
-    """Restore a photo but for the steps that are left out, print what it took, and return one step to repeat."""
+def _restored(
+    recipe: Recipe, restorer: Restorer, size: int, scale: int, *, steps: int
+) -> tuple[Callable[[], Latent], float]:
+    """Restore a photo but for the steps that are left out, and print what it took.
+
+    Return one step to repeat, and the seconds of all around the steps.
+    """
     plan, noise = recipe.plan, CanvasNoise(seeds=(0,))
     assert plan is not None
     multiple = restorer.factor * 2 ** (len(restorer.prior.unet.config["block_out_channels"]) - 1)
@@ -96,7 +112,7 @@ def _restored(recipe: Recipe, restorer: Restorer, size: int, scale: int, *, step
     print(f"| observe s | step s, median of {len(took)} | decode s | {len(plan.times)} steps s | peak GiB |")
     print("|---|---|---|---|---|")
     print(f"| {observed:.1f} | {median:.2f} | {decoded:.1f} | {whole:.0f} | {peak:.2f} |\n", flush=True)
-    return lambda: restorer.denoise(noisy, plan.times[0], seen, plan.guidance)
+    return lambda: restorer.denoise(noisy, plan.times[0], seen, plan.guidance), observed + decoded
 
 
 def _begun(restorer: Restorer, photograph: Photograph, t: int, noise: CanvasNoise) -> tuple[Seen, Latent]:
@@ -127,18 +143,46 @@ def _stock(recipe: Recipe, restorer: Restorer, dtype: torch.dtype, *, cells: int
     return passes
 
 
-def _compare(rows: dict[str, Callable[[], object]], rounds: int) -> None:
-    """Time the rows in turn and print their medians."""
+@torch.inference_mode()
+def _stock_around(restorer: Restorer, dtype: torch.dtype, side: int) -> float:
+    """The seconds in which a stock VAE of the prior's shape encodes and decodes a photo."""
+    assert isinstance(restorer.prior.autoencoder, PublishedLatents), "a prior of full size has a published autoencoder"
+    with init_empty_weights():
+        vae: Any = AutoencoderKL.from_config(restorer.prior.autoencoder.model.config)
+    vae.eval().to(dtype)
+    randomize(vae, "cpu", torch.Generator().manual_seed(0))
+    latent, encoded = _timed(lambda: vae.encode(torch.rand(1, 3, side, side, dtype=dtype)).latent_dist.mode())
+    return encoded + _timed(lambda: vae.decode(latent))[1]
+
+
+def _compare(rows: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+    """Time the rows in turn, print their medians and return them."""
     times: dict[str, list[float]] = {name: [] for name in rows}
     with torch.inference_mode():
         for _ in range(rounds):
             for name, run in rows.items():
                 times[name].append(_timed(run)[1])
     medians = {name: statistics.median(values) for name, values in times.items()}
-    last = list(medians.values())[-1]
-    print(f"| one step, in turn, medians of {rounds} | s | ratio |\n|---|---|---|")
-    for name, median in medians.items():
-        print(f"| {name} | {median:.2f} | {median / last:.2f} |")
+    _print_ratios(f"one step, in turn, medians of {rounds}", medians)
+    return medians
+
+
+def _print_ratios(title: str, seconds: dict[str, float]) -> None:
+    """Print the rows' seconds, and their ratios to the last."""
+    last = list(seconds.values())[-1]
+    print(f"| {title} | s | ratio |\n|---|---|---|")
+    for name, value in seconds.items():
+        print(f"| {name} | {value:.2f} | {value / last:.2f} |")
+    print(flush=True)
+
+
+def _print_limit(recipe: Recipe, prior: str | None, dtype: torch.dtype, size: int, scale: int) -> None:
+    """Print a photo's counted operations, the rate of a large product of matrices, and the time that follows."""
+    operations = 2 * complexity(recipe, prior, given_px=size, scale=scale).macs("image").total
+    matrix = torch.rand(MATRIX_SIDE, MATRIX_SIDE, dtype=dtype)
+    with torch.inference_mode():
+        rate = 2 * MATRIX_SIDE**3 / min(_timed(lambda: matrix @ matrix)[1] for _ in range(5))
+    print(f"{operations / 1e12:.2f} T operations at {rate / 1e9:.0f} G/s: {operations / rate:.1f} s at least")
 
 
 def _timed(run: Callable[[], object]) -> tuple:
