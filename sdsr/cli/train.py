@@ -55,7 +55,7 @@ def train(
     validate_every: Annotated[int, typer.Option(help="Steps between validations.")] = 500,
     validation_photos: Annotated[int, typer.Option(help="How many of the validation photos.")] = 48,
     validation_px: Annotated[int, typer.Option(help="Side of their middle squares.")] = 256,
-    seed: Annotated[int, typer.Option(help="Seed of crops, degradations and noise.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of fresh weights, crops, degradations and noise.")] = 0,
     workers: Annotated[int, typer.Option(help="Loader threads.")] = 1,
     gradient_checkpointing: Annotated[
         bool, typer.Option("--gradient-checkpointing", help="Recompute the UNet's activations: less memory, slower.")

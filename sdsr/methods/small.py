@@ -76,7 +76,8 @@ def _trained_autoencoder(folder: str, device: Device = None) -> SmallAutoencoder
 
 def _fresh_prior(autoencoder_folder: str, device: Device = None) -> Prior:
     chosen = torch.device(device or choose_device())
-    return fresh_small_prior(read_autoencoder(Path(autoencoder_folder)), dtype=choose_dtype(chosen)).to(chosen)
+    autoencoder = read_autoencoder(Path(autoencoder_folder))
+    return fresh_small_prior(autoencoder, torch.initial_seed(), dtype=choose_dtype(chosen)).to(chosen)
 
 
 def _fresh_perceptual(_: str, device: Device = None) -> SmallPerceptual:
