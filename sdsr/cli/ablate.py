@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sdsr.cli.options import AnotherPrior, Precision, SaveEvery, Threads
+
 if TYPE_CHECKING:
     from sdsr.methods.variant import Variant
 
@@ -25,16 +27,16 @@ def ablate(
     clip: Annotated[
         str | None, typer.Option(help="Also CLIP-I and Delta-CLIP-I by the CLIP, or the small prior, in this folder.")
     ] = None,
-    prior: Annotated[str | None, typer.Option(help="Another prior: a name or a folder.")] = None,
+    prior: AnotherPrior = None,
     start_from: Annotated[
         list[Path] | None, typer.Option("--from", help="Folder of parts that all begin with; may repeat.")
     ] = None,
     changes: Annotated[
         list[str] | None, typer.Option("--set", help="Change a setting of all variants: batch=8")
     ] = None,
-    precision: Annotated[str, typer.Option(help="no (float32), bf16, or auto, which asks the device.")] = "auto",
-    save_every: Annotated[float, typer.Option(help="Seconds between checkpoints.")] = 300.0,
-    threads: Annotated[int | None, typer.Option(help="CPU threads of the computation.")] = None,
+    precision: Precision = "auto",
+    save_every: SaveEvery = 300.0,
+    threads: Threads = None,
 ) -> None:
     """Train and score the variants of a table; resumable, killable at any moment."""
     from sdsr.cli.train import split_change

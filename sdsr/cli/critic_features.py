@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from sdsr.cli.options import Device, NoiseSeed
+
 
 def critic_features(
     photos: Annotated[list[Path], typer.Argument(help="Photos of one size: true ones, restored ones ...")],
@@ -19,8 +21,8 @@ def critic_features(
     time: Annotated[list[int] | None, typer.Option(min=0, max=999, help="A time of the noise; repeatable.")] = None,
     level: Annotated[int, typer.Option(help="Which output: 0 ... of the down blocks, -1 the middle's.")] = -1,
     size: Annotated[int, typer.Option(min=64, help="Side of the photos' middle squares, in pixels.")] = 512,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the noise.")] = 0,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps ...; the fastest by default.")] = None,
+    seed: NoiseSeed = 0,
+    device: Device = None,
     overwrite: Annotated[bool, typer.Option(help="Replace an existing sheet.")] = False,
 ) -> None:
     """Show the features of noised photos in diffusion UNets, at several times and in one or more UNets."""

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from sdsr.cli.options import Device, FirstPhotos, Perceptual, Steps
+
 _SHOWN = 6
 
 
@@ -17,15 +19,15 @@ def curves(
     crop: Annotated[
         int | None, typer.Option(min=32, help="Take the middle square of this side, before degrading.")
     ] = None,
-    photos: Annotated[int | None, typer.Option(min=1, help="Only the first photos.")] = None,
+    photos: FirstPhotos = None,
     seeds: Annotated[int, typer.Option(min=1, help="How many seeds; the band is the spread over them.")] = 3,
-    steps: Annotated[int | None, typer.Option(min=1, help="Denoising steps, where the method has a choice.")] = None,
+    steps: Steps = None,
     stop: Annotated[int | None, typer.Option(min=1, help="End after this many steps.")] = None,
     color_fix: Annotated[bool, typer.Option(help="Give each estimate the photo's colors, as a result has.")] = False,
-    perceptual: Annotated[list[str] | None, typer.Option(help="Also lpips, musiq ... of pyiqa; repeatable.")] = None,
+    perceptual: Perceptual = None,
     labels: Annotated[str | None, typer.Option(help="What to call the models: with,without.")] = None,
     prior: Annotated[str | None, typer.Option(help="Where the methods' prior is: a name or a folder.")] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps ...; the fastest by default.")] = None,
+    device: Device = None,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder of rows.csv, curves.csv and curves.png.")
     ] = Path("curves"),

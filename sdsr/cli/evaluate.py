@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from sdsr.cli.options import Json
+
 
 def evaluate(
     folders: Annotated[
@@ -27,7 +29,7 @@ def evaluate(
         Path | None, typer.Option(help="Folder of LQ photos (a quarter of the size): adds bicubic and film grain rows.")
     ] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON instead of the table.")] = False,
+    json: Json = False,
     csv: Annotated[Path | None, typer.Option(help="Write the figures of each photo there.")] = None,
     markdown: Annotated[Path | None, typer.Option(help="Write the table there.")] = None,
     sheet: Annotated[Path | None, typer.Option(help="Write a contact sheet of results and truth there.")] = None,

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from sdsr.cli.options import Device, NoiseSeed, Prior
+
 
 def fidelity(
     model: Annotated[str, typer.Argument(help="A method that knows fidelity, or a folder of a trained one.")],
@@ -12,9 +14,9 @@ def fidelity(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of fidelity.csv and fidelity.png.")],
     scale: Annotated[float, typer.Option(help="How many times longer each side gets.")] = 4.0,
     steps: Annotated[int | None, typer.Option(min=1, help="Denoising steps; the method's own by default.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the noise.")] = 0,
-    prior: Annotated[str | None, typer.Option(help="Where the method's prior is: a name or a folder.")] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps ...; the fastest by default.")] = None,
+    seed: NoiseSeed = 0,
+    prior: Prior = None,
+    device: Device = None,
 ) -> None:
     """Restore photos at fidelities from 0 to 1, and plot how far the results are from the photos enlarged."""
     from importlib.util import find_spec

@@ -1,12 +1,14 @@
 """`sdsr methods`: what can restore photos, and what can only be trained."""
 
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
+from sdsr.cli.options import Json
 
-def methods(json: Annotated[bool, typer.Option("--json", help="Print JSON instead of the table.")] = False) -> None:
+
+def methods(json: Json = False) -> None:
     """List the methods: paper, steps, and whether their weights are here, how large and under which licence."""
     rows = describe_all()
     if json:

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from sdsr.cli.options import Json
+
 
 def similarity(
     photos: Annotated[list[Path], typer.Argument(help="Photos; of the first one, versions can be made.")],
@@ -16,7 +18,7 @@ def similarity(
         list[str] | None, typer.Option(help="Also the degraded photo restored by this method or folder; repeatable.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of degradation and restoration.")] = 0,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON instead of the table.")] = False,
+    json: Json = False,
 ) -> None:
     """Compare photos, and degraded and restored versions of the first, with descriptions by CLIP's cosine."""
     from sdsr.data.degradation import degradation

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sdsr.cli.options import Device, FirstPhotos, Prior
+
 if TYPE_CHECKING:
     from sdsr.evaluation.benchmark import Scores
 
@@ -16,12 +18,12 @@ def starts(
         str, typer.Argument(help="A method with a choice of starts (InvSR), or a folder of a trained one.")
     ],
     hr: Annotated[Path, typer.Argument(help="Folder of true photos.")],
-    photos: Annotated[int | None, typer.Option(min=1, help="Only the first photos.")] = None,
+    photos: FirstPhotos = None,
     crop: Annotated[int | None, typer.Option(min=64, help="Take the middle square of this side.")] = None,
     measure: Annotated[str, typer.Option(help="A measure of the protocol realisr-y.")] = "psnr_y",
     seed: Annotated[int, typer.Option(min=0, help="Seed of damage and restoration.")] = 0,
-    prior: Annotated[str | None, typer.Option(help="Where the method's prior is: a name or a folder.")] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps ...; the fastest by default.")] = None,
+    prior: Prior = None,
+    device: Device = None,
 ) -> None:
     """Damage photos in known ways, restore them from each trained start and from the automatic one, and compare."""
     from dataclasses import replace

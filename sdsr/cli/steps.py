@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from sdsr.cli.options import Device, FirstPhotos, Json, NoiseSeed, Perceptual, PhotosCsv, Prior, ProtocolName
+
 
 def steps(
     model: Annotated[
@@ -12,15 +14,15 @@ def steps(
     ],
     lq: Annotated[Path, typer.Argument(help="Folder of LQ photos.")],
     hr: Annotated[Path, typer.Argument(help="Folder of true photos.")],
-    photos: Annotated[int | None, typer.Option(min=1, help="Only the first photos.")] = None,
-    protocol: Annotated[str, typer.Option(help="How to measure; as in `sdsr evaluate`.")] = "realisr-y",
-    perceptual: Annotated[list[str] | None, typer.Option(help="Also lpips, musiq ... of pyiqa; repeatable.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the noise.")] = 0,
-    prior: Annotated[str | None, typer.Option(help="Where the method's prior is: a name or a folder.")] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps ...; the fastest by default.")] = None,
-    csv: Annotated[Path | None, typer.Option(help="Also write every photo's figures to this file.")] = None,
+    photos: FirstPhotos = None,
+    protocol: ProtocolName = "realisr-y",
+    perceptual: Perceptual = None,
+    seed: NoiseSeed = 0,
+    prior: Prior = None,
+    device: Device = None,
+    csv: PhotosCsv = None,
     overwrite: Annotated[bool, typer.Option(help="Replace an existing file.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON instead of the table.")] = False,
+    json: Json = False,
 ) -> None:
     """Restore photos along each of the paper's lists of one to five times, and score every list."""
     from sdsr.evaluation import report

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sdsr.cli.options import Device, NoiseSeed, Prior
+
 if TYPE_CHECKING:
     from sdsr.upscaling import Upscaler
 
@@ -20,9 +22,9 @@ def strength(
     ] = None,
     scale: Annotated[float, typer.Option(help="How many times longer each side gets.")] = 4.0,
     steps: Annotated[int | None, typer.Option(min=1, help="Denoising steps; the method's own by default.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the noise.")] = 0,
-    prior: Annotated[str | None, typer.Option(help="Where the method's prior is: a name or a folder.")] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps ...; the fastest by default.")] = None,
+    seed: NoiseSeed = 0,
+    prior: Prior = None,
+    device: Device = None,
 ) -> None:
     """Plot the cosine similarity of features before and after modulation at each time, and the encoder's maps."""
     from importlib.util import find_spec

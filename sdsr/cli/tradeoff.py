@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from sdsr.cli.options import Device, Json, NoiseSeed, Perceptual, PhotosCsv, Prior, ProtocolName
+
 
 def tradeoff(
     model: Annotated[str, typer.Argument(help="A method that knows fidelity, or a folder of a trained one.")],
@@ -19,14 +21,14 @@ def tradeoff(
     ] = None,
     photos: Annotated[int | None, typer.Option(min=1, help="Only so many photos, evenly spaced.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Denoising steps; the method's own by default.")] = None,
-    protocol: Annotated[str, typer.Option(help="How to measure; as in `sdsr evaluate`.")] = "realisr-y",
-    perceptual: Annotated[list[str] | None, typer.Option(help="Also lpips, musiq ... of pyiqa; repeatable.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the noise.")] = 0,
-    prior: Annotated[str | None, typer.Option(help="Where the method's prior is: a name or a folder.")] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps ...; the fastest by default.")] = None,
-    csv: Annotated[Path | None, typer.Option(help="Also write every photo's figures to this file.")] = None,
+    protocol: ProtocolName = "realisr-y",
+    perceptual: Perceptual = None,
+    seed: NoiseSeed = 0,
+    prior: Prior = None,
+    device: Device = None,
+    csv: PhotosCsv = None,
     overwrite: Annotated[bool, typer.Option(help="Replace an existing CSV file.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON instead of the table.")] = False,
+    json: Json = False,
 ) -> None:
     """Restore photos once to latents, decode them at each fidelity, and score every fidelity.
 

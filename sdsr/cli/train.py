@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from sdsr.cli.options import AnotherPrior, Precision, SaveEvery, Threads
+
 
 def _take_config(context: typer.Context, path: Path | None) -> Path | None:
     """Let the file's `[run]` give options that are not typed."""
@@ -38,7 +40,7 @@ def train(
         list[Path] | None, typer.Option(help="Photos that are scored and shown while training.")
     ] = None,
     stage: Annotated[str | None, typer.Option(help="Which stage, where a recipe has several.")] = None,
-    prior: Annotated[str | None, typer.Option(help="Another prior: a name or a folder.")] = None,
+    prior: AnotherPrior = None,
     start_from: Annotated[
         list[Path] | None, typer.Option("--from", help="Folder of parts to begin with; repeatable, the last one wins.")
     ] = None,
@@ -50,8 +52,8 @@ def train(
     changes: Annotated[
         list[str] | None, typer.Option("--set", help="Change a setting: optimizer.learning_rate=1e-4")
     ] = None,
-    precision: Annotated[str, typer.Option(help="no (float32), bf16, or auto, which asks the device.")] = "auto",
-    save_every: Annotated[float, typer.Option(help="Seconds between checkpoints.")] = 300.0,
+    precision: Precision = "auto",
+    save_every: SaveEvery = 300.0,
     validate_every: Annotated[int, typer.Option(help="Steps between validations.")] = 500,
     validation_photos: Annotated[int, typer.Option(help="How many of the validation photos.")] = 48,
     validation_px: Annotated[int, typer.Option(help="Side of their middle squares.")] = 256,
@@ -64,7 +66,7 @@ def train(
         bool, typer.Option("--shard", help="Spread what is trained over the processes (FSDP2): less memory each.")
     ] = False,
     compile: Annotated[bool, typer.Option(help="torch.compile the training step.")] = False,
-    threads: Annotated[int | None, typer.Option(help="CPU threads of the computation.")] = None,
+    threads: Threads = None,
 ) -> None:
     """Train one stage of a recipe; resumable, killable at any moment."""
     from sdsr.training import launch as launching

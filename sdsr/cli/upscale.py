@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from sdsr.cli.options import Device, NoiseSeed, Prior, Steps
+
 if TYPE_CHECKING:
     from sdsr.batch.engine import Outcome, Settings
     from sdsr.images.files import Format
@@ -54,16 +56,16 @@ def upscale(
     height: Annotated[int | None, typer.Option(min=1, help="Height of the result in pixels.")] = None,
     megapixels: Annotated[float | None, typer.Option(help="Millions of pixels of the result.")] = None,
     model: Annotated[str, typer.Option(help="A method (`sdsr methods`), or a folder of a trained one.")] = "d3sr-small",
-    prior: Annotated[str | None, typer.Option(help="Where the method's prior is: a name or a folder.")] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Denoising steps, where the method has a choice.")] = None,
+    prior: Prior = None,
+    steps: Steps = None,
     start: Annotated[
         str | None, typer.Option(help="Time to start at, where the method has a choice (InvSR: 250 ... 100), or auto.")
     ] = None,
     untrained_start: Annotated[
         bool, typer.Option("--untrained-start", help="Take a start that the method was not trained at.")
     ] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the noise.")] = 0,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps ...; the fastest by default.")] = None,
+    seed: NoiseSeed = 0,
+    device: Device = None,
     memory: Annotated[str | None, typer.Option(help="Most to use at once, like 8GB; what is free by default.")] = None,
     prompt: Annotated[str | None, typer.Option(help="What the photo shows, where the method listens.")] = None,
     fidelity: Annotated[
