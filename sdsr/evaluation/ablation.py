@@ -123,16 +123,20 @@ def ablate(table: Mapping[str, Variant], folder: Path, settings: AblationSetting
         raise InputError("budget (=none) must be equal for all variants; give --minutes or --steps.")
     measures = settings.measures
     _note(folder, settings)
-    done: list[Result] = []
     for seed in settings.seeds:
         for name, variant in table.items():
             result = _result(name, variant, seed, folder / _plain(name) / f"seed-{seed}", settings)
             if result is None:
                 log.warning("stopped at %s, seed %d; the same command goes on from there", name, seed)
                 return
-            done.append(result)
-            save_text(results_csv(done, measures), folder / "results.csv")
+            save_text(results_csv(scored(folder), measures), folder / "results.csv")
             yield result
+
+
+def scored(folder: Path) -> list[Result]:
+    """What an ablation's folder holds so far, whichever calls it came from, in the order of finishing."""
+    files = sorted(folder.glob(f"*/seed-*/{SCORES}"), key=lambda file: file.stat().st_mtime_ns)
+    return [_read(file) for file in files]
 
 
 def results_csv(results: Sequence[Result], measures: Sequence[Measure]) -> str:
@@ -186,7 +190,7 @@ def _note(folder: Path, settings: AblationSettings) -> None:
 def _result(name: str, variant: Variant, seed: int, folder: Path, settings: AblationSettings) -> Result | None:
     """Train and score one variant, as far as that is not yet done; None where training was told to stop."""
     if (folder / SCORES).exists():
-        return Result(**json.loads((folder / SCORES).read_text(encoding="utf-8")))
+        return _read(folder / SCORES)
     stage = variant.trained(settings.changes)
     begins = _of_use(settings, variant.recipe, stage)
     launched = LaunchSettings(
@@ -214,6 +218,10 @@ def _result(name: str, variant: Variant, seed: int, folder: Path, settings: Abla
     result = Result(variant=name, seed=seed, step=facts["step"], seconds=facts["seconds"], figures=figures)
     save_text(json.dumps(asdict(result), indent=2) + "\n", folder / SCORES)
     return result
+
+
+def _read(file: Path) -> Result:
+    return Result(**json.loads(file.read_text(encoding="utf-8")))
 
 
 _FACTS = ("step", "seconds", "finished")

@@ -64,6 +64,10 @@ def test_variants_are_trained_alike_scored_and_not_done_twice(settings, tmp_path
 
     monkeypatch.setattr(ablation, "launch", lambda *_: pytest.fail("what is scored is not trained again"))
     assert list(ablate(TABLE, run, settings)) == results
+    (run / "results.csv").unlink()
+    assert list(ablate({"T_L = 399": TABLE["T_L = 399"]}, run, settings)) == [second]
+    with (run / "results.csv").open(newline="") as file:
+        assert list(csv.DictReader(file)) == rows, "what earlier calls scored stays in the file"
 
 
 def test_what_is_scored_is_what_was_trained_at_its_own_time(settings, tmp_path):
