@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from sdsr.prior.prior import Prior
-from sdsr.prior.small_storage import CONFIG_NAME, load_small_prior
+from sdsr.prior.small_storage import is_small_prior, load_small_prior
 from sdsr.prior.sources import SOURCES, resolve, verify
 from sdsr.prior.stable_diffusion import load_stable_diffusion, weight_digests
 from sdsr.prior.tiny import tiny_prior
@@ -33,7 +33,7 @@ def load_prior(
     if name == "small":
         return load_small_prior(SMALL_PRIOR, device=device, dtype=dtype)
     folder = resolve(name)
-    if (folder / CONFIG_NAME).is_file() and not (folder / "unet").is_dir():
+    if is_small_prior(folder):
         return load_small_prior(folder, name=folder.name, device=device, dtype=dtype)
     source, digests = SOURCES.get(str(name)), weight_digests(folder)
     if source:
