@@ -4,9 +4,9 @@ python bench/full_size.py METHOD [--steps 3] [--dtype bfloat16] [--stock-dtype b
 
 A published architecture needs no weights here; the time of a step doesn't depend on them. Only the first `--steps` of
 the plan are run; the last column but one is what the whole plan would take. Then the steps are run again, in turn with
-stock diffusers: its UNet, and its ControlNet where the method has one, eager, with as many passes for each step. Last
-comes a whole photo by both, stock encoding and decoding it with its own VAE, and the least that its operations take at
-the rate at which this machine multiplies large matrices.
+stock diffusers: its UNet, and its ControlNet where the method has one, eager, with as many passes for each step; so is
+what is around the steps, where stock encodes and decodes with its own VAE. Last come a whole photo by both, and what
+its operations take at the rate at which this machine multiplies large matrices.
 """
 
 import argparse
@@ -58,8 +58,9 @@ def main() -> None:
     if arguments.stock_dtype != "none":
         dtype, stock_name = DTYPES[arguments.stock_dtype], f"diffusers, {arguments.stock_dtype}"
         stock = _stock(recipe, restorer, dtype, cells=arguments.size * arguments.scale // 8)
-        medians = _compare({recipe.name: step, stock_name: stock}, arguments.steps)
-        rest = {recipe.name: around, stock_name: _stock_around(restorer, dtype, arguments.size * arguments.scale)}
+        medians = _compare("one step", {recipe.name: step, stock_name: stock}, arguments.steps)
+        stock_around = _stock_around(restorer, dtype, arguments.size * arguments.scale)
+        rest = _compare("around the steps", {recipe.name: around, stock_name: stock_around}, arguments.steps)
         assert recipe.plan is not None
         whole = {name: rest[name] + len(recipe.plan.times) * median for name, median in medians.items()}
         _print_ratios(f"one photo, {len(recipe.plan.times)} steps", whole)
@@ -86,10 +87,10 @@ def _restorer(recipe: Recipe, prior: str, dtype: torch.dtype) -> Restorer:
 
 def _restored(
     recipe: Recipe, restorer: Restorer, size: int, scale: int, *, steps: int
-) -> tuple[Callable[[], Latent], float]:
+) -> tuple[Callable[[], Latent], Callable[[], object]]:
     """Restore a photo but for the steps that are left out, and print what it took.
 
-    Return one step to repeat, and the seconds of all around the steps.
+    Return one step to repeat, and all that is around the steps.
     """
     plan, noise = recipe.plan, CanvasNoise(seeds=(0,))
     assert plan is not None
@@ -112,7 +113,12 @@ def _restored(
     print(f"| observe s | step s, median of {len(took)} | decode s | {len(plan.times)} steps s | peak GiB |")
     print("|---|---|---|---|---|")
     print(f"| {observed:.1f} | {median:.2f} | {decoded:.1f} | {whole:.0f} | {peak:.2f} |\n", flush=True)
-    return lambda: restorer.denoise(noisy, plan.times[0], seen, plan.guidance), observed + decoded
+
+    def around() -> None:
+        _begun(restorer, photograph, plan.start_time, noise)
+        restorer.decode(clean, seen)
+
+    return lambda: restorer.denoise(noisy, plan.times[0], seen, plan.guidance), around
 
 
 def _begun(restorer: Restorer, photograph: Photograph, t: int, noise: CanvasNoise) -> tuple[Seen, Latent]:
@@ -143,27 +149,27 @@ def _stock(recipe: Recipe, restorer: Restorer, dtype: torch.dtype, *, cells: int
     return passes
 
 
-@torch.inference_mode()
-def _stock_around(restorer: Restorer, dtype: torch.dtype, side: int) -> float:
-    """The seconds in which a stock VAE of the prior's shape encodes and decodes a photo."""
+def _stock_around(restorer: Restorer, dtype: torch.dtype, side: int) -> Callable[[], object]:
+    """A photo encoded and decoded by a stock VAE of the prior's shape."""
     assert isinstance(restorer.prior.autoencoder, PublishedLatents), "a prior of full size has a published autoencoder"
     with init_empty_weights():
         vae: Any = AutoencoderKL.from_config(restorer.prior.autoencoder.model.config)
     vae.eval().to(dtype)
     randomize(vae, "cpu", torch.Generator().manual_seed(0))
-    latent, encoded = _timed(lambda: vae.encode(torch.rand(1, 3, side, side, dtype=dtype)).latent_dist.mode())
-    return encoded + _timed(lambda: vae.decode(latent))[1]
+    vae.to(memory_format=torch.channels_last)
+    photo = torch.rand(1, 3, side, side, dtype=dtype)
+    return lambda: vae.decode(vae.encode(photo).latent_dist.mode())
 
 
-def _compare(rows: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Time the rows in turn, print their medians and return them."""
+def _compare(what: str, rows: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+    """Time the rows in turn after a round to warm up, print their medians and return them."""
     times: dict[str, list[float]] = {name: [] for name in rows}
     with torch.inference_mode():
-        for _ in range(rounds):
+        for _ in range(1 + rounds):
             for name, run in rows.items():
                 times[name].append(_timed(run)[1])
-    medians = {name: statistics.median(values) for name, values in times.items()}
-    _print_ratios(f"one step, in turn, medians of {rounds}", medians)
+    medians = {name: statistics.median(values[1:]) for name, values in times.items()}
+    _print_ratios(f"{what}, in turn, medians of {rounds}", medians)
     return medians
 
 
@@ -182,7 +188,7 @@ def _print_limit(recipe: Recipe, prior: str | None, dtype: torch.dtype, size: in
     matrix = torch.rand(MATRIX_SIDE, MATRIX_SIDE, dtype=dtype)
     with torch.inference_mode():
         rate = 2 * MATRIX_SIDE**3 / min(_timed(lambda: matrix @ matrix)[1] for _ in range(5))
-    print(f"{operations / 1e12:.2f} T operations at {rate / 1e9:.0f} G/s: {operations / rate:.1f} s at least")
+    print(f"{operations / 1e12:.2f} T operations at {rate / 1e9:.0f} G/s: {operations / rate:.1f} s at that rate")
 
 
 def _timed(run: Callable[[], object]) -> tuple:

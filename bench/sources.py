@@ -15,8 +15,7 @@ import torch
 
 from sdsr.data.photos import open_photos
 from sdsr.diffusion.noise import CanvasNoise
-from sdsr.objectives.pairs import photograph_of
-from sdsr.tensors import Image
+from sdsr.objectives.pairs import nearness, photograph_of
 from sdsr.training.samples import validation_samples
 from sdsr.upscaling import Upscaler
 
@@ -59,13 +58,8 @@ def gaps(model: str, arguments: argparse.Namespace) -> dict[str, list[float]]:
             restorer.decode(restorer.denoise(prior.schedule.noisy(source, noise, time), time, seen), seen)
             for source in (prior.encode(sample.hq), seen.latent)
         ]
-        found[f"t = {time}"] = [psnr(picture.clamp(0, 1), sample.hq) for picture in pictures]
+        found[f"t = {time}"] = [nearness(picture.clamp(0, 1), sample.hq)["psnr"] for picture in pictures]
     return found
-
-
-def psnr(picture: Image, truth: Image) -> float:
-    """Return the mean over photos, in dB."""
-    return float(-10 * (picture - truth).square().mean((1, 2, 3)).log10().mean())
 
 
 if __name__ == "__main__":
