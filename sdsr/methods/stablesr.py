@@ -245,7 +245,7 @@ STABLESR_SMALL = replace(
         replace(
             _FUSION,
             system=partial(_small_system, learns="fusion"),
-            objective=Fusion(sampling_steps=6),
+            objective=Fusion(sampling_steps=50),
             optimizer=OptimizerSettings(learning_rate=3e-4, betas=(0.5, 0.99), warmup_steps=50, decay_from=0.6),
             steps=20_000,
             batch=8,

@@ -1,10 +1,11 @@
 """Fusion: a decoder learns to take details of the LQ photo, on latents that the method itself restored.
 
 The second stage of StableSR (arXiv:2305.07015, controllable feature wrapping) and its published code: L1, LPIPS and a
-patch critic on what is decoded with fidelity 1. Deviation: the latents are restored in passing, from each step's own
-photos, where the authors made 100,000 of them beforehand.
+patch critic on what is decoded with fidelity 1. Deviation: the latents are restored in passing, and each is used some
+times while it is among the last ones, where the authors made 100,000 of them beforehand.
 """
 
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,7 @@ from sdsr.restoration.sample import sample as restore
 from sdsr.tensors import Image
 
 MEASURED = (0.0, 0.5, 1.0)
+STOCK = 64
 _MOST = 1e4
 _LEAST = 1e-4
 
@@ -60,6 +62,9 @@ class PatchJudge(nn.Module):
 class Fusion:
     """Weights of the terms, and how latents are restored: in `sampling_steps` ancestral steps.
 
+    Restoring takes much longer than a training step, so only one step in `uses` restores its photos; the others take
+    one of the last `STOCK` batches again, so that each is used as often in the mean (published: in 11 epochs).
+
     LPIPS has its published weights where `lpips_weights` names their file (of VGG-16), else the embedded small
     perceptual network stands in for it. `critics_from`: the share of the run after which the critic is heard; it learns
     from the beginning. Deviation: the published one begins to learn only then, too.
@@ -70,6 +75,7 @@ class Fusion:
     """
 
     sampling_steps: int = 200
+    uses: int = 11
     l1: float = 1.0
     lpips: float = 1.0
     critic: float = 0.025
@@ -106,6 +112,8 @@ class FusionLearner(nn.Module):
         self.terms = objective.terms(restorer.prior.device)
         self.trained = restorer.parts.modules
         self._critic = [critic]  # in a list: the critic is no submodule of what the main optimizer trains
+        self._stock: deque[tuple[Sample, Sampled]] = deque(maxlen=STOCK)
+        self._steps = 0
 
     @property
     def critic(self) -> PatchJudge | None:
@@ -116,7 +124,7 @@ class FusionLearner(nn.Module):
         return dict(self.trained.items())
 
     def forward(self, sample: Sample, rng: torch.Generator, progress: float = 0.0) -> Outcome:
-        restored = self._restored(sample, rng)
+        sample, restored = self._stocked(sample, rng)
         latent = restored.clean.clone()  # inference's own can't be differentiated through
         image = self.restorer.decode(latent, restored.seen, fidelity=1.0)
         record = StepRecord(clean=latent, hq=latent, image=lambda: image, hq_image=sample.hq)
@@ -144,6 +152,15 @@ class FusionLearner(nn.Module):
             near: Mapping[str, float] = nearness(image, sample.hq)
             figures |= {f"{name}_w{fidelity:g}": value for name, value in near.items()}
         return figures
+
+    def _stocked(self, sample: Sample, rng: torch.Generator) -> tuple[Sample, Sampled]:
+        """Return this batch restored or, in all but one step of `uses`, one of the last that were."""
+        fresh = self._steps % self.objective.uses == 0
+        self._steps += 1
+        if fresh:
+            self._stock.append((sample, self._restored(sample, rng)))
+            return self._stock[-1]
+        return self._stock[int(torch.randint(len(self._stock), (), generator=rng))]
 
     def _restored(self, sample: Sample, rng: torch.Generator) -> Sampled:
         noise = CanvasNoise.from_generator(rng, photos=len(sample.hq))

@@ -96,6 +96,20 @@ def test_the_ratio_lets_the_critic_weigh_its_share_at_the_last_layer(system, pai
     assert abs(float(constant.norm() / share.norm()) - 1) > 0.2
 
 
+def test_restored_batches_are_used_again(system, pair, monkeypatch):
+    """One step in `uses` restores; the others decode what earlier ones restored, with its own photos."""
+    learner = FusionLearner(system, replace(OBJECTIVE, uses=3), None)
+    restored, restore = [], learner._restored
+    monkeypatch.setattr(learner, "_restored", lambda *given: restored.append(restore(*given)) or restored[-1])
+    others = [Sample(hq=pair.hq * share, lq=pair.lq * share) for share in (1, 0.9, 0.8, 0.7, 0.6, 0.5)]
+    with torch.no_grad():
+        taken = [learner._stocked(sample, seeded()) for sample in others]
+    assert len(restored) == 2
+    assert [taken[index][0] is others[index] for index in range(6)] == [True, False, False, True, False, False]
+    for sample, latent in taken:
+        assert any(latent is made and sample is others[3 * index] for index, made in enumerate(restored))
+
+
 def test_validation_decodes_the_same_latents_with_three_fidelities(system, pair):
     learner = FusionLearner(system, OBJECTIVE, None)
     with torch.no_grad():
