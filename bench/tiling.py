@@ -25,9 +25,9 @@ from sdsr.evaluation.planes import Pixels, plane
 from sdsr.evaluation.save import save_image
 from sdsr.evaluation.seams import Borders, Seam, borders_of, seam
 from sdsr.evaluation.sheet import contact_sheet
-from sdsr.images.files import Photo, image, quantize
+from sdsr.images.photo import Photo, image
 from sdsr.images.windows import cover
-from sdsr.restoration.coloring import finished_tiles
+from sdsr.restoration.coloring import finished
 from sdsr.restoration.photograph import Photograph
 from sdsr.restoration.sample import sample
 from sdsr.restoration.windowed import Windowed
@@ -132,10 +132,7 @@ def _windowed(
     photograph = Photograph.of(image(lq), size, upscaler.multiple_px)
     restorer = Windowed(restorer=upscaler.restorer, window_px=window[0], overlap_px=window[1])
     sampled = sample(restorer, photograph, upscaler.plan(steps), CanvasNoise(seeds=(0,)))
-    pixels = np.empty((*size, 3), np.uint8)
-    for tile in finished_tiles(restorer, photograph, sampled, upscaler.recipe.color_fix):
-        pixels[tile.region.rows, tile.region.columns] = quantize(tile.image, np.uint8)
-    return pixels
+    return finished(restorer, photograph, sampled, color_fix=upscaler.recipe.color_fix, dtype=np.uint8)
 
 
 def _chopped(upscaler: Upscaler, lq: Photo, size: tuple[int, int], window: int, steps: int | None) -> Pixels:

@@ -23,9 +23,6 @@ from sdsr.tensors import Image
 if TYPE_CHECKING:
     from sdsr.upscaling import Request, Upscaler
 
-STARTS = ((1, 250), (1, 200), (1, 150), (1, 100), (2, 200), (3, 250), (3, 200), (3, 150), (4, 200), (5, 250))
-"""Steps and starts: those of InvSR's Table 1 (arXiv:2412.09013), and the released lists of two and four steps."""
-
 FIDELITIES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
@@ -53,16 +50,6 @@ DAMAGES = (
     Damage(name="very blurred", blur=2.5),
     Damage(name="blurred and noisy", blur=1.3, noise=12 / 255),
 )
-
-
-def requests_of_steps(upscaler: "Upscaler", request: "Request") -> "dict[str, Request]":
-    """Return a request for each of `STARTS`, by its list in the paper's counting."""
-    found = {}
-    for steps, start in STARTS:
-        times = upscaler.plan(steps, start=start).times
-        label = f"{steps}: " + ", ".join(str(t + 1) for t in times)
-        found[label] = replace(request, steps=steps, start=start)
-    return found
 
 
 def scored(

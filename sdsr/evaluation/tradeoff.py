@@ -12,7 +12,6 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
@@ -22,10 +21,10 @@ from sdsr.errors import InputError
 from sdsr.evaluation.benchmark import Scores
 from sdsr.evaluation.choices import tabulated
 from sdsr.evaluation.planes import Pixels
+from sdsr.evaluation.plans import Canvas
 from sdsr.evaluation.protocol import Protocol
 from sdsr.evaluation.save import save_bytes
 from sdsr.evaluation.subjects import Subject
-from sdsr.images.photo import image, quantize
 from sdsr.prior.weight_files import module_sha256
 
 if TYPE_CHECKING:
@@ -113,22 +112,13 @@ def _pictures(
     upscaler: "Upscaler", plans: "Mapping[str, Plan]", latents: Latents, subject: Subject
 ) -> Iterator[tuple[str, Pixels]]:
     """Yield a photo's results under each of the plans, restored once for all that differ in the decoder alone."""
-    from sdsr.restoration.coloring import finished_tiles
-    from sdsr.restoration.photograph import Photograph
-
-    lq, (height, width) = subject.lq(), subject.truth().shape[:2]
-    photograph = Photograph.of(image(lq), (height, width), upscaler.multiple_px)
-    restorer = upscaler.windowed((photograph.region.height, photograph.region.width), None)
+    canvas = Canvas.of(upscaler, subject)
     known: dict[Plan, Sampled] = {}
     for label, plan in plans.items():
         way = replace(plan, fidelity=0.0)
         if way not in known:
-            known[way] = latents.of(subject.name, restorer, photograph, way)
-        sampled = replace(known[way], fidelity=plan.fidelity)
-        pixels = np.empty((height, width, 3), lq.pixels.dtype)
-        for tile in finished_tiles(restorer, photograph, sampled, upscaler.recipe.color_fix):
-            pixels[tile.region.rows, tile.region.columns] = quantize(tile.image, pixels.dtype)
-        yield label, pixels
+            known[way] = latents.of(subject.name, canvas.restorer, canvas.photograph, way)
+        yield label, canvas.finished(replace(known[way], fidelity=plan.fidelity))
 
 
 def _identity(upscaler: "Upscaler") -> str:

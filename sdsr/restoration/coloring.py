@@ -4,9 +4,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import torch
+from numpy.typing import DTypeLike
 
 from sdsr.images.color import WAVELET_HALO_PX, Moments, apply_moments, moments, wavelet, ycbcr
+from sdsr.images.photo import quantize
 from sdsr.restoration.photograph import Photograph
 from sdsr.restoration.restorer import Restoring
 from sdsr.restoration.sample import Sampled
@@ -39,6 +42,16 @@ def finished_tiles(
         content, style = _pixels(restorer, photograph, sampled, wide), photograph.part(wide).enlarged()
         fixed = _fixed(content, style.to(content), color_fix, exchanged)
         yield Tile(region=tile, image=fixed[tile.relative_to(wide).slices])
+
+
+def finished(
+    restorer: Restoring, photograph: Photograph, sampled: Sampled, *, color_fix: ColorFix, dtype: DTypeLike
+) -> np.ndarray:
+    """Return the whole result, (rows, columns, 3), quantized to an unsigned integer type."""
+    pixels = np.empty((*photograph.size, 3), dtype)
+    for tile in finished_tiles(restorer, photograph, sampled, color_fix):
+        pixels[tile.region.rows, tile.region.columns] = quantize(tile.image, pixels.dtype)
+    return pixels
 
 
 def _fixed(content: Image, style: Image, color_fix: ColorFix, exchanged: tuple[Moments, Moments] | None) -> Image:

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from sdsr.cli.main import app
 from sdsr.errors import InputError
-from sdsr.evaluation.choices import DAMAGES, FIDELITIES, STARTS, distances, requests_of_steps
+from sdsr.evaluation.choices import DAMAGES, FIDELITIES, distances
 from sdsr.evaluation.critic_features import Look, features, in_colors, latents_of, sheet
 from sdsr.images.photo import Photo, quantize
 from sdsr.methods import METHODS
@@ -124,14 +124,6 @@ def test_damage_is_what_its_name_says(photo):
     assert rough["very noisy"] > rough["noisy"] > rough["clean"] > rough["blurred"] > rough["very blurred"]
 
 
-def test_the_table_has_the_papers_lists(upscaler):
-    labels = list(requests_of_steps(upscaler, Request()))
-    assert len(labels) == len(STARTS)
-    assert {"1: 250", "3: 200, 100, 50", "3: 250, 150, 50", "3: 150, 100, 50", "5: 250, 200, 150, 100, 50"} <= set(
-        labels
-    )
-
-
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models") / "invsr-tiny"
@@ -153,14 +145,6 @@ def run(*words: object) -> str:
     if done.exception:
         raise done.exception
     return done.output
-
-
-def test_the_steps_command_prints_one_row_for_each_list(model, folders, tmp_path):
-    output = run("steps", model, *folders, "--json", "--csv", tmp_path / "rows.csv", "--protocol", "rgb")
-    found = json.loads(output[output.index("{") :])["results"]
-    assert len(found) == len(STARTS)
-    assert all(np.isfinite(row["psnr_rgb"]) for row in found.values())
-    assert len((tmp_path / "rows.csv").read_text().splitlines()) == 1 + len(STARTS)
 
 
 def test_the_starts_command_compares_auto_with_each_start(model, folders):
