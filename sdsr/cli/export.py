@@ -19,6 +19,10 @@ def export(
     autoencoder: Annotated[
         Path | None, typer.Option(help="small-prior only: the parts folder of the autoencoder's run.")
     ] = None,
+    upon: Annotated[
+        Path | None,
+        typer.Option(help="Folder of a method beside --to that has some of its weights; they are not stored again."),
+    ] = None,
     overwrite: Annotated[bool, typer.Option(help="Replace the files of a folder that holds some.")] = False,
 ) -> None:
     """Write a run's trained parts in half precision, ready for `sdsr upscale --model FOLDER`."""
@@ -33,16 +37,25 @@ def export(
         raise InputError(
             f"--autoencoder (={autoencoder}) belongs to small-prior, which needs it; {recipe} was asked for."
         )
+    if upon is not None and upon.resolve().parent != to.resolve().parent:
+        raise InputError(f"upon (={upon}) must lie beside --to (={to}); write into {upon.resolve().parent}.")
     noted = run_metadata(parts)
     if noted.get("recipe", recipe) != recipe:
         raise InputError(f"parts (={parts}) are of recipe {noted['recipe']}, not of {recipe}; export that one.")
     with complete_folder(to, overwrite=overwrite) as folder:
-        what = _write(recipe, parts, folder, prior=prior, autoencoder=autoencoder, noted=noted)
+        what = _write(recipe, parts, folder, prior=prior, autoencoder=autoencoder, upon=upon, noted=noted)
     typer.echo(f"{to}: {what}")
 
 
 def _write(
-    recipe: str, parts: Path, folder: Path, *, prior: str | None, autoencoder: Path | None, noted: Mapping[str, str]
+    recipe: str,
+    parts: Path,
+    folder: Path,
+    *,
+    prior: str | None,
+    autoencoder: Path | None,
+    upon: Path | None,
+    noted: Mapping[str, str],
 ) -> str:
     """Write the folder, and return a line on what is in it."""
     from sdsr.errors import ModelError
@@ -65,5 +78,5 @@ def _write(
             f"parts (={parts}) were trained on the prior with sha256 {trained_on[:12]}, not on {restorer.prior.name}"
             f" ({own[:12]}); name theirs with --prior."
         )
-    save_method(restorer, folder, METHODS[recipe], fill_from_run(restorer, parts))
+    save_method(restorer, folder, METHODS[recipe], fill_from_run(restorer, parts), upon=upon)
     return f"{recipe} on prior {restorer.prior.name}, sha256 {own}"

@@ -1,7 +1,8 @@
 """The trained parts of a method as a folder: `method.json` and one safetensors file per part, in half precision.
 
 `method.json` names the recipe, the prior and its sha256 (parts on another prior are refused), the sha256 of each file,
-and the tensors that are in no file because they are still the prior's (of a ControlNet that began as its UNet).
+and the tensors that are in no file because they are still the prior's (of a ControlNet that began as its UNet), or
+because a folder beside it has the same ("upon": SeeSR's ControlNet is AddSR's too).
 """
 
 import json
@@ -28,16 +29,20 @@ ASSETS = Path(__file__).parents[1] / "assets"
 _HALVES = (torch.float16, torch.bfloat16)
 
 
-def save_method(restorer: Restorer, folder: Path, recipe: Recipe, facts: Mapping[str, Any]) -> None:
+def save_method(
+    restorer: Restorer, folder: Path, recipe: Recipe, facts: Mapping[str, Any], *, upon: Path | None = None
+) -> None:
     """Write a restorer's trained parts, in half precision, and what they belong to.
 
-    `facts` say how they came to be; "times", those that they were trained at where the recipe's were changed.
+    `facts` say how they came to be; "times", those that they were trained at where the recipe's were changed. What the
+    method in folder `upon` has in its files, too, is left to them; the folders must stay beside each other.
     """
     assert recipe.plan is not None, f"{recipe.name} restores nothing: it has no plan"
     modules = restorer.parts.modules
     inherited = {name: _inherited(module, restorer.prior) for name, module in modules.items()}
+    lent = {name: _lent_by(upon, name, module) if upon else [] for name, module in modules.items()}
     parts = {
-        name: {key: tensor for key, tensor in module.state_dict().items() if key not in inherited[name]}
+        name: {key: tensor for key, tensor in module.state_dict().items() if key not in {*inherited[name], *lent[name]}}
         for name, module in modules.items()
     }
     noted = {
@@ -48,7 +53,7 @@ def save_method(restorer: Restorer, folder: Path, recipe: Recipe, facts: Mapping
         "times": list(recipe.plan.times),
         **facts,
     }
-    write_parts(parts, folder, noted)
+    write_parts(parts, folder, noted | ({} if upon is None else {"upon": _upon(upon, lent)}))
 
 
 def write_parts(
@@ -107,9 +112,45 @@ def fill_restorer(restorer: Restorer, folder: Path) -> None:
         if file_sha256(path) != expected:
             raise ModelError(f"weights (={path}) are not those of {DESCRIPTION} (sha256 differs); reinstall them.")
         kept, own = description.get("inherited", {}).get(name, ()), module.state_dict()
-        fill(module, {key: own[key] for key in kept if key in own} | tensors, path)
+        fill(module, {key: own[key] for key in kept if key in own} | _lent(description, folder, name) | tensors, path)
     parts = restorer.parts.modules.eval().requires_grad_(False).to(restorer.prior.device)
     parts.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  (missing in torch's stub)
+
+
+def _lent_by(upon: Path, name: str, module: nn.Module) -> list[str]:
+    """Return the names of tensors of a part that a method's file of that part has, with the same values once stored."""
+    path = upon / f"{name}.safetensors"
+    given = read_tensors(path) if path.is_file() else {}
+    return [
+        key
+        for key, tensor in module.state_dict().items()
+        if key in given and torch.equal(given[key], tensor.detach().cpu().to(given[key].dtype))
+    ]
+
+
+def _upon(upon: Path, lent: Mapping[str, list[str]]) -> dict[str, Any]:
+    """What is noted of a folder that lends tensors."""
+    files = {f"{name}.safetensors": keys for name, keys in lent.items() if keys}
+    return {
+        "folder": upon.resolve().name,
+        "files": {file: file_sha256(upon / file) for file in files},
+        "tensors": files,
+    }
+
+
+def _lent(description: Mapping[str, Any], folder: Path, name: str) -> dict[str, Tensor]:
+    """Return the tensors of a part that the folder beside it lends."""
+    upon, file = description.get("upon", {}), f"{name}.safetensors"
+    if file not in upon.get("tensors", {}):
+        return {}
+    path = folder.resolve().parent / upon["folder"] / file
+    if not path.is_file():
+        raise ModelError(
+            f"method (={folder.name}) shares weights with {upon['folder']}, which is not beside it; put that folder "
+            f"into {folder.resolve().parent}."
+        )
+    tensors = read_tensors(path, upon["files"][file])
+    return {key: tensors[key] for key in upon["tensors"][file]}
 
 
 def _stored(tensor: Tensor, *, keep_precision: bool) -> Tensor:

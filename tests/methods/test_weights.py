@@ -7,8 +7,10 @@ import torch
 from safetensors.torch import load_file
 
 from sdsr.errors import ModelError
-from sdsr.methods.weights import read_description, write_parts
+from sdsr.methods.addsr import ADDSR_SMALL, SEESR_SMALL
+from sdsr.methods.weights import fill_restorer, read_description, save_method, write_parts
 from sdsr.prior.weight_files import file_sha256
+from sdsr.restoration.restorer import Restorer
 
 
 @pytest.mark.parametrize(
@@ -41,3 +43,44 @@ def test_parts_join_those_that_are_there(tmp_path: Path) -> None:
     assert noted["files"] == {
         f"{part}.safetensors": file_sha256(tmp_path / f"{part}.safetensors") for part in ("one", "other")
     }
+
+
+def seesr(seed: int) -> Restorer:
+    torch.manual_seed(seed)
+    return SEESR_SMALL.system("tiny")
+
+
+@pytest.fixture
+def lent(tmp_path: Path) -> tuple[Restorer, Path]:
+    """A SeeSR whose ControlNet is that of an AddSR in the folder beside it, but for the layers on the photo."""
+    teacher, student = seesr(0), seesr(0)
+    with torch.no_grad():
+        for name, parameter in student.parts.modules.named_parameters():
+            if "controlnet_cond_embedding" in name or "attention" in name:
+                parameter.add_(0.1)
+        for restorer in (teacher, student):
+            restorer.parts.modules.get_parameter("controlnet.conv_in.weight").mul_(0.9)
+    save_method(student, tmp_path / "student", ADDSR_SMALL, {})
+    save_method(teacher, tmp_path / "teacher", SEESR_SMALL, {}, upon=tmp_path / "student")
+    return teacher, tmp_path
+
+
+def test_a_folder_leaves_to_another_what_both_have(lent: tuple[Restorer, Path]) -> None:
+    teacher, folder = lent
+    stored = load_file(folder / "teacher" / "controlnet.safetensors")
+    assert set(stored) == {name for name in stored if name.startswith("controlnet_cond_embedding.")}
+    assert load_file(folder / "teacher" / "attention.safetensors")
+    filled = seesr(1)
+    fill_restorer(filled, folder / "teacher")
+    found, expected = filled.parts.modules.state_dict(), teacher.parts.modules.state_dict()
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-5)  # stored in half precision
+
+
+def test_without_the_other_folder_or_with_another_one_it_says_so(lent: tuple[Restorer, Path]) -> None:
+    _, folder = lent
+    save_method(seesr(2), folder / "student", ADDSR_SMALL, {})
+    with pytest.raises(ModelError, match="must have sha256"):
+        fill_restorer(seesr(1), folder / "teacher")
+    (folder / "student").rename(folder / "elsewhere")
+    with pytest.raises(ModelError, match=r"method \(=teacher\) shares weights with student, which is not beside it"):
+        fill_restorer(seesr(1), folder / "teacher")
