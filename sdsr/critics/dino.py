@@ -22,7 +22,7 @@ from sdsr.tensors import Image
 DINO_PX, DINO_2_PX = 224, 518
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _TAPS = (0, 3, 6, 9, 12)
-_SMALL_LEVELS = (2, 3, 4)
+_SMALL_LEVELS = (1, 2, 3, 4)
 
 Maps = list[Float[Tensor, "b channels places"]]
 
@@ -102,7 +102,7 @@ class TokenCritic(nn.Module):
 
 
 class SmallTokens:
-    """The coarse levels of the small perceptual network, their places in a row."""
+    """All levels of the small perceptual network but its finest, their places in a row."""
 
     def __init__(self, network: SmallPerceptual) -> None:
         self.network = network

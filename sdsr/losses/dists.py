@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sdsr.losses.filters import sobel
+from sdsr.losses.small_perceptual import load_small_perceptual
 from sdsr.losses.trunks import POOL_PLACES, VGG16_CHANNELS, renamed_trunk, vgg16_stages
 from sdsr.prior.weight_files import fill, read_tensors
 from sdsr.tensors import Image
@@ -109,6 +110,15 @@ def ea_dists(distance: Callable[[Image, Image], Tensor]) -> Callable[[Image, Ima
         return distance(x, y) + distance(*edges)
 
     return edge_aware
+
+
+def load_ea_dists(weights: str | None, device: torch.device) -> Callable[[Image, Image], Tensor]:
+    """EA-DISTS with DISTS's published weights from the file `weights`, else on the embedded small perceptual network.
+
+    The latter stands in by form, not by value. Raises ModelError where the file is missing or of another network.
+    """
+    distance = Dists(load_small_perceptual()) if weights is None else load_dists(Path(weights))
+    return ea_dists(distance.to(device))
 
 
 def load_dists(path: Path, *, classifier: Path | None = None, sha256: str | None = None) -> Dists:

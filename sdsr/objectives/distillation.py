@@ -23,7 +23,8 @@ from sdsr.diffusion.noise import CanvasNoise
 from sdsr.diffusion.schedule import NoiseSchedule
 from sdsr.errors import ModelError
 from sdsr.losses.adversarial import critic_hinge, generator_hinge
-from sdsr.losses.terms import StepRecord, Term, weighted_sum
+from sdsr.losses.dists import load_ea_dists
+from sdsr.losses.terms import StepRecord, Term, perceptual, weighted_sum
 from sdsr.objectives.critics import still
 from sdsr.objectives.learner import Judged, Outcome, Sample
 from sdsr.objectives.pairs import first, nearness, photograph_of
@@ -81,7 +82,8 @@ class Distillation:
     the plan's first step is trained; otherwise a later one is, after the one before it, whose result it sees mixed with
     the photo as `looked_back` says: published with a weight of 1, where restoring has `plan.refinement`. What a step
     starts from is the noised HQ latent as published, or with `rollout` the noised result of the step before. `terms`
-    are further ones, on the student's latent and picture. `prompt` None is the method's own.
+    are further ones, on the student's latent and picture; `ea_dists` weighs another, EA-DISTS on the embedded small
+    perceptual network. `prompt` None is the method's own.
     """
 
     plan: Plan
@@ -95,11 +97,19 @@ class Distillation:
     adversarial: float = 0.02
     critics_from: float = 0.0
     terms: tuple[Term, ...] = ()
+    ea_dists: float = 0.0
     prompt: str | None = None
 
     def learner(self, system: Restorer, critic: nn.Module | None) -> "DistillationLearner":
         assert critic is None or isinstance(critic, TokenGame), "distillation is watched by a `TokenGame`"
         return DistillationLearner(system, self, critic)
+
+    def all_terms(self, device: torch.device) -> tuple[Term, ...]:
+        """Return the further terms, with the one that needs a network if it weighs anything."""
+        if not self.ea_dists:
+            return self.terms
+        function = perceptual(load_ea_dists(None, device))
+        return (*self.terms, Term(name="ea_dists", weight=self.ea_dists, function=function))
 
 
 class TokenGame(nn.Module):
@@ -140,6 +150,7 @@ class DistillationLearner(nn.Module):
     def __init__(self, restorer: Restorer, objective: Distillation, critic: TokenGame | None) -> None:
         super().__init__()
         self.restorer, self.objective = restorer, objective
+        self.terms = objective.all_terms(restorer.prior.device)
         self.trained = restorer.parts.modules
         if objective.begin_with is not None:
             begin(self.parts, Path(objective.begin_with))
@@ -168,7 +179,7 @@ class DistillationLearner(nn.Module):
         distances = distance(image, *self.taught(taken, sample.hq, rng))
         weights = objective.weights.at(taken.places, taken.before, len(objective.plan.times))
         record = StepRecord(clean=taken.clean, hq=taken.hq, image=lambda: image, hq_image=sample.hq, t=taken.t)
-        further, values = weighted_sum(objective.terms, record)
+        further, values = weighted_sum(self.terms, record)
         loss = (weights.to(distances) * distances).mean() + further
         scalars = {"distillation": float(distances.mean().detach())} | {k: float(v) for k, v in values.items()}
         if self.critic is None:

@@ -5,14 +5,12 @@ The objective of the few-step methods (D3SR, InvSR, AddSR): weighted terms on la
 
 from dataclasses import dataclass, field
 from functools import cache
-from pathlib import Path
 
 import torch
 from torch import nn
 
 from sdsr.diffusion.noise import CanvasNoise
-from sdsr.losses.dists import Dists, ea_dists, load_dists
-from sdsr.losses.small_perceptual import load_small_perceptual
+from sdsr.losses.dists import load_ea_dists
 from sdsr.losses.terms import StepRecord, Term, latent_l2, latent_perceptual, perceptual, weighted_sum
 from sdsr.objectives.critics import Critics
 from sdsr.objectives.latent_distance import latent_distance
@@ -60,14 +58,9 @@ class Restoration:
             distance = latent_distance(prior, self.latent_lpips_weights)
             terms += (Term(name="latent_lpips", weight=self.latent_lpips, function=latent_perceptual(distance)),)
         if self.ea_dists:
-            distance = ea_dists(self._dists().to(prior.device))
+            distance = load_ea_dists(self.dists_weights, prior.device)
             terms += (Term(name="ea_dists", weight=self.ea_dists, function=perceptual(distance)),)
         return terms
-
-    def _dists(self) -> Dists:
-        if self.dists_weights is None:
-            return Dists(load_small_perceptual())
-        return load_dists(Path(self.dists_weights))
 
 
 class RestorationLearner(nn.Module):

@@ -83,7 +83,8 @@ def learner(**changes) -> DistillationLearner:
     for parameter in restorer.parts.modules["controlnet"].parameters():
         if not parameter.any() and parameter.ndim == 4:
             torch.nn.init.normal_(parameter, std=0.05)
-    return replace(STAGE.objective, draws=1, terms=(), **changes).learner(restorer, None)
+    settings = {"draws": 1, "terms": (), "ea_dists": 0.0} | changes
+    return replace(STAGE.objective, **settings).learner(restorer, None)
 
 
 @pytest.fixture
@@ -206,3 +207,15 @@ def test_the_critic_is_heard_from_its_share_of_the_run_on(sample):
     assert isinstance(late.judged, Judged)
     critic(late.judged.detached(), seeded()).loss.backward()
     assert all(parameter.grad is not None for parameter in critic.parameters())
+
+
+def test_further_terms_are_told_and_weighed(sample):
+    """The small recipe's, EA-DISTS among them, and none as published."""
+    plain, further = learner(), learner(terms=STAGE.objective.terms, ea_dists=0.2)
+    (published, held) = (each(sample, seeded()) for each in (plain, further))
+    assert set(published.scalars) == {"distillation"}
+    weights = {term.name: term.weight for term in STAGE.objective.terms} | {"ea_dists": 0.2}
+    assert set(held.scalars) == {"distillation", *weights}
+    assert held.scalars["ea_dists"] > 0
+    added = sum(weight * held.scalars[name] for name, weight in weights.items())
+    torch.testing.assert_close(held.loss - published.loss, torch.tensor(added), rtol=1e-3, atol=1e-4)
