@@ -66,8 +66,9 @@ class Fusion:
     one of the last `STOCK` batches again, so that each is used as often in the mean (published: in 11 epochs).
 
     LPIPS has its published weights where `lpips_weights` names their file (of VGG-16), else the embedded small
-    perceptual network stands in for it. `critics_from`: the share of the run after which the critic is heard; it learns
-    from the beginning. Deviation: the published one begins to learn only then, too.
+    perceptual network stands in for it, whose distances are some ten times as large. `terms` are further ones.
+    `critics_from`: the share of the run after which the critic is heard; it learns from the beginning. Deviation: the
+    published one begins to learn only then, too.
 
     `balance` "constant" is how the published code computes: the critic's weight is `critic`. "ratio" is how it was
     meant, after VQGAN (arXiv:2012.09841, Eq. 7): times the ratio of the gradients' norms of the other terms and of the
@@ -82,6 +83,7 @@ class Fusion:
     critics_from: float = 0.03
     balance: Literal["constant", "ratio"] = "constant"
     lpips_weights: str | None = None
+    terms: tuple[Term, ...] = ()
 
     def learner(self, system: Restorer, critic: nn.Module | None) -> "FusionLearner":
         assert critic is None or isinstance(critic, PatchJudge), "fusion is watched by a `PatchJudge`"
@@ -92,7 +94,8 @@ class Fusion:
         """How latents are restored."""
         return Plan(times=spaced(self.sampling_steps), step=ancestral)
 
-    def terms(self, device: torch.device) -> tuple[Term, ...]:
+    def all_terms(self, device: torch.device) -> tuple[Term, ...]:
+        """Return L1, LPIPS or what stands in for it, and the further terms."""
         if self.lpips_weights is None:
             distance = load_small_perceptual().distance()
         else:
@@ -100,6 +103,7 @@ class Fusion:
         return (
             Term(name="l1", weight=self.l1, function=image_l1),
             Term(name="lpips", weight=self.lpips, function=perceptual(distance.to(device))),
+            *self.terms,
         )
 
 
@@ -109,7 +113,7 @@ class FusionLearner(nn.Module):
     def __init__(self, restorer: Restorer, objective: Fusion, critic: PatchJudge | None) -> None:
         super().__init__()
         self.restorer, self.objective = restorer, objective
-        self.terms = objective.terms(restorer.prior.device)
+        self.terms = objective.all_terms(restorer.prior.device)
         self.trained = restorer.parts.modules
         self._critic = [critic]  # in a list: the critic is no submodule of what the main optimizer trains
         self._stock: deque[tuple[Sample, Sampled]] = deque(maxlen=STOCK)
