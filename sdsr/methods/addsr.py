@@ -54,10 +54,12 @@ class Network:
     """The shape of what SeeSR adds, and what of the ControlNet doesn't learn, by parts of its names.
 
     `head_width` is that of image attention's heads, None for that of the prior's; `begin` what its last layers begin
-    at, as a share of their usual initialisation. `tags`: whether there is a tagger; without, image attention is silent.
+    at, as a share of their usual initialisation, and `hint_begin` the last layer on the photo. `tags`: whether there is
+    a tagger; without, image attention is silent.
     """
 
     hint_widths: tuple[int, ...] = HINT_WIDTHS
+    hint_begin: float | int = 0.0
     head_width: int | None = None
     begin: float | int = 1.0
     tags: bool = True
@@ -107,7 +109,7 @@ def system(
     whose prompts are used.
     """
     prior, network = load_prior(prior, device=device), network or Network()
-    controlnet = photo_control(prior.unet, widths=network.hint_widths)
+    controlnet = photo_control(prior.unet, widths=network.hint_widths, begin=network.hint_begin)
     for name, parameter in controlnet.named_parameters():
         parameter.requires_grad_(not any(part in name for part in network.frozen))
     modules = nn.ModuleDict({CONTROLNET: controlnet})
@@ -268,6 +270,7 @@ ADDSR = Recipe(
 
 SMALL_NETWORK = Network(
     hint_widths=(16, 24, 32, 48),
+    hint_begin=1.0,
     head_width=20,
     begin=0.1,
     frozen=("time_embedding.", "transformer_blocks.0.attn2.", "transformer_blocks.0.norm2."),

@@ -103,3 +103,19 @@ def test_one_prompt_and_hint_serve_a_batch_and_scale_is_linear():
     alone = residuals(controlnet, noisy[1:], 20, evidence, hint, scale=0.5)
     for both, one in zip((*together[0], together[1]), (*alone[0], alone[1]), strict=True):
         assert (both[1:] - 2 * one).norm() < 1e-5 * both.norm()
+
+
+def test_a_hint_that_is_begun_tells_photos_apart_at_once(photo):
+    """The usual initialisation of four narrow levels makes the same of all photos."""
+    torch.manual_seed(0)
+    unet, photos = tiny_prior().unet, torch.stack([photo[0, :, :128, :128], 1 - photo[0, :, :128, :128]])
+
+    def told(begin: float) -> Tensor:
+        hint = photo_control(unet, widths=(16, 24, 32, 48), begin=begin).controlnet_cond_embedding
+        with torch.no_grad():
+            return hint(photos)
+
+    assert not told(0.0).any()
+    whole, tenth = (told(begin).std(0).mean() for begin in (1.0, 0.1))
+    assert 0.02 < whole < 1
+    assert 0.02 < tenth / whole < 0.5
