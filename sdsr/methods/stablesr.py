@@ -253,8 +253,9 @@ STABLESR_SMALL = replace(
                     Term(name="unevenness", weight=1.0, function=unevenness(8)),
                     Term(name="lattice", weight=4.0, function=lattice(8)),
                 ),
+                corrected=True,
             ),
-            optimizer=OptimizerSettings(learning_rate=3e-4, betas=(0.5, 0.99), warmup_steps=50, decay_from=0.6),
+            optimizer=OptimizerSettings(learning_rate=1e-3, betas=(0.5, 0.99), warmup_steps=50, decay_from=0.6),
             steps=20_000,
             batch=8,
             accumulate=1,
@@ -268,7 +269,7 @@ STABLESR_SMALL = replace(
 )
 """It learns and restores under the prompt "clean", the only one of the embedded prior's that means restored photos.
 
-Deviation: two terms of the second stage stand against grids.
+Deviation: pictures of the second stage are compared in the LQ photo's colors, and two terms stand against grids.
 """
 
 

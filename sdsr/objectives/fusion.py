@@ -18,6 +18,7 @@ from sdsr.critics.patch import PatchCritic
 from sdsr.diffusion.noise import CanvasNoise
 from sdsr.diffusion.steps import ancestral
 from sdsr.diffusion.times import spaced
+from sdsr.images.color import wavelet
 from sdsr.losses.adversarial import critic_hinge, generator_hinge
 from sdsr.losses.lpips import load_lpips
 from sdsr.losses.small_perceptual import load_small_perceptual
@@ -26,10 +27,10 @@ from sdsr.objectives.learner import Judged, Outcome, Sample
 from sdsr.objectives.pairs import first, nearness, photograph_of
 from sdsr.objectives.restoration import PREVIEWS
 from sdsr.restoration.plan import Plan
-from sdsr.restoration.restorer import Restorer
+from sdsr.restoration.restorer import Restorer, Seen
 from sdsr.restoration.sample import Sampled
 from sdsr.restoration.sample import sample as restore
-from sdsr.tensors import Image
+from sdsr.tensors import Image, Latent
 
 MEASURED = (0.0, 0.5, 1.0)
 STOCK = 64
@@ -68,7 +69,8 @@ class Fusion:
     LPIPS has its published weights where `lpips_weights` names their file (of VGG-16), else the embedded small
     perceptual network stands in for it, whose distances are some ten times as large. `terms` are further ones.
     `critics_from`: the share of the run after which the critic is heard; it learns from the beginning. Deviation: the
-    published one begins to learn only then, too.
+    published one begins to learn only then, too. `corrected` compares pictures in the LQ photo's colors, as the wavelet
+    fix delivers them, so that nothing is learned that the fix does anyway.
 
     `balance` "constant" is how the published code computes: the critic's weight is `critic`. "ratio" is how it was
     meant, after VQGAN (arXiv:2012.09841, Eq. 7): times the ratio of the gradients' norms of the other terms and of the
@@ -84,6 +86,7 @@ class Fusion:
     balance: Literal["constant", "ratio"] = "constant"
     lpips_weights: str | None = None
     terms: tuple[Term, ...] = ()
+    corrected: bool = False
 
     def learner(self, system: Restorer, critic: nn.Module | None) -> "FusionLearner":
         assert critic is None or isinstance(critic, PatchJudge), "fusion is watched by a `PatchJudge`"
@@ -130,7 +133,7 @@ class FusionLearner(nn.Module):
     def forward(self, sample: Sample, rng: torch.Generator, progress: float = 0.0) -> Outcome:
         sample, restored = self._stocked(sample, rng)
         latent = restored.clean.clone()  # inference's own can't be differentiated through
-        image = self.restorer.decode(latent, restored.seen, fidelity=1.0)
+        image = self._decoded(latent, restored.seen, 1.0)
         record = StepRecord(clean=latent, hq=latent, image=lambda: image, hq_image=sample.hq)
         loss, values = weighted_sum(self.terms, record)
         scalars = {name: float(value) for name, value in values.items()}
@@ -146,13 +149,13 @@ class FusionLearner(nn.Module):
     def pictures(self, sample: Sample, rng: torch.Generator) -> dict[str, Image]:
         few = first(sample, PREVIEWS)
         restored = self._restored(few, rng)
-        decoded = {f"fidelity {w:g}": image for w, image in self._decoded(restored).items()}
+        decoded = {f"fidelity {w:g}": image for w, image in self._measured(restored).items()}
         return {"bicubic": photograph_of(self.restorer, few).enlarged(), **decoded, "photo": few.hq}
 
     def measure(self, sample: Sample, rng: torch.Generator) -> dict[str, float]:
         """Return how near the same latents come to the photo when they are decoded with different fidelities."""
         figures = {}
-        for fidelity, image in self._decoded(self._restored(sample, rng)).items():
+        for fidelity, image in self._measured(self._restored(sample, rng)).items():
             near: Mapping[str, float] = nearness(image, sample.hq)
             figures |= {f"{name}_w{fidelity:g}": value for name, value in near.items()}
         return figures
@@ -170,9 +173,14 @@ class FusionLearner(nn.Module):
         noise = CanvasNoise.from_generator(rng, photos=len(sample.hq))
         return restore(self.restorer, photograph_of(self.restorer, sample), self.objective.plan, noise)
 
-    def _decoded(self, restored: Sampled) -> dict[float, Image]:
-        decode = self.restorer.decode
-        return {w: decode(restored.clean, restored.seen, fidelity=w).clamp(0, 1) for w in MEASURED}
+    def _measured(self, restored: Sampled) -> dict[float, Image]:
+        return {w: self._decoded(restored.clean, restored.seen, w).clamp(0, 1) for w in MEASURED}
+
+    def _decoded(self, latent: Latent, seen: Seen, fidelity: float) -> Image:
+        image = self.restorer.decode(latent, seen, fidelity=fidelity)
+        if not self.objective.corrected:
+            return image
+        return wavelet(image, seen.photograph.enlarged().to(image.device))
 
     def _balance(self, loss: Tensor, opinion: Tensor) -> float:
         if self.objective.balance == "constant" or not loss.requires_grad:

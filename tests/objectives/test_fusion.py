@@ -119,3 +119,12 @@ def test_validation_decodes_the_same_latents_with_three_fidelities(system, pair)
     assert list(columns) == ["bicubic", "fidelity 0", "fidelity 0.5", "fidelity 1", "photo"]
     assert len({figures[f"psnr_w{w}"] for w in ("0", "0.5", "1")}) == 3
     assert torch.equal(columns["fidelity 0"], stock)
+
+
+def test_pictures_can_be_compared_in_the_colors_of_the_lq_photo(system, pair):
+    """As the wavelet fix delivers them: far from the decoder's own colors, and with gradients to what learns."""
+    own, fixed = (FusionLearner(system, replace(OBJECTIVE, corrected=each), judge()) for each in (False, True))
+    colors = [step(learner, pair).judged.fake["image"].mean((2, 3)) for learner in (own, fixed)]
+    wanted = pair.lq.mean((2, 3))
+    assert (colors[1] - wanted).abs().max() < 0.02 < (colors[0] - wanted).abs().max()
+    assert all(p.grad is not None and p.grad.any() for _, p in fixed.named_parameters() if p.requires_grad)
