@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
+from torch import nn
 
 from sdsr.diffusion.noise import CanvasNoise
 from sdsr.errors import InputError
@@ -26,6 +27,7 @@ from sdsr.evaluation.protocol import Protocol
 from sdsr.evaluation.save import save_bytes
 from sdsr.evaluation.subjects import Subject
 from sdsr.prior.weight_files import module_sha256
+from sdsr.restoration.wrapped_decoder import WrappedDecoder
 
 if TYPE_CHECKING:
     from sdsr.restoration.photograph import Photograph
@@ -122,8 +124,11 @@ def _pictures(
 
 
 def _identity(upscaler: "Upscaler") -> str:
-    restorer = upscaler.restorer
-    return f"{upscaler.recipe.name} {module_sha256(restorer.parts.modules)} on {restorer.prior.sha256}"
+    """What restores: the prior and all parts but the decoder's, so that one decoder's latents are another's, too."""
+    restorer, decoder = upscaler.restorer, upscaler.restorer.parts.decoder
+    decoding = decoder.wrapping if isinstance(decoder, WrappedDecoder) else None
+    parts = {name: part for name, part in restorer.parts.modules.items() if part is not decoding}
+    return f"{upscaler.recipe.name} {module_sha256(nn.ModuleDict(parts))} on {restorer.prior.sha256}"
 
 
 def _read(path: Path) -> torch.Tensor:

@@ -24,8 +24,7 @@ from sdsr.upscaling import Request, Upscaler
 STEPS = 2
 
 
-@pytest.fixture(scope="module")
-def upscaler() -> Upscaler:
+def stirred() -> Upscaler:
     """The small StableSR on the tiny prior; decoder and fusion are random, so that fidelity is felt."""
     rng = torch.Generator().manual_seed(0)
     restorer = STABLESR_SMALL.system("tiny", "cpu")
@@ -35,6 +34,11 @@ def upscaler() -> Upscaler:
             for parameter in module.parameters():
                 parameter.add_(0.05 * torch.randn(parameter.shape, generator=rng))
     return Upscaler(STABLESR_SMALL, restorer)
+
+
+@pytest.fixture(scope="module")
+def upscaler() -> Upscaler:
+    return stirred()
 
 
 @pytest.fixture
@@ -90,6 +94,18 @@ def test_photos_are_restored_once_and_never_again_until_something_changes(upscal
     assert len(restorations) == 4 * STEPS
     run(steps=STEPS + 1, fidelities=(1.0,))
     assert len(restorations) == 6 * STEPS + 2
+
+
+def test_another_decoder_needs_no_restoring_and_another_encoder_does(folders, tmp_path, restorations):
+    subjects, wanted = paired_subjects(*folders)[:1], Tradeoff(folder=tmp_path, steps=STEPS, fidelities=(1.0,))
+    upscaler = stirred()
+    first = scored(upscaler, subjects, wanted, PROTOCOLS["rgb"])
+    for part, times in (("feature_wrapping", STEPS), ("time_aware_encoder", 2 * STEPS)):
+        for parameter in upscaler.restorer.parts.modules.get_submodule(part).parameters():
+            parameter.data += 0.05
+        other = scored(upscaler, subjects, wanted, PROTOCOLS["rgb"])
+        assert len(restorations) == times
+        assert other["fidelity 1"].values["psnr_rgb"] != first["fidelity 1"].values["psnr_rgb"]
 
 
 def test_a_damaged_latent_is_named(upscaler, folders, tmp_path):
