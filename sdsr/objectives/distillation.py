@@ -81,7 +81,8 @@ class Distillation:
     else the teacher is what the student begins as. `draws` are the teacher's times for each photo. `alone` is how often
     the plan's first step is trained; otherwise a later one is, after the one before it, whose result it sees mixed with
     the photo as `looked_back` says: published with a weight of 1, where restoring has `plan.refinement`. What a step
-    starts from is the noised HQ latent as published, or with `rollout` the noised result of the step before. `terms`
+    starts from is the noised HQ latent as published, or with `rollout` what restoring comes to there: all steps before
+    it are taken, from the noised LQ latent on, and looked back at. `terms`
     are further ones, on the student's latent and picture; `ea_dists` weighs another, EA-DISTS on the embedded small
     perceptual network. `prompt` None is the method's own.
     """
@@ -193,23 +194,32 @@ class DistillationLearner(nn.Module):
         return Outcome(loss=loss, scalars=scalars, judged=judged)
 
     def take_step(self, sample: Sample, rng: torch.Generator) -> Taken:
-        """Take one step of the plan with gradients; unless it is the first, after one without."""
-        restorer, plan, times = self.restorer, self.objective.plan, torch.tensor(self.objective.plan.times)
+        """Take one step of the plan with gradients; a later one after the one before it, or in a rollout after all."""
+        restorer, objective, times = self.restorer, self.objective, torch.tensor(self.objective.plan.times)
         seen, hq, noise = self.observe(sample, rng)
         source, places, before = hq, [0] * len(hq), None
-        if len(times) > 1 and float(torch.rand((), generator=rng)) > self.objective.alone:
-            before = torch.randint(len(times) - 1, (len(hq),), generator=rng).tolist()
+        if len(times) > 1 and float(torch.rand((), generator=rng)) > objective.alone:
+            before = torch.randint(len(times) - 1, (1 if objective.rollout else len(hq),), generator=rng).tolist()
+            if objective.rollout:
+                before = before * len(hq)
+                source, seen = self._rolled_out(seen, noise, objective.plan.times[: before[0] + 1], rng)
+                noise = torch.randn(hq.shape, generator=rng).to(hq)
+            else:
+                _, seen = self._looked_back(seen, restorer.schedule.noisy(hq, noise, times[before]), times[before])
             places = [place + 1 for place in before]
-            with torch.no_grad():
-                noisy = restorer.schedule.noisy(hq, noise, times[before])
-                found = restorer.denoise(noisy, times[before], seen, plan.guidance)
-            seen = self._looked_back(seen, found)
-            if self.objective.rollout:
-                source, noise = found, torch.randn(hq.shape, generator=rng).to(hq)
         t = times[places]
-        noisy = restorer.schedule.noisy(source, noise, t)
-        clean = restorer.denoise(noisy, t, seen, plan.guidance)
+        clean = restorer.denoise(restorer.schedule.noisy(source, noise, t), t, seen, objective.plan.guidance)
         return Taken(places=places, before=before, t=t, hq=hq, noise=noise, seen=seen, clean=clean)
+
+    def _rolled_out(
+        self, seen: Seen, noise: Latent, times: tuple[int, ...], rng: torch.Generator
+    ) -> tuple[Latent, Seen]:
+        """Return what restoring finds after these times of the plan, and what it sees of the photo then."""
+        source = seen.latent
+        for t in times:
+            source, seen = self._looked_back(seen, self.restorer.schedule.noisy(source, noise, t), t)
+            noise = torch.randn(source.shape, generator=rng).to(source)
+        return source, seen
 
     def observe(self, sample: Sample, rng: torch.Generator) -> tuple[Seen, Latent, Latent]:
         """Return what is seen of LQ, the HQ latents, and noise for them; each latent is a posterior sample."""
@@ -237,12 +247,13 @@ class DistillationLearner(nn.Module):
         return pictures, weights
 
     @torch.no_grad()
-    def _looked_back(self, seen: Seen, found: Latent) -> Seen:
-        """What the second step sees: the result of the first, mixed with the photo."""
+    def _looked_back(self, seen: Seen, noisy: Latent, t: int | Time) -> tuple[Latent, Seen]:
+        """A step without gradients: what it finds, and what the next one sees: its picture mixed with the photo."""
+        found = self.restorer.denoise(noisy, t, seen, self.objective.plan.guidance)
         decoded, lq = self.restorer.decode(found, seen), seen.photograph.enlarged().to(found.device)
         mixture = self.objective.looked_back.blend(decoded, lq)
         with torch.enable_grad():
-            return self.restorer.refresh(seen, lambda region: mixture[region.slices])
+            return found, self.restorer.refresh(seen, lambda region: mixture[region.slices])
 
     def pictures(self, sample: Sample, rng: torch.Generator) -> dict[str, Image]:
         few = first(sample, PREVIEWS)

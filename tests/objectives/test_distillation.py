@@ -17,6 +17,7 @@ from sdsr.objectives.distillation import (
     Distillation,
     DistillationLearner,
     StepWeights,
+    Taken,
     distance,
     teacher_weight,
 )
@@ -144,20 +145,35 @@ def test_a_later_step_sees_the_earlier_result_as_much_as_it_is_told(sample):
         for weight in (0.0, 0.5, 1.0)
     }
     trained = learner(alone=0.0, looked_back=Refinement(weight=0.0))
-    trained._looked_back = lambda seen, found: seen
+    looked_back = trained._looked_back
+    trained._looked_back = lambda seen, noisy, t: (looked_back(seen, noisy, t)[0], seen)
     torch.testing.assert_close(trained.take_step(sample, seeded()).clean, cleans[0.0], atol=1e-5, rtol=1e-5)
     assert not torch.allclose(cleans[0.0], cleans[0.5], atol=1e-4)
     assert not torch.allclose(cleans[0.5], cleans[1.0], atol=1e-4)
 
 
-@pytest.mark.parametrize("rollout", [False, True])
-def test_a_later_step_starts_from_hq_or_from_the_earlier_result(sample, monkeypatch, rollout):
-    trained, started = learner(alone=0.0, rollout=rollout), []
-    noisy = NoiseSchedule.noisy
-    monkeypatch.setattr(NoiseSchedule, "noisy", lambda self, *of: started.append(of[0]) or noisy(self, *of))
-    taken = trained.take_step(sample, seeded())
-    assert torch.equal(started[0], taken.hq)
-    assert torch.equal(started[1], taken.hq) != rollout
+def started(trained: DistillationLearner, sample: Sample, monkeypatch: pytest.MonkeyPatch) -> tuple[list, Taken]:
+    """What is noised, and to which times, while a step is taken."""
+    of, noisy = [], NoiseSchedule.noisy
+    monkeypatch.setattr(
+        NoiseSchedule, "noisy", lambda self, *given: of.append((given[0], given[2])) or noisy(self, *given)
+    )
+    return of, trained.take_step(sample, seeded())
+
+
+def test_a_later_step_follows_one_and_both_start_from_hq(sample, monkeypatch):
+    of, taken = started(learner(alone=0.0, rollout=False), sample, monkeypatch)
+    assert len(of) == 2
+    assert all(torch.equal(latent, taken.hq) for latent, _ in of)
+
+
+def test_in_a_rollout_it_follows_all_before_it_as_in_restoring(sample, monkeypatch):
+    trained = learner(alone=0.0, rollout=True, plan=replace(STAGE.objective.plan, times=TIMES[:3]))
+    of, taken = started(trained, sample, monkeypatch)
+    assert [int(torch.as_tensor(t).flatten()[0]) for _, t in of] == list(TIMES[: taken.places[0] + 1])
+    assert torch.equal(of[0][0], taken.seen.latent)
+    assert not any(torch.equal(latent, taken.hq) for latent, _ in of)
+    assert len({tuple(latent.flatten().tolist()) for latent, _ in of}) == len(of)
 
 
 def test_gradients_are_those_without_checkpointing(sample):
