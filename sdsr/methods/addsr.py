@@ -27,7 +27,7 @@ from sdsr.diffusion.steps import ancestral, renoise
 from sdsr.diffusion.times import trailing
 from sdsr.errors import InputError
 from sdsr.losses.small_perceptual import load_small_perceptual
-from sdsr.losses.terms import Term, image_l1, lattice, unevenness
+from sdsr.losses.terms import Term, gradient_l1, image_l1, lattice, unevenness
 from sdsr.methods.recipe import OptimizerSettings, Recipe, Stage
 from sdsr.methods.tags import ATTENTION, CONTROL_ATTENTION, attach_tags
 from sdsr.methods.variant import Variant
@@ -319,9 +319,10 @@ ADDSR_SMALL = replace(
                 rollout=True,
                 critics_from=0.05,
                 terms=(
-                    Term(name="image", weight=0.3, function=image_l1),
-                    Term(name="unevenness", weight=0.5, function=unevenness(8)),
-                    Term(name="lattice", weight=2.0, function=lattice(8)),
+                    Term(name="image", weight=1.0, function=image_l1),
+                    Term(name="gradient", weight=0.3, function=gradient_l1),
+                    Term(name="unevenness", weight=1.0, function=unevenness(8)),
+                    Term(name="lattice", weight=4.0, function=lattice(8)),
                 ),
                 ea_dists=0.05,
             ),

@@ -1,0 +1,67 @@
+"""The embedded methods, all of them: their folders, and that each restores the sample photo and not just anything."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from sdsr.images.files import image, read_photo
+from sdsr.images.photo import Photo
+from sdsr.images.resize import resample
+from sdsr.methods import METHODS
+from sdsr.methods.weights import ASSETS, DESCRIPTION, read_description
+from sdsr.tensors import Image, Region
+from sdsr.upscaling import Request, Upscaler
+
+EMBEDDED = sorted(folder.parent.name for folder in ASSETS.glob(f"*/{DESCRIPTION}"))
+MOST_BYTES = 10e6
+LARGER = {"d3sr-small"}  # the prior's whole UNet, trained
+FEW = 10
+EYE = Region(top=16, left=24, height=32, width=40)  # of the LQ photo
+SCALE = 4
+
+
+def psnr(result: Image, truth: Image) -> float:
+    return float(-10 * (result - truth).square().mean().log10())
+
+
+def detail(picture: Image) -> float:
+    return float(picture.diff(dim=-1).abs().mean())
+
+
+@pytest.fixture(scope="module")
+def photos() -> tuple[Photo, Image]:
+    """A part of the sample photo, and what it was."""
+    lq, truth = read_photo(ASSETS / "sample.jpg"), image(read_photo(ASSETS / "sample_hq.jpg"), EYE.scaled(SCALE))
+    return Photo(pixels=np.ascontiguousarray(lq.pixels[EYE.rows, EYE.columns])), truth
+
+
+def test_those_that_readme_names_are_there():
+    assert {"consissr-small", "d3sr-small", "invsr-small", "stablesr-small"} == {*EMBEDDED}
+
+
+@pytest.mark.parametrize("name", EMBEDDED)
+def test_a_folder_is_that_method_small_and_told_of(name: str):
+    folder: Path = ASSETS / name
+    description = read_description(folder)
+    assert description["recipe"] == name
+    assert description["prior"] == "small"
+    assert {path.name for path in folder.glob("*.safetensors")} == {*description["files"]}
+    assert name in LARGER or sum(path.stat().st_size for path in folder.iterdir()) <= MOST_BYTES
+    assert f"Model card: {name}" in (folder / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", EMBEDDED)
+def test_it_restores_the_sample_photo(name: str, photos: tuple[Photo, Image]):
+    """Near to the truth, in its colors, and with more detail than bicubic; wrong weights give clouds or a mesh."""
+    lq, truth = photos
+    upscaler = Upscaler.from_pretrained(name, device="cpu")
+    own = METHODS[name].plan
+    assert own is not None
+    steps = min(FEW, len(own.times)) if upscaler.recipe.times_for else None
+    result = image(upscaler.upscale(lq, Request(scale=SCALE, steps=steps)))
+    bicubic = resample(image(lq), (truth.shape[-2], truth.shape[-1])).clamp(0, 1)
+    assert psnr(result, truth) > psnr(bicubic, truth) - 3
+    assert torch.allclose(result.mean((2, 3)), bicubic.mean((2, 3)), atol=0.02)
+    assert detail(result) > 1.02 * detail(bicubic)
