@@ -245,7 +245,11 @@ def test_ctrl_c_in_a_folder_and_the_rest_later(typed: Typed, model: Path, tmp_pa
         save(tmp_path / "in" / f"{number:02}.png", (160, 120))
     command = ["upscale", str(tmp_path / "in"), "--model", str(model), "--json"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "sdsr", *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "sdsr", *command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored, where tests run in the background
     )
     assert process.stdout is not None
     done = [process.stdout.readline()]
