@@ -1,7 +1,7 @@
 """Time of one restoration, 128 -> 512 px unless told otherwise, beside the same in float32 and without channels_last.
 
 python bench/speed.py [--model NAME] [--size 128] [--scale 4] [--repeats 7]
-python bench/speed.py --model addsr-small --against seesr-small --repeats 3    beside other methods instead
+python bench/speed.py --model d3sr-small --against stablesr-small --repeats 3    beside other methods instead
 """
 
 import argparse

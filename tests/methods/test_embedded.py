@@ -1,5 +1,6 @@
 """The embedded methods, all of them: their folders, and that each restores the sample photo and not just anything."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from sdsr.tensors import Image, Region
 from sdsr.upscaling import Request, Upscaler
 
 EMBEDDED = sorted(folder.parent.name for folder in ASSETS.glob(f"*/{DESCRIPTION}"))
+README = Path(__file__).parents[2] / "README.md"
 MOST_BYTES = 10e6
 LARGER = {"d3sr-small"}  # the prior's whole UNet, trained
 FEW = 10
@@ -37,8 +39,10 @@ def photos() -> tuple[Photo, Image]:
     return Photo(pixels=np.ascontiguousarray(lq.pixels[EYE.rows, EYE.columns])), truth
 
 
-def test_those_that_readme_names_are_there():
-    assert {"consissr-small", "d3sr-small", "invsr-small", "stablesr-small"} == {*EMBEDDED}
+def test_readme_names_those_that_are_there_and_no_others():
+    named = set(re.findall(r"`([a-z0-9]+-small)`", README.read_text(encoding="utf-8")))
+    assert named & METHODS.keys() == {*EMBEDDED}
+    assert len(EMBEDDED) >= 4
 
 
 @pytest.mark.parametrize("name", EMBEDDED)
