@@ -65,7 +65,8 @@ def weight_in_pixels(prior: Prior) -> Float[Tensor, "channels 1 1"]:
 class NoiseMatching:
     """What is noised (`source`), the prompt under which a method learns, and how errors are weighed.
 
-    By default all channels of the latent count alike; `in_pixels` weighs them by `weight_in_pixels`.
+    By default all channels of the latent count alike; `in_pixels` weighs them by `weight_in_pixels`. The share
+    `clearer` of the photos is seen mixed with HQ, in any ratio: who is to look at its own results has to know such.
     Validation restores photos as a user would, with the method's own prompts, in `preview_steps` ancestral steps with
     `guidance`.
     """
@@ -73,6 +74,7 @@ class NoiseMatching:
     source: Source = plain
     prompt: str = ""
     in_pixels: bool = False
+    clearer: float = 0.0
     preview_steps: int = 10
     guidance: float | int = 1.0
 
@@ -109,6 +111,8 @@ class NoiseMatchingLearner(nn.Module):
 
     def forward(self, sample: Sample, rng: torch.Generator, progress: float = 0.0) -> Outcome:
         hq, seen = self.observe(sample, rng)
+        if self.objective.clearer:
+            seen = self._seen_clearer(sample, seen, rng)
         t = torch.randint(len(self.restorer.schedule.alphas_cumprod), (len(hq),), generator=rng)
         loss = self._loss(self.objective.source(hq, seen.latent, t, rng), hq, t, seen, rng, channels=self._channels)
         return Outcome(loss=loss, scalars={"noise": float(loss.detach())})
@@ -122,6 +126,11 @@ class NoiseMatchingLearner(nn.Module):
         with torch.no_grad():
             hq = prior.encode(sample.hq, noise.at("hq posterior", 0, region, prior.channels).to(seen.latent))
         return hq, seen
+
+    def _seen_clearer(self, sample: Sample, seen: Seen, rng: torch.Generator) -> Seen:
+        chosen, ratios = torch.rand((2, len(sample.hq), 1, 1, 1), generator=rng).to(sample.hq)
+        mixed = seen.photograph.enlarged().to(sample.hq).lerp(sample.hq, ratios * (chosen < self.objective.clearer))
+        return self._unguided.refresh(seen, lambda region: mixed[region.slices])
 
     def pictures(self, sample: Sample, rng: torch.Generator) -> dict[str, Image]:
         few = first(sample, PREVIEWS)

@@ -36,10 +36,12 @@ class Advised:
         self.advice = advice
         self.prompts: list[str] = []
         self.latents: list[torch.Tensor] = []
+        self.pictures: list[torch.Tensor] = []
         self.times: list[int | torch.Tensor] = []
 
     def __call__(self, prior, photograph, latent):
         self.latents.append(latent)
+        self.pictures.append(photograph.enlarged())
 
         def testify(prompt):
             self.prompts.append(prompt)
@@ -116,6 +118,28 @@ def test_weighed_in_pixels_the_loss_is_another_and_the_measure_the_same(restorer
     assert plain(sample, seeded()).loss != weighed(sample, seeded()).loss
     with torch.no_grad():
         assert plain.measure(sample, seeded()) == weighed.measure(sample, seeded())
+
+
+def test_training_shows_photos_mixed_with_their_hq_and_measuring_does_not(restorer, sample):
+    learner, told = NoiseMatching(clearer=1.0).learner(restorer, None), restorer.parts.conditioner
+    learner(sample, seeded())
+    lq, seen = told.pictures
+    ratios = ((seen - lq) * (sample.hq - lq)).sum((1, 2, 3)) / (sample.hq - lq).square().sum((1, 2, 3))
+    torch.testing.assert_close(seen, lq.lerp(sample.hq, ratios[:, None, None, None]), rtol=0, atol=1e-5)
+    assert ((ratios > 0.01) & (ratios < 1)).all()
+    assert ratios[0] != ratios[1]
+    assert torch.equal(*told.latents), "the latent stays that of the LQ photo"
+    with torch.no_grad():
+        learner.measure(sample, seeded())
+    assert all(torch.equal(picture, lq) for picture in told.pictures[2:])
+
+
+def test_a_share_of_the_photos_is_seen_clearer(restorer, sample):
+    learner, told = NoiseMatching(clearer=0.5).learner(restorer, None), restorer.parts.conditioner
+    for seed in range(8):
+        learner(sample, seeded(seed))
+    changed = torch.cat([(told.pictures[i] != told.pictures[i + 1]).flatten(1).any(1) for i in range(0, 16, 2)])
+    assert 3 <= changed.sum() <= 13
 
 
 def test_a_prior_of_velocity_learns_the_velocity_of_hq_and_of_the_noise_that_leads_to_it(rng):
