@@ -264,6 +264,7 @@ ADDSR = Recipe(
             crop_px=512,
             degradation="addsr",
             ema_decay=0.99,
+            follows="seesr",
         ),
     ),
 )
@@ -335,6 +336,7 @@ ADDSR_SMALL = replace(
             crop_px=128,
             degradation="photo",
             ema_decay=0.99,
+            follows="seesr-small",
         ),
     ),
 )

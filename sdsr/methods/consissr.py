@@ -206,6 +206,7 @@ _RESTORATION = Stage(
     flips=(0.5, 0.5),
     degradation="consissr",
     ema_decay=0.0,
+    follows="stage rclip",
 )
 
 CONSISSR = Recipe(
@@ -280,12 +281,14 @@ CONSISSR_PUBLISHED = replace(
 
 
 def _on(network: Network) -> Recipe:
-    """The small recipe with another network."""
-    stages = tuple(
-        replace(stage, system=partial(system, network=network, training=True)) if stage.name == "restoration" else stage
-        for stage in CONSISSR_SMALL.stages
+    """The small recipe with another network; what is told no image embedding follows no stage."""
+    rclip, restoration = CONSISSR_SMALL.stages
+    restoration = replace(
+        restoration,
+        system=partial(system, network=network, training=True),
+        follows=restoration.follows if network.tokens == "embedding" else None,
     )
-    return replace(CONSISSR_SMALL, system=partial(system, network=network), stages=stages)
+    return replace(CONSISSR_SMALL, system=partial(system, network=network), stages=(rclip, restoration))
 
 
 def _with_image(**changes: Any) -> Variant:

@@ -44,7 +44,8 @@ class Stage:
 
     `system(prior, device)` builds what is trained from the name or folder of a prior; `critic(system)` its critic.
     Crops are `crop_px` wide and flipped, left to right and upside down, with the probabilities of `flips`;
-    `degradation` names a table of sdsr/data, None where the objective needs only HQ photos.
+    `degradation` names a table of sdsr/data, None where the objective needs only HQ photos. `follows` says whose parts
+    it is made to begin with, if any.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Stage:
     critic: Callable[[Any], nn.Module] | None = None
     critic_optimizer: OptimizerSettings | None = None
     ema_decay: float = 0.999
+    follows: str | None = None
 
 
 class Choice(Protocol):

@@ -56,5 +56,6 @@ def small_stages(
         critic_optimizer=OptimizerSettings(learning_rate=3e-4, betas=(0.5, 0.99), warmup_steps=20, decay_from=0.6),
         batch=12,
         ema_decay=0.995,
+        follows=f"stage {first}",
     )
     return fidelity, realism

@@ -174,6 +174,7 @@ _FUSION = Stage(
     critic=patch_judge,
     critic_optimizer=_ADAM,
     ema_decay=0.0,
+    follows="stage modulation",
 )
 """As published; the critic is heard from step 501. Steps are ours: 11 epochs of 100,000 photos on 8 GPUs."""
 

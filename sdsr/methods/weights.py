@@ -106,15 +106,22 @@ def fill_restorer(restorer: Restorer, folder: Path) -> None:
             f"{restorer.prior.name} ({restorer.prior.sha256[:12]}); use that prior, or parts trained on this one."
         )
     for name, module in restorer.parts.modules.items():
-        path = folder / f"{name}.safetensors"
-        tensors = read_tensors(path)
-        expected = description["files"].get(path.name)
-        if file_sha256(path) != expected:
-            raise ModelError(f"weights (={path}) are not those of {DESCRIPTION} (sha256 differs); reinstall them.")
-        kept, own = description.get("inherited", {}).get(name, ()), module.state_dict()
-        fill(module, {key: own[key] for key in kept if key in own} | _lent(description, folder, name) | tensors, path)
+        fill(module, described_part(folder, name, module, description), folder / f"{name}.safetensors")
     parts = restorer.parts.modules.eval().requires_grad_(False).to(restorer.prior.device)
     parts.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  (missing in torch's stub)
+
+
+def described_part(folder: Path, name: str, module: nn.Module, description: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Return all tensors of a part: of its file, lent by another folder, or the prior's, which `module` still has.
+
+    Raise ModelError where the file is damaged, or not the described one.
+    """
+    path = folder / f"{name}.safetensors"
+    tensors = read_tensors(path)
+    if file_sha256(path) != description["files"].get(path.name):
+        raise ModelError(f"weights (={path}) are not those of {DESCRIPTION} (sha256 differs); reinstall them.")
+    kept, own = description.get("inherited", {}).get(name, ()), module.state_dict()
+    return {key: own[key] for key in kept if key in own} | _lent(description, folder, name) | tensors
 
 
 def _lent_by(upon: Path, name: str, module: nn.Module) -> list[str]:

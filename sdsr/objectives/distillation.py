@@ -8,11 +8,9 @@ counts, against a critic's word, grows along the student's plan.
 Teacher and student are restorers on one prior, attached together; each says in its evidence who speaks.
 """
 
-import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
 
 import torch
 from jaxtyping import Float
@@ -21,20 +19,16 @@ from torch import Tensor, nn
 from sdsr.critics.dino import TokenCritic
 from sdsr.diffusion.noise import CanvasNoise
 from sdsr.diffusion.schedule import NoiseSchedule
-from sdsr.errors import ModelError
 from sdsr.losses.adversarial import critic_hinge, generator_hinge
 from sdsr.losses.dists import load_ea_dists
 from sdsr.losses.terms import StepRecord, Term, perceptual, weighted_sum
 from sdsr.objectives.critics import still
 from sdsr.objectives.learner import Judged, Outcome, Sample
 from sdsr.objectives.pairs import first, nearness, photograph_of
-from sdsr.prior.weight_files import read_tensors
 from sdsr.restoration.plan import Plan, Refinement
 from sdsr.restoration.restorer import Restorer, Seen, latent_region
 from sdsr.restoration.sample import sample as restore
 from sdsr.tensors import Image, Latent, Time
-
-log = logging.getLogger(__name__)
 
 PREVIEWS = 6
 PerPhoto = Float[Tensor, " b"]
@@ -77,19 +71,17 @@ def teacher_weight(schedule: NoiseSchedule, t: Time) -> PerPhoto:
 class Distillation:
     """The student's plan, how its teacher is made, and what counts how much.
 
-    `teacher(student)` builds the teacher beside the student; both begin with the parts in the folder `begin_with`, or
-    else the teacher is what the student begins as. `draws` are the teacher's times for each photo. `alone` is how often
-    the plan's first step is trained; otherwise a later one is, after the one before it, whose result it sees mixed with
-    the photo as `looked_back` says: published with a weight of 1, where restoring has `plan.refinement`. What a step
-    starts from is the noised HQ latent as published, or with `rollout` what restoring comes to there: all steps before
-    it are taken, from the noised LQ latent on, and looked back at. `terms`
-    are further ones, on the student's latent and picture; `ea_dists` weighs another, EA-DISTS on the embedded small
-    perceptual network. `prompt` None is the method's own.
+    `teacher(student)` builds the teacher beside the student, who begins as its equal. `draws` are the teacher's times
+    for each photo. `alone` is how often the plan's first step is trained; otherwise a later one is, after the one
+    before it, whose result it sees mixed with the photo as `looked_back` says: published with a weight of 1, where
+    restoring has `plan.refinement`. What a step starts from is the noised HQ latent as published, or with `rollout`
+    what restoring comes to there: all steps before it are taken, from the noised LQ latent on, and looked back at.
+    `terms` are further ones, on the student's latent and picture; `ea_dists` weighs another, EA-DISTS on the embedded
+    small perceptual network. `prompt` None is the method's own.
     """
 
     plan: Plan
     teacher: Callable[[Restorer], Restorer]
-    begin_with: str | None = None
     weights: StepWeights = field(default_factory=StepWeights)
     draws: int = 4
     alone: float = 0.5
@@ -153,10 +145,6 @@ class DistillationLearner(nn.Module):
         self.restorer, self.objective = restorer, objective
         self.terms = objective.all_terms(restorer.prior.device)
         self.trained = restorer.parts.modules
-        if objective.begin_with is not None:
-            begin(self.parts, Path(objective.begin_with))
-        else:
-            log.warning("no objective.begin_with was given, so the teacher is as untrained as the student")
         teacher = objective.teacher(restorer)
         teacher.parts.modules.requires_grad_(False).eval()
         self._beside = (teacher, critic)  # in a tuple: they are no submodules of what the main optimizer trains
@@ -275,19 +263,3 @@ class DistillationLearner(nn.Module):
         plan = replace(plan, times=plan.times[:steps])
         last = restore(self.restorer, photograph_of(self.restorer, sample), plan, noise)
         return self.restorer.decode(last.clean, last.seen).clamp(0, 1)
-
-
-def begin(parts: Mapping[str, nn.Module], folder: Path) -> None:
-    """Fill parts from a folder of `sdsr train`, `export` or `convert`; what is not stored there is still the prior's.
-
-    Raise ModelError where a file is missing or doesn't fit.
-    """
-    for name, part in parts.items():
-        path = folder / f"{name}.safetensors"
-        try:
-            part.load_state_dict(part.state_dict() | read_tensors(path))  # copied: teacher and student begin alike
-        except RuntimeError as error:
-            reason = str(error).splitlines()[1].strip()
-            raise ModelError(
-                f"{path} does not fit {name} ({reason}); use parts of the method it learns from."
-            ) from error

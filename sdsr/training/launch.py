@@ -18,7 +18,7 @@ from sdsr.data.photos import PairSet, PhotoSet, open_pairs, open_photos
 from sdsr.errors import InputError, ModelError
 from sdsr.methods import RECIPES
 from sdsr.methods.recipe import Recipe, Stage, with_settings
-from sdsr.objectives.distillation import Distillation
+from sdsr.methods.weights import DESCRIPTION, described_part, read_description
 from sdsr.objectives.embedding import EncoderPair
 from sdsr.objectives.restoration import Restoration
 from sdsr.prior.loading import choose_dtype
@@ -73,9 +73,13 @@ def launch(recipe: Recipe | str, settings: LaunchSettings, run: RunSettings) -> 
     dtype = precision_of(settings.precision, process.device)
     system = stage.system(settings.prior or recipe.prior, process.device)
     _prepare_system(system, dtype, checkpointing=run.gradient_checkpointing)
-    learner = stage.objective.learner(system, stage.critic(system) if stage.critic else None)
-    if settings.start_from:
-        _check_teacher(stage, settings)
+    critic = stage.critic(system) if stage.critic else None
+    if stage.follows and not settings.start_from:
+        log.warning("%s begins anew, though made to begin with parts of %s (--from)", stage.name, stage.follows)
+    if isinstance(system, Restorer):  # before there is a learner, whose teacher begins as its student
+        load_parts(dict(system.parts.modules.items()), settings.start_from, partly=settings.partly)
+    learner = stage.objective.learner(system, critic)
+    if not isinstance(system, Restorer):
         load_parts(learner.parts, settings.start_from, partly=settings.partly)
     validation = []
     if settings.validation:
@@ -94,15 +98,6 @@ def launch(recipe: Recipe | str, settings: LaunchSettings, run: RunSettings) -> 
     )
 
 
-def _check_teacher(stage: Stage, settings: LaunchSettings) -> None:
-    """Raise InputError where a student would begin with parts of another run, and its teacher with none."""
-    if isinstance(stage.objective, Distillation) and stage.objective.begin_with is None:
-        raise InputError(
-            f"--from (={settings.start_from[0]}) fills the student only and leaves its teacher untrained; "
-            "for both, give --set objective.begin_with=FOLDER."
-        )
-
-
 def find_recipe(name: str) -> Recipe:
     if name not in RECIPES:
         raise InputError(f"recipe (={name}) must be one of {sorted(RECIPES)}; `sdsr methods` describes them.")
@@ -115,10 +110,11 @@ def find_stage(recipe: str, name: str | None, changes: Mapping[str, Any]) -> Sta
 
 
 def load_parts(parts: Mapping[str, nn.Module], folders: Sequence[Path], *, partly: bool = False) -> None:
-    """Fill parts from the files that other runs left, `NAME.safetensors`; where several have one, the last wins.
+    """Fill parts from the files that other runs left, `NAME.safetensors`, or that were exported or converted.
 
-    Raise ModelError where a folder has none of the parts, or a file doesn't fit. Parts that no folder has stay fresh.
-    With `partly`, a file may be of a similar network: tensors of the same name and shape are taken.
+    Where several have one, the last wins. Raise ModelError where a folder has none of the parts, or a file doesn't fit.
+    Parts that no folder has stay fresh. With `partly`, a file may be of a similar network: tensors of the same name and
+    shape are taken.
     """
     found: dict[str, Path] = {}
     for folder in folders:
@@ -132,7 +128,7 @@ def load_parts(parts: Mapping[str, nn.Module], folders: Sequence[Path], *, partl
         found |= there
     for name, path in found.items():
         try:
-            tensors = read_tensors(path)
+            tensors = _tensors(path.parent, name, parts[name])
             if partly:
                 tensors = _fitting(tensors, parts[name], path)
             parts[name].load_state_dict(tensors, strict=not partly)  # copied: an adapter may share these tensors
@@ -140,8 +136,15 @@ def load_parts(parts: Mapping[str, nn.Module], folders: Sequence[Path], *, partl
             reason = str(error).splitlines()[1].strip()
             raise ModelError(f"{path} does not fit {name} ({reason}); use the same settings.") from error
     fresh = [name for name in parts if name not in found]
-    if fresh:
+    if folders and fresh:
         log.warning("no --from folder has %s, so training begins them anew", ", ".join(fresh))
+
+
+def _tensors(folder: Path, name: str, part: nn.Module) -> dict[str, torch.Tensor]:
+    """A part's tensors; an exported one's may be the prior's, or in another folder."""
+    if (folder / DESCRIPTION).is_file():
+        return described_part(folder, name, part, read_description(folder))
+    return read_tensors(folder / f"{name}.safetensors")
 
 
 def _fitting(tensors: Mapping[str, torch.Tensor], part: nn.Module, path: Path) -> dict[str, torch.Tensor]:

@@ -5,12 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from sdsr.diffusion.schedule import NoiseSchedule
 from sdsr.diffusion.times import trailing
-from sdsr.errors import ModelError
 from sdsr.losses.adversarial import generator_hinge
 from sdsr.methods.addsr import ADDSR_SMALL, critic_of, student
 from sdsr.objectives.distillation import (
@@ -190,24 +189,6 @@ def test_gradients_are_those_without_checkpointing(sample):
     assert all(gradient.any() for gradient in gradients[0])
     for plain, again in zip(*gradients, strict=True):
         torch.testing.assert_close(again, plain, atol=1e-5, rtol=1e-5)
-
-
-def test_both_begin_with_the_parts_of_a_folder(tmp_path):
-    source = learner()
-    with torch.no_grad():
-        for parameter in source.parameters():
-            parameter.add_(0.1)
-    for name, part in source.parts.items():
-        save_file(
-            {key: value.contiguous() for key, value in part.state_dict().items()}, tmp_path / f"{name}.safetensors"
-        )
-    trained = learner(begin_with=str(tmp_path))
-    for key, value in source.parts["attention"].state_dict().items():
-        assert torch.equal(trained.parts["attention"].state_dict()[key], value)
-        assert torch.equal(trained.teacher.parts.modules.state_dict()[f"attention.{key}"], value)
-    save_file({"other": torch.ones(1)}, tmp_path / "attention.safetensors")
-    with pytest.raises(ModelError, match=r"attention\.safetensors does not fit attention"):
-        learner(begin_with=str(tmp_path))
 
 
 def test_the_critic_is_heard_from_its_share_of_the_run_on(sample):

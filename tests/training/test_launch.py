@@ -10,8 +10,9 @@ from torch import nn
 
 from sdsr.errors import InputError, ModelError
 from sdsr.methods import METHODS
-from sdsr.methods.weights import fill_from_run
+from sdsr.methods.weights import fill_from_run, save_method
 from sdsr.prior.tiny import tiny_prior
+from sdsr.training import launch as launching
 from sdsr.training.launch import LaunchSettings, launch, load_parts
 from sdsr.training.run import RunSettings
 
@@ -93,10 +94,42 @@ def test_parts_that_are_not_there_or_do_not_fit_are_errors(settings, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_a_student_whose_teacher_would_stay_untrained_is_refused(settings, tmp_path):
-    begun = replace(settings, stage=None, changes={"batch": "1", "crop_px": "64"}, start_from=(tmp_path,))
-    with pytest.raises(InputError, match=r"leaves its teacher untrained; for both, give --set objective\.begin_with"):
-        launch("addsr-small", begun, RunSettings(folder=tmp_path / "run", steps=1))
+def test_a_teacher_begins_as_its_student(settings, tmp_path, monkeypatch, caplog):
+    learners = []
+    monkeypatch.setattr(launching, "train", lambda learner, *_, **__: learners.append(learner) or tmp_path)
+    plain = replace(settings, stage=None, changes={"batch": "1", "crop_px": "64"})
+    launch("addsr-small", plain, RunSettings(folder=tmp_path / "run", steps=1))
+    assert "distillation begins anew, though made to begin with parts of seesr-small (--from)" in caplog.text
+    wanted = {name: part.state_dict() for name, part in learners[0].parts.items()}
+    for name, tensors in wanted.items():
+        for tensor in tensors.values():
+            tensor.uniform_()
+        save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, tmp_path / f"{name}.safetensors")
+    caplog.clear()
+    launch("addsr-small", replace(plain, start_from=(tmp_path,)), RunSettings(folder=tmp_path / "run", steps=1))
+    assert not caplog.text
+    student, teacher = learners[1].parts, learners[1].teacher.parts.modules
+    for name in ("attention", "control_attention"):
+        torch.testing.assert_close(dict(student[name].state_dict()), dict(wanted[name]))
+        torch.testing.assert_close(dict(teacher.get_submodule(name).state_dict()), dict(wanted[name]))
+
+
+def test_a_run_begins_with_an_exported_method_too(tmp_path):
+    """Whose files leave out what is still the prior's, or in the folder beside it."""
+    recipe, other = METHODS["seesr-small"], METHODS["addsr-small"]
+    restorer, begun = (recipe.system("tiny") for _ in range(2))
+    with torch.no_grad():
+        for parameter in restorer.parts.modules["attention"].parameters():
+            parameter.add_(0.25)
+        restorer.parts.modules["controlnet"].get_parameter("conv_in.bias").add_(1)
+    save_method(restorer, tmp_path / "addsr", other, {})
+    save_method(restorer, tmp_path / "seesr", recipe, {}, upon=tmp_path / "addsr")
+    load_parts(dict(begun.parts.modules.items()), [tmp_path / "seesr"])
+    wanted = dict(restorer.parts.modules.state_dict())
+    torch.testing.assert_close(dict(begun.parts.modules.state_dict()), wanted, atol=1e-3, rtol=1e-3)
+    (tmp_path / "seesr" / "attention.safetensors").write_bytes((tmp_path / "addsr/controlnet.safetensors").read_bytes())
+    with pytest.raises(ModelError, match=r"are not those of method\.json \(sha256 differs\)"):
+        load_parts(dict(begun.parts.modules.items()), [tmp_path / "seesr"])
 
 
 def test_of_another_network_what_fits_can_be_taken(tmp_path, caplog):
