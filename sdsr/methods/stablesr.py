@@ -229,7 +229,7 @@ STABLESR_SMALL = replace(
     summary="StableSR on the embedded prior; 50 steps, slower than d3sr-small.",
     prior="small",
     system=_small_system,
-    plan=replace(PLAN, times=spaced(50)),
+    plan=replace(PLAN, times=spaced(50), fidelity=1.0),
     color_fix="wavelet",
     stages=(
         replace(
@@ -249,7 +249,9 @@ STABLESR_SMALL = replace(
             system=partial(_small_system, learns="fusion"),
             objective=Fusion(
                 sampling_steps=50,
-                lpips=0.1,
+                uses=4,
+                lpips=0.02,
+                critic=0.003,
                 terms=(
                     Term(name="unevenness", weight=1.0, function=unevenness(8)),
                     Term(name="lattice", weight=4.0, function=lattice(8)),

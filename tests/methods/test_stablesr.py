@@ -190,7 +190,7 @@ def test_fidelity_is_asked_for_and_refused_where_it_means_nothing(restorer, phot
     none, half, all_of_it = (upscaler.upscale(given, Request(fidelity=w)).pixels.astype(int) for w in (0, 0.5, 1.0))
     assert (none != half).any()
     assert (half != all_of_it).any()
-    assert (upscaler.upscale(given, Request()).pixels == half).all()
+    assert (upscaler.upscale(given, Request()).pixels == all_of_it).all()
     with pytest.raises(InputError, match=r"fidelity \(=1.5\) must be in 0 \.\.\. 1"):
         upscaler.upscale(given, Request(fidelity=1.5))
     deaf = replace(restorer, parts=replace(restorer.parts, decoder=None))
