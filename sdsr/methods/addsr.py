@@ -348,9 +348,12 @@ ADDSR_SMALL = replace(
 and some terms hold it to the HQ photo; with a prior this small, what it was not trained on shows."""
 
 
+_AS_TRAINED = replace(ADDSR_SMALL, plan=ADDSR_PLAN)
+
+
 def _weighed(weights: StepWeights) -> Variant:
-    """A variant of the small recipe that weighs its steps otherwise."""
-    return Variant(recipe=ADDSR_SMALL, changes={"objective.weights": weights})
+    """A variant of the small recipe that weighs its steps otherwise, and looks back in restoring as in training."""
+    return Variant(recipe=_AS_TRAINED, changes={"objective.weights": weights})
 
 
 _UNREFINED = replace(ADDSR_PLAN, refinement=None)
@@ -362,7 +365,7 @@ ABLATIONS = {
         "adaptive, as published": _weighed(StepWeights(lagging=True)),
     },
     "addsr-refinement": {
-        "refined": Variant(recipe=ADDSR_SMALL),
+        "refined": Variant(recipe=_AS_TRAINED),
         "not refined": Variant(
             recipe=replace(ADDSR_SMALL, plan=_UNREFINED),
             changes={"objective.plan": _UNREFINED, "objective.looked_back": Refinement(weight=0.0)},
