@@ -25,7 +25,8 @@ from sdsr.evaluation.planes import Pixels, plane
 from sdsr.evaluation.save import save_image
 from sdsr.evaluation.seams import Borders, Seam, borders_of, seam
 from sdsr.evaluation.sheet import contact_sheet
-from sdsr.images.photo import Photo, image
+from sdsr.images.floats import image
+from sdsr.images.photo import Photo
 from sdsr.images.windows import cover
 from sdsr.restoration.coloring import finished
 from sdsr.restoration.photograph import Photograph

@@ -27,7 +27,8 @@ from sdsr.evaluation.planes import Pixels, Values
 from sdsr.evaluation.protocol import PROTOCOLS, Measure, Protocol
 from sdsr.evaluation.report import SIGNS
 from sdsr.evaluation.save import save_text
-from sdsr.images.photo import Photo, quantize
+from sdsr.images.floats import quantize
+from sdsr.images.photo import Photo
 from sdsr.losses.perceptual import PerceptualDistance
 from sdsr.losses.small_perceptual import load_small_perceptual
 from sdsr.methods.recipe import Recipe, Stage

@@ -15,7 +15,8 @@ from sdsr.evaluation.pairs import Pair
 from sdsr.evaluation.planes import Pixels
 from sdsr.evaluation.protocol import Protocol
 from sdsr.evaluation.subjects import Subject
-from sdsr.images.photo import Photo, image, quantize
+from sdsr.images.floats import image, quantize
+from sdsr.images.photo import Photo
 from sdsr.images.resize import resample
 from sdsr.losses.filters import gaussian_blur
 from sdsr.tensors import Image

@@ -14,7 +14,8 @@ from sdsr.critics.diffusion_unet import down_and_mid, unconditional
 from sdsr.diffusion.noise import CanvasNoise
 from sdsr.evaluation.planes import Pixels
 from sdsr.evaluation.sheet import Cell, tiled
-from sdsr.images.photo import Photo, image
+from sdsr.images.floats import image
+from sdsr.images.photo import Photo
 from sdsr.prior.prior import Prior
 from sdsr.tensors import Latent, Region
 

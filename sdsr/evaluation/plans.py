@@ -17,7 +17,7 @@ from sdsr.evaluation.choices import tabulated
 from sdsr.evaluation.planes import Pixels
 from sdsr.evaluation.protocol import Protocol
 from sdsr.evaluation.subjects import Subject
-from sdsr.images.photo import image
+from sdsr.images.floats import image
 from sdsr.restoration.coloring import finished
 from sdsr.restoration.photograph import Photograph
 from sdsr.restoration.plan import Plan

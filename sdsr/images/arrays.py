@@ -7,7 +7,8 @@ import torch
 from PIL import Image as pillow
 
 from sdsr.errors import InputError
-from sdsr.images.photo import Photo, bleed, image, quantize
+from sdsr.images.floats import image, quantize
+from sdsr.images.photo import Photo, bleed
 
 
 def as_photo(picture: Any) -> Photo:

@@ -12,12 +12,14 @@ from pathlib import Path
 import numpy as np
 
 from sdsr.errors import InputError, OutputError, SdsrError
+from sdsr.images.floats import image, plane, quantize
+from sdsr.images.formats import CHANNELS, SUFFIXES, Format, Space
 from sdsr.images.hostile import first_line, refused
 from sdsr.images.jpeg import write_jpeg
 from sdsr.images.layout import Layout, lay_out
 from sdsr.images.metadata import upright_metadata
 from sdsr.images.opened import Opened
-from sdsr.images.photo import CHANNELS, Format, Photo, Space, Traits, bleed, image, plane, quantize
+from sdsr.images.photo import Photo, Traits, bleed
 from sdsr.images.png import write_png
 from sdsr.images.probe import (
     DEFAULT_LIMITS,
@@ -54,14 +56,6 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-SUFFIXES: dict[str, Format] = {
-    ".jpg": "JPEG",
-    ".jpeg": "JPEG",
-    ".png": "PNG",
-    ".webp": "WEBP",
-    ".tif": "TIFF",
-    ".tiff": "TIFF",
-}
 _LOSSLESS: tuple[Format, ...] = ("PNG", "TIFF")
 # What encoders and file systems fail with.
 _FAILURES = (MemoryError, OSError, OverflowError, RuntimeError, ValueError, struct.error)

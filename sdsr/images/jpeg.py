@@ -9,9 +9,9 @@ from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
 from sdsr.errors import InputError
+from sdsr.images.formats import Space
 from sdsr.images.layout import STRIP_PIXELS, Layout
 from sdsr.images.opened import Opened, sensible_dpi
-from sdsr.images.photo import Space
 
 logger = logging.getLogger(__name__)
 

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sdsr.images.formats import CHANNELS, Format, Space
 from sdsr.images.metadata import resized_exif
-from sdsr.images.photo import CHANNELS, Format, Photo, Space
+from sdsr.images.photo import Photo
 from sdsr.images.profiles import from_srgb, neutral
 
 logger = logging.getLogger(__name__)

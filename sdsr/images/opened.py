@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sdsr.images.photo import CHANNELS, Format, Space
+from sdsr.images.formats import CHANNELS, Format, Space
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sdsr.errors import InputError, LimitError
+from sdsr.images.formats import Format
 from sdsr.images.hostile import refused
 from sdsr.images.jpeg import open_jpeg
 from sdsr.images.metadata import upright_metadata
 from sdsr.images.opened import Opened
-from sdsr.images.photo import Format
 from sdsr.images.png import open_png
 from sdsr.images.tiff import open_tiff
 from sdsr.images.webp import open_webp

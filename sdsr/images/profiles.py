@@ -9,7 +9,7 @@ from functools import cache, lru_cache
 import imagecodecs
 import numpy as np
 
-from sdsr.images.photo import CHANNELS, Space
+from sdsr.images.formats import CHANNELS, Space
 
 logger = logging.getLogger(__name__)
 

@@ -7,9 +7,9 @@ import numpy as np
 import tifffile
 
 from sdsr.errors import InputError
+from sdsr.images.formats import CHANNELS, Space
 from sdsr.images.metadata import exif_of_tiff
 from sdsr.images.opened import Opened, sensible_dpi
-from sdsr.images.photo import CHANNELS, Space
 
 # Without a handler of its own the reader's remarks on damaged files would go to the terminal.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())

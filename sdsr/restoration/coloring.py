@@ -9,7 +9,7 @@ import torch
 from numpy.typing import DTypeLike
 
 from sdsr.images.color import WAVELET_HALO_PX, Moments, apply_moments, moments, wavelet, ycbcr
-from sdsr.images.photo import quantize
+from sdsr.images.floats import quantize
 from sdsr.restoration.photograph import Photograph
 from sdsr.restoration.restorer import Restoring
 from sdsr.restoration.sample import Sampled

@@ -18,7 +18,8 @@ from sdsr.errors import InputError
 from sdsr.evaluation import ablation
 from sdsr.evaluation.ablation import PROTOCOL, AblationSettings, Result, ablate, results_csv, summary
 from sdsr.evaluation.anchors import enlarge
-from sdsr.images.photo import Photo, image, quantize
+from sdsr.images.floats import image, quantize
+from sdsr.images.photo import Photo
 from sdsr.methods import METHODS, ablations
 from sdsr.methods.variant import Variant
 from sdsr.prior.loading import load_prior

@@ -14,7 +14,8 @@ from sdsr.cli.main import app
 from sdsr.errors import InputError
 from sdsr.evaluation.choices import DAMAGES, FIDELITIES, distances
 from sdsr.evaluation.critic_features import Look, features, in_colors, latents_of, sheet
-from sdsr.images.photo import Photo, quantize
+from sdsr.images.floats import quantize
+from sdsr.images.photo import Photo
 from sdsr.methods import METHODS
 from sdsr.methods.fidelity import by_guidance
 from sdsr.methods.invsr import INVSR, INVSR_SMALL, small_system

@@ -15,7 +15,8 @@ from sdsr.errors import InputError
 from sdsr.evaluation.plans import STARTS, plans_of_steps, scored
 from sdsr.evaluation.protocol import PROTOCOLS
 from sdsr.evaluation.subjects import paired_subjects
-from sdsr.images.photo import Photo, quantize
+from sdsr.images.floats import quantize
+from sdsr.images.photo import Photo
 from sdsr.methods import METHODS
 from sdsr.methods.addsr import ADDSR_SMALL, SMALL_NETWORK, student
 from sdsr.methods.invsr import INVSR_SMALL, small_system

@@ -15,7 +15,8 @@ from sdsr.errors import InputError
 from sdsr.evaluation.protocol import PROTOCOLS
 from sdsr.evaluation.subjects import Subject, paired_subjects
 from sdsr.evaluation.tradeoff import Tradeoff, evenly_spaced, scored
-from sdsr.images.photo import Photo, quantize
+from sdsr.images.floats import quantize
+from sdsr.images.photo import Photo
 from sdsr.methods import METHODS
 from sdsr.methods.stablesr import STABLESR_SMALL
 from sdsr.restoration.restorer import Restorer

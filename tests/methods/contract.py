@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from sdsr.critics.latent_unet import LatentUnetCritic
-from sdsr.images.photo import Photo, quantize
+from sdsr.images.floats import quantize
+from sdsr.images.photo import Photo
 from sdsr.methods import METHODS
 from sdsr.methods.invsr_predictor import NoisePredictor
 from sdsr.methods.recipe import Recipe, Stage, with_settings

@@ -12,7 +12,8 @@ from safetensors.torch import load_file
 from sdsr.diffusion.noise import CanvasNoise
 from sdsr.diffusion.schedule import NoiseSchedule
 from sdsr.errors import InputError
-from sdsr.images.photo import Photo, quantize
+from sdsr.images.floats import quantize
+from sdsr.images.photo import Photo
 from sdsr.methods.ablations import ABLATIONS
 from sdsr.methods.invsr import INVSR, INVSR_SMALL, PART, PredictedNoise, reduced, small_system
 from sdsr.methods.invsr_plan import plan_for
