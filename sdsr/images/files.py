@@ -13,13 +13,11 @@ import numpy as np
 
 from sdsr.errors import InputError, OutputError, SdsrError
 from sdsr.images.floats import image, plane, quantize
-from sdsr.images.formats import CHANNELS, SUFFIXES, Format, Space
+from sdsr.images.formats import SUFFIXES, Format
 from sdsr.images.hostile import first_line, refused
 from sdsr.images.jpeg import write_jpeg
 from sdsr.images.layout import Layout, lay_out
-from sdsr.images.metadata import upright_metadata
-from sdsr.images.opened import Opened
-from sdsr.images.photo import Photo, Traits, bleed
+from sdsr.images.photo import Photo, Traits
 from sdsr.images.png import write_png
 from sdsr.images.probe import (
     DEFAULT_LIMITS,
@@ -31,7 +29,7 @@ from sdsr.images.probe import (
     probe,
     source_name,
 )
-from sdsr.images.profiles import to_srgb, usable
+from sdsr.images.reading import read_opened
 from sdsr.images.tiff_writer import write_tiff
 from sdsr.images.webp import write_webp
 
@@ -68,45 +66,7 @@ def read_photo(source: Source, limits: Limits = DEFAULT_LIMITS) -> Photo:
 
     Colors under full transparency are continued from their surroundings. Raises InputError, LimitError.
     """
-    opened, name = open_source(source, limits), source_name(source)
-    with refused(name):
-        samples = opened.decode()
-        if samples.shape != opened.shape or samples.dtype != (np.uint16 if opened.bits == 16 else np.uint8):
-            raise ValueError(f"pixels of shape {samples.shape}, announced {opened.shape}")
-    channels = CHANNELS[opened.space]
-    icc = _readable_profile(opened, name)
-    orientation, exif, xmp = upright_metadata(opened.exif, opened.xmp, opened.orientation)
-    pixels = turned_upright(to_srgb(samples[..., :channels], icc, opened.space), orientation)
-    alpha = turned_upright(samples[..., channels], orientation) if opened.alpha else None
-    space, kept = _returned_profile(opened.space, icc, name)
-    traits = Traits(format=opened.format, bits=opened.bits, space=space, icc=kept, exif=exif, xmp=xmp, dpi=opened.dpi)
-    return Photo(pixels=pixels if alpha is None else bleed(pixels, alpha), alpha=alpha, traits=traits)
-
-
-def _readable_profile(opened: Opened, name: str) -> bytes | None:
-    if opened.icc is None or usable(opened.icc, opened.space):
-        return opened.icc
-    logger.warning("the ICC profile of %s is broken or no %s profile; it is read without.", name, opened.space)
-    return None
-
-
-def _returned_profile(space: Space, icc: bytes | None, name: str) -> tuple[Space, bytes | None]:
-    """Return the space and profile to write in: those of the file, or sRGB where they lead only one way."""
-    if icc is not None and not usable(icc, space, backwards=True):
-        logger.warning("the ICC profile of %s can't be written back to; what is written will be sRGB.", name)
-        icc = None
-    if space == "CMYK" and icc is None:
-        logger.info("%s is CMYK without a profile to return to; what is written will be sRGB.", name)
-        return "RGB", None
-    return space, icc
-
-
-def turned_upright(samples: np.ndarray, orientation: int) -> np.ndarray:
-    """Return samples (height, width, ...) turned and mirrored as an EXIF orientation (1 ... 8) asks."""
-    if orientation >= 5:
-        samples = samples.swapaxes(0, 1)
-    flip_rows, flip_columns = orientation in (3, 4, 7, 8), orientation in (2, 3, 6, 7)
-    return np.ascontiguousarray(samples[:: -1 if flip_rows else 1, :: -1 if flip_columns else 1])
+    return read_opened(open_source(source, limits), source_name(source))
 
 
 def format_of(target: Path) -> Format:
