@@ -2,6 +2,7 @@
 
 Deviation: as in the published training code, and unlike files on disk, the quantization tables are transposed, are not
 rounded to integers and may fall below 1. Baseline JPEG otherwise (ITU-T T.81, 4:2:0 by averaging, nearest upsampling).
+Deviation: at quality 100, where their steps are zero and the published code divides by them, nothing is rounded.
 """
 
 import functools
@@ -11,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
+from sdsr.errors import InputError
 from sdsr.tensors import Image, Plane
 
 Qualities = Float[Tensor, " b"]
@@ -34,8 +36,11 @@ _TO_RGB = ((1.0, 0.0, 1.402), (1.0, -0.344136, -0.714136), (1.0, 1.772, 0.0))
 def jpeg(image: Image, quality: Qualities, *, smooth: bool = False) -> Image:
     """What remains of each photo after JPEG at its quality (1 to 100, fractions allowed).
 
-    `smooth` replaces rounding r by r + (x - r)^3, which has a gradient.
+    `smooth` replaces rounding r by r + (x - r)^3, which has a gradient. It computes in float32 or wider: levels of
+    fine steps exceed float16. Raises InputError for a quality out of range.
     """
+    _check(quality)
+    dtype, image = image.dtype, image.to(torch.promote_types(image.dtype, torch.float32))
     height, width = image.shape[-2:]
     padded = functional.pad(image * 255, (0, -width % 16, 0, -height % 16))
     y, cb, cr = _mixed(padded, _TO_YCBCR).split(1, dim=1)
@@ -46,7 +51,13 @@ def jpeg(image: Image, quality: Qualities, *, smooth: bool = False) -> Image:
     ]
     cb, cr = (functional.interpolate(plane, scale_factor=2, mode="nearest") for plane in chroma)
     rgb = _mixed(torch.cat((y + 128, cb, cr), dim=1), _TO_RGB)[..., :height, :width]
-    return rgb.clamp(0, 255) / 255
+    return (rgb.clamp(0, 255) / 255).to(dtype)
+
+
+def _check(quality: Qualities) -> None:
+    wrong = quality[~((quality >= 1) & (quality <= 100))]
+    if len(wrong):
+        raise InputError(f"quality (={float(wrong[0]):g}) of a JPEG must be in 1 ... 100; choose one of these.")
 
 
 def quality_factor(quality: Qualities) -> Qualities:
@@ -73,16 +84,18 @@ def _mixed(planes: Image, matrix: tuple[tuple[float, ...], ...]) -> Image:
 
 
 def _quantized(plane: Plane, table: Float[Tensor, "8 8"], strength: Qualities, smooth: bool) -> Plane:
-    """Through the 8x8 cosine transform, rounding to multiples of table x strength, and back."""
+    """Through the 8x8 cosine transform, rounding to multiples of table x strength, and back; of zero, no rounding."""
     b, _, height, width = plane.shape
     transform = _transform().to(plane)
     blocks = plane.reshape(b, height // 8, 8, width // 8, 8).transpose(2, 3).reshape(b, -1, 64)
-    step = table.flatten() * strength[:, None, None]
-    levels = blocks @ transform.T / step
+    coefficients = blocks @ transform.T
+    exact = (strength == 0)[:, None, None]
+    step = torch.where(exact, 1.0, table.flatten() * strength[:, None, None])  # a gradient passes both branches below
+    levels = coefficients / step
     rounded = levels.round()
     if smooth:
         rounded = rounded + (levels - rounded) ** 3
-    restored = (rounded * step) @ transform
+    restored = torch.where(exact, coefficients, rounded * step) @ transform
     return restored.reshape(b, height // 8, width // 8, 8, 8).transpose(2, 3).reshape(b, 1, height, width)
 
 
