@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -277,6 +278,7 @@ class Upscaler:
             noise=CanvasNoise(seeds=(request.seed,)),
             prompt=request.prompt,
             color_fix=request.color_fix or self.recipe.color_fix,
+            adain_floor=self.recipe.adain_floor,
             meter=meter,
             windows=windows,
         )
@@ -306,6 +308,7 @@ class _Job:
     noise: CanvasNoise
     prompt: str | None
     color_fix: ColorFix
+    adain_floor: float
     meter: _Meter
     windows: int
 
@@ -314,7 +317,8 @@ class _Job:
 
     def tiles(self, sampled: Sampled) -> Iterator[Tile]:
         height, width = self.photograph.size
-        for tile in finished_tiles(self.restorer, self.photograph, sampled, self.color_fix):
+        finishing = partial(finished_tiles, color_fix=self.color_fix, adain_floor=self.adain_floor)
+        for tile in finishing(self.restorer, self.photograph, sampled):
             yield tile
             self.meter.add(self.windows * tile.region.height * tile.region.width / (height * width))
 

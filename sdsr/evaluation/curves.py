@@ -7,6 +7,7 @@ At time t the restorer's estimate of the clean latent is decoded as if sampling 
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -94,9 +95,10 @@ def estimates(
     photograph = Photograph.of(image(lq), size, upscaler.multiple_px)
     restorer = upscaler.windowed((photograph.region.height, photograph.region.width), None)
     plan, color_fix = upscaler.plan(sweep.steps), upscaler.recipe.color_fix if sweep.color_fix else "none"
+    finishing = partial(finished_tiles, color_fix=color_fix, adain_floor=upscaler.recipe.adain_floor)
     for sampled in islice(trajectory(restorer, photograph, plan, CanvasNoise(seeds=(seed,))), sweep.stop):
         pixels = np.empty((*size, 3), np.uint8)
-        for tile in finished_tiles(restorer, photograph, sampled, color_fix):
+        for tile in finishing(restorer, photograph, sampled):
             pixels[tile.region.rows, tile.region.columns] = quantize(tile.image, np.uint8)
         yield sampled.t, pixels
 

@@ -6,7 +6,7 @@ A plan that another one begins with is read off the longer one's way, so photos 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -78,7 +78,9 @@ class Canvas:
         lq, (height, width) = subject.lq(), subject.truth().shape[:2]
         photograph = Photograph.of(image(lq), (height, width), upscaler.multiple_px)
         restorer = upscaler.windowed((photograph.region.height, photograph.region.width), None)
-        colored = partial(finished, restorer, photograph, color_fix=upscaler.recipe.color_fix, dtype=lq.pixels.dtype)
+        recipe = upscaler.recipe
+        colors: dict[str, Any] = {"color_fix": recipe.color_fix, "adain_floor": recipe.adain_floor}
+        colored = partial(finished, restorer, photograph, **colors, dtype=lq.pixels.dtype)
         return cls(photograph=photograph, restorer=restorer, finished=colored)
 
 

@@ -17,7 +17,12 @@ WAVELET_LEVELS = 5
 WAVELET_HALO_PX = 2**WAVELET_LEVELS - 1
 """A strip with as many rows more on each side than are kept gives the rows of the whole picture."""
 
-_VARIANCE_FLOOR = 1e-5
+VARIANCE_FLOOR = 1e-5
+"""What AdaIN adds to variances of colors in [0, 1], as SeeSR's and ConsisSR's code does; it decides flat pictures."""
+
+SIGNED_VARIANCE_FLOOR = VARIANCE_FLOOR / 4
+"""The same where the published code adds 1e-5 on [-1, 1], whose variances are four times as large (StableSR)."""
+
 _RGB_TO_YCBCR = torch.tensor(
     [[65.481, 128.553, 24.966], [-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]], dtype=torch.float64
 ).div(255)
@@ -42,11 +47,10 @@ class Moments:
         """The mean of each channel."""
         return self.total / self.pixels
 
-    @property
-    def deviation(self) -> Float64[Tensor, "b 3"]:
-        """The root of the unbiased variance plus 1e-5."""
+    def deviation(self, floor: float = VARIANCE_FLOOR) -> Float64[Tensor, "b 3"]:
+        """Return the root of the unbiased variance plus `floor`."""
         variance = (self.squares - self.total.square() / self.pixels) / max(self.pixels - 1, 1)
-        return (variance.clamp(min=0) + _VARIANCE_FLOOR).sqrt()
+        return (variance.clamp(min=0) + floor).sqrt()
 
 
 def moments(image: Image) -> Moments:
@@ -57,14 +61,14 @@ def moments(image: Image) -> Moments:
     )
 
 
-def adain(content: Image, style: Image) -> Image:
+def adain(content: Image, style: Image, floor: float = VARIANCE_FLOOR) -> Image:
     """Return the content with the style's mean and standard deviation in each channel (arXiv:1703.06868, Eq. 8)."""
-    return apply_moments(content, moments(content), moments(style))
+    return apply_moments(content, moments(content), moments(style), floor)
 
 
-def apply_moments(content: Image, of_content: Moments, of_style: Moments) -> Image:
+def apply_moments(content: Image, of_content: Moments, of_style: Moments, floor: float = VARIANCE_FLOOR) -> Image:
     """Return the content, or a part of it, with one set of moments exchanged for the other."""
-    scale = of_style.deviation / of_content.deviation
+    scale = of_style.deviation(floor) / of_content.deviation(floor)
     shift = of_style.mean - of_content.mean * scale
     scale, shift = (value.to(content)[:, :, None, None] for value in (scale, shift))
     return content * scale + shift

@@ -9,6 +9,7 @@ from typing import Any, Protocol, cast
 from torch import nn
 
 from sdsr.errors import InputError
+from sdsr.images.color import VARIANCE_FLOOR
 from sdsr.objectives.learner import Learner
 from sdsr.restoration.coloring import ColorFix
 from sdsr.restoration.plan import Plan
@@ -98,7 +99,8 @@ class Recipe:
     whether a user's prompt means anything to it. `times_for(steps)` gives the times of another number of steps than the
     plan's, and raises InputError for numbers it has none for; None where there is no such choice. `starts`: the choice
     of a start, where there is one. `at_fidelity(plan, fidelity)` gives a plan whose results are the nearer to the photo
-    the higher the fidelity, 0 ... 1. `most_window_px`: the largest window that suits the method.
+    the higher the fidelity, 0 ... 1. `adain_floor`: what AdaIN adds to variances of colors in
+    [0, 1]. `most_window_px`: the largest window that suits the method.
     """
 
     name: str
@@ -108,6 +110,7 @@ class Recipe:
     system: Callable[..., Restorer] | None = None
     plan: Plan | None = None
     color_fix: ColorFix = "wavelet"
+    adain_floor: float = VARIANCE_FLOOR
     listens: bool = False
     times_for: Callable[[int], tuple[int, ...]] | None = None
     starts: Starts | None = None

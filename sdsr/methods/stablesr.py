@@ -23,6 +23,7 @@ from sdsr.critics.patch import PatchCritic
 from sdsr.data.prompts import prompts_of
 from sdsr.diffusion.steps import ancestral
 from sdsr.diffusion.times import spaced
+from sdsr.images.color import SIGNED_VARIANCE_FLOOR
 from sdsr.images.windows import published_weight
 from sdsr.losses.terms import Term, lattice, unevenness
 from sdsr.methods.recipe import OptimizerSettings, Recipe, Stage
@@ -186,6 +187,7 @@ STABLESR = Recipe(
     system=system,
     plan=PLAN,
     color_fix="adain",
+    adain_floor=SIGNED_VARIANCE_FLOOR,
     times_for=spaced,
     stages=(_MODULATION, _FUSION),
 )

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import DTypeLike
 
-from sdsr.images.color import WAVELET_HALO_PX, Moments, apply_moments, moments, wavelet, ycbcr
+from sdsr.images.color import VARIANCE_FLOOR, WAVELET_HALO_PX, Moments, apply_moments, moments, wavelet, ycbcr
 from sdsr.images.floats import quantize
 from sdsr.restoration.photograph import Photograph
 from sdsr.restoration.restorer import Restoring
@@ -29,32 +29,51 @@ class Tile:
 
 @torch.inference_mode()
 def finished_tiles(
-    restorer: Restoring, photograph: Photograph, sampled: Sampled, color_fix: ColorFix, *, tile_px: int = TILE_PX
+    restorer: Restoring,
+    photograph: Photograph,
+    sampled: Sampled,
+    color_fix: ColorFix,
+    *,
+    adain_floor: float = VARIANCE_FLOOR,
+    tile_px: int = TILE_PX,
 ) -> Iterator[Tile]:
     """Yield the result in tiles that don't overlap; together they are the whole picture decoded and corrected at once.
 
-    The wavelet fix looks at a halo around each tile; AdaIN decodes everything twice, the first time to measure.
+    The wavelet fix looks at a halo around each tile; AdaIN decodes everything twice, the first time to measure,
+    and adds `adain_floor` to each variance.
     """
     tiles = _grid(photograph.size, tile_px)
     exchanged = _moments(restorer, photograph, sampled, tiles) if color_fix == "adain" else None
     for tile in tiles:
         wide = tile.expand(WAVELET_HALO_PX if color_fix == "wavelet" else 0, within=photograph.size)
         content, style = _pixels(restorer, photograph, sampled, wide), photograph.part(wide).enlarged()
-        fixed = _fixed(content, style.to(content), color_fix, exchanged)
+        fixed = _fixed(content, style.to(content), color_fix, exchanged, adain_floor)
         yield Tile(region=tile, image=fixed[tile.relative_to(wide).slices])
 
 
 def finished(
-    restorer: Restoring, photograph: Photograph, sampled: Sampled, *, color_fix: ColorFix, dtype: DTypeLike
+    restorer: Restoring,
+    photograph: Photograph,
+    sampled: Sampled,
+    *,
+    color_fix: ColorFix,
+    adain_floor: float = VARIANCE_FLOOR,
+    dtype: DTypeLike,
 ) -> np.ndarray:
     """Return the whole result, (rows, columns, 3), quantized to an unsigned integer type."""
     pixels = np.empty((*photograph.size, 3), dtype)
-    for tile in finished_tiles(restorer, photograph, sampled, color_fix):
+    for tile in finished_tiles(restorer, photograph, sampled, color_fix, adain_floor=adain_floor):
         pixels[tile.region.rows, tile.region.columns] = quantize(tile.image, pixels.dtype)
     return pixels
 
 
-def _fixed(content: Image, style: Image, color_fix: ColorFix, exchanged: tuple[Moments, Moments] | None) -> Image:
+def _fixed(
+    content: Image,
+    style: Image,
+    color_fix: ColorFix,
+    exchanged: tuple[Moments, Moments] | None,
+    adain_floor: float,
+) -> Image:
     match color_fix:
         case "wavelet":
             return wavelet(content, style)
@@ -62,7 +81,7 @@ def _fixed(content: Image, style: Image, color_fix: ColorFix, exchanged: tuple[M
             return ycbcr(content, style)
         case "adain":
             assert exchanged is not None, "AdaIN needs the moments of the whole picture"
-            return apply_moments(content, *exchanged)
+            return apply_moments(content, *exchanged, adain_floor)
         case "none":
             return content
 

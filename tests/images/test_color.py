@@ -7,7 +7,16 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
 
-from sdsr.images.color import WAVELET_HALO_PX, adain, apply_moments, moments, wavelet, ycbcr
+from sdsr.images.color import (
+    SIGNED_VARIANCE_FLOOR,
+    VARIANCE_FLOOR,
+    WAVELET_HALO_PX,
+    adain,
+    apply_moments,
+    moments,
+    wavelet,
+    ycbcr,
+)
 from sdsr.tensors import Region
 
 GOLDEN = {
@@ -89,8 +98,28 @@ def test_moments_of_strips_add_up(rows):
 def test_the_deviation_is_unbiased_with_a_floor():
     content, _ = images(3, 2)
     expected = (content.double().var((-2, -1)) + 1e-5).sqrt()
-    torch.testing.assert_close(moments(content).deviation, expected)
-    assert moments(content[..., :1, :1]).deviation.square().flatten().tolist() == pytest.approx([1e-5] * 6)
+    torch.testing.assert_close(moments(content).deviation(), expected)
+    assert moments(content[..., :1, :1]).deviation().square().flatten().tolist() == pytest.approx([1e-5] * 6)
+
+
+@pytest.mark.parametrize("contrast", [0.0, 1e-4, 1e-3, 3e-3, 1e-2, 0.1])
+@pytest.mark.parametrize(("signed", "floor"), [(False, VARIANCE_FLOOR), (True, SIGNED_VARIANCE_FLOOR)])
+def test_adain_is_the_published_one_on_either_range_at_any_contrast(signed, floor, contrast):
+    """SeeSR's code computes on [0, 1], StableSR's on [-1, 1], each with 1e-5 beside the unbiased variance."""
+
+    def published(content, style):
+        (mean, deviation), (of_style, wanted) = (
+            (x.mean((-2, -1), keepdim=True), (x.var((-2, -1), keepdim=True) + 1e-5).sqrt()) for x in (content, style)
+        )
+        return (content - mean) / deviation * wanted + of_style
+
+    rng = torch.Generator().manual_seed(1)
+    content, style = (0.4 + contrast * torch.rand(2, 3, 37, 52, generator=rng).double() * gain for gain in (1.0, 2.5))
+    expected = (published(2 * content - 1, 2 * style - 1) + 1) / 2 if signed else published(content, style)
+    torch.testing.assert_close(adain(content, style, floor), expected, rtol=0, atol=1e-9)
+    if contrast == 3e-3:
+        other = adain(content, style, SIGNED_VARIANCE_FLOOR if floor == VARIANCE_FLOOR else VARIANCE_FLOOR)
+        assert (other - expected).std() > 0.01 * expected.std()
 
 
 def test_adain_takes_mean_and_deviation():

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
@@ -10,8 +11,10 @@ from torch import nn
 from sdsr.adapters.feature_wrapping import FeatureWrapping, noted
 from sdsr.diffusion.noise import CanvasNoise
 from sdsr.errors import InputError
+from sdsr.images.color import SIGNED_VARIANCE_FLOOR
 from sdsr.images.photo import Photo
 from sdsr.images.windows import blend, gaussian_weight, published_weight
+from sdsr.methods import METHODS
 from sdsr.methods.ablations import ABLATIONS
 from sdsr.methods.stablesr import (
     STABLESR,
@@ -48,6 +51,20 @@ def stir(module: nn.Module, deviation: float = 0.1) -> None:
     with torch.no_grad():
         for parameter in module.parameters():
             parameter.add_(deviation * torch.randn(parameter.shape, generator=rng))
+
+
+def test_flat_pictures_take_colors_as_published_on_both_ranges(restorer):
+    """StableSR's programs match colors on [-1, 1], SeeSR's and AddSR's on [0, 1]; what restores asks the recipe."""
+    assert [METHODS[name].adain_floor for name in ("stablesr", "stablesr-768v", "stablesr-turbo")] == [2.5e-6] * 3
+    assert [METHODS[name].adain_floor for name in ("seesr", "addsr", "consissr")] == [1e-5] * 3
+    photo = Photo(pixels=np.full((16, 24, 3), 128, np.uint8))
+    results = [
+        Upscaler(replace(STABLESR_SMALL, adain_floor=floor), restorer)
+        .upscale(photo, Request(scale=2, steps=1, color_fix="adain"))
+        .pixels
+        for floor in (SIGNED_VARIANCE_FLOOR, 1e6)
+    ]
+    assert results[0].astype(int).std() < results[1].astype(int).std()
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from sdsr.diffusion.noise import CanvasNoise
-from sdsr.images.color import adain, wavelet, ycbcr
+from sdsr.images.color import SIGNED_VARIANCE_FLOOR, adain, wavelet, ycbcr
 from sdsr.restoration.coloring import finished_tiles
 from sdsr.restoration.photograph import Photograph
 from sdsr.restoration.sample import Sampled
@@ -37,6 +37,16 @@ def test_tiles_together_are_the_whole_picture_decoded_and_corrected_at_once(
         count[tile.region.slices[1:]] += 1
     assert (count == 1).all()
     torch.testing.assert_close(tiled, whole, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("floor", [0.5, SIGNED_VARIANCE_FLOOR])
+def test_the_floor_of_adain_is_the_given_one(restorer, photograph, sampled, floor):
+    with torch.inference_mode():
+        content = restorer.decode(sampled.clean, sampled.seen)[..., :108, :152]
+    (tile,) = finished_tiles(restorer, photograph, sampled, "adain", adain_floor=floor)
+    style = photograph.enlarged()[..., :108, :152]
+    torch.testing.assert_close(tile.image, adain(content, style, floor), atol=1e-5, rtol=0)
+    assert not torch.allclose(tile.image, adain(content, style, 0.1), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("color_fix", ["wavelet", "adain"])
