@@ -13,7 +13,8 @@ import numpy as np
 
 from sdsr.errors import InputError, OutputError, SdsrError
 from sdsr.images.floats import image, plane, quantize
-from sdsr.images.formats import SUFFIXES, Format
+from sdsr.images.foreign import known_by_suffix
+from sdsr.images.formats import FORMATS, SUFFIXES, Format
 from sdsr.images.hostile import first_line, refused
 from sdsr.images.jpeg import write_jpeg
 from sdsr.images.layout import Layout, lay_out
@@ -54,7 +55,6 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-_LOSSLESS: tuple[Format, ...] = ("PNG", "TIFF")
 # What encoders and file systems fail with.
 _FAILURES = (MemoryError, OSError, OverflowError, RuntimeError, ValueError, struct.error)
 _VISIBLE = 1 / 16  # standard deviation of a picture that can't have become flat by compression alone
@@ -71,6 +71,11 @@ def read_photo(source: Source, limits: Limits = DEFAULT_LIMITS) -> Photo:
 
 def format_of(target: Path) -> Format:
     """Return the format that a file's suffix asks for. Raises InputError for another suffix."""
+    foreign = known_by_suffix(target.suffix)
+    if foreign is not None:
+        raise InputError(
+            f"{target.name} would be {foreign.name}, which isn't written; use one of {', '.join(SUFFIXES)}."
+        )
     if target.suffix.lower() not in SUFFIXES:
         raise InputError(f"{target.name} has no known suffix (={target.suffix!r}); use one of {', '.join(SUFFIXES)}.")
     return SUFFIXES[target.suffix.lower()]
@@ -156,7 +161,7 @@ def _verify(source: Source, layout: Layout) -> None:
     same_header = (opened.format, opened.bits, opened.space) == (layout.format, layout.bits, layout.space)
     if not same_header or samples.shape != (layout.shape if not opaque else (*layout.shape[:2], 3)):
         raise OutputError(f"the {layout.format} reads back as {samples.shape}, not {layout.shape}; try another format.")
-    if layout.format in _LOSSLESS:
+    if FORMATS[layout.format].lossless:
         same = all(np.array_equal(samples[top : top + len(strip)], strip) for top, strip in layout.strips())
     else:
         same = _contrast(samples) > 0 or _contrast(layout.photo.pixels) < _VISIBLE

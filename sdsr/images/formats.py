@@ -1,16 +1,64 @@
-"""Names of formats and color spaces, and the suffixes of files; of the standard library only, so that it loads fast."""
+"""The formats that are read and written, and what each can hold. Nothing here needs a decoder, nor torch."""
 
+import re
+from dataclasses import dataclass
 from typing import Literal
 
 Format = Literal["JPEG", "PNG", "WEBP", "TIFF"]
 Space = Literal["GRAY", "RGB", "CMYK"]
 
 CHANNELS: dict[Space, int] = {"GRAY": 1, "RGB": 3, "CMYK": 4}
-SUFFIXES: dict[str, Format] = {
-    ".jpg": "JPEG",
-    ".jpeg": "JPEG",
-    ".png": "PNG",
-    ".webp": "WEBP",
-    ".tif": "TIFF",
-    ".tiff": "TIFF",
+_WITHOUT_LIMIT = 2**31 - 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What a format holds: its suffixes, the usual one first, color spaces, most bits a channel, most pixels a side.
+
+    `start` is what its files begin like (a pattern); `lossless` says how it codes: always, never, or as asked (None).
+    """
+
+    name: str
+    start: bytes
+    suffixes: tuple[str, ...]
+    spaces: tuple[Space, ...] = ("GRAY", "RGB")
+    alpha: bool = True
+    max_bits: int = 8
+    max_side: int = _WITHOUT_LIMIT
+    lossless: bool | None = None
+
+
+FORMATS: dict[Format, Facts] = {
+    "JPEG": Facts(
+        name="JPEG",
+        start=rb"\xff\xd8\xff(?!\xf7|\xe8..SPIFF)",  # which would be JPEG-LS
+        suffixes=(".jpg", ".jpeg", ".jpe", ".jfif"),
+        spaces=("GRAY", "RGB", "CMYK"),
+        alpha=False,
+        max_side=65535,
+        lossless=False,
+    ),
+    "PNG": Facts(name="PNG", start=rb"\x89PNG\r\n\x1a\n", suffixes=(".png",), max_bits=16, lossless=True),
+    "WEBP": Facts(name="WebP", start=rb"RIFF....WEBP", suffixes=(".webp",), spaces=("RGB",), max_side=16383),
+    "TIFF": Facts(
+        name="TIFF",
+        start=rb"(?:II[*+]\x00|MM\x00[*+])(?!....(?:CR\x02\x00|IIII.waR))",  # which would be raw files
+        suffixes=(".tif", ".tiff"),
+        spaces=("GRAY", "RGB", "CMYK"),
+        max_bits=16,
+        lossless=True,
+    ),
 }
+
+SUFFIXES: dict[str, Format] = {suffix: format for format, facts in FORMATS.items() for suffix in facts.suffixes}
+SUFFIX_OF: dict[Format, str] = {format: facts.suffixes[0] for format, facts in FORMATS.items()}
+NAMES = ", ".join(facts.name for facts in FORMATS.values())
+"""What is read and written, as people call it."""
+
+HEAD_BYTES = 512
+"""So many bytes of a file tell what it is."""
+
+
+def begins_like(head: bytes) -> Format | None:
+    """Return the format that a file begins like; whether it is a photo at all, its reader decides."""
+    return next((format for format, facts in FORMATS.items() if re.match(facts.start, head, re.DOTALL)), None)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sdsr.images.formats import CHANNELS, Format, Space
+from sdsr.images.formats import CHANNELS, FORMATS, Format, Space
 from sdsr.images.metadata import resized_exif
 from sdsr.images.photo import Photo
 from sdsr.images.profiles import from_srgb, neutral
@@ -17,13 +17,6 @@ from sdsr.images.profiles import from_srgb, neutral
 logger = logging.getLogger(__name__)
 
 STRIP_PIXELS = 1 << 20
-_SPACES: dict[Format, tuple[Space, ...]] = {
-    "JPEG": ("GRAY", "RGB", "CMYK"),
-    "PNG": ("GRAY", "RGB"),
-    "WEBP": ("RGB",),
-    "TIFF": ("GRAY", "RGB", "CMYK"),
-}
-_SIXTEEN_BIT: tuple[Format, ...] = ("PNG", "TIFF")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -82,11 +75,11 @@ class Layout:
 def lay_out(photo: Photo, format: Format) -> Layout:
     """Decide how a photo goes into a format; what the format can't carry is named in the log."""
     space, icc, exif = photo.traits.space, photo.traits.icc, photo.traits.exif
-    if space not in _SPACES[format] or (space == "CMYK" and (icc is None or photo.alpha is not None)):
+    if space not in FORMATS[format].spaces or (space == "CMYK" and (icc is None or photo.alpha is not None)):
         logger.info("%s can't hold this photo as %s; it is written as RGB in sRGB.", format, space)
         space, icc = "RGB", None
     bits = 8 * photo.pixels.dtype.itemsize
-    if bits == 16 and format not in _SIXTEEN_BIT:
+    if bits == 16 and FORMATS[format].max_bits == 8:
         logger.info("%s holds 8 bits per channel; 16 are rounded to them. PNG and TIFF keep 16.", format)
         bits = 8
     height, width = photo.size

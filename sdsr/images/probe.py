@@ -1,11 +1,13 @@
 """Look before decoding: format from the content, size and color from the header, all of it against the limits."""
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from sdsr.errors import InputError, LimitError
-from sdsr.images.formats import Format
+from sdsr.images.foreign import RAW, known_by_content, known_by_suffix
+from sdsr.images.formats import FORMATS, HEAD_BYTES, NAMES, Format, begins_like
 from sdsr.images.hostile import refused
 from sdsr.images.jpeg import open_jpeg
 from sdsr.images.metadata import upright_metadata
@@ -16,15 +18,12 @@ from sdsr.images.webp import open_webp
 
 Source = Path | bytes
 
-_SIGNATURES = (
-    (b"\xff\xd8\xff", open_jpeg),
-    (b"\x89PNG\r\n\x1a\n", open_png),
-    (b"II*\0", open_tiff),
-    (b"MM\0*", open_tiff),
-    (b"II+\0", open_tiff),
-    (b"MM\0+", open_tiff),
-)
-_MAX_SIDE: dict[Format, int] = {"JPEG": 65535, "WEBP": 16383, "PNG": 2**31 - 1, "TIFF": 2**31 - 1}
+_OPENERS: dict[Format, Callable[[bytes], Opened]] = {
+    "JPEG": open_jpeg,
+    "PNG": open_png,
+    "WEBP": open_webp,
+    "TIFF": open_tiff,
+}
 _OUTPUT_BYTES_PER_PIXEL = 12
 
 
@@ -77,12 +76,12 @@ def check_output(header: Header, size: tuple[int, int], format: Format, limits: 
     height, width = size
     if min(size) < 1:
         raise InputError(f"output size (={width}x{height}) must be at least 1x1; enlarge more.")
-    if header.alpha and format == "JPEG":
+    if header.alpha and not FORMATS[format].alpha:
         raise InputError("the photo has transparency, which JPEG can't hold; write PNG, WebP or TIFF.")
-    if max(size) > _MAX_SIDE[format]:
+    if max(size) > FORMATS[format].max_side:
         raise LimitError(
             f"output size (={width}x{height}) exceeds what {format} holds"
-            f" ({_MAX_SIDE[format]} px a side); write PNG or TIFF, or enlarge less."
+            f" ({FORMATS[format].max_side} px a side); write PNG or TIFF, or enlarge less."
         )
     if height * width > limits.max_output_pixels:
         raise LimitError(
@@ -100,17 +99,11 @@ def check_output(header: Header, size: tuple[int, int], format: Format, limits: 
 def open_source(source: Source, limits: Limits) -> Opened:
     """Read the file and open its header within the limits."""
     data, name = _bytes(source, limits), source_name(source)
-    openers = [opener for signature, opener in _SIGNATURES if data.startswith(signature)]
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        openers = [open_webp]
     if not data:
         raise InputError(f"{name} is empty (=0 bytes); copy or export the photo again.")
-    if not openers:
-        raise InputError(
-            f"{name} is no photo in a known format (starts with {data[:8]!r}); use JPEG, PNG, WebP or TIFF."
-        )
+    format = _format(data, source, name)
     with refused(name):
-        opened = openers[0](data)
+        opened = _OPENERS[format](data)
     if opened.width < 1 or opened.height < 1:
         raise InputError(f"{name} has no pixels (={opened.width}x{opened.height}); export the photo again.")
     if opened.width * opened.height > limits.max_input_pixels:
@@ -119,6 +112,20 @@ def open_source(source: Source, limits: Limits) -> Opened:
             f" {_megapixels(limits.max_input_pixels)}; crop or shrink it, or raise max_input_pixels."
         )
     return opened
+
+
+def _format(data: bytes, source: Source, name: str) -> Format:
+    """Return the format that the content tells. Raises InputError that names what is there instead."""
+    suffix = source.suffix if isinstance(source, Path) else ""
+    format, meant = begins_like(data[:HEAD_BYTES]), known_by_suffix(suffix)
+    if format is not None and not (format == "TIFF" and meant is RAW):  # raw files are TIFF files of previews
+        return format
+    foreign = known_by_content(data[:HEAD_BYTES])
+    if foreign is not None or (format is not None and meant is not None):
+        raise InputError(f"{name} is {foreign or meant}")
+    if meant is not None:
+        raise InputError(f"{name} ends like {meant}")
+    raise InputError(f"{name} is no photo in a known format (starts with {data[:8]!r}); use {NAMES}.")
 
 
 def source_name(source: Source) -> str:

@@ -7,6 +7,7 @@ import numpy as np
 import tifffile
 
 from sdsr.errors import InputError
+from sdsr.images.foreign import RAW
 from sdsr.images.formats import CHANNELS, Space
 from sdsr.images.metadata import exif_of_tiff
 from sdsr.images.opened import Opened, sensible_dpi
@@ -18,14 +19,20 @@ _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR = 0, 1, 2, 3, 5, 6
 _JPEG = 7  # compression
 _ASSOCIATED, _UNASSOCIATED = 1, 2  # kinds of alpha
 _UNSIGNED = 1  # sample format
+_REDUCED = 1  # a kind of subfile: a preview
 _MASK_OR_REDUCED = 1 | 4  # kinds of subfile that are no photo of their own
 _MAX_PAGES = 16
+_DNG_VERSION, _SUBFILES, _MOSAIC_PATTERN = 50706, 330, 33421
+_MOSAIC, _LINEAR_RAW = 32803, 34892  # photometric interpretation
 _READ = _DPI_X, _DPI_Y, _DPI_UNIT, _ORIENTATION, _XMP, _ICC = 282, 283, 296, 274, 700, 34675
 
 
 def open_tiff(data: bytes) -> Opened:
     """Open a TIFF or BigTIFF with one photo. Raises InputError for several pages and for what is no 1-16 bit photo."""
-    page = _only_page(tifffile.TiffFile(io.BytesIO(data)))
+    file = tifffile.TiffFile(io.BytesIO(data))
+    if _is_raw(file):
+        raise InputError(f"this TIFF is {RAW}")
+    page = _only_page(file)
     bits, channels = page.bitspersample, page.samplesperpixel
     numbers = (page.imagewidth, page.imagelength, page.imagedepth, bits, channels)
     if not all(isinstance(number, int) for number in numbers):
@@ -57,15 +64,25 @@ def open_tiff(data: bytes) -> Opened:
     )
 
 
+def _is_raw(file: tifffile.TiffFile) -> bool:
+    """Whether the file is a camera's: a mosaic or linear sensor data, or a preview whose photo lies in a subfile."""
+    first = file.pages[0].aspage()
+    if _DNG_VERSION in first.tags or _MOSAIC_PATTERN in first.tags:
+        return True
+    if int(first.photometric) in (_MOSAIC, _LINEAR_RAW):
+        return True
+    return bool(first.subfiletype & _REDUCED) and _SUBFILES in first.tags
+
+
 def _only_page(file: tifffile.TiffFile) -> tifffile.TiffPage:
-    """Return the one page that is neither a thumbnail nor a mask."""
+    """Return the one page that is neither a thumbnail nor a mask; the first, where all are."""
     found = []
     for index, page in enumerate(file.pages):
-        if index == 0 or not page.aspage().subfiletype & _MASK_OR_REDUCED:
+        if not page.aspage().subfiletype & _MASK_OR_REDUCED:
             found.append(page.aspage())
         if len(found) > 1 or index >= _MAX_PAGES:
             raise InputError("the TIFF has several pages, limit 1; save one of them as a photo.")
-    return found[0]
+    return found[0] if found else file.pages[0].aspage()
 
 
 def _space(page: tifffile.TiffPage) -> Space:

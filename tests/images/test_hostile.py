@@ -169,7 +169,7 @@ def test_what_opens_but_is_no_photo_is_refused_with_the_reason():
     assert "animation (=2 frames)" in refusal(saved(first, "PNG", **several))
     assert "animation (=2 frames)" in refusal(saved(first, "WEBP", **several))
     assert "several pages" in refusal(saved(first, "TIFF", **several))
-    assert "no photo in a known format" in refusal(saved(first, "GIF", **several))
+    assert "is a GIF, which isn't read; save its frames" in refusal(saved(first, "GIF", **several))
     assert "no photo" in refusal(tiff(PIXELS.astype(np.float32), photometric="rgb"))
     assert "no photo" in refusal(tiff(PIXELS[..., 0].astype(np.int16), photometric="minisblack"))
     assert "color space" in refusal(saved(first.convert("LAB"), "TIFF"))
@@ -198,7 +198,7 @@ def write_refusal(target: Path, kind: type[Exception] = OutputError, photo: Phot
 
 def test_targets_that_cannot_be_written(tmp_path):
     assert "create it first" in write_refusal(tmp_path / "absent" / "a.png")
-    assert "use one of .jpg" in write_refusal(tmp_path / "a.gif", InputError)
+    assert "use one of .jpg" in write_refusal(tmp_path / "a.xyz", InputError)
     (tmp_path / "folder.png").mkdir()
     assert "exists already" in write_refusal(tmp_path / "folder.png")
     assert "a folder has this one" in write_refusal(tmp_path / "folder.png", overwrite=True)
