@@ -22,6 +22,7 @@ from sdsr.images.photo import Photo, Traits
 from sdsr.images.png import write_png
 from sdsr.images.probe import (
     DEFAULT_LIMITS,
+    NO_LIMITS,
     Header,
     Limits,
     Source,
@@ -58,7 +59,6 @@ logger = logging.getLogger(__name__)
 # What encoders and file systems fail with.
 _FAILURES = (MemoryError, OSError, OverflowError, RuntimeError, ValueError, struct.error)
 _VISIBLE = 1 / 16  # standard deviation of a picture that can't have become flat by compression alone
-_NO_LIMITS = Limits(max_input_pixels=1 << 62, max_output_pixels=1 << 62, max_file_bytes=1 << 40)
 
 
 def read_photo(source: Source, limits: Limits = DEFAULT_LIMITS) -> Photo:
@@ -145,14 +145,14 @@ def _checked(photo: Photo, format: Format, quality: int) -> Layout:
     traits = photo.traits
     bits, alpha = 8 * photo.pixels.dtype.itemsize, photo.alpha is not None
     header = Header(format=format, width=width, height=height, bits=bits, gray=traits.gray, alpha=alpha)
-    check_output(header, photo.size, format, _NO_LIMITS)
+    check_output(header, photo.size, format, NO_LIMITS)
     return lay_out(photo, format)
 
 
 def _verify(source: Source, layout: Layout) -> None:
     """Read back what was written. Raises OutputError unless it is the picture that was meant."""
     try:
-        opened = open_source(source, _NO_LIMITS)
+        opened = open_source(source, NO_LIMITS)
         with refused(source_name(source)):
             samples = opened.decode()
     except InputError as error:

@@ -38,6 +38,7 @@ class Limits:
 
 
 DEFAULT_LIMITS = Limits()
+NO_LIMITS = Limits(max_input_pixels=1 << 62, max_output_pixels=1 << 62, max_file_bytes=1 << 40)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -51,6 +51,18 @@ def from_srgb(pixels: np.ndarray, icc: bytes | None, space: Space) -> np.ndarray
     return pixels[..., :1] if space == "GRAY" else pixels
 
 
+def lab_to_srgb(samples: np.ndarray) -> np.ndarray:
+    """Return sRGB (h, w, 3) uint16 of CIE L*a*b* (D50) in ICC's encoding: uint16, L* 0 ... 100, a* and b* plus 128."""
+    return imagecodecs.cms_transform(
+        np.ascontiguousarray(samples),
+        imagecodecs.cms_profile("lab4"),
+        _srgb(),
+        colorspace="lab",
+        outcolorspace="rgb",
+        intent=imagecodecs.CMS.INTENT.RELATIVE_COLORIMETRIC,
+    )
+
+
 def neutral(pixels: np.ndarray) -> np.ndarray:
     """Return the pixels without color: three equal channels."""
     weighted = sum(np.uint32(weight) * pixels[..., i] for i, weight in enumerate(_LUMA)) + np.uint32(1 << 15)
