@@ -14,6 +14,7 @@ from typing import NamedTuple
 from PIL import Image
 
 from sdsr.images.hostile import HOSTILE, first_line
+from sdsr.images.xmp import utf8_packet
 
 logger = logging.getLogger(__name__)
 
@@ -69,9 +70,9 @@ def upright_metadata(
 ) -> tuple[int, bytes | None, bytes | None]:
     """Return (orientation 1 ... 8, EXIF, XMP): how the stored photo is turned, and metadata that says it is upright.
 
-    `orientation` is what the file says elsewhere and comes first; XMP speaks last.
+    `orientation` is what the file says elsewhere and comes first; XMP speaks last, and comes back in UTF-8.
     """
-    (exif_says, exif), (xmp_says, xmp) = upright_exif(exif), upright_xmp(xmp)
+    (exif_says, exif), (xmp_says, xmp) = upright_exif(exif), upright_xmp(xmp and utf8_packet(xmp))
     return next((value for value in (orientation, exif_says, xmp_says) if 1 < value <= 8), 1), exif, xmp
 
 

@@ -27,6 +27,7 @@ class Opened:
     dpi: tuple[float, float] | None
     decode: Callable[[], np.ndarray]
     orientation: int = 1  # where the file says it outside EXIF and XMP
+    data: bytes = b""  # the whole file, of what comes from one
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -33,11 +33,15 @@ class Traits:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Photo:
-    """An upright sRGB photo: `pixels` (height, width, 3), `alpha` (height, width) or None; both uint8 or uint16."""
+    """An upright sRGB photo: `pixels` (height, width, 3), `alpha` (height, width) or None; both uint8 or uint16.
+
+    `source_sha256` is that of the file it was read from, None where it came otherwise.
+    """
 
     pixels: np.ndarray
     alpha: np.ndarray | None = None
     traits: Traits = Traits()
+    source_sha256: str | None = None
 
     def __post_init__(self) -> None:
         pixels, alpha = self.pixels, self.alpha

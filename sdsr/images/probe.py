@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sdsr.errors import InputError, LimitError
@@ -112,7 +112,7 @@ def open_source(source: Source, limits: Limits) -> Opened:
             f"{name} announces {opened.width}x{opened.height} ({_megapixels(opened.width * opened.height)}), limit"
             f" {_megapixels(limits.max_input_pixels)}; crop or shrink it, or raise max_input_pixels."
         )
-    return opened
+    return replace(opened, data=data)
 
 
 def _format(data: bytes, source: Source, name: str) -> Format:

@@ -1,6 +1,8 @@
 """From an opened picture, a file's or one in memory, to a photo: decoded, upright, in sRGB, with what it carries."""
 
+import hashlib
 import logging
+from dataclasses import replace
 
 import numpy as np
 
@@ -16,6 +18,8 @@ logger = logging.getLogger(__name__)
 
 def read_opened(opened: Opened, name: str) -> Photo:
     """Decode an opened picture into a photo. Raises InputError, LimitError, which call the picture by its name."""
+    digest = hashlib.sha256(opened.data).hexdigest() if opened.data else None
+    opened = replace(opened, data=b"")  # so that the file can go when its decoder lets go of it
     with refused(name):
         samples = opened.decode()
         if samples.shape != opened.shape or samples.dtype != (np.uint16 if opened.bits == 16 else np.uint8):
@@ -27,7 +31,8 @@ def read_opened(opened: Opened, name: str) -> Photo:
     alpha = turned_upright(samples[..., channels], orientation) if opened.alpha else None
     space, kept = _returned_profile(opened.space, icc, name)
     traits = Traits(format=opened.format, bits=opened.bits, space=space, icc=kept, exif=exif, xmp=xmp, dpi=opened.dpi)
-    return Photo(pixels=pixels if alpha is None else bleed(pixels, alpha), alpha=alpha, traits=traits)
+    pixels = pixels if alpha is None else bleed(pixels, alpha)
+    return Photo(pixels=pixels, alpha=alpha, traits=traits, source_sha256=digest)
 
 
 def turned_upright(samples: np.ndarray, orientation: int) -> np.ndarray:
