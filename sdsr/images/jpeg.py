@@ -2,6 +2,7 @@
 
 import io
 import logging
+import struct
 from collections.abc import Iterator
 
 import numpy as np
@@ -9,16 +10,17 @@ from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
 from sdsr.errors import InputError
+from sdsr.images.extended_xmp import join_xmp, split_xmp
 from sdsr.images.formats import Space
 from sdsr.images.layout import STRIP_PIXELS, Layout
 from sdsr.images.opened import Opened, sensible_dpi
+from sdsr.images.xmp import BROKEN
 
 logger = logging.getLogger(__name__)
 
 _SPACES: dict[str, Space] = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK"}
 _MODES = {space: mode for mode, space in _SPACES.items()}
 _SEGMENT_BYTES = 65533  # a marker segment, less the two bytes of its length
-_XMP_NAMESPACE = b"http://ns.adobe.com/xap/1.0/\0"
 
 
 def open_jpeg(data: bytes) -> Opened:
@@ -35,7 +37,7 @@ def open_jpeg(data: bytes) -> Opened:
         alpha=False,
         icc=image.info.get("icc_profile"),
         exif=image.info.get("exif"),
-        xmp=image.info.get("xmp"),
+        xmp=join_xmp(image.info.get("xmp"), (content for _, content in image.applist)),
         dpi=sensible_dpi(*map(float, image.info["dpi"])) if "dpi" in image.info else None,
         decode=lambda: _decode(image),
     )
@@ -63,6 +65,7 @@ def write_jpeg(file: io.BufferedIOBase, layout: Layout, quality: int) -> None:
     """Write a JPEG with color at full resolution (4:4:4). Holds one copy of the picture, 4 bytes per pixel."""
     dpi = layout.photo.traits.dpi
     height, width, _ = layout.shape
+    xmp, more_xmp = _fitting_xmp(layout.photo.traits.xmp)
     with Image.new(_MODES[layout.space], (width, height)) as canvas:
         for top, strip in layout.strips():
             canvas.paste(Image.frombytes(canvas.mode, (width, len(strip)), strip.tobytes()), (0, top))
@@ -73,7 +76,8 @@ def write_jpeg(file: io.BufferedIOBase, layout: Layout, quality: int) -> None:
             subsampling=0,
             icc_profile=layout.icc,
             exif=_fitting(b"Exif\0\0", layout.exif),
-            xmp=_fitting(_XMP_NAMESPACE, layout.photo.traits.xmp)[len(_XMP_NAMESPACE) :],
+            xmp=xmp,
+            extra=b"".join(b"\xff\xe1" + struct.pack(">H", len(part) + 2) + part for part in more_xmp),
             dpi=(round(dpi[0]), round(dpi[1])) if dpi else (0, 0),
         )
 
@@ -83,8 +87,19 @@ def _fitting(prefix: bytes, body: bytes | None) -> bytes:
     if not body:
         return b""
     if len(prefix) + len(body) > _SEGMENT_BYTES:
-        logger.warning(
-            "metadata of %d bytes exceed what a JPEG segment holds (%d); left out.", len(body), _SEGMENT_BYTES
-        )
+        _log_too_large(body)
         return b""
     return prefix + body
+
+
+def _fitting_xmp(xmp: bytes | None) -> tuple[bytes, tuple[bytes, ...]]:
+    """Return the main packet, and the contents of segments with more; nothing, logged, where it can't be parted."""
+    try:
+        return split_xmp(xmp or b"")
+    except BROKEN:
+        _log_too_large(xmp or b"")
+        return b"", ()
+
+
+def _log_too_large(body: bytes) -> None:
+    logger.warning("metadata of %d bytes exceed what a JPEG segment holds (%d); left out.", len(body), _SEGMENT_BYTES)
