@@ -16,12 +16,14 @@ from sdsr.diffusion.noise import CanvasNoise
 from sdsr.errors import InputError, ModelError
 from sdsr.images.arrays import as_output, as_photo
 from sdsr.images.files import Photo, image, plane, quantize
-from sdsr.images.resize import output_size, resample
+from sdsr.images.resize import resample
+from sdsr.method_folders import ASSETS, read_description
 from sdsr.methods import METHODS
 from sdsr.methods.recipe import Recipe
-from sdsr.methods.weights import ASSETS, fill_restorer, read_description, save_method, trained_recipe
+from sdsr.methods.weights import fill_restorer, save_method, trained_recipe
 from sdsr.prior.sources import SOURCES
-from sdsr.restoration.coloring import TILE_PX, ColorFix, Tile, finished_tiles
+from sdsr.request import ColorFix, Request
+from sdsr.restoration.coloring import TILE_PX, Tile, finished_tiles
 from sdsr.restoration.photograph import Photograph
 from sdsr.restoration.plan import Plan
 from sdsr.restoration.restorer import Restorer
@@ -32,43 +34,10 @@ from sdsr.tensors import Image, Region
 log = logging.getLogger(__name__)
 
 DEFAULT_MODEL = "d3sr-small"
-DEFAULT_SEED = 0
 PRIOR_NAMES = ("small", "tiny", *SOURCES)
 MAX_WINDOW_PX = 1024
 WINDOW_STEP_PX = 64
 OnStepEnd = Callable[["Upscaler", int, int, dict[str, Any]], Any]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """What is wanted of one photo. Its size: `scale`, `width` and/or `height`, or `megapixels`; x4 if nothing is said.
-
-    `seed` belongs to the photo's canvas. `color_fix`, `prompt`, `start` (in the paper's counting) and `fidelity` (0 ...
-    1, how near to the photo) are the method's own unless stated; "auto" chooses the start for each photo, and any start
-    is taken with `untrained_start`. `memory_bytes` bounds what may be used at once; it changes the windows, not the
-    noise.
-    """
-
-    scale: float | int | None = None
-    width: int | None = None
-    height: int | None = None
-    megapixels: float | int | None = None
-    seed: int = DEFAULT_SEED
-    steps: int | None = None
-    start: int | Literal["auto"] | None = None
-    untrained_start: bool = False
-    prompt: str | None = None
-    fidelity: float | int | None = None
-    color_fix: ColorFix | None = None
-    memory_bytes: int | None = None
-
-    def size(self, width: int, height: int) -> tuple[int, int]:
-        """Return the (width, height) of the result for a photo of this size; raise InputError where there is none."""
-        named = (self.scale, self.width, self.height, self.megapixels)
-        scale = 4.0 if all(value is None for value in named) else self.scale
-        return output_size(
-            width, height, scale=scale, to_width=self.width, to_height=self.height, megapixels=self.megapixels
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ import pytest
 SOURCES = Path(__file__).parents[1] / "sdsr"
 LAYERS = (
     ("images", "diffusion"),
-    ("prior", "data"),
+    ("prior", "data", "request", "method_folders"),
     ("adapters", "losses"),
     ("critics",),
     ("restoration",),
@@ -22,7 +22,7 @@ LAYERS = (
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 LEVEL |= {"METHODS": LEVEL["methods"], "Upscaler": LEVEL["upscaling"]}  # through the public door
-FREE = {"", "tensors", "errors", "__version__"}
+FREE = {"", "tensors", "errors", "digests", "__version__"}
 DOORS = {"__init__", "__main__"}
 DEVICE_AWARE = ("cli/", "web/", "training/", "prior/loading.py")  # loading chooses the dtype a device computes in
 

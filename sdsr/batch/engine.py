@@ -12,9 +12,10 @@ from sdsr import __version__
 from sdsr.batch.manifest import Manifest, Work
 from sdsr.batch.memory import ran_out, with_smaller_windows, within_memory
 from sdsr.batch.walking import Job
+from sdsr.digests import file_sha256
 from sdsr.errors import OutputError, SdsrError
 from sdsr.images.files import Format, Limits, Photo, Source, check_output, format_of, probe, read_photo, write_photo
-from sdsr.prior.weight_files import file_sha256, module_sha256
+from sdsr.prior.weight_files import module_sha256
 from sdsr.upscaling import Request, Upscaler
 
 OnProgress = Callable[[float], None]

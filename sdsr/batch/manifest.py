@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from sdsr.digests import file_sha256
 from sdsr.errors import OutputError
-from sdsr.prior.weight_files import file_sha256
 
 NAME = ".sdsr-manifest.jsonl"
 

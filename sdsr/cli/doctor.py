@@ -141,7 +141,7 @@ def _devices() -> list[dict[str, Any]]:
 
 
 def _embedded() -> list[dict[str, Any]]:
-    from sdsr.prior.weight_files import file_sha256
+    from sdsr.digests import file_sha256
 
     return [
         {

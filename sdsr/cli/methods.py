@@ -32,9 +32,9 @@ def describe_all() -> list[dict[str, Any]]:
 
 def _describe(recipe: Any) -> dict[str, Any]:
     """One recipe; `bytes` and `sha256` are those of its trained parts, `prior_bytes` those of an embedded prior."""
-    from sdsr.methods.weights import ASSETS, DESCRIPTION, read_description
+    from sdsr.digests import combined_sha256, file_sha256
+    from sdsr.method_folders import ASSETS, DESCRIPTION, read_description
     from sdsr.prior.loading import SMALL_PRIOR
-    from sdsr.prior.weight_files import combined_sha256, file_sha256
 
     folder = ASSETS / recipe.name
     files = sorted(folder.glob("*.safetensors"))

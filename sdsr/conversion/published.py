@@ -10,12 +10,12 @@ from torch import Tensor
 from sdsr.conversion import consissr, consissr_checks, invsr, lora, osediff, seesr, stablesr
 from sdsr.conversion.checkpoint import weight_files
 from sdsr.conversion.report import Converted, Finding
+from sdsr.digests import combined_sha256, file_sha256
 from sdsr.errors import InputError, ModelError
+from sdsr.method_folders import DESCRIPTION, read_description
 from sdsr.methods import METHODS
-from sdsr.methods.weights import DESCRIPTION, read_description
 from sdsr.prior.sources import SOURCES, resolve
 from sdsr.prior.stable_diffusion import weight_digests
-from sdsr.prior.weight_files import combined_sha256, file_sha256
 
 _NAMED = 5
 

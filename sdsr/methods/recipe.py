@@ -11,7 +11,7 @@ from torch import nn
 from sdsr.errors import InputError
 from sdsr.images.color import VARIANCE_FLOOR
 from sdsr.objectives.learner import Learner
-from sdsr.restoration.coloring import ColorFix
+from sdsr.request import ColorFix
 from sdsr.restoration.plan import Plan
 from sdsr.restoration.restorer import Restorer
 from sdsr.tensors import Image

@@ -17,15 +17,14 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from sdsr import __version__
+from sdsr.digests import file_sha256
 from sdsr.errors import ModelError
+from sdsr.method_folders import DESCRIPTION, FORMAT, read_description
 from sdsr.methods.recipe import Recipe
 from sdsr.prior.prior import Prior
-from sdsr.prior.weight_files import check_finite, file_sha256, fill, read_tensors
+from sdsr.prior.weight_files import check_finite, fill, read_tensors
 from sdsr.restoration.restorer import Restorer
 
-FORMAT = 1
-DESCRIPTION = "method.json"
-ASSETS = Path(__file__).parents[1] / "assets"
 _HALVES = (torch.float16, torch.bfloat16)
 
 
@@ -81,20 +80,6 @@ def write_parts(
     files = {**noted.get("files", {}), **digests}
     description = {"format": FORMAT, **noted, "files": files, "version": __version__}
     (folder / DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
-
-
-def read_description(folder: Path) -> dict[str, Any]:
-    """Return what `write_parts` noted; raise ModelError where there is nothing of the kind."""
-    path = folder / DESCRIPTION
-    if not path.is_file():
-        raise ModelError(f"method (={folder}) has no {DESCRIPTION}; give a folder that `sdsr export` wrote.")
-    try:
-        description = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ModelError(f"{path} can't be read ({error}); export the method again, or reinstall sdsr.") from error
-    if description.get("format") != FORMAT:
-        raise ModelError(f"format (={description.get('format')}) of {path} must be {FORMAT}; update sdsr.")
-    return description
 
 
 def fill_restorer(restorer: Restorer, folder: Path) -> None:

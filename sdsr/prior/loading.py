@@ -4,12 +4,12 @@ from pathlib import Path
 
 import torch
 
+from sdsr.digests import combined_sha256
 from sdsr.prior.prior import Prior
 from sdsr.prior.small_storage import is_small_prior, load_small_prior
 from sdsr.prior.sources import SOURCES, resolve, verify
 from sdsr.prior.stable_diffusion import load_stable_diffusion, weight_digests
 from sdsr.prior.tiny import tiny_prior
-from sdsr.prior.weight_files import combined_sha256
 
 SMALL_PRIOR = Path(__file__).parents[1] / "assets" / "small-prior"
 

@@ -12,11 +12,12 @@ from safetensors.torch import save_file
 from torch import nn
 
 from sdsr.diffusion.schedule import NoiseSchedule
+from sdsr.digests import combined_sha256, file_sha256
 from sdsr.errors import ModelError
 from sdsr.prior.prior import Prior
 from sdsr.prior.small import NATIVE_SIZE_PX, PromptTable, SmallImageEncoder, SmallLatents, small_unet
 from sdsr.prior.small_autoencoder import SmallAutoencoder
-from sdsr.prior.weight_files import check_finite, combined_sha256, file_sha256, fill, module_sha256, read_tensors
+from sdsr.prior.weight_files import check_finite, fill, module_sha256, read_tensors
 
 FORMAT = 1
 PART_NAMES = ("autoencoder", "unet", "prompts", "image_encoder")

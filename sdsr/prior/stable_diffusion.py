@@ -21,10 +21,11 @@ from torch import Tensor, nn
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from sdsr.diffusion.schedule import NoiseSchedule
+from sdsr.digests import file_sha256
 from sdsr.errors import ModelError
 from sdsr.prior.group_statistics import Statistics, imposed, mosaic, recorded
 from sdsr.prior.prior import Prior, decode_around
-from sdsr.prior.weight_files import check_finite, file_sha256
+from sdsr.prior.weight_files import check_finite
 from sdsr.tensors import Image, Latent, Region, Tokens
 
 if TYPE_CHECKING:

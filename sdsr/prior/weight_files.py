@@ -2,7 +2,7 @@
 
 import hashlib
 import pickle
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,21 +11,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from sdsr.digests import file_sha256
 from sdsr.errors import ModelError
 
 _REMEDY = "download it again, or reinstall sdsr where it is an embedded one."
 _NAMED_KEYS = 3
-
-
-def file_sha256(path: Path | str) -> str:
-    """Return the sha256 of a file's bytes, in hexadecimal."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def combined_sha256(digests: Iterable[str]) -> str:
-    """Return one sha256 for several files: that of their own, sorted and joined by newlines."""
-    return hashlib.sha256("\n".join(sorted(digests)).encode()).hexdigest()
 
 
 def module_sha256(module: nn.Module) -> str:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
@@ -10,12 +9,12 @@ from numpy.typing import DTypeLike
 
 from sdsr.images.color import VARIANCE_FLOOR, WAVELET_HALO_PX, Moments, apply_moments, moments, wavelet, ycbcr
 from sdsr.images.floats import quantize
+from sdsr.request import ColorFix
 from sdsr.restoration.photograph import Photograph
 from sdsr.restoration.restorer import Restoring
 from sdsr.restoration.sample import Sampled
 from sdsr.tensors import Image, Region
 
-ColorFix = Literal["wavelet", "adain", "ycbcr", "none"]
 TILE_PX = 1024
 
 

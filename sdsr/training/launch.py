@@ -16,9 +16,10 @@ import sdsr
 from sdsr.data.batches import Sampling
 from sdsr.data.photos import PairSet, PhotoSet, open_pairs, open_photos
 from sdsr.errors import InputError, ModelError
+from sdsr.method_folders import DESCRIPTION, read_description
 from sdsr.methods import RECIPES
 from sdsr.methods.recipe import Recipe, Stage, with_settings
-from sdsr.methods.weights import DESCRIPTION, described_part, read_description
+from sdsr.methods.weights import described_part
 from sdsr.objectives.embedding import EncoderPair
 from sdsr.objectives.restoration import Restoration
 from sdsr.prior.loading import choose_dtype

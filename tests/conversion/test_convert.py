@@ -19,12 +19,12 @@ from sdsr.cli.main import app
 from sdsr.conversion.consissr import STABLE_DIFFUSION_2
 from sdsr.conversion.published import PUBLISHED, check_complete, description
 from sdsr.conversion.report import Converted
+from sdsr.digests import combined_sha256, file_sha256
 from sdsr.errors import InputError, ModelError, OutputError
+from sdsr.method_folders import read_description
 from sdsr.methods import METHODS
 from sdsr.methods.consissr import PUBLISHED as NETWORK
-from sdsr.methods.weights import read_description
 from sdsr.prior.sources import SOURCES
-from sdsr.prior.weight_files import combined_sha256, file_sha256
 
 PARTS = {"controlnet", "control_hybrid", "hybrid", "image_prompt", "image_encoder"}
 State = dict[str, Tensor]

@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 from sdsr.cli.main import app
 from sdsr.conversion import invsr, lora, osediff
 from sdsr.conversion.lora import convert, convert_hypir, low_rank, unet_names
+from sdsr.method_folders import read_description
 from sdsr.methods.one_step import HYPIR, OSEDIFF, Generator
-from sdsr.methods.weights import read_description
 from sdsr.prior.sources import SOURCES
 
 KEYS = Path(__file__).parents[1] / "golden" / "keys"

@@ -21,8 +21,8 @@ from sdsr.conversion.checkpoint import read_checkpoint
 from sdsr.conversion.report import Converted
 from sdsr.conversion.seesr import RANK, convert, merged
 from sdsr.errors import ModelError
+from sdsr.method_folders import read_description
 from sdsr.methods.addsr import student
-from sdsr.methods.weights import read_description
 from sdsr.prior.evidence import Evidence
 from sdsr.prior.shapes import shape_prior
 

@@ -15,10 +15,10 @@ from typer.testing import CliRunner
 from sdsr.adapters.time_aware_encoder import EncoderSettings
 from sdsr.cli.main import app
 from sdsr.conversion.published import PUBLISHED
+from sdsr.digests import file_sha256
 from sdsr.errors import InputError
+from sdsr.method_folders import read_description
 from sdsr.methods import METHODS
-from sdsr.methods.weights import read_description
-from sdsr.prior.weight_files import file_sha256
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 UNET = {

@@ -14,9 +14,10 @@ from safetensors.torch import load_file, save_file
 from sdsr.diffusion.noise import CanvasNoise
 from sdsr.errors import InputError, ModelError
 from sdsr.images.photo import Photo
+from sdsr.method_folders import DESCRIPTION
 from sdsr.methods import METHODS
 from sdsr.methods.recipe import Recipe, Stage, with_settings
-from sdsr.methods.weights import DESCRIPTION, fill_restorer, save_method
+from sdsr.methods.weights import fill_restorer, save_method
 from sdsr.prior.loading import load_prior
 from sdsr.prior.weight_files import module_sha256
 from sdsr.restoration.photograph import Photograph

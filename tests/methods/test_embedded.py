@@ -10,8 +10,8 @@ import torch
 from sdsr.images.files import image, read_photo
 from sdsr.images.photo import Photo
 from sdsr.images.resize import resample
+from sdsr.method_folders import ASSETS, DESCRIPTION, read_description
 from sdsr.methods import METHODS
-from sdsr.methods.weights import ASSETS, DESCRIPTION, read_description
 from sdsr.tensors import Image, Region
 from sdsr.upscaling import Request, Upscaler
 

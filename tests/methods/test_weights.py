@@ -6,10 +6,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from sdsr.digests import file_sha256
 from sdsr.errors import ModelError
+from sdsr.method_folders import read_description
 from sdsr.methods.addsr import ADDSR_SMALL, SEESR_SMALL
-from sdsr.methods.weights import fill_restorer, read_description, save_method, write_parts
-from sdsr.prior.weight_files import file_sha256
+from sdsr.methods.weights import fill_restorer, save_method, write_parts
 from sdsr.restoration.restorer import Restorer
 
 

@@ -8,10 +8,10 @@ import pytest
 from huggingface_hub import constants
 from huggingface_hub.cli.download import download
 
+from sdsr.digests import combined_sha256, file_sha256
 from sdsr.errors import InputError, ModelError
 from sdsr.prior import sources
 from sdsr.prior.sources import SOURCES, Mirror, resolve, source_of, verify
-from sdsr.prior.weight_files import combined_sha256, file_sha256
 
 
 @pytest.fixture(autouse=True)

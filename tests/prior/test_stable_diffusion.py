@@ -14,6 +14,7 @@ from transformers import (
     CLIPVisionModelWithProjection,
 )
 
+from sdsr.digests import combined_sha256
 from sdsr.errors import ModelError
 from sdsr.prior.evidence import Evidence
 from sdsr.prior.group_statistics import imposed, recorded
@@ -21,7 +22,6 @@ from sdsr.prior.loading import choose_device, choose_dtype, load_prior
 from sdsr.prior.prior import decode_around
 from sdsr.prior.sources import SOURCES
 from sdsr.prior.stable_diffusion import CLIP_MEAN, CLIP_STD, PublishedLatents, load_image_encoder, weight_digests
-from sdsr.prior.weight_files import combined_sha256
 from sdsr.tensors import Region
 
 LENGTH = 8

@@ -7,8 +7,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from sdsr.digests import file_sha256
 from sdsr.errors import ModelError
-from sdsr.prior.weight_files import file_sha256, read_tensors
+from sdsr.prior.weight_files import read_tensors
 
 
 def test_a_torch_file_gives_the_tensors_that_training_wrapped(tmp_path: Path) -> None:

@@ -1,0 +1,42 @@
+"""What is wanted of one photo, said without any model: of the standard library only, so that it loads fast."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from sdsr.images.sizes import output_size
+
+ColorFix = Literal["wavelet", "adain", "ycbcr", "none"]
+
+DEFAULT_SEED = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What is wanted of one photo. Its size: `scale`, `width` and/or `height`, or `megapixels`; x4 if nothing is said.
+
+    `seed` belongs to the photo's canvas. `color_fix`, `prompt`, `start` (in the paper's counting) and `fidelity` (0 ...
+    1, how near to the photo) are the method's own unless stated; "auto" chooses the start for each photo, and any start
+    is taken with `untrained_start`. `memory_bytes` bounds what may be used at once; it changes the windows, not the
+    noise.
+    """
+
+    scale: float | int | None = None
+    width: int | None = None
+    height: int | None = None
+    megapixels: float | int | None = None
+    seed: int = DEFAULT_SEED
+    steps: int | None = None
+    start: int | Literal["auto"] | None = None
+    untrained_start: bool = False
+    prompt: str | None = None
+    fidelity: float | int | None = None
+    color_fix: ColorFix | None = None
+    memory_bytes: int | None = None
+
+    def size(self, width: int, height: int) -> tuple[int, int]:
+        """Return the (width, height) of the result for a photo of this size; raise InputError where there is none."""
+        named = (self.scale, self.width, self.height, self.megapixels)
+        scale = 4.0 if all(value is None for value in named) else self.scale
+        return output_size(
+            width, height, scale=scale, to_width=self.width, to_height=self.height, megapixels=self.megapixels
+        )
