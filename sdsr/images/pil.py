@@ -9,17 +9,18 @@ from PIL import Image as pillow
 from PIL.ImageFile import ImageFile
 
 from sdsr.errors import InputError
+from sdsr.images.files import read_photo
 from sdsr.images.formats import Format, Space
 from sdsr.images.hostile import HOSTILE, refused
 from sdsr.images.metadata import upright_metadata
 from sdsr.images.opened import Opened, sensible_dpi
 from sdsr.images.photo import Photo
-from sdsr.images.probe import NO_LIMITS, open_source
+from sdsr.images.probe import NO_LIMITS
 from sdsr.images.profiles import lab_to_srgb
 from sdsr.images.ranges import full_range, sixteen_bits
 from sdsr.images.reading import read_opened
 
-NAME = "the picture"
+NAME = "the photo"
 _FORMATS: dict[str | None, Format] = {"JPEG": "JPEG", "MPO": "JPEG", "PNG": "PNG", "WEBP": "WEBP", "TIFF": "TIFF"}
 _SINGLE = ("JPEG", "MPO")  # formats whose other pictures belong to the first
 _ORIENTATION = 0x0112
@@ -33,7 +34,7 @@ def from_pillow(picture: pillow.Image) -> Photo:
     """
     data = _untouched_file(picture)
     if data is not None:
-        return read_opened(open_source(data, NO_LIMITS), NAME)
+        return read_photo(data, NO_LIMITS)
     with refused(NAME):
         picture.load()
         space, alpha, samples = _samples(picture)

@@ -298,7 +298,7 @@ def test_cmyk_with_a_profile_comes_back_as_cmyk(cmyk_profile):
 
 def test_damaged_pictures_are_refused_in_words():
     data = saved(Image.fromarray(smooth(64, 64)), "PNG")[:-300]
-    with pytest.raises(InputError, match="the picture is damaged or cut short"):
+    with pytest.raises(InputError, match="the photo is damaged or cut short"):
         as_photo(Image.open(io.BytesIO(data)))
     with pytest.raises(InputError, match="no pixels"):
         as_photo(Image.new("RGB", (0, 4)))
