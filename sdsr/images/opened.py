@@ -27,6 +27,7 @@ class Opened:
     dpi: tuple[float, float] | None
     decode: Callable[[], np.ndarray]
     orientation: int = 1  # where the file says it outside EXIF and XMP
+    described: bytes | None = None  # a profile made of numbers in the file, which counts where `icc` is none
     data: bytes = b""  # the whole file, of what comes from one
 
     @property

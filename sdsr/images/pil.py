@@ -1,6 +1,7 @@
 """PIL images as photos and back: read as their file would be, and returned with all that their `info` can carry."""
 
 import io
+import logging
 from contextlib import suppress
 from typing import Any
 
@@ -9,6 +10,7 @@ from PIL import Image as pillow
 from PIL.ImageFile import ImageFile
 
 from sdsr.errors import InputError
+from sdsr.images.described import of_gamma
 from sdsr.images.files import read_photo
 from sdsr.images.formats import Format, Space
 from sdsr.images.hostile import HOSTILE, refused
@@ -19,6 +21,8 @@ from sdsr.images.probe import NO_LIMITS
 from sdsr.images.profiles import lab_to_srgb
 from sdsr.images.ranges import full_range, sixteen_bits
 from sdsr.images.reading import read_opened
+
+logger = logging.getLogger(__name__)
 
 NAME = "the photo"
 _FORMATS: dict[str | None, Format] = {"JPEG": "JPEG", "MPO": "JPEG", "PNG": "PNG", "WEBP": "WEBP", "TIFF": "TIFF"}
@@ -78,6 +82,7 @@ def _opened(picture: pillow.Image, space: Space, alpha: bool, samples: np.ndarra
         xmp=xmp,
         dpi=_dpi(info.get("dpi")),
         orientation=orientation,
+        described=_described(info, space),
         decode=lambda: samples,
     )
 
@@ -116,6 +121,17 @@ def _metadata(picture: pillow.Image, xmp: bytes | None) -> tuple[int, bytes | No
     if isinstance(reported, tuple):
         reported = reported[0] if reported else 1
     return (reported if len(exif) and isinstance(reported, int) else orientation), block, xmp
+
+
+def _described(info: dict[Any, Any], space: Space) -> bytes | None:
+    """Return the profile of the PNG chunks that Pillow keeps."""
+    if space == "CMYK" or "srgb" in info:
+        return None
+    try:
+        return of_gamma(info.get("gamma"), info.get("chromaticity"), space)
+    except (TypeError, ValueError) as error:
+        logger.warning("color chunks of %s can't be read (%s) and are left out.", NAME, error)
+        return None
 
 
 def _array(picture: pillow.Image, mode: str) -> np.ndarray:

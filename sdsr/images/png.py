@@ -7,23 +7,27 @@ import logging
 import struct
 import zlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from io import BufferedIOBase
 from typing import TypeVar
 
 import imagecodecs
 import numpy as np
 
-from sdsr.errors import InputError
+from sdsr.errors import InputError, SdsrError
+from sdsr.images.described import Chromaticities, of_code_points, of_gamma
+from sdsr.images.formats import Space
 from sdsr.images.layout import Layout
 from sdsr.images.opened import Opened, sensible_dpi
 
 logger = logging.getLogger(__name__)
 
+_Body = TypeVar("_Body")
 _Value = TypeVar("_Value")
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PICTURE = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
-_READ = (b"IHDR", b"acTL", b"tRNS", b"iCCP", b"eXIf", b"pHYs")
+_READ = (b"IHDR", b"acTL", b"tRNS", b"cICP", b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"eXIf", b"pHYs")
 _XMP_KEYWORD = b"XML:com.adobe.xmp\0"
 _METADATA_BYTES = 16 << 20  # a profile or XMP packet that unpacks to more is left out
 _METERS_PER_INCH = 0.0254
@@ -41,19 +45,46 @@ def open_png(data: bytes) -> Opened:
     frames = struct.unpack_from(">I", found[b"acTL"])[0] if b"acTL" in found else 1
     if frames > 1:
         raise InputError(f"the PNG is an animation (={frames} frames), limit 1; save one frame as a photo.")
+    space: Space = "GRAY" if color in (_GRAY, _GRAY_ALPHA) else "RGB"
+    icc, described = _color(found, space)
     return Opened(
         format="PNG",
         width=width,
         height=height,
         bits=16 if depth == 16 else 8,
-        space="GRAY" if color in (_GRAY, _GRAY_ALPHA) else "RGB",
+        space=space,
         alpha=color in (_GRAY_ALPHA, _RGBA) or b"tRNS" in found,
-        icc=_optional(_profile, found.get(b"iCCP")),
+        icc=icc,
+        described=described,
         exif=found.get(b"eXIf"),
         xmp=_optional(_packet, found.get(b"iTXt")),
         dpi=_optional(_resolution, found.get(b"pHYs")),
         decode=lambda: _decode(data),
     )
+
+
+def _color(found: dict[bytes, bytes], space: Space) -> tuple[bytes | None, bytes | None]:
+    """Return (ICC profile, described profile) by the precedence of the specification: cICP, iCCP, sRGB, gAMA and cHRM.
+
+    Raises InputError for HDR.
+    """
+    known, described = _optional(partial(of_code_points, space=space), found.get(b"cICP")) or (False, None)
+    if known:
+        return None, described
+    icc = _optional(_profile, found.get(b"iCCP"))
+    if b"sRGB" in found:
+        return icc, None
+    gamma, chromaticities = _optional(_gamma, found.get(b"gAMA")), _optional(_chromaticities, found.get(b"cHRM"))
+    return icc, _optional(lambda values: of_gamma(*values, space), (gamma, chromaticities))
+
+
+def _gamma(body: bytes) -> float:
+    return struct.unpack(">I", body)[0] / 100_000
+
+
+def _chromaticities(body: bytes) -> Chromaticities:
+    wx, wy, rx, ry, gx, gy, bx, by = (value / 100_000 for value in struct.unpack(">8I", body))
+    return wx, wy, rx, ry, gx, gy, bx, by
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
@@ -71,10 +102,12 @@ def _decode(data: bytes) -> np.ndarray:
     return samples if samples.ndim == 3 else samples[..., None]
 
 
-def _optional(read: Callable[[bytes], _Value], body: bytes | None) -> _Value | None:
+def _optional(read: Callable[[_Body], _Value], body: _Body | None) -> _Value | None:
     """Read an ancillary chunk; a damaged one is left out and logged."""
     try:
         return None if body is None else read(body)
+    except SdsrError:
+        raise
     except (IndexError, ValueError, struct.error, zlib.error) as error:
         logger.warning("a chunk of the PNG can't be read (%s) and is left out.", error)
         return None

@@ -26,9 +26,12 @@ def read_opened(opened: Opened, name: str) -> Photo:
             raise ValueError(f"pixels of shape {samples.shape}, announced {opened.shape}")
     channels = CHANNELS[opened.space]
     icc = _readable_profile(opened, name)
+    described = opened.described if icc is None else None
     orientation, exif, xmp = upright_metadata(opened.exif, opened.xmp, opened.orientation)
-    pixels = turned_upright(to_srgb(samples[..., :channels], icc, opened.space), orientation)
+    pixels = turned_upright(to_srgb(samples[..., :channels], icc or described, opened.space), orientation)
     alpha = turned_upright(samples[..., channels], orientation) if opened.alpha else None
+    if described:
+        logger.info("%s describes its colors without a profile; what is written will be sRGB.", name)
     space, kept = _returned_profile(opened.space, icc, name)
     traits = Traits(format=opened.format, bits=opened.bits, space=space, icc=kept, exif=exif, xmp=xmp, dpi=opened.dpi)
     pixels = pixels if alpha is None else bleed(pixels, alpha)
