@@ -28,6 +28,7 @@ class Opened:
     decode: Callable[[], np.ndarray]
     orientation: int = 1  # where the file says it outside EXIF and XMP
     described: bytes | None = None  # a profile made of numbers in the file, which counts where `icc` is none
+    lost: tuple[str, ...] = ()  # what is in the file and can't be kept, in words
     data: bytes = b""  # the whole file, of what comes from one
 
     @property

@@ -24,6 +24,8 @@ def read_opened(opened: Opened, name: str) -> Photo:
         samples = opened.decode()
         if samples.shape != opened.shape or samples.dtype != (np.uint16 if opened.bits == 16 else np.uint8):
             raise ValueError(f"pixels of shape {samples.shape}, announced {opened.shape}")
+    for what in opened.lost:
+        logger.warning("%s holds %s, which can't be kept; the result is without.", name, what)
     channels = CHANNELS[opened.space]
     icc = _readable_profile(opened, name)
     described = opened.described if icc is None else None
