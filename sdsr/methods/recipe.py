@@ -1,10 +1,8 @@
 """A recipe is data: what a method is made of and how each of its stages is trained."""
 
-import dataclasses
-import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 from torch import nn
 
@@ -93,7 +91,7 @@ class Starts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """A method as a value; `dataclasses.replace` and `with_settings` make ablations of it.
+    """A method as a value; `dataclasses.replace` and `settings.with_settings` make ablations of it.
 
     `system(prior, device)` builds what restores; None for recipes that only train a part of a prior. `listens` says
     whether a user's prompt means anything to it. `times_for(steps)` gives the times of another number of steps than the
@@ -127,39 +125,3 @@ class Recipe:
             if stage.name == name:
                 return stage
         raise InputError(f"stage (={name}) of {self.name} must be one of {names}; choose one with --stage.")
-
-
-def with_settings(value: Any, settings: Mapping[str, Any]) -> Any:
-    """Return the dataclass with leaves changed, {"optimizer.learning_rate": 1e-4}; an unknown key is an InputError."""
-    for path, new in settings.items():
-        value = _changed(value, path.split("."), new, path)
-    return value
-
-
-def _changed(value: Any, keys: list[str], new: Any, path: str) -> Any:
-    names = [f.name for f in dataclasses.fields(value)] if dataclasses.is_dataclass(value) else []
-    if keys[0] not in names:
-        nearest = difflib.get_close_matches(keys[0], names, n=1, cutoff=0.0)
-        hint = f"; did you mean {nearest[0]!r}?" if nearest else "; it holds no further settings."
-        raise InputError(f"setting (={path}) has no {keys[0]!r} in {type(value).__name__}{hint}")
-    old = getattr(value, keys[0])
-    inner = _changed(old, keys[1:], new, path) if keys[1:] else _like(old, new, path)
-    return dataclasses.replace(cast(Any, value), **{keys[0]: inner})
-
-
-def _like(old: Any, new: Any, path: str) -> Any:
-    """Return `new`, read as the type of `old` where it came as text from a command line."""
-    if not isinstance(new, str) or isinstance(old, str):
-        return new
-    if old is None:
-        return None if new == "none" else new
-    if isinstance(old, bool):
-        if new not in ("true", "false"):
-            raise InputError(f"setting {path} (={new}) must be true or false.")
-        return new == "true"
-    if isinstance(old, tuple):
-        return tuple(_like(old[0], part, path) for part in new.split(",")) if old else tuple(new.split(","))
-    try:
-        return type(old)(new)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"setting {path} (={new}) must be a {type(old).__name__}.") from error

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sdsr.methods.recipe import Recipe, Stage, with_settings
+from sdsr.methods.recipe import Recipe, Stage
+from sdsr.methods.settings import with_settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,8 @@ from sdsr.data.photos import PairSet, PhotoSet, open_pairs, open_photos
 from sdsr.errors import InputError, ModelError
 from sdsr.method_folders import DESCRIPTION, read_description
 from sdsr.methods import RECIPES
-from sdsr.methods.recipe import Recipe, Stage, with_settings
+from sdsr.methods.recipe import Recipe, Stage
+from sdsr.methods.settings import with_settings
 from sdsr.methods.weights import described_part
 from sdsr.objectives.embedding import EncoderPair
 from sdsr.objectives.restoration import Restoration

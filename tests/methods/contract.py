@@ -17,7 +17,8 @@ from sdsr.images.floats import quantize
 from sdsr.images.photo import Photo
 from sdsr.methods import METHODS
 from sdsr.methods.invsr_predictor import NoisePredictor
-from sdsr.methods.recipe import Recipe, Stage, with_settings
+from sdsr.methods.recipe import Recipe, Stage
+from sdsr.methods.settings import with_settings
 from sdsr.methods.weights import fill_restorer
 from sdsr.objectives.learner import Learner, Sample
 from sdsr.restoration.restorer import Restorer

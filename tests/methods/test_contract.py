@@ -16,7 +16,8 @@ from sdsr.errors import InputError, ModelError
 from sdsr.images.photo import Photo
 from sdsr.method_folders import DESCRIPTION
 from sdsr.methods import METHODS
-from sdsr.methods.recipe import Recipe, Stage, with_settings
+from sdsr.methods.recipe import Recipe, Stage
+from sdsr.methods.settings import with_settings
 from sdsr.methods.weights import fill_restorer, save_method
 from sdsr.prior.loading import load_prior
 from sdsr.prior.weight_files import module_sha256

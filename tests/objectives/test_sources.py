@@ -7,7 +7,7 @@ from safetensors.torch import load_file
 
 from sdsr.diffusion.schedule import NoiseSchedule
 from sdsr.errors import InputError
-from sdsr.methods.recipe import with_settings
+from sdsr.methods.settings import with_settings
 from sdsr.objectives.noise_matching import noise_matching_loss
 from sdsr.objectives.sources import TimeAware, plain
 from sdsr.prior.evidence import Evidence

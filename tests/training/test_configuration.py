@@ -7,7 +7,8 @@ from typer.testing import CliRunner
 from sdsr.cli.main import app
 from sdsr.errors import InputError
 from sdsr.methods import RECIPES
-from sdsr.methods.recipe import Stage, with_settings
+from sdsr.methods.recipe import Stage
+from sdsr.methods.settings import with_settings
 from sdsr.training.configuration import read_toml, run_options, stage_changes, stage_toml
 
 RUN = CliRunner()
