@@ -3,13 +3,20 @@
 import dataclasses
 import difflib
 from collections.abc import Mapping
-from typing import Any, cast
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
 
 from sdsr.errors import InputError
+from sdsr.methods.limits import check_numbers
+
+_KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 
 
 def with_settings(value: Any, settings: Mapping[str, Any]) -> Any:
-    """Return the dataclass with leaves changed, {"optimizer.learning_rate": 1e-4}; an unknown key is an InputError."""
+    """Return the dataclass with leaves changed, {"optimizer.learning_rate": 1e-4}; text is read as the leaf's type.
+
+    Raise InputError for an unknown key, with the nearest one, and for what is not of the type or beyond its limit.
+    """
     for path, new in settings.items():
         value = _changed(value, path.split("."), new, path)
     return value
@@ -21,24 +28,67 @@ def _changed(value: Any, keys: list[str], new: Any, path: str) -> Any:
         nearest = difflib.get_close_matches(keys[0], names, n=1, cutoff=0.0)
         hint = f"; did you mean {nearest[0]!r}?" if nearest else "; it holds no further settings."
         raise InputError(f"setting (={path}) has no {keys[0]!r} in {type(value).__name__}{hint}")
-    old = getattr(value, keys[0])
-    inner = _changed(old, keys[1:], new, path) if keys[1:] else _like(old, new, path)
+    if keys[1:]:
+        inner = _changed(getattr(value, keys[0]), keys[1:], new, path)
+    else:
+        inner = _read(new, get_type_hints(type(value))[keys[0]], path)
+        check_numbers(inner, path)
     return dataclasses.replace(cast(Any, value), **{keys[0]: inner})
 
 
-def _like(old: Any, new: Any, path: str) -> Any:
-    """Return `new`, read as the type of `old` where it came as text from a command line."""
-    if not isinstance(new, str) or isinstance(old, str):
+def _read(new: Any, hint: Any, path: str) -> Any:
+    """Return `new` as what a leaf of this type holds; text is parsed, other values are only compared with the type."""
+    kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    if NoneType in kinds and (new is None or new == "none"):
+        return None
+    reasons = []
+    for kind in kinds:
+        try:
+            return _read_one(new, kind, path)
+        except InputError as error:
+            reasons.append(error)
+    raise reasons[0]
+
+
+def _read_one(new: Any, kind: Any, path: str) -> Any:
+    if get_origin(kind) is tuple:
+        return _tuple(new, get_args(kind), path)
+    if get_origin(kind) is Literal:
+        allowed = get_args(kind)
+        if new not in allowed:
+            raise InputError(f"setting {path} (={new}) must be one of {', '.join(map(str, allowed))}.")
         return new
-    if old is None:
-        return None if new == "none" else new
-    if isinstance(old, bool):
-        if new not in ("true", "false"):
-            raise InputError(f"setting {path} (={new}) must be true or false.")
+    if kind in _KINDS:
+        return _plain(new, kind, path)
+    if isinstance(new, str | int | float):
+        raise InputError(f"setting {path} (={new}) must be a {_name(kind)}, which only Python code can give.")
+    return new
+
+
+def _plain(new: Any, kind: type, path: str) -> Any:
+    if isinstance(new, kind) and not (kind is int and isinstance(new, bool)):
+        return new
+    if kind is bool and new in ("true", "false"):
         return new == "true"
-    if isinstance(old, tuple):
-        return tuple(_like(old[0], part, path) for part in new.split(",")) if old else tuple(new.split(","))
+    if kind is float and type(new) is int:
+        return float(new)
     try:
-        return type(old)(new)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"setting {path} (={new}) must be a {type(old).__name__}.") from error
+        if isinstance(new, str) and kind in (int, float):
+            return kind(new)
+    except ValueError:
+        pass
+    raise InputError(f"setting {path} (={new}) must be {_KINDS[kind]}.")
+
+
+def _tuple(new: Any, kinds: tuple[Any, ...], path: str) -> tuple[Any, ...]:
+    parts = (new.split(",") if new else []) if isinstance(new, str) else new
+    if not isinstance(parts, list | tuple):
+        raise InputError(f"setting {path} (={new}) must be a list.")
+    endless = kinds[-1] is Ellipsis
+    if not endless and len(parts) != len(kinds):
+        raise InputError(f"setting {path} (={new}) must have {len(kinds)} values, separated by commas.")
+    return tuple(_read(part, kinds[0] if endless else kinds[place], path) for place, part in enumerate(parts))
+
+
+def _name(kind: Any) -> str:
+    return getattr(kind, "__name__", str(kind))

@@ -2,8 +2,8 @@
 
 import logging
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from sdsr.data.photos import PairSet, PhotoSet, open_pairs, open_photos
 from sdsr.errors import InputError, ModelError
 from sdsr.method_folders import DESCRIPTION, read_description
 from sdsr.methods import RECIPES
+from sdsr.methods.limits import COUNT, PIXELS, Limit, check_number, check_numbers
 from sdsr.methods.recipe import Recipe, Stage
 from sdsr.methods.settings import with_settings
 from sdsr.methods.weights import described_part
@@ -27,7 +28,7 @@ from sdsr.prior.loading import choose_dtype
 from sdsr.prior.prior import Prior
 from sdsr.prior.weight_files import read_tensors
 from sdsr.restoration.restorer import Restorer
-from sdsr.training.run import RunSettings
+from sdsr.training.run import SETTINGS, RunSettings
 from sdsr.training.samples import CACHE_BYTES, make_source, validation_samples
 from sdsr.training.trainer import train
 
@@ -51,6 +52,12 @@ class LaunchSettings:
     validation_px: int = 256
     threads: int | None = None
 
+    def __post_init__(self) -> None:
+        check_number("validation_photos", self.validation_photos, COUNT)
+        check_number("validation_px", self.validation_px, PIXELS)
+        if self.threads is not None:
+            check_number("threads", self.threads, Limit(least=1, most=1024))
+
 
 def launch(recipe: Recipe | str, settings: LaunchSettings, run: RunSettings) -> Path:
     """Train one stage of a recipe, given or named; return the folder of its trained parts."""
@@ -59,6 +66,7 @@ def launch(recipe: Recipe | str, settings: LaunchSettings, run: RunSettings) -> 
     torch.manual_seed(run.seed)
     recipe = find_recipe(recipe) if isinstance(recipe, str) else recipe
     stage = with_settings(recipe.stage(settings.stage), settings.changes)
+    check_numbers(stage)
     run = replace(run, steps=run.steps or stage.steps)
     photos = _photos(settings)
     process = PartialState()
@@ -186,6 +194,21 @@ def _photos(settings: LaunchSettings) -> PhotoSet | PairSet:
     return open_photos(settings.data, cache_bytes=CACHE_BYTES)
 
 
+def _described(value: object) -> str:
+    """The text of a value, without places in memory."""
+    return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
+
+
+def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the settings of a stage by their dotted names, each as text."""
+    for field_ in fields(value):
+        name, inner = f"{path}{field_.name}", getattr(value, field_.name)
+        if is_dataclass(inner) and not isinstance(inner, type):
+            yield from _leaves(inner, f"{name}.")
+        else:
+            yield name, _described(inner)
+
+
 def _metadata(
     recipe: Recipe, stage: Stage, system: object, run: RunSettings, settings: LaunchSettings
 ) -> dict[str, object]:
@@ -194,7 +217,8 @@ def _metadata(
         "format": "sdsr-parts",
         "version": sdsr.__version__,
         "recipe": recipe.name,
-        "stage": re.sub(r" at 0x[0-9a-f]+", "", repr(stage)),
+        "stage": _described(stage),
+        SETTINGS: dict(_leaves(stage)),
         "prior": settings.prior or recipe.prior,
         "prior_sha256": system.prior.sha256 if isinstance(system, Restorer | EncoderPair) else "",
         "steps": run.steps,

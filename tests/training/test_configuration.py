@@ -46,7 +46,7 @@ def test_floats_flags_and_lists_keep_their_values(tmp_path):
         ("batsh = 3", "did you mean 'batch'"),
         ("[optimiser]\nlearning_rate = 1.0", "did you mean 'optimizer'"),
         ("[optimizer]\nlearning = 1.0", "did you mean 'learning_rate'"),
-        ("batch = 1.5", r"batch \(=1.5\) must be a int"),
+        ("batch = 1.5", r"batch \(=1.5\) must be a whole number"),
         ("optimizer = 3", r"optimizer \(=3\) must be"),
     ],
 )
