@@ -9,7 +9,7 @@ import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import numpy as np
@@ -20,6 +20,7 @@ from PIL import Image as pillow
 from torch import Tensor
 
 from sdsr.data.degradation import Degradation, LowImage, degrade, truth
+from sdsr.data.passing import Passing
 from sdsr.data.photos import LowPixels, PairSet, PhotoSet, Pixels
 from sdsr.errors import InputError
 from sdsr.tensors import Image
@@ -77,6 +78,10 @@ class Crops:
 
     photos: PhotoSet
     sampling: Sampling
+    passing: Passing = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "passing", Passing(len(self.photos)))
 
     def batch(self, step: int) -> Batch:
         """The batch of that step, counted from 0."""
@@ -90,9 +95,10 @@ class Crops:
         )
 
     def _sample(self, number: int) -> tuple[Pixels, int, int]:
-        index = _index(number, len(self.photos), self.sampling.seed)
+        order = shuffled_indices(number, len(self.photos), self.sampling.seed)
+        index, photo = next(self.passing.usable(order, self.photos.__getitem__))
         rng = np.random.default_rng((self.sampling.seed, number))
-        photo = _fitted(self.photos[index], self.sampling)
+        photo = _fitted(photo, self.sampling)
         size = self.sampling.size_px
         top, left = _corner(photo.shape[-2] - size, photo.shape[-1] - size, self.sampling.centered, rng)
         crop = _flipped(photo[:, top : top + size, left : left + size], _flips(self.sampling, rng))
@@ -105,13 +111,15 @@ class PairedCrops:
 
     pairs: PairSet
     sampling: Sampling
+    passing: Passing = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "passing", Passing(len(self.pairs)))
         if self.sampling.size_px % self.pairs.scale:
             raise InputError(f"size_px (={self.sampling.size_px}) must be a multiple of the scale {self.pairs.scale}.")
 
     def batch(self, step: int) -> PairBatch:
-        """The batch of that step, counted from 0. Raises InputError where a photo is smaller than the crop."""
+        """The batch of that step, counted from 0; a pair smaller than the crop is passed over, too."""
         samples = [self._sample(number) for number in self.sampling.numbers(step)]
         lq, hq, seeds, indices = zip(*samples, strict=True)
         photos = self.pairs.hq
@@ -124,19 +132,23 @@ class PairedCrops:
         )
 
     def _sample(self, number: int) -> tuple[LowPixels, Pixels, int, int]:
-        index = _index(number, len(self.pairs), self.sampling.seed)
+        order = shuffled_indices(number, len(self.pairs), self.sampling.seed)
+        index, (lq, hq) = next(self.passing.usable(order, self._large_enough))
         rng = np.random.default_rng((self.sampling.seed, number))
-        lq, hq = self.pairs[index]
         scale, size = self.pairs.scale, self.sampling.size_px // self.pairs.scale
         down, across = lq.shape[-2] - size, lq.shape[-1] - size
-        if min(down, across) < 0:
-            key = self.pairs.hq.entries[index].key
-            raise InputError(f"pair {key} is smaller than size_px (={size * scale}); lower it or remove the pair.")
         top, left = _corner(down, across, self.sampling.centered, rng)
         flips = _flips(self.sampling, rng)
         small = lq[:, top : top + size, left : left + size]
         large = hq[:, top * scale : (top + size) * scale, left * scale : (left + size) * scale]
         return _flipped(small, flips), _flipped(large, flips), int(rng.integers(2**63)), index
+
+    def _large_enough(self, index: int) -> tuple[LowPixels, Pixels]:
+        lq, hq = self.pairs[index]
+        if min(hq.shape[-2:]) < self.sampling.size_px:
+            key, size = self.pairs.hq.entries[index].key, self.sampling.size_px
+            raise InputError(f"pair {key} is smaller than size_px (={size}); lower it or remove the pair.")
+        return lq, hq
 
 
 def make_pairs(batch: Batch, settings: Degradation) -> PairBatch:
@@ -165,10 +177,14 @@ def prefetch(make: Callable[[int], T], steps: Iterable[int], *, depth: int = 2, 
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _index(number: int, count: int, seed: int) -> int:
-    """Which photo sample `number` takes: every photo once per epoch, in an order of the epoch's own."""
+def shuffled_indices(number: int, count: int, seed: int) -> Iterator[int]:
+    """Which photo sample `number` takes, then which it would take instead: all others, as they follow in its epoch.
+
+    So every photo comes once per epoch, in an order of the epoch's own.
+    """
     epoch, position = divmod(number, count)
-    return int(_order(count, seed, epoch)[position])
+    order = _order(count, seed, epoch)
+    return (int(order[(position + ahead) % count]) for ahead in range(count))
 
 
 @functools.lru_cache(maxsize=4)

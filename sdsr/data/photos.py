@@ -28,10 +28,6 @@ LowPixels = UInt8[Tensor, "3 low_height low_width"]  # Pixels of another size th
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff"})
 _FORMATS = ("JPEG", "PNG", "WEBP", "TIFF")
 _MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"})
-_DECODING_ERRORS = (
-    *(OSError, ValueError, SyntaxError, EOFError, TypeError, KeyError, IndexError, NotImplementedError),
-    pillow.DecompressionBombError,
-)
 _RESOLUTION_TAG = re.compile(r"([_-](lr|lq|hr|hq|gt)\d*|[_-]?x\d+)$", re.IGNORECASE)
 
 
@@ -171,11 +167,12 @@ def decode(content: bytes, *, name: str = "photo") -> Pixels:
     try:
         with pillow.open(io.BytesIO(content), formats=_FORMATS) as opened:
             mode, upright = opened.mode, ImageOps.exif_transpose(opened)
-    except _DECODING_ERRORS as error:
+            pixels = np.array(upright.convert("RGB")) if mode in _MODES else None
+    except Exception as error:  # a damaged file can end in any
         raise InputError(f"{name} can't be decoded ({error}); remove it or save it again.") from error
-    if mode not in _MODES:
+    if pixels is None:
         raise InputError(f"{name} has pixels of mode {mode}, not 8-bit color or gray; convert it.")
-    return torch.from_numpy(np.array(upright.convert("RGB"))).permute(2, 0, 1).contiguous()
+    return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 
 
 def _expanded(path: str | Path) -> tuple[Path, ...]:

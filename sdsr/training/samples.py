@@ -1,11 +1,13 @@
 """What a stage trains on: HQ crops and, where it has a degradation, their LQ versions, as a function of the step."""
 
 from collections.abc import Callable
+from itertools import islice
 
 import torch
 
 from sdsr.data.batches import Batch, Crops, PairedCrops, Sampling, make_pairs
 from sdsr.data.degradation import degradation
+from sdsr.data.passing import Passing
 from sdsr.data.photos import PairSet, PhotoSet
 from sdsr.methods.recipe import Stage
 from sdsr.objectives.learner import Sample
@@ -31,13 +33,13 @@ def to_sample(batch: Batch, degradation_name: str | None) -> Sample:
 
 
 def validation_samples(photos: PhotoSet, stage: Stage, *, crop_px: int, limit: int, batch: int = 8) -> list[Sample]:
-    """Return the middle squares of the first `limit` photos, degraded by fixed seeds."""
-    count = min(limit, len(photos))
+    """Return the middle squares of the first `limit` photos that can be used, degraded by fixed seeds."""
+    usable = Passing(len(photos)).usable(range(len(photos)), photos.__getitem__)
+    crops = [(index, _middle(photo, crop_px)) for index, photo in islice(usable, limit)]
     samples = []
-    for first in range(0, count, batch):
-        indices = range(first, min(first + batch, count))
-        crops = [_middle(photos[index], crop_px) for index in indices]
-        fixed = Batch(hq=torch.stack(crops).float() / 255, seeds=tuple(indices), keys=(), labels=())
+    for first in range(0, len(crops), batch):
+        indices, pixels = zip(*crops[first : first + batch], strict=True)
+        fixed = Batch(hq=torch.stack(pixels).float() / 255, seeds=indices, keys=(), labels=())
         samples.append(to_sample(fixed, stage.degradation))
     return samples
 

@@ -38,6 +38,15 @@ def test_lq_is_there_where_the_stage_has_a_degradation(photos):
     assert plain.lq is None
 
 
+def test_a_broken_validation_photo_is_passed_over(data, caplog):
+    whole = validation_samples(open_photos(data), STAGE, crop_px=64, limit=48)
+    (data[0] / "1.jpg").write_bytes(b"no photo")
+    samples = validation_samples(open_photos(data), STAGE, crop_px=64, limit=48)
+    assert [len(sample.hq) for sample in samples] == [4]
+    assert torch.equal(samples[0].hq, whole[0].hq[[0, 2, 3, 4]])
+    assert "passed over: 1 (" in caplog.text
+
+
 def test_pairs_bring_their_own_lq(tmp_path):
     for side, size in (("lq", 16), ("hq", 64)):
         (tmp_path / side).mkdir()
