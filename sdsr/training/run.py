@@ -3,7 +3,7 @@
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +13,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from sdsr.errors import InputError
+from sdsr.methods.limits import COUNT, SECONDS, SEED, STEPS, Limit, check_number
 
 CHECKPOINTS_KEPT = 2
+SETTINGS = "settings"
+_NAMED, _EXCERPT = 5, 60
 IDENTITY = ("recipe", "stage", "prior_sha256", "seed")
 """What a resumed run must have in common with its beginning; its length and its data may change."""
 
@@ -24,7 +27,8 @@ class RunSettings:
     """How long a run goes on and how often it saves; what it learns is its stage's business.
 
     `steps` and `minutes` both bound the run, whichever is reached first, and both drive the learning rate: a run that
-    was promised 30 minutes ends annealed after 30 minutes. Minutes count training time, over all resumptions.
+    was promised 30 minutes ends annealed after 30 minutes. Minutes count training time, over all resumptions. No steps
+    are as many as the stage's. What is beyond its limit is an InputError.
     `shard` spreads what is trained over the processes instead of copying it to each.
     """
 
@@ -38,6 +42,15 @@ class RunSettings:
     gradient_checkpointing: bool = False
     shard: bool = False
     compile: bool = False
+
+    def __post_init__(self) -> None:
+        check_number("steps", self.steps, Limit(most=STEPS.most))
+        if self.minutes is not None:
+            check_number("minutes", self.minutes, Limit(open_below=True))
+        check_number("save_every", self.save_every_s, SECONDS)
+        check_number("validate_every", self.validate_every, COUNT)
+        check_number("seed", self.seed, SEED)
+        check_number("workers", self.loader_workers, Limit(least=1, most=256))
 
     def progress(self, step: int, seconds: float) -> float:
         """Return the share of the run that is done, in [0, 1]."""
@@ -57,18 +70,48 @@ def note_run(folder: Path, metadata: Mapping[str, Any]) -> None:
     """Note in `run.json` what is trained; raise InputError where the folder holds a run of something else."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "run.json"
-    noted = {key: metadata[key] for key in IDENTITY if key in metadata}
+    noted = {key: metadata[key] for key in (*IDENTITY, SETTINGS) if key in metadata}
     if not path.exists():
         path.write_text(json.dumps(noted, indent=2) + "\n", encoding="utf-8")
         return
-    before = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        before = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path} can't be read ({error}); name another --run.") from error
     changed = [key for key in IDENTITY if before.get(key) != noted.get(key)]
     if changed:
-        key = changed[0]
         raise InputError(
-            f"run (={folder}) was begun with another {key} (={before.get(key)}, not {noted.get(key)}); "
-            f"name another --run, or the same settings."
+            f"run (={folder}) was begun with {'; '.join(_differences(changed, before, noted))}; name another --run, or "
+            "the same settings."
         )
+
+
+def _differences(changed: Sequence[str], before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what differs, in words: of a stage its settings, where both runs noted them."""
+    for key in changed:
+        then, current = before.get(SETTINGS), now.get(SETTINGS)
+        if key == "stage" and then and current and then != current:
+            yield from _different_settings(then, current)
+        else:
+            yield f"another {key} (={', not '.join(_excerpts(str(before.get(key)), str(now.get(key))))})"
+
+
+def _different_settings(before: Mapping[str, str], now: Mapping[str, str]) -> Iterator[str]:
+    names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+    for name in names[:_NAMED]:
+        yield f"another {name} (={', not '.join(_excerpts(before.get(name, 'none'), now.get(name, 'none')))})"
+    if len(names) > _NAMED:
+        yield f"{len(names) - _NAMED} more settings"
+
+
+def _excerpts(one: str, other: str) -> tuple[str, str]:
+    """Return two texts, cut down to where they first differ if they are long."""
+    start = next((place for place, pair in enumerate(zip(one, other, strict=False)) if len(set(pair)) > 1), 0)
+    first = start - _EXCERPT // 3 if start > _EXCERPT // 2 else 0
+    return tuple(
+        ("..." if first else "") + text[first : first + _EXCERPT] + ("..." if len(text) > first + _EXCERPT else "")
+        for text in (one, other)
+    )  # pyright: ignore[reportReturnType]
 
 
 def partial_of(target: Path) -> Path:

@@ -63,6 +63,7 @@ class RunState:
         self.learner, self.stage, self.settings, self.accelerator = learner, stage, settings, accelerator
         self.metadata, self.first, self.clock = metadata, first, Clock()
         self.saved_step: int | None = None
+        self.in_step = False  # between a step's first change of parameters and its end
         module = cast(nn.Module, learner).to(accelerator.device).train()
         if settings.shard:
             self.main = self._sharded(module, stage.optimizer)
@@ -131,9 +132,17 @@ class RunState:
                 raise ModelError(  # not in fp16, which skips such a step
                     f"the gradient's norm (={norm}) at step {self.clock.step} is not finite; lower the learning rate."
                 )
+            self.in_step = True
             side.optimizer.step()
             side.optimizer.zero_grad(set_to_none=True)
         return outcome
+
+    def is_sound(self) -> bool:
+        """Return whether all is as after a whole step, and finite; several processes can't tell that of each other."""
+        if self.accelerator.num_processes > 1 or self.in_step or self.clock.step == 0:
+            return False
+        tensors = (*self.main.module.parameters(), *self.main.module.buffers(), *self.averages.shadow_params)
+        return all(bool(tensor.isfinite().all()) for tensor in tensors if tensor.is_floating_point())
 
     def agreed(self, seconds: float, stopping: bool) -> tuple[float, bool]:
         """Return how long a step took and whether to stop, the same for all processes, so that they stay together."""

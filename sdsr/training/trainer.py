@@ -43,7 +43,7 @@ def train(
     """Train until the run is done or told to stop; return the folder of the averaged parts (`parts/*.safetensors`).
 
     A `fresh` learner prepares itself on a few samples, if it is `Calibrated`. A first SIGTERM or Ctrl-C saves a
-    checkpoint after the step in hand and returns.
+    checkpoint after the step in hand and returns. An error is passed on, after a checkpoint of the last whole step.
     """
     accelerator = Accelerator(
         mixed_precision=mixed_precision,
@@ -66,7 +66,8 @@ def train(
         Tracker(settings.folder, step=run.clock.step, total_steps=settings.steps, show=show) as tracker,
     ):
         batches = prefetch(source, steps, depth=2 * settings.loader_workers, workers=settings.loader_workers)
-        _loop(run, batches, validation, tracker, stop)
+        with _saved_on_error(run):
+            _loop(run, batches, validation, tracker, stop)
     run.save()
     return run.export(finished=run.progress() >= 1)
 
@@ -81,6 +82,7 @@ def _loop(
         spent, stopping = run.agreed(time.monotonic() - began, stop())
         run.clock.step += 1
         run.clock.seconds += spent
+        run.in_step = False
         if not math.isfinite(scalars["loss"]):
             raise ModelError(
                 f"loss (={scalars['loss']}) at step {run.clock.step} is not finite; lower the learning rate."
@@ -93,6 +95,23 @@ def _loop(
             run.save()
             run.export(finished=False)
             saved = run.clock.seconds
+
+
+@contextmanager
+def _saved_on_error(run: RunState) -> Iterator[None]:
+    """Save a checkpoint when an error ends the run, where there is something sound to save, and pass the error on."""
+    try:
+        yield
+    except Exception:
+        if run.is_sound():
+            try:
+                run.save()
+                log.warning(
+                    "an error ends the run; it is saved at step %d, where the same command goes on", run.clock.step
+                )
+            except Exception as error:
+                log.warning("an error ends the run, and no checkpoint could be saved (%s)", error)
+        raise
 
 
 def _check(accelerator: Accelerator, settings: RunSettings) -> None:

@@ -1,4 +1,5 @@
 import json
+import math
 
 import pytest
 import torch
@@ -76,6 +77,59 @@ def test_a_folder_belongs_to_one_run(tmp_path):
     note_run(tmp_path / "run", known | {"steps": 20})
     with pytest.raises(InputError, match=r"begun with another seed \(=0, not 1\)"):
         note_run(tmp_path / "run", known | {"seed": 1})
+
+
+def test_a_refused_resume_names_the_settings_that_differ_and_is_short(tmp_path):
+    settings = {f"objective.weight_{place}": str(place) for place in range(40)} | {"batch": "4", "crop_px": "64"}
+    known = {"recipe": "a", "stage": repr(settings), "settings": settings, "prior_sha256": "1" * 64, "seed": 0}
+    note_run(tmp_path / "run", known)
+    other = settings | {"batch": "8", "objective.terms": "Term(" + "x" * 500 + ")"}
+    with pytest.raises(InputError) as refused:
+        note_run(tmp_path / "run", known | {"stage": repr(other), "settings": other, "prior_sha256": "2" * 64})
+    message = str(refused.value)
+    assert "another batch (=4, not 8)" in message
+    assert "another objective.terms (=none, not Term(xxx" in message
+    assert "another prior_sha256 (=111" in message
+    assert len(message) - len(str(tmp_path)) < 420
+    many = dict.fromkeys(settings, "9")
+    with pytest.raises(
+        InputError, match=r"another objective\.weight_0 \(=0, not 9\).*; 36 more settings; name another"
+    ):
+        note_run(tmp_path / "run", known | {"stage": repr(many), "settings": many})
+
+
+def test_a_run_noted_without_its_settings_is_refused_briefly_too(tmp_path):
+    old = {"recipe": "a", "stage": "Stage(" + "a=1, " * 300 + "batch=4)", "seed": 0}
+    note_run(tmp_path / "run", old)
+    new = {**old, "stage": old["stage"].replace("batch=4", "batch=8"), "settings": {"batch": "8"}}
+    with pytest.raises(InputError, match=r"batch=4\), not \.\.\..*batch=8\)\); name another") as refused:
+        note_run(tmp_path / "run", new)
+    assert len(str(refused.value)) - len(str(tmp_path)) < 250
+    (tmp_path / "run" / "run.json").write_text("{")
+    with pytest.raises(InputError, match=r"run\.json can't be read"):
+        note_run(tmp_path / "run", new)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"steps": -1},
+        {"minutes": 0.0},
+        {"minutes": -5.0},
+        {"minutes": math.nan},
+        {"minutes": math.inf},
+        {"save_every_s": -1.0},
+        {"save_every_s": math.nan},
+        {"validate_every": 0},
+        {"validate_every": -3},
+        {"seed": -1},
+        {"seed": 2**64},
+        {"loader_workers": 0},
+    ],
+)
+def test_a_run_with_an_impossible_length_or_pace_is_an_error(tmp_path, wrong):
+    with pytest.raises(InputError, match=r"\w+ \(=\S+\) must be (above|at least|in) .*; choose such a number"):
+        RunSettings(**{"folder": tmp_path, "steps": 5} | wrong)
 
 
 def test_parts_are_files_with_the_runs_metadata(tmp_path):

@@ -299,7 +299,7 @@ def test_checkpoints_follow_each_other_and_the_oldest_go(tmp_path, stage):
 
 
 @pytest.mark.parametrize("value", ["nan", "inf"])
-def test_a_loss_that_is_not_finite_stops_the_run_before_anything_is_saved(tmp_path, stage, value):
+def test_a_loss_that_is_not_finite_ends_the_run_and_what_is_saved_is_of_the_step_before(tmp_path, stage, value):
     broken = Sample(hq=torch.full((2, 3, 8, 8), float(value)))
     sound = colors(2)
     with pytest.raises(ModelError, match=r"is not finite; lower the learning rate"):
@@ -311,8 +311,62 @@ def test_a_loss_that_is_not_finite_stops_the_run_before_anything_is_saved(tmp_pa
             RunSettings(folder=tmp_path, steps=5, save_every_s=1e9),
             metadata={},
         )
-    assert checkpoints(tmp_path) == []
+    (saved,) = checkpoints(tmp_path)
+    assert saved.name == "step-00000002"
+    assert all(tensor.isfinite().all() for tensor in load_file(saved / "model.safetensors").values())
     assert not (tmp_path / "parts").exists()
+
+
+@pytest.mark.parametrize("error", [InputError("no photo"), OSError("disk"), RuntimeError("out of memory")])
+def test_a_run_that_ends_by_error_goes_on_where_it_was(tmp_path, stage, scalars, caplog, error):
+    sound = colors(2)
+
+    def failing(index: int) -> Sample:
+        if index == 7:
+            raise error
+        return sound(index)
+
+    stage = replace(stage, accumulate=2)
+    with pytest.raises(type(error), match=str(error)):
+        train(Toy(), stage, failing, [], RunSettings(folder=tmp_path / "a", steps=8), metadata={})
+    assert [path.name for path in checkpoints(tmp_path / "a")] == ["step-00000003"]
+    assert "saved at step 3, where the same command goes on" in caplog.text
+    for folder in ("a", "b"):
+        train(Toy(), stage, sound, [], RunSettings(folder=tmp_path / folder, steps=8), metadata={})
+    assert scalars(tmp_path / "a") == pytest.approx(scalars(tmp_path / "b"), rel=1e-5)
+
+
+def test_half_a_step_is_not_saved_nor_is_a_run_that_did_not_begin(tmp_path, stage):
+    class Failing(Judge):
+        def forward(self, judged: Judged, rng: torch.Generator) -> Outcome:
+            raise RuntimeError("the critic fails")
+
+    with pytest.raises(RuntimeError, match="the critic fails"):
+        run(tmp_path / "half", Toy(Failing()), stage, 8)
+    with pytest.raises(InputError, match="gone"):
+        train(Toy(), stage, gone_after(8), [], RunSettings(folder=tmp_path / "none", steps=1), metadata={})
+    assert not checkpoints(tmp_path / "half")
+    assert not checkpoints(tmp_path / "none")
+
+
+def test_a_checkpoint_that_can_not_be_written_does_not_hide_the_error(tmp_path, stage, monkeypatch, caplog):
+    monkeypatch.setattr("sdsr.training.state.RunState.save", lambda _: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(InputError, match="gone"):
+        train(Toy(), stage, gone_after(11), [], RunSettings(folder=tmp_path, steps=8), metadata={})
+    assert "no checkpoint could be saved (disk full)" in caplog.text
+
+
+def gone_after(count: int) -> Callable[[int], Sample]:
+    """A source whose photos vanish after so many samples were taken."""
+    sound, taken = colors(2), [0]
+
+    def source(index: int) -> Sample:
+        taken[0] += 1
+        if taken[0] > count:
+            raise InputError("gone")
+        return sound(index)
+
+    return source
 
 
 def test_validation_scores_the_averages_and_puts_the_trained_weights_back(tmp_path, stage, scalars):
