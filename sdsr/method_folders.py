@@ -1,9 +1,11 @@
 """Folders of trained methods, without their tensors: where they are, and what `method.json` says of them."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from sdsr.digests import combined_sha256
 from sdsr.errors import ModelError
 
 FORMAT = 1
@@ -23,3 +25,12 @@ def read_description(folder: Path) -> dict[str, Any]:
     if description.get("format") != FORMAT:
         raise ModelError(f"format (={description.get('format')}) of {path} must be {FORMAT}; update sdsr.")
     return description
+
+
+def weights_sha256(description: Mapping[str, Any]) -> str:
+    """Return one sha256 for all weights of a method: its files, those lent by another folder, and its prior's.
+
+    It is that of the files as they are stored, so it is the same on every device.
+    """
+    lent = description.get("upon", {}).get("files", {})
+    return combined_sha256([description["prior_sha256"], *description["files"].values(), *lent.values()])

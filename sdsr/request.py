@@ -17,7 +17,7 @@ class Request:
     `seed` belongs to the photo's canvas. `color_fix`, `prompt`, `start` (in the paper's counting) and `fidelity` (0 ...
     1, how near to the photo) are the method's own unless stated; "auto" chooses the start for each photo, and any start
     is taken with `untrained_start`. `memory_bytes` bounds what may be used at once; it changes the windows, not the
-    noise.
+    noise. With `label` the result's XMP says that a model restored it, and how (docs/labels.md).
     """
 
     scale: float | int | None = None
@@ -32,6 +32,7 @@ class Request:
     fidelity: float | int | None = None
     color_fix: ColorFix | None = None
     memory_bytes: int | None = None
+    label: bool = True
 
     def size(self, width: int, height: int) -> tuple[int, int]:
         """Return the (width, height) of the result for a photo of this size; raise InputError where there is none."""

@@ -15,15 +15,17 @@ from PIL import Image as pillow
 from sdsr.diffusion.noise import CanvasNoise
 from sdsr.errors import InputError, ModelError
 from sdsr.images.arrays import as_output, as_photo
-from sdsr.images.files import Photo, image, plane, quantize
+from sdsr.images.files import Photo, Traits, image, plane, quantize
+from sdsr.images.label import labeled
 from sdsr.images.resize import resample
-from sdsr.method_folders import ASSETS, read_description
+from sdsr.method_folders import ASSETS, read_description, weights_sha256
 from sdsr.methods import METHODS
 from sdsr.methods.recipe import Recipe
 from sdsr.methods.weights import fill_restorer, save_method, trained_recipe
 from sdsr.prior.sources import SOURCES
 from sdsr.request import ColorFix, Request
 from sdsr.restoration.coloring import TILE_PX, Tile, finished_tiles
+from sdsr.restoration.labeling import step_of
 from sdsr.restoration.photograph import Photograph
 from sdsr.restoration.plan import Plan
 from sdsr.restoration.restorer import Restorer
@@ -58,9 +60,10 @@ class Upscaler:
     (50, 25)
     """
 
-    def __init__(self, recipe: Recipe, restorer: Restorer) -> None:
+    def __init__(self, recipe: Recipe, restorer: Restorer, *, weights_sha256: str | None = None) -> None:
         assert recipe.plan is not None, f"{recipe.name} restores nothing: it has no plan"
         self.recipe, self.restorer = recipe, restorer
+        self.weights_sha256 = weights_sha256
         if restorer.parts.settle is not None:
             restorer.parts.settle()
 
@@ -85,7 +88,7 @@ class Upscaler:
         assert recipe.system is not None, f"{recipe.name} is a method and restores"
         restorer = recipe.system(prior or (noted if noted in PRIOR_NAMES else recipe.prior), device)
         fill_restorer(restorer, folder)
-        return cls(trained_recipe(recipe, description), restorer)
+        return cls(trained_recipe(recipe, description), restorer, weights_sha256=weights_sha256(description))
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the trained parts; the prior is named by its sha256, not copied."""
@@ -133,7 +136,8 @@ class Upscaler:
     ) -> Photo:
         """Return the photo restored at the wanted size, with its bit depth, alpha and traits.
 
-        `on_progress` is told the share of the work that is done, after each window and tile.
+        Its XMP says what was done, unless the request has no `label`. `on_progress` is told the share of the work that
+        is done, after each window and tile.
         """
         job = self._job(photo, request, on_progress)
         sampled: Sampled | None = None
@@ -146,7 +150,8 @@ class Upscaler:
         for tile in job.tiles(sampled):
             pixels[tile.region.rows, tile.region.columns] = quantize(tile.image, pixels.dtype)
         alpha = None if photo.alpha is None else _enlarged_alpha(photo, (height, width))
-        return replace(photo, pixels=pixels, alpha=alpha)
+        traits = self._labeled(photo, job) if request.label else photo.traits
+        return Photo(pixels=pixels, alpha=alpha, traits=traits)
 
     def stream(self, photo: Photo, request: Request = Request()) -> Iterator[Preview]:
         """Yield what becomes of the photo: an estimate (of its middle, if large) after each step, then final tiles."""
@@ -195,6 +200,20 @@ class Upscaler:
         steps = request.steps or choice.steps
         reason = f"start {choice.start}, {steps} step{'s' if steps > 1 else ''}: {choice.reason}"
         return replace(request, start=choice.start, steps=steps), reason
+
+    def _labeled(self, photo: Photo, job: "_Job") -> Traits:
+        step = step_of(
+            photo,
+            model=self.recipe.name,
+            weights_sha256=self.weights_sha256,
+            size=job.photograph.size,
+            seed=job.noise.seeds[0],
+            plan=job.plan,
+            color_fix=job.color_fix,
+            own_decoder=self.restorer.parts.decoder is not None,
+            prompt=job.prompt,
+        )
+        return replace(photo.traits, xmp=labeled(photo.traits.xmp, step))
 
     def _times(self, steps: int, start: int, *, any_start: bool) -> tuple[int, ...]:
         if self.recipe.starts is None:

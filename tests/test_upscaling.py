@@ -7,10 +7,13 @@ import pytest
 import torch
 from PIL import Image as pillow
 
+from sdsr import __version__
 from sdsr.diffusion.steps import ancestral
 from sdsr.errors import InputError
+from sdsr.images.files import read_photo
 from sdsr.images.photo import Photo, Traits
 from sdsr.images.resize import resample
+from sdsr.method_folders import read_description, weights_sha256
 from sdsr.methods import METHODS
 from sdsr.restoration.plan import Plan
 from sdsr.restoration.restorer import from_noise
@@ -70,7 +73,7 @@ def test_a_long_strip_of_two_thousand_pixels_keeps_its_size(upscaler):
 def test_bit_depth_and_traits_are_kept(upscaler, dtype):
     traits = Traits(bits=np.iinfo(dtype).bits, space="GRAY", dpi=(300.0, 300.0))
     gray = pixels(12, 16, dtype)[..., :1].repeat(3, axis=-1)
-    result = upscaler.upscale(Photo(pixels=gray, traits=traits), Request(scale=2))
+    result = upscaler.upscale(Photo(pixels=gray, traits=traits), Request(scale=2, label=False))
     assert result.pixels.dtype == dtype
     assert result.traits == traits
     assert result.traits.gray
@@ -249,3 +252,62 @@ def test_everything_moves_to_another_device():
 def test_a_prompt_that_a_method_does_not_hear_is_an_error(upscaler):
     with pytest.raises(InputError, match=r"prompt \(='a cat'\) means nothing to d3sr-small"):
         upscaler.upscale(Photo(pixels=pixels(4, 4)), Request(prompt="a cat"))
+
+
+def test_a_result_says_what_was_done_unless_asked_not_to(upscaler):
+    photo = Photo(pixels=pixels(6, 8), traits=Traits(dpi=(300.0, 300.0)), source_sha256="ab" * 32)
+    labeled, other, bare = (
+        upscaler.upscale(photo, request)
+        for request in (Request(seed=7), Request(seed=7, memory_bytes=2_000 * 64**2), Request(label=False))
+    )
+    assert labeled.traits.xmp is not None
+    for said in (
+        "digitalsourcetype/compositeWithTrainedAlgorithmicMedia<",
+        f":AISystemUsed>sdsr {RECIPE.name}<",
+        f":AISystemVersionUsed>{__version__}<",
+        f":model>{RECIPE.name}<",
+        f":inputSha256>{'ab' * 32}<",
+        ":width>32<",
+        ":height>24<",
+        ":seed>7<",
+        f":times>{RECIPE.plan.times[0]}<",
+        f":colorFix>{RECIPE.color_fix}<",
+    ):
+        assert said.encode() in labeled.traits.xmp
+    assert other.traits == labeled.traits, "nothing in it depends on memory"
+    assert replace(labeled.traits, xmp=None) == bare.traits == photo.traits
+    assert labeled.source_sha256 is None, "a result is another picture than its file"
+
+
+def test_a_result_restored_again_carries_both_steps(upscaler, many_steps):
+    first = upscaler.upscale(Photo(pixels=pixels(6, 8)), Request(scale=2))
+    second = many_steps.upscale(first, Request(scale=1, seed=5)).traits.xmp
+    assert second.count(b":inputPixelsSha256>") == 4, "two elements"
+    assert [step in second for step in (b":times>900 500 100<", b":seed>0<", b":seed>5<")] == [True] * 3
+    assert first.traits.xmp.split(b"<sdsr:Steps>")[1].split(b"</rdf:Seq>")[0] in second
+
+
+def test_a_pil_result_carries_its_label_into_the_file(upscaler, tmp_path):
+    picture = pillow.fromarray(pixels(6, 8))
+    picture.info["xmp"] = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><a:b xmlns:a="urn:a">of the photo</a:b></x:xmpmeta>'
+    for suffix in ("jpg", "png", "webp", "tif"):
+        upscaler(picture, scale=2).images[0].save(tmp_path / f"a.{suffix}")
+        xmp = read_photo(tmp_path / f"a.{suffix}").traits.xmp
+        assert b">of the photo<" in xmp
+        assert b":AISystemUsed>sdsr d3sr-small<" in xmp
+        upscaler(picture, scale=2, label=False).images[0].save(tmp_path / f"b.{suffix}")
+        assert b"AISystemUsed" not in read_photo(tmp_path / f"b.{suffix}").traits.xmp
+
+
+def test_weights_are_named_by_their_files(upscaler, tmp_path, monkeypatch):
+    monkeypatch.setitem(METHODS, "d3sr-small", replace(RECIPE, prior="tiny"))
+    upscaler.save_pretrained(tmp_path / "one")
+    upscaler.save_pretrained(tmp_path / "two")
+    one, two = (Upscaler.from_pretrained(tmp_path / name, device="cpu") for name in ("one", "two"))
+    assert one.weights_sha256 == two.weights_sha256
+    xmp = one.upscale(Photo(pixels=pixels(6, 8)), Request(scale=1)).traits.xmp
+    assert f":weightsSha256>{one.weights_sha256}<".encode() in xmp
+    description = read_description(tmp_path / "one")
+    for name in ("prior_sha256", "files", "upon"):
+        changed = {"prior_sha256": "0" * 64, "files": {"a": "0" * 64}, "upon": {"files": {"a": "0" * 64}}}[name]
+        assert weights_sha256(description | {name: changed}) != one.weights_sha256

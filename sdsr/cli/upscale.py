@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from sdsr.upscaling import Request, Upscaler
 
 PIPE = Path("-")
+_WITHOUT_LABEL = (
+    "sdsr: --no-label leaves out of the XMP: that a model had a part in the picture (DigitalSourceType), which one "
+    "(AISystemUsed, AISystemVersionUsed), and the step: weights, settings, seed, prompt, sha256 of the photo."
+)
 
 
 class ColorFix(StrEnum):
@@ -73,6 +77,14 @@ def upscale(
     ] = None,
     color_fix: Annotated[ColorFix | None, typer.Option(help="How colors are taken from the photo.")] = None,
     format: Annotated[FileFormat | None, typer.Option(help="Format of the result; the photo's own by default.")] = None,
+    no_label: Annotated[
+        bool,
+        typer.Option(
+            "--no-label",
+            help="Leave out the XMP that says what was done: IPTC's source type, AI system and its version; "
+            "model, settings, seed, and sha256 of the photo.",
+        ),
+    ] = False,
     quality: Annotated[int, typer.Option(min=1, max=100, help="Of JPEG and WebP.")] = 95,
     overwrite: Annotated[bool, typer.Option(help="Replace results that exist.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON line per photo.")] = False,
@@ -102,6 +114,7 @@ def upscale(
         fidelity=fidelity,
         color_fix=color_fix.value if color_fix else None,
         memory_bytes=parse_bytes(memory) if memory else None,
+        label=not no_label,
     )
     settings = Settings(request=request, format=_format(format), quality=quality, overwrite=overwrite)
     if scale is not None:
@@ -111,6 +124,8 @@ def upscale(
         raise InputError(f"- (={len(photos)} photos) stands for one photo; give only that one.")
     if piped and json:
         raise InputError("--json can't stand beside -, whose output is the photo; leave one out.")
+    if no_label and not quiet:
+        typer.echo(_WITHOUT_LABEL, err=True)
     with _terminated_like_interrupted():
         if piped:
             _pipe(photos[0], output, lambda: _load(model, prior, device, request), settings)

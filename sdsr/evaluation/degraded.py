@@ -20,7 +20,7 @@ from sdsr.tensors import Image
 def degraded_photo(hq: Photo, settings: Degradation, seed: int) -> Photo:
     """The photo at LQ size, 8 bit, without alpha; up to scale - 1 px at its right and bottom are cut first."""
     lq = degrade(truth(_whole(image(hq), settings.scale), settings), settings, [seed])
-    return replace(hq, pixels=_pixels(lq), alpha=None, traits=replace(hq.traits, bits=8))
+    return Photo(pixels=_pixels(lq), traits=replace(hq.traits, bits=8))
 
 
 def samples_sheet(hq: Photo, settings: Degradation, seeds: Sequence[int], *, size_px: int = 256) -> PillowImage.Image:

@@ -19,6 +19,7 @@ MAIN_BYTES = 65504
 _SEGMENT = b"http://ns.adobe.com/xmp/extension/\0"
 _HEAD = struct.Struct(">32sII")  # MD5 of the extension in hexadecimal, its size, and where this piece begins
 _PIECE_BYTES = 65400
+_MARKER = b"\xff\xe1"
 _EXTENDED = (NOTE, "HasExtendedXMP")
 _BARE = EMPTY[EMPTY.index(b"<x:xmpmeta") : EMPTY.index(b"<?xpacket end")]
 
@@ -64,6 +65,19 @@ def split_xmp(xmp: bytes) -> tuple[bytes, tuple[bytes, ...]]:
         _SEGMENT + _HEAD.pack(digest.encode(), len(extension), start) + extension[start : start + _PIECE_BYTES]
         for start in range(0, len(extension), _PIECE_BYTES)
     )
+
+
+def jpeg_xmp(xmp: bytes | None) -> dict[str, bytes]:
+    """Return the arguments with which Pillow writes XMP of any size into a JPEG.
+
+    None, logged, where it is too large for a segment and can't be read to be parted.
+    """
+    try:
+        main, segments = split_xmp(xmp or b"")
+    except BROKEN as error:
+        logger.warning("XMP of %d bytes can't be parted (%s) and is left out.", len(xmp or b""), first_line(error))
+        return {}
+    return {"xmp": main, "extra": b"".join(_MARKER + struct.pack(">H", len(part) + 2) + part for part in segments)}
 
 
 def _assembled(pieces: list[bytes], digest: str) -> bytes:

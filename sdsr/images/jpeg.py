@@ -2,7 +2,6 @@
 
 import io
 import logging
-import struct
 from collections.abc import Iterator
 
 import numpy as np
@@ -10,11 +9,10 @@ from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
 from sdsr.errors import InputError
-from sdsr.images.extended_xmp import join_xmp, split_xmp
+from sdsr.images.extended_xmp import join_xmp, jpeg_xmp
 from sdsr.images.formats import Space
 from sdsr.images.layout import STRIP_PIXELS, Layout
 from sdsr.images.opened import Opened, sensible_dpi
-from sdsr.images.xmp import BROKEN
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +63,6 @@ def write_jpeg(file: io.BufferedIOBase, layout: Layout, quality: int) -> None:
     """Write a JPEG with color at full resolution (4:4:4). Holds one copy of the picture, 4 bytes per pixel."""
     dpi = layout.photo.traits.dpi
     height, width, _ = layout.shape
-    xmp, more_xmp = _fitting_xmp(layout.photo.traits.xmp)
     with Image.new(_MODES[layout.space], (width, height)) as canvas:
         for top, strip in layout.strips():
             canvas.paste(Image.frombytes(canvas.mode, (width, len(strip)), strip.tobytes()), (0, top))
@@ -76,8 +73,7 @@ def write_jpeg(file: io.BufferedIOBase, layout: Layout, quality: int) -> None:
             subsampling=0,
             icc_profile=layout.icc,
             exif=_fitting(b"Exif\0\0", layout.exif),
-            xmp=xmp,
-            extra=b"".join(b"\xff\xe1" + struct.pack(">H", len(part) + 2) + part for part in more_xmp),
+            **jpeg_xmp(layout.photo.traits.xmp),  # pyright: ignore[reportArgumentType]
             dpi=(round(dpi[0]), round(dpi[1])) if dpi else (0, 0),
         )
 
@@ -87,19 +83,8 @@ def _fitting(prefix: bytes, body: bytes | None) -> bytes:
     if not body:
         return b""
     if len(prefix) + len(body) > _SEGMENT_BYTES:
-        _log_too_large(body)
+        logger.warning(
+            "metadata of %d bytes exceed what a JPEG segment holds (%d); left out.", len(body), _SEGMENT_BYTES
+        )
         return b""
     return prefix + body
-
-
-def _fitting_xmp(xmp: bytes | None) -> tuple[bytes, tuple[bytes, ...]]:
-    """Return the main packet, and the contents of segments with more; nothing, logged, where it can't be parted."""
-    try:
-        return split_xmp(xmp or b"")
-    except BROKEN:
-        _log_too_large(xmp or b"")
-        return b"", ()
-
-
-def _log_too_large(body: bytes) -> None:
-    logger.warning("metadata of %d bytes exceed what a JPEG segment holds (%d); left out.", len(body), _SEGMENT_BYTES)

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image as pillow
 from PIL.PngImagePlugin import PngInfo
 
+from sdsr.images.extended_xmp import jpeg_xmp
 from sdsr.images.hostile import HOSTILE
 from sdsr.images.layout import lay_out
 from sdsr.images.photo import Photo
@@ -20,7 +21,7 @@ logger = logging.getLogger(__name__)
 _PREFIX = b"Exif\0\0"
 _XMP_TAG = 700
 _SAVED = {
-    "JPEG": ("icc_profile", "exif", "xmp", "dpi"),
+    "JPEG": ("icc_profile", "exif", "dpi"),
     "PNG": ("icc_profile", "exif", "dpi"),
     "WEBP": ("icc_profile", "exif", "xmp"),
     "TIFF": ("icc_profile", "exif", "dpi"),
@@ -39,6 +40,8 @@ class TaggedImage(pillow.Image):
     ) -> None:
         name = (format or _format_of(fp)).upper()
         kept = {key: self.info[key] for key in _SAVED.get(name, ()) if self.info.get(key)}
+        if name == "JPEG" and "xmp" not in params:
+            kept |= jpeg_xmp(self.info.get("xmp"))
         if self.info.get("xmp") and name == "PNG":
             kept["pnginfo"] = PngInfo()
             kept["pnginfo"].add_itxt("XML:com.adobe.xmp", self.info["xmp"].decode("utf-8", "replace"))
