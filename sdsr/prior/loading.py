@@ -51,12 +51,16 @@ def choose_device() -> torch.device:
 
 
 def choose_dtype(device: torch.device) -> torch.dtype:
-    """Return bfloat16 where the device computes in it, float32 elsewhere; never float16, in which decoders overflow."""
+    """Return bfloat16 where the device computes in it, float32 elsewhere; never float16, in which decoders overflow.
+
+    A processor is what torch is told to take it for: ATEN_CPU_CAPABILITY=avx2 gives what AVX2 gives.
+    """
     match device.type:
         case "cuda":
             native = torch.cuda.is_bf16_supported(including_emulation=False)
         case "cpu":
-            native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+            able = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+            native = able and torch.backends.cpu.get_cpu_capability() == "AVX512"
         case _:
             native = False
     return torch.bfloat16 if native else torch.float32

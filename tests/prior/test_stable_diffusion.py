@@ -317,3 +317,19 @@ def test_precision_is_never_float16_by_itself():
     assert choose_dtype(torch.device("mps")) == torch.float32
     assert choose_dtype(torch.device("cpu")) in (torch.float32, torch.bfloat16)
     assert choose_device().type in ("cpu", "cuda", "mps", "xpu")
+
+
+@pytest.mark.parametrize(
+    ("able", "keeps_to", "chosen"),
+    [
+        (True, "AVX512", "bfloat16"),
+        (True, "AVX2", "float32"),
+        (True, "DEFAULT", "float32"),
+        (False, "AVX512", "float32"),
+    ],
+)
+def test_a_processor_computes_in_what_it_has_and_torch_keeps_to(able, keeps_to, chosen, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: able)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: keeps_to)
+    assert choose_dtype(torch.device("cpu")) == getattr(torch, chosen)
