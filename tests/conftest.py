@@ -1,9 +1,14 @@
-"""What the whole suite stands on: one thread, no network, every tensor's shape and type checked, a photo to work on."""
+"""What the whole suite stands on: one thread unless OMP_NUM_THREADS says so, no network, every tensor's shape and type
+checked, a photo to work on."""
 
 import ipaddress
 import os
 import socket
+import sys
 from collections.abc import Callable
+from functools import partial
+from importlib.abc import MetaPathFinder
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,19 +24,40 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 setattr(Protocol, "_is_runtime_protocol", True)  # noqa: B010  beartype asks isinstance of a protocol in an annotation
 
-install_import_hook(
-    [
-        f"sdsr.{path.stem}"
-        for path in (ROOT / "sdsr").iterdir()
-        if path.stem.isidentifier() and not path.stem.startswith("__") and path.stem not in UNCHECKED
-    ],
-    "beartype.beartype",
-)
+
+class CheckedModules(MetaPathFinder):
+    """jaxtyping's finder, less its mark on compiled files.
+
+    While a module of ours runs, jaxtyping marks all compiled files as checked ones: those of torch and diffusers that
+    it imports are not found under that mark, and were compiled again in each process. Here our own are, and no others.
+    """
+
+    def __init__(self, modules: list[str]) -> None:
+        manager = install_import_hook(modules, "beartype.beartype")
+        manager.uninstall()
+        self.hook = manager.hook
+
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> Any:
+        spec = self.hook.find_spec(fullname, path, target)
+        if spec is not None:
+            loader: Any = spec.loader
+            loader.get_code = lambda _: loader.source_to_code(loader.get_data(loader.path), loader.path)
+            loader.exec_module = partial(SourceFileLoader.exec_module, loader)
+        return spec
+
+
+CHECKED = [
+    f"sdsr.{path.stem}"
+    for path in (ROOT / "sdsr").iterdir()
+    if path.stem.isidentifier() and not path.stem.startswith("__") and path.stem not in UNCHECKED
+]
+sys.meta_path.insert(0, CheckedModules(CHECKED))
 
 import torch  # noqa: E402  after the hook, like everything that imports sdsr
 from torch import Tensor  # noqa: E402
 
-torch.set_num_threads(1)
+if "OMP_NUM_THREADS" not in os.environ:
+    torch.set_num_threads(1)
 settings.register_profile("suite", derandomize=True, database=None, deadline=None, max_examples=30)
 settings.load_profile("suite")
 
