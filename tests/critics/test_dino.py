@@ -117,14 +117,14 @@ def test_the_condition_is_the_normed_class_token_of_plain_colors(folders, photo)
 
 def test_the_small_critic_learns_to_tell(photo, rng):
     torch.manual_seed(0)
-    tokens = SmallTokens(SmallPerceptual((4, 4, 8, 8, 8)).requires_grad_(False))
+    tokens = SmallTokens(SmallPerceptual((8, 8, 16, 16, 16)).requires_grad_(False))
     critic = TokenCritic(
         tokens, lambda lq: lq.mean((2, 3)), channels=tokens.channels, condition_width=3, width=8, augmented=False
     )
     real, lq = torch.cat([photo[..., :64, :64], photo[..., -64:, -64:]]), torch.rand(2, 3, 16, 16)
     fake = nn.functional.interpolate(nn.functional.avg_pool2d(real, 8), scale_factor=8)
     optimizer, losses = torch.optim.Adam(critic.parameters(), 1e-2), []
-    for _ in range(60):
+    for _ in range(40):
         loss = critic_hinge(critic(real, lq, rng), critic(fake, lq, rng))
         optimizer.zero_grad()
         loss.backward()

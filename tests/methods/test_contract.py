@@ -88,13 +88,18 @@ def test_windows_do_not_change_the_noise(recipe: Recipe, photo, monkeypatch):
 
 @METHOD
 def test_saved_parts_give_the_same_picture(recipe: Recipe, photo, tmp_path):
+    """The tensors are the same to the bit; the pictures to a level: kernels differ with the memory layout."""
     given, restorer = contract.small_photo(photo), contract.stirred(recipe)
     save_method(restorer, tmp_path, recipe, {"steps": 12})
-    restorer.parts.modules.to(memory_format=torch.channels_last)  # as what is read; another one rounds differently
-    again = contract.restored(recipe, contract.filled(recipe, tmp_path), given)
-    before = contract.restored(recipe, restorer, given)
-    assert np.array_equal(again, before)
-    assert not np.array_equal(again, contract.restored(recipe, contract.built(recipe), given))
+    filled = contract.filled(recipe, tmp_path)
+    saved, read = restorer.parts.modules.state_dict(), filled.parts.modules.state_dict()
+    assert saved.keys() == read.keys()
+    assert all(torch.equal(saved[name], read[name]) for name in saved)
+    before, again, untrained = (
+        contract.restored(recipe, each, given).astype(int) for each in (restorer, filled, contract.built(recipe))
+    )
+    assert np.abs(again - before).max() <= 1
+    assert np.abs(again - untrained).mean() > 0.3
     assert json.loads((tmp_path / DESCRIPTION).read_text())["steps"] == 12
 
 
@@ -115,14 +120,15 @@ def test_damaged_parts_are_refused_and_never_written(recipe: Recipe, tmp_path):
     sound = load_file(path)
     name = next(iter(sound))
     save_file(sound | {name: sound[name] + 0.5}, path)
+    fresh = contract.built(recipe)
     with pytest.raises(ModelError, match="sha256 differs"):
-        fill_restorer(contract.built(recipe), tmp_path)
+        fill_restorer(fresh, tmp_path)
     save_file(sound | {name: torch.full_like(sound[name], float("nan"))}, path)
     with pytest.raises(ModelError, match="NaN"):
-        fill_restorer(contract.built(recipe), tmp_path)
+        fill_restorer(fresh, tmp_path)
     path.unlink()
     with pytest.raises(ModelError, match="missing"):
-        fill_restorer(contract.built(recipe), tmp_path)
+        fill_restorer(fresh, tmp_path)
     next(restorer.parts.modules.parameters()).data.fill_(float("nan"))
     with pytest.raises(ModelError, match="NaN"):
         save_method(restorer, tmp_path / "new", recipe, {})
