@@ -70,13 +70,13 @@ def split_xmp(xmp: bytes) -> tuple[bytes, tuple[bytes, ...]]:
 def jpeg_xmp(xmp: bytes | None) -> dict[str, bytes]:
     """Return the arguments with which Pillow writes XMP of any size into a JPEG.
 
-    None, logged, where it is too large for a segment and can't be read to be parted.
+    Empty ones, logged, where it is too large for a segment and can't be read to be parted.
     """
     try:
         main, segments = split_xmp(xmp or b"")
     except BROKEN as error:
         logger.warning("XMP of %d bytes can't be parted (%s) and is left out.", len(xmp or b""), first_line(error))
-        return {}
+        return {"xmp": b"", "extra": b""}
     return {"xmp": main, "extra": b"".join(_MARKER + struct.pack(">H", len(part) + 2) + part for part in segments)}
 
 

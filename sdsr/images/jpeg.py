@@ -2,6 +2,7 @@
 
 import io
 import logging
+import struct
 from collections.abc import Iterator
 
 import numpy as np
@@ -9,15 +10,19 @@ from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
 from sdsr.errors import InputError
+from sdsr.images.companions import companions
 from sdsr.images.extended_xmp import join_xmp, jpeg_xmp
 from sdsr.images.formats import Space
 from sdsr.images.layout import STRIP_PIXELS, Layout
+from sdsr.images.notes import Notes, kept_resources
 from sdsr.images.opened import Opened, sensible_dpi
 
 logger = logging.getLogger(__name__)
 
 _SPACES: dict[str, Space] = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK"}
 _MODES = {space: mode for mode, space in _SPACES.items()}
+_APP1, _APP13, _COM = 0xFFE1, 0xFFED, 0xFFFE
+_PHOTOSHOP = b"Photoshop 3.0\0"
 _SEGMENT_BYTES = 65533  # a marker segment, less the two bytes of its length
 
 
@@ -26,6 +31,8 @@ def open_jpeg(data: bytes) -> Opened:
     image = JpegImageFile(io.BytesIO(data))
     if image.mode not in _SPACES:
         raise InputError(f"the JPEG has an unknown color mode (={image.mode}); save it as RGB.")
+    contents = [(name, bytes(content)) for name, content in image.applist]
+    lost, xmp = companions(data, join_xmp(image.info.get("xmp"), (content for _, content in contents)))
     return Opened(
         format="JPEG",
         width=image.width,
@@ -35,9 +42,20 @@ def open_jpeg(data: bytes) -> Opened:
         alpha=False,
         icc=image.info.get("icc_profile"),
         exif=image.info.get("exif"),
-        xmp=join_xmp(image.info.get("xmp"), (content for _, content in image.applist)),
+        xmp=xmp,
         dpi=sensible_dpi(*map(float, image.info["dpi"])) if "dpi" in image.info else None,
+        notes=_notes(contents),
+        lost=lost,
         decode=lambda: _decode(image),
+    )
+
+
+def _notes(contents: list[tuple[str, bytes]]) -> Notes:
+    """Return comments and IPTC of the contents (segment's name, bytes)."""
+    photoshop = (content[len(_PHOTOSHOP) :] for _, content in contents if content.startswith(_PHOTOSHOP))
+    return Notes(
+        comments=tuple(content for name, content in contents if name == "COM"),
+        resources=kept_resources(b"".join(photoshop)),
     )
 
 
@@ -61,7 +79,7 @@ def _strips(width: int, height: int) -> Iterator[tuple[int, int]]:
 
 def write_jpeg(file: io.BufferedIOBase, layout: Layout, quality: int) -> None:
     """Write a JPEG with color at full resolution (4:4:4). Holds one copy of the picture, 4 bytes per pixel."""
-    dpi = layout.photo.traits.dpi
+    dpi, packet = layout.photo.traits.dpi, jpeg_xmp(layout.photo.traits.xmp)
     height, width, _ = layout.shape
     with Image.new(_MODES[layout.space], (width, height)) as canvas:
         for top, strip in layout.strips():
@@ -73,9 +91,23 @@ def write_jpeg(file: io.BufferedIOBase, layout: Layout, quality: int) -> None:
             subsampling=0,
             icc_profile=layout.icc,
             exif=_fitting(b"Exif\0\0", layout.exif),
-            **jpeg_xmp(layout.photo.traits.xmp),  # pyright: ignore[reportArgumentType]
+            xmp=packet["xmp"],
+            extra=packet["extra"] + note_segments(layout.photo.traits.notes),
             dpi=(round(dpi[0]), round(dpi[1])) if dpi else (0, 0),
         )
+
+
+def note_segments(notes: Notes, *, comments: bool = True) -> bytes:
+    """Return the segments of IPTC, and of comments if wanted, each as far as a segment holds it."""
+    resources, room = notes.resources or b"", _SEGMENT_BYTES - len(_PHOTOSHOP)
+    parts = (resources[start : start + room] for start in range(0, len(resources), room))
+    app13 = b"".join(_segment(_APP13, _PHOTOSHOP + part) for part in parts)
+    fitting = (_fitting(b"", comment) for comment in notes.all_comments) if comments else ()
+    return app13 + b"".join(_segment(_COM, comment) for comment in fitting if comment)
+
+
+def _segment(marker: int, content: bytes) -> bytes:
+    return struct.pack(">HH", marker, len(content) + 2) + content
 
 
 def _fitting(prefix: bytes, body: bytes | None) -> bytes:

@@ -82,6 +82,8 @@ def lay_out(photo: Photo, format: Format) -> Layout:
     if bits == 16 and FORMATS[format].max_bits == 8:
         logger.info("%s holds 8 bits per channel; 16 are rounded to them. PNG and TIFF keep 16.", format)
         bits = 8
+    if lost := photo.traits.notes.lost_in(format):
+        logger.warning("%s has no place for %s of this photo; left out.", format, lost)
     height, width = photo.size
     exif = None if exif is None else resized_exif(exif, width, height)
     return Layout(photo=photo, format=format, bits=bits, space=space, icc=icc, exif=exif)

@@ -1,11 +1,12 @@
 """A photo file that is opened: its header and metadata are read, its samples are not."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from sdsr.images.formats import CHANNELS, Format, Space
+from sdsr.images.notes import Notes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +29,7 @@ class Opened:
     decode: Callable[[], np.ndarray]
     orientation: int = 1  # where the file says it outside EXIF and XMP
     described: bytes | None = None  # a profile made of numbers in the file, which counts where `icc` is none
+    notes: Notes = field(default_factory=Notes)
     lost: tuple[str, ...] = ()  # what is in the file and can't be kept, in words
     data: bytes = b""  # the whole file, of what comes from one
 

@@ -1,10 +1,11 @@
 """A photo in memory: compact integers, with what its file carries besides them; knows no torch."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from sdsr.images.formats import Format, Space
+from sdsr.images.notes import Notes
 
 _PHASES = ((0, 0), (0, 1), (1, 0), (1, 1))
 
@@ -24,6 +25,7 @@ class Traits:
     exif: bytes | None = None
     xmp: bytes | None = None
     dpi: tuple[float, float] | None = None
+    notes: Notes = field(default_factory=Notes)
 
     @property
     def gray(self) -> bool:

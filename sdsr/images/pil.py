@@ -15,6 +15,7 @@ from sdsr.images.files import read_photo
 from sdsr.images.formats import Format, Space
 from sdsr.images.hostile import HOSTILE, refused
 from sdsr.images.metadata import upright_metadata
+from sdsr.images.notes import Notes, resource_block, text_chunk
 from sdsr.images.opened import Opened, sensible_dpi
 from sdsr.images.photo import Photo
 from sdsr.images.probe import NO_LIMITS
@@ -27,6 +28,7 @@ logger = logging.getLogger(__name__)
 NAME = "the photo"
 _FORMATS: dict[str | None, Format] = {"JPEG": "JPEG", "MPO": "JPEG", "PNG": "PNG", "WEBP": "WEBP", "TIFF": "TIFF"}
 _SINGLE = ("JPEG", "MPO")  # formats whose other pictures belong to the first
+_META_TEXTS = ("XML:com.adobe.xmp", "Raw profile type ")
 _ORIENTATION = 0x0112
 
 
@@ -83,6 +85,7 @@ def _opened(picture: pillow.Image, space: Space, alpha: bool, samples: np.ndarra
         dpi=_dpi(info.get("dpi")),
         orientation=orientation,
         described=_described(info, space),
+        notes=_notes(picture),
         decode=lambda: samples,
     )
 
@@ -121,6 +124,21 @@ def _metadata(picture: pillow.Image, xmp: bytes | None) -> tuple[int, bytes | No
     if isinstance(reported, tuple):
         reported = reported[0] if reported else 1
     return (reported if len(exif) and isinstance(reported, int) else orientation), block, xmp
+
+
+def _notes(picture: pillow.Image) -> Notes:
+    """Return the words that Pillow keeps of a file."""
+    comment, photoshop = _bytes(picture.info.get("comment")), picture.info.get("photoshop")
+    resources = photoshop.items() if isinstance(photoshop, dict) else ()
+    texts, chunks = (getattr(picture, "text", {}) if picture.format == "PNG" else {}), []
+    for keyword, text in texts.items():
+        with suppress(UnicodeEncodeError):
+            chunks += [] if keyword.startswith(_META_TEXTS) else [text_chunk(keyword, str(text))]
+    return Notes(
+        texts=tuple(chunks),
+        comments=(comment,) if comment else (),
+        resources=resource_block({number: body for number, body in resources if isinstance(body, bytes)}),
+    )
 
 
 def _described(info: dict[Any, Any], space: Space) -> bytes | None:

@@ -13,13 +13,14 @@ from PIL.PngImagePlugin import PngInfo
 
 from sdsr.images.extended_xmp import jpeg_xmp
 from sdsr.images.hostile import HOSTILE
+from sdsr.images.jpeg import note_segments
 from sdsr.images.layout import lay_out
+from sdsr.images.notes import Notes, note_chunks
 from sdsr.images.photo import Photo
 
 logger = logging.getLogger(__name__)
 
 _PREFIX = b"Exif\0\0"
-_XMP_TAG = 700
 _SAVED = {
     "JPEG": ("icc_profile", "exif", "dpi"),
     "PNG": ("icc_profile", "exif", "dpi"),
@@ -38,15 +39,17 @@ class TaggedImage(pillow.Image):
     def save(
         self, fp: str | bytes | PathLike[str] | PathLike[bytes] | IO[bytes], format: str | None = None, **params: Any
     ) -> None:
-        name = (format or _format_of(fp)).upper()
-        kept = {key: self.info[key] for key in _SAVED.get(name, ()) if self.info.get(key)}
-        if name == "JPEG" and "xmp" not in params:
-            kept |= jpeg_xmp(self.info.get("xmp"))
-        if self.info.get("xmp") and name == "PNG":
-            kept["pnginfo"] = PngInfo()
-            kept["pnginfo"].add_itxt("XML:com.adobe.xmp", self.info["xmp"].decode("utf-8", "replace"))
-        if self.info.get("xmp") and name == "TIFF":
-            kept["exif"] = _with_xmp(self.info.get("exif"), self.info["xmp"])
+        name, info = (format or _format_of(fp)).upper(), self.info
+        kept: dict[str, Any] = {key: info[key] for key in _SAVED.get(name, ()) if info.get(key)}
+        notes, xmp = info.get("notes", Notes()), info.get("xmp")
+        if name == "JPEG":
+            packet = jpeg_xmp(xmp if "xmp" not in params else None)
+            segments = packet["extra"] + note_segments(notes, comments="comment" not in params)
+            kept |= {"xmp": packet["xmp"], "extra": segments, "comment": b""}
+        if name == "PNG":
+            kept["pnginfo"] = _png_info(notes, xmp)
+        if name == "TIFF" and (xmp or notes.resources):
+            kept["exif"] = _with_tags(info.get("exif"), {700: xmp, 33723: notes.iptc, 34377: notes.resources})
         super().save(fp, format, **(kept | params))
 
 
@@ -55,7 +58,8 @@ def to_pillow(photo: Photo) -> TaggedImage:
 
     16 bits stay where a PIL image holds them, which is gray without alpha (I;16), and are rounded elsewhere.
     """
-    layout = lay_out(photo, "TIFF")
+    notes = photo.traits.notes
+    layout = lay_out(replace(photo, traits=replace(photo.traits, notes=Notes())), "TIFF")
     if layout.bits == 16 and layout.shape[2] > 1:
         logger.info("a PIL image holds 8 bits per channel; 16 are rounded to them. Arrays, PNG and TIFF keep 16.")
         layout = replace(layout, bits=8)
@@ -71,6 +75,8 @@ def to_pillow(photo: Photo) -> TaggedImage:
         "exif": layout.exif and _PREFIX + layout.exif,
         "xmp": photo.traits.xmp,
         "dpi": photo.traits.dpi,
+        "comment": b"\n".join(notes.all_comments),
+        "notes": notes if notes != Notes() else None,
     }
     image.info.update({key: value for key, value in carried.items() if value})
     return image
@@ -82,9 +88,20 @@ def _format_of(fp: Any) -> str:
     return pillow.registered_extensions().get(path.suffix.lower(), "")
 
 
-def _with_xmp(block: bytes | None, xmp: bytes) -> pillow.Exif:
+def _png_info(notes: Notes, xmp: bytes | None) -> PngInfo:
+    chunks = PngInfo()
+    for kind, body in note_chunks(notes):
+        chunks.add(kind, body)
+    if xmp:
+        chunks.add_itxt("XML:com.adobe.xmp", xmp.decode("utf-8", "replace"))
+    return chunks
+
+
+def _with_tags(block: bytes | None, tags: dict[int, bytes | None]) -> pillow.Exif:
     exif = pillow.Exif()
     with suppress(*HOSTILE):
         exif.load(block or b"")
-    exif[_XMP_TAG] = xmp
+    for tag, value in tags.items():
+        if value:
+            exif[tag] = value
     return exif

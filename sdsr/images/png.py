@@ -18,6 +18,15 @@ from sdsr.errors import InputError, SdsrError
 from sdsr.images.described import Chromaticities, of_code_points, of_gamma
 from sdsr.images.formats import Space
 from sdsr.images.layout import Layout
+from sdsr.images.notes import (
+    Notes,
+    inflate,
+    kept_resources,
+    keyword_of,
+    note_chunks,
+    raw_profile,
+    text_of,
+)
 from sdsr.images.opened import Opened, sensible_dpi
 
 logger = logging.getLogger(__name__)
@@ -28,8 +37,11 @@ _Value = TypeVar("_Value")
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PICTURE = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 _READ = (b"IHDR", b"acTL", b"tRNS", b"cICP", b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"eXIf", b"pHYs")
+_TEXTS = (b"tEXt", b"zTXt", b"iTXt")
+_RAW = "Raw profile type "
+_EXIF_STARTS, _XMP_NAMESPACE = (b"Exif\0\0", b"II", b"MM"), b"http://ns.adobe.com/xap/1.0/\0"
+_RAW_PROFILES = {"exif": "exif", "app1": "exif", "xmp": "xmp", "iptc": "iptc", "8bim": "iptc"}
 _XMP_KEYWORD = b"XML:com.adobe.xmp\0"
-_METADATA_BYTES = 16 << 20  # a profile or XMP packet that unpacks to more is left out
 _METERS_PER_INCH = 0.0254
 _GRAY, _GRAY_ALPHA, _RGBA = 0, 4, 6
 _LEVEL = 3  # 8 % larger than level 6 and three times as fast
@@ -38,15 +50,19 @@ _LEVEL = 3  # 8 % larger than level 6 and three times as fast
 def open_png(data: bytes) -> Opened:
     """Open a PNG of any depth and color type. Raises InputError for an animation."""
     found: dict[bytes, bytes] = {}
+    texts: list[tuple[bytes, bytes]] = []
     for kind, start, end in _chunks(data):
         if kind in _READ or (kind == b"iTXt" and data.startswith(_XMP_KEYWORD, start)):
             found.setdefault(kind, data[start:end])
+        elif kind in _TEXTS:
+            texts.append((kind, data[start:end]))
     width, height, depth, color = struct.unpack_from(">IIBB", found[b"IHDR"])
     frames = struct.unpack_from(">I", found[b"acTL"])[0] if b"acTL" in found else 1
     if frames > 1:
         raise InputError(f"the PNG is an animation (={frames} frames), limit 1; save one frame as a photo.")
     space: Space = "GRAY" if color in (_GRAY, _GRAY_ALPHA) else "RGB"
     icc, described = _color(found, space)
+    raw, notes = _noted(texts)
     return Opened(
         format="PNG",
         width=width,
@@ -56,11 +72,34 @@ def open_png(data: bytes) -> Opened:
         alpha=color in (_GRAY_ALPHA, _RGBA) or b"tRNS" in found,
         icc=icc,
         described=described,
-        exif=found.get(b"eXIf"),
-        xmp=_optional(_packet, found.get(b"iTXt")),
+        notes=notes,
+        exif=found.get(b"eXIf") or raw.get("exif"),
+        xmp=_optional(_packet, found.get(b"iTXt")) or raw.get("xmp"),
         dpi=_optional(_resolution, found.get(b"pHYs")),
         decode=lambda: _decode(data),
     )
+
+
+def _noted(texts: list[tuple[bytes, bytes]]) -> tuple[dict[str, bytes], Notes]:
+    """Return the raw profiles that say how a picture is meant, by name (exif, xmp), and the rest as notes."""
+    raw, kept, resources = {}, [], None
+    for kind, body in texts:
+        keyword = keyword_of(body).decode("latin-1")
+        name = _RAW_PROFILES.get(keyword.removeprefix(_RAW).lower()) if keyword.startswith(_RAW) else None
+        if not 1 <= len(keyword) <= 79:
+            logger.warning(
+                "a text of the PNG has a keyword of %d letters (limit 1 to 79) and is left out.", len(keyword)
+            )
+        elif name is None:
+            kept.append((kind, body))
+        elif profile := _optional(lambda chunk: raw_profile(text_of(*chunk) or ""), (kind, body)):
+            if name == "iptc":
+                resources = kept_resources(profile)
+            elif profile.startswith(_EXIF_STARTS):
+                raw.setdefault("exif", profile)
+            else:
+                raw.setdefault("xmp", profile.removeprefix(_XMP_NAMESPACE))
+    return raw, Notes(texts=tuple(kept), resources=resources)
 
 
 def _color(found: dict[bytes, bytes], space: Space) -> tuple[bytes | None, bytes | None]:
@@ -114,21 +153,13 @@ def _optional(read: Callable[[_Body], _Value], body: _Body | None) -> _Value | N
 
 
 def _profile(body: bytes) -> bytes:
-    return _inflate(body.split(b"\0", 1)[1][1:])
+    return inflate(body.split(b"\0", 1)[1][1:])
 
 
 def _packet(body: bytes) -> bytes:
     packed, rest = body[len(_XMP_KEYWORD)], body[len(_XMP_KEYWORD) + 2 :]
     text = rest.split(b"\0", 2)[2]
-    return _inflate(text) if packed else text
-
-
-def _inflate(packed: bytes) -> bytes:
-    inflater = zlib.decompressobj()
-    plain = inflater.decompress(packed, _METADATA_BYTES)
-    if not inflater.eof:
-        raise ValueError(f"it is cut short or unpacks to more than {_METADATA_BYTES} bytes")
-    return plain
+    return inflate(text) if packed else text
 
 
 def _resolution(body: bytes) -> tuple[float, float] | None:
@@ -152,6 +183,8 @@ def write_png(file: BufferedIOBase, layout: Layout) -> None:
         file.write(_chunk(b"eXIf", layout.exif))
     if traits.xmp:
         file.write(_chunk(b"iTXt", _XMP_KEYWORD + bytes(4) + traits.xmp))
+    for kind, body in note_chunks(traits.notes):
+        file.write(_chunk(kind, body))
     file.write(packed[header_end:])
 
 

@@ -35,7 +35,16 @@ def read_opened(opened: Opened, name: str) -> Photo:
     if described:
         logger.info("%s describes its colors without a profile; what is written will be sRGB.", name)
     space, kept = _returned_profile(opened.space, icc, name)
-    traits = Traits(format=opened.format, bits=opened.bits, space=space, icc=kept, exif=exif, xmp=xmp, dpi=opened.dpi)
+    traits = Traits(
+        format=opened.format,
+        bits=opened.bits,
+        space=space,
+        icc=kept,
+        exif=exif,
+        xmp=xmp,
+        dpi=opened.dpi,
+        notes=opened.notes,
+    )
     pixels = pixels if alpha is None else bleed(pixels, alpha)
     return Photo(pixels=pixels, alpha=alpha, traits=traits, source_sha256=digest)
 

@@ -8,6 +8,7 @@ import tifffile
 from sdsr.errors import InputError
 from sdsr.images.foreign import RAW
 from sdsr.images.metadata import exif_of_tiff
+from sdsr.images.notes import Notes, kept_resources
 from sdsr.images.opened import Opened, sensible_dpi
 from sdsr.images.tiff_samples import decode_samples, described_samples
 
@@ -19,6 +20,7 @@ _MASK_OR_REDUCED = 1 | 4  # kinds of subfile that are no photo of their own
 _MAX_PAGES = 16
 _DNG_VERSION, _SUBFILES, _MOSAIC_PATTERN = 50706, 330, 33421
 _MOSAIC, _LINEAR_RAW = 32803, 34892  # photometric interpretation
+_IPTC, _PHOTOSHOP = 33723, 34377
 _READ = _DPI_X, _DPI_Y, _DPI_UNIT, _ORIENTATION, _XMP, _ICC = 282, 283, 296, 274, 700, 34675
 
 
@@ -49,6 +51,7 @@ def open_tiff(data: bytes) -> Opened:
         xmp=_bytes(tag.get(_XMP)),
         dpi=_dpi(tag),
         orientation=_orientation(tag.get(_ORIENTATION)),
+        notes=Notes(resources=_resources(page, data)),
         lost=meant.lost,
         decode=lambda: decode_samples(page, meant),
     )
@@ -82,6 +85,17 @@ def _bytes(value: object) -> bytes | None:
 def _orientation(value: object) -> int:
     first = value[0] if isinstance(value, tuple) and value else value
     return first if isinstance(first, int) and 1 <= first <= 8 else 1
+
+
+def _resources(page: tifffile.TiffPage, data: bytes) -> bytes | None:
+    """Return IPTC as image resources, from Photoshop's tag or from its own."""
+    for code in (_PHOTOSHOP, _IPTC):
+        if code in page.tags:
+            tag = page.tags[code]
+            kept = kept_resources(data[tag.valueoffset : tag.valueoffset + tag.valuebytecount])
+            if kept:
+                return kept
+    return None
 
 
 def _dpi(tag: dict[int, object]) -> tuple[float, float] | None:

@@ -87,6 +87,10 @@ def _structure(layout: Layout, order: str, offsets: list[int], counts: list[int]
         fields[296] = pack(_SHORT, _INCH)
     if traits.xmp:
         fields[700] = (_BYTE, len(traits.xmp), traits.xmp)
+    if traits.notes.iptc:
+        fields[33723] = (_UNDEFINED, len(traits.notes.iptc), traits.notes.iptc)
+    if traits.notes.resources:
+        fields[34377] = (_BYTE, len(traits.notes.resources), traits.notes.resources)
     if layout.icc:
         fields[34675] = (_UNDEFINED, len(layout.icc), layout.icc)
     return fields
