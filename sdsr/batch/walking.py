@@ -1,27 +1,17 @@
 """From what was named to what is done: the photos of files and folders, and where each result goes."""
 
-import os
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
+from sdsr.batch.finding import find_photos
 from sdsr.errors import InputError
-from sdsr.images.files import SUFFIXES, Format
+from sdsr.images.foreign import known_by_suffix
+from sdsr.images.formats import HEAD_BYTES, SUFFIX_OF, SUFFIXES, Format, begins_like
+from sdsr.images.sources import is_pipe
 from sdsr.upscaling import Request
-
-SUFFIX_OF: dict[Format, str] = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "TIFF": ".tif"}
-# Photos that can't be read yet: named as such by the reader, rather than passed over in silence.
-UNREADABLE = {".avif", ".bmp", ".gif", ".heic", ".heif", ".jp2", ".jxl", ".cr2", ".cr3", ".dng", ".nef", ".arw"}
-SYSTEM_FOLDERS = {"__macosx", "$recycle.bin", "system volume information", "@eadir", "lost+found"}
-_MAGIC: tuple[tuple[bytes, Format], ...] = (
-    (rb"\xff\xd8\xff", "JPEG"),
-    (rb"\x89PNG", "PNG"),
-    (rb"II[*+]\0|MM\0[*+]", "TIFF"),
-    (rb"RIFF....WEBP", "WEBP"),
-)
-_HEAD_BYTES = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,10 +32,12 @@ def plan(
     write. A folder's tree is mirrored in `output`, by default `FOLDER_x4` beside it, with the names as they are.
     """
     jobs: list[Job] = []
-    as_file = output is not None and output.suffix.lower() in SUFFIXES and not output.is_dir()
+    as_file = _names_a_file(output)
     if as_file and (len(sources) != 1 or sources[0].is_dir()):
         raise InputError(f"output (={output}) is one file, and more than one photo was given; name a folder.")
     for source in sources:
+        if is_pipe(source):
+            raise InputError(f"{source} is a pipe, which stands for one photo; give it alone, with -o FILE.")
         if source.is_dir():
             jobs += _folder_jobs(source, output or _beside(source, request), format)
         elif as_file:
@@ -56,21 +48,6 @@ def plan(
             suffix = _suffix(source, format)
             jobs.append(Job(source=source, target=(output or source.parent) / f"{stem}{suffix}", root=output))
     return list(_distinct(jobs))
-
-
-def find_photos(folder: Path, *, besides: Path | None = None) -> list[Path]:
-    """Return the photos in a folder and its folders, sorted; hidden and system ones and `besides` are passed over."""
-    passed = besides.resolve() if besides else None
-    found: list[Path] = []
-    for parent, folders, names in os.walk(folder):
-        here = Path(parent)
-        folders[:] = sorted(name for name in folders if _visible(name) and (here / name).resolve() != passed)
-        found += [
-            here / name
-            for name in names
-            if _visible(name) and Path(name).suffix.lower() in SUFFIXES.keys() | UNREADABLE and (here / name).is_file()
-        ]
-    return sorted(found)
 
 
 def tag(request: Request) -> str:
@@ -89,12 +66,31 @@ def tag(request: Request) -> str:
 
 def sniff(source: Path) -> Format | None:
     """Return the format that a file begins like; whether it is a photo at all, the reader decides."""
+    if not source.is_file():  # a pipe would block, and what is taken from it is lost
+        return None
     try:
         with source.open("rb") as file:
-            head = file.read(_HEAD_BYTES)
+            return begins_like(file.read(HEAD_BYTES))
     except OSError:
         return None
-    return next((format for magic, format in _MAGIC if re.match(magic, head, re.DOTALL)), None)
+
+
+def _names_a_file(output: Path | None) -> bool:
+    """Whether the output is to be one file. Raises InputError for what is neither one nor a folder, or looks so."""
+    if output is None or output.is_dir():
+        return False
+    suffix = output.suffix.lower()
+    if suffix in SUFFIXES:
+        return True
+    choice = f"end its name on one of {', '.join(SUFFIXES)}, or name a folder"
+    foreign, near = known_by_suffix(suffix), get_close_matches(suffix, SUFFIXES, n=1, cutoff=0.75)
+    if output.exists():
+        raise InputError(f"output (={output}) is there and is no folder; {choice}.")
+    if foreign is not None:
+        raise InputError(f"output (={output}) would be {foreign.name}, which isn't written; {choice}.")
+    if near:
+        raise InputError(f"output (={output}) has an unknown suffix, near to {near[0]}; {choice} that exists.")
+    return False
 
 
 def _folder_jobs(folder: Path, root: Path, format: Format | None) -> Iterator[Job]:
@@ -138,7 +134,3 @@ def _key(target: Path) -> str:
 def _beside(folder: Path, request: Request) -> Path:
     folder = folder.resolve() if folder.name in ("", "..") else folder
     return folder.with_name(f"{folder.name}_{tag(request)}")
-
-
-def _visible(name: str) -> bool:
-    return not name.startswith((".", "~$")) and name.casefold() not in SYSTEM_FOLDERS

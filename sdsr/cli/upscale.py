@@ -99,6 +99,7 @@ def upscale(
     from sdsr.batch.memory import parse_bytes
     from sdsr.batch.walking import plan
     from sdsr.errors import InputError
+    from sdsr.images.sources import is_pipe
     from sdsr.upscaling import Request
 
     request = Request(
@@ -119,9 +120,10 @@ def upscale(
     settings = Settings(request=request, format=_format(format), quality=quality, overwrite=overwrite)
     if scale is not None:
         request.size(64, 64)  # what is wrong with a scale is wrong for every photo
-    piped = PIPE in photos or output == PIPE
+    pipes = [photo for photo in photos if photo == PIPE or is_pipe(photo)]
+    piped = bool(pipes) or output == PIPE
     if piped and len(photos) != 1:
-        raise InputError(f"- (={len(photos)} photos) stands for one photo; give only that one.")
+        raise InputError(f"{pipes[0] if pipes else PIPE} (={len(photos)} photos) stands for one photo; give only that.")
     if piped and json:
         raise InputError("--json can't stand beside -, whose output is the photo; leave one out.")
     if no_label and not quiet:
@@ -244,18 +246,23 @@ def _print_summary(outcomes: list["Outcome"]) -> None:
 
 
 def _pipe(source: Path, output: Path | None, load: Callable[[], "Upscaler"], settings: "Settings") -> None:
-    """Restore one photo from standard input, to standard output, or both."""
+    """Restore one photo from standard input or a pipe, to standard output, or both."""
     from sdsr.batch.engine import restore
     from sdsr.errors import InputError, OutputError
     from sdsr.images.files import encode_photo, format_of, write_photo
+    from sdsr.images.sources import is_pipe, read_pipe
 
-    data = sys.stdin.buffer.read(settings.limits.max_file_bytes + 1) if source == PIPE else source
     target = None if output in (None, PIPE) else output
     if target is None and sys.stdout.isatty():
         raise InputError("output (=-) is a terminal; redirect it to a file, or name one with -o.")
     format = settings.format or (format_of(target) if target else None)
     if target is not None and target.exists() and not settings.overwrite:
         raise OutputError(f"{target} exists already; choose another name or allow --overwrite.")
+    data: Path | bytes = source
+    if source == PIPE:
+        data = sys.stdin.buffer.read(settings.limits.max_file_bytes + 1)
+    elif is_pipe(source):
+        data = read_pipe(source, settings.limits.max_file_bytes)
     photo, chosen = restore(data, load(), settings, format=format)
     if chosen:
         typer.echo(f"sdsr: {chosen}", err=True)

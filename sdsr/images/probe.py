@@ -1,6 +1,5 @@
 """Look before decoding: format from the content, size and color from the header, all of it against the limits."""
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,10 +12,9 @@ from sdsr.images.jpeg import open_jpeg
 from sdsr.images.metadata import upright_metadata
 from sdsr.images.opened import Opened
 from sdsr.images.png import open_png
+from sdsr.images.sources import Source, read_source, source_name
 from sdsr.images.tiff import open_tiff
 from sdsr.images.webp import open_webp
-
-Source = Path | bytes
 
 _OPENERS: dict[Format, Callable[[bytes], Opened]] = {
     "JPEG": open_jpeg,
@@ -99,7 +97,7 @@ def check_output(header: Header, size: tuple[int, int], format: Format, limits: 
 
 def open_source(source: Source, limits: Limits) -> Opened:
     """Read the file and open its header within the limits."""
-    data, name = _bytes(source, limits), source_name(source)
+    data, name = read_source(source, limits.max_file_bytes), source_name(source)
     if not data:
         raise InputError(f"{name} is empty (=0 bytes); copy or export the photo again.")
     format = _format(data, source, name)
@@ -127,29 +125,6 @@ def _format(data: bytes, source: Source, name: str) -> Format:
     if meant is not None:
         raise InputError(f"{name} ends like {meant}")
     raise InputError(f"{name} is no photo in a known format (starts with {data[:8]!r}); use {NAMES}.")
-
-
-def source_name(source: Source) -> str:
-    return source.name if isinstance(source, Path) else "the photo"
-
-
-def _bytes(source: Source, limits: Limits) -> bytes:
-    if isinstance(source, Path):
-        try:
-            with source.open("rb") as file:
-                size = os.fstat(file.fileno()).st_size
-                data = file.read() if size <= limits.max_file_bytes else b""
-        except OSError as error:
-            raise InputError(
-                f"{source.name} can't be read ({error.strerror}); check its path and permissions."
-            ) from error
-    else:
-        size, data = len(source), source
-    if size > limits.max_file_bytes:
-        raise LimitError(
-            f"{source_name(source)} has {size} bytes, limit {limits.max_file_bytes}; raise max_file_bytes."
-        )
-    return data
 
 
 def _megapixels(pixels: int) -> str:

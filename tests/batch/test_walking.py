@@ -1,10 +1,11 @@
 """Which photos are found, and that each has a target of its own."""
 
+import os
 from pathlib import Path
 
 import pytest
 
-from sdsr.batch.walking import Job, find_photos, plan, tag
+from sdsr.batch.walking import Job, plan, tag
 from sdsr.errors import InputError
 from sdsr.upscaling import Request
 
@@ -13,16 +14,6 @@ X4 = Request()
 
 def targets(jobs: list[Job], root: Path) -> list[str]:
     return [job.target.relative_to(root).as_posix() for job in jobs]
-
-
-def test_hidden_and_system_files_are_passed_over(tree: Path) -> None:
-    names = [path.relative_to(tree).as_posix() for path in find_photos(tree)]
-    assert names == ["a.jpg", "a.png", "broken.jpg", "sub/b.png"]
-
-
-def test_a_photo_that_cannot_be_read_yet_is_not_passed_over_in_silence(tree: Path) -> None:
-    (tree / "moving.gif").write_bytes(b"GIF89a")
-    assert tree / "moving.gif" in find_photos(tree)
 
 
 def test_a_tree_is_mirrored_beside_it(tree: Path) -> None:
@@ -79,3 +70,35 @@ def test_two_photos_and_one_file_do_not_fit(tree: Path) -> None:
     (tree / "empty").mkdir()
     with pytest.raises(InputError, match="holds no photo"):
         plan([tree / "empty"], X4)
+
+
+@pytest.mark.parametrize(
+    "name", ["out.gif", "out.GIF", "out.mp4", "out.pdf", "out.heic", "out.jpgg", "out.ngp", "o.tif_"]
+)
+def test_a_name_that_looks_like_a_file_makes_no_folder(tree: Path, name: str) -> None:
+    for source in (tree / "a.jpg", tree):
+        with pytest.raises(InputError, match=r"output \(=\S+\) .*; end its name on one of \.jpg"):
+            plan([source], X4, output=tree.parent / name)
+    (tree.parent / name).mkdir()
+    (job,) = plan([tree / "a.jpg"], X4, output=tree.parent / name)
+    assert job.target == tree.parent / name / "a_x4.jpg"
+
+
+@pytest.mark.parametrize("name", ["results", "results.v2", "2024.06", "x4.0", "out.d"])
+def test_a_folder_may_have_a_dot(tree: Path, name: str) -> None:
+    (job,) = plan([tree / "a.jpg"], X4, output=tree.parent / name)
+    assert job.target == tree.parent / name / "a_x4.jpg"
+
+
+def test_an_output_that_is_there_but_no_folder_is_refused(tree: Path) -> None:
+    for output in (tree / "Thumbs.db", Path(os.devnull)):
+        with pytest.raises(InputError, match="is there and is no folder; end its name on"):
+            plan([tree / "a.jpg"], X4, output=output)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes of POSIX")
+def test_a_pipe_among_photos_is_refused_and_not_read(tree: Path) -> None:
+    os.mkfifo(tree / "pipe.jpg")
+    with pytest.raises(InputError, match=r"pipe\.jpg is a pipe, which stands for one photo"):
+        plan([tree / "a.jpg", tree / "pipe.jpg"], X4, output=tree.parent / "o")
+    assert tree / "pipe.jpg" in [job.source for job in plan([tree], X4)], "its reader says what it is"

@@ -138,6 +138,22 @@ def test_standard_input_to_standard_output(
         assert (result.format, result.size) == ("PNG", (64, 48))
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes of POSIX")
+def test_a_pipe_is_read_once_like_standard_input(typed: Typed, model: Path, tmp_path: Path) -> None:
+    photo, pipe = save(tmp_path / "a.png"), tmp_path / "pipe.png"
+    assert typed("upscale", photo, "--model", model).code == 0
+    os.mkfifo(pipe)
+    for name in ("1.png", "2.png"):
+        with subprocess.Popen(["cp", str(photo), str(pipe)]) as writer:
+            shown = typed("upscale", pipe, "-o", tmp_path / name, "--model", model)
+        assert (shown, writer.returncode) == (Shown(0, "", ""), 0)
+        assert (tmp_path / name).read_bytes() == (tmp_path / "a_x4.png").read_bytes()
+    assert_one_line_error(typed("upscale", pipe, photo, "-o", tmp_path / "o"), says="stands for one photo")
+    before = names(tmp_path)
+    assert_one_line_error(typed("upscale", photo, "-o", tmp_path / "o.gif"), says="would be a GIF, which isn't written")
+    assert names(tmp_path) == before
+
+
 def test_a_photo_cut_short_anywhere_is_refused(typed: Typed, model: Path, tmp_path: Path) -> None:
     whole = {name: save(tmp_path / f"whole.{name}", (40, 30)).read_bytes() for name in ("jpg", "png")}
     for name, data in whole.items():
