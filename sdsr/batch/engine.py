@@ -15,6 +15,7 @@ from sdsr.batch.walking import Job
 from sdsr.digests import file_sha256
 from sdsr.errors import OutputError, SdsrError
 from sdsr.images.files import Format, Limits, Photo, Source, check_output, format_of, probe, read_photo, write_photo
+from sdsr.images.layout import check_transparency
 from sdsr.prior.weight_files import module_sha256
 from sdsr.upscaling import Request, Upscaler
 
@@ -23,11 +24,11 @@ OnProgress = Callable[[float], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What is the same for all photos of a batch; `format` None keeps each photo's own."""
+    """What is the same for all photos of a batch; `format` and `quality` None keep each photo's own."""
 
     request: Request = field(default_factory=Request)
     format: Format | None = None
-    quality: int = 95
+    quality: int | None = None
     overwrite: bool = False
     limits: Limits = field(default_factory=Limits)
 
@@ -98,6 +99,7 @@ def restore(
     check_output(header, (height, width), format or header.format, settings.limits)
     request = within_memory(upscaler, header, (height, width), settings.request)
     photo = read_photo(source, settings.limits)
+    check_transparency(photo, format or header.format)
     request, chosen = upscaler.settled(photo, request)
     while True:
         try:

@@ -75,7 +75,7 @@ def _least_window_bytes(upscaler: Upscaler) -> int:
 
 
 def _whole_picture_bytes(header: Header, size: tuple[int, int]) -> int:
-    depth = 2 if header.bits == 16 else 1
+    depth = 2 if header.bits > 8 else 1
     return (
         BASE_BYTES + size[0] * size[1] * OUTPUT_BYTES_PER_PX * depth + header.height * header.width * INPUT_BYTES_PER_PX
     )

@@ -85,7 +85,10 @@ def upscale(
             "model, settings, seed, and sha256 of the photo.",
         ),
     ] = False,
-    quality: Annotated[int, typer.Option(min=1, max=100, help="Of JPEG and WebP.")] = 95,
+    quality: Annotated[
+        int | None,
+        typer.Option(min=1, max=100, help="Of lossy formats; 95 by default, and lossless stays lossless."),
+    ] = None,
     overwrite: Annotated[bool, typer.Option(help="Replace results that exist.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON line per photo.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,

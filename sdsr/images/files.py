@@ -14,7 +14,7 @@ import numpy as np
 from sdsr.errors import InputError, OutputError, SdsrError
 from sdsr.images.floats import image, plane, quantize
 from sdsr.images.foreign import known_by_suffix
-from sdsr.images.formats import FORMATS, SUFFIXES, Format
+from sdsr.images.formats import SUFFIXES, Format
 from sdsr.images.hostile import first_line, refused
 from sdsr.images.jpeg import write_jpeg
 from sdsr.images.layout import Layout, lay_out
@@ -81,12 +81,12 @@ def format_of(target: Path) -> Format:
     return SUFFIXES[target.suffix.lower()]
 
 
-def encode_photo(photo: Photo, format: Format, quality: int = 95) -> bytes:
+def encode_photo(photo: Photo, format: Format, quality: int | None = None) -> bytes:
     """Return a verified file as bytes; see `write_photo`."""
     layout = _checked(photo, format, quality)
     buffer = io.BytesIO()
     try:
-        encode(buffer, layout, quality)
+        encode(buffer, layout)
     except _FAILURES as error:
         raise OutputError(f"the {format} could not be made ({first_line(error)}); try another format.") from error
     data = buffer.getvalue()
@@ -95,12 +95,13 @@ def encode_photo(photo: Photo, format: Format, quality: int = 95) -> bytes:
 
 
 def write_photo(
-    photo: Photo, target: Path, *, format: Format | None = None, quality: int = 95, overwrite: bool = False
+    photo: Photo, target: Path, *, format: Format | None = None, quality: int | None = None, overwrite: bool = False
 ) -> None:
-    """Write a photo with its traits; the format comes from the suffix unless given, quality counts for JPEG and WebP.
+    """Write a photo with its traits; the format comes from the suffix unless given, quality counts where it is lossy.
 
     The file appears under its name only when it is complete, on the disk, and was read back; nothing else is left.
-    JPEG keeps full color resolution (4:4:4). 16 bits go into PNG and TIFF, and are rounded for the others.
+    Without a quality it is 95, or lossless where the photo came so. JPEG keeps full color resolution (4:4:4).
+    16 bits go into PNG and TIFF, and are rounded for the others.
     Raises OutputError; InputError where the format can't hold the photo.
     """
     layout = _checked(photo, format or format_of(target), quality)
@@ -111,7 +112,7 @@ def write_photo(
     part = target.parent / f".{secrets.token_hex(8)}.part"
     try:
         with part.open("xb") as file:
-            encode(file, layout, quality)
+            encode(file, layout)
             file.flush()
             os.fsync(file.fileno())
         _verify(part, layout)
@@ -125,28 +126,26 @@ def write_photo(
             part.unlink()
 
 
-def encode(file: io.BufferedIOBase, layout: Layout, quality: int) -> None:
+def encode(file: io.BufferedIOBase, layout: Layout) -> None:
     """Write a laid-out photo to a binary file that can seek."""
     match layout.format:
         case "JPEG":
-            write_jpeg(file, layout, quality)
+            write_jpeg(file, layout)
         case "PNG":
             write_png(file, layout)
         case "WEBP":
-            write_webp(file, layout, quality)
+            write_webp(file, layout)
         case "TIFF":
             write_tiff(file, layout)
 
 
-def _checked(photo: Photo, format: Format, quality: int) -> Layout:
-    if not 1 <= quality <= 100:
-        raise InputError(f"quality (={quality}) must be 1 to 100; try 95.")
+def _checked(photo: Photo, format: Format, quality: int | None) -> Layout:
     height, width = photo.size
     traits = photo.traits
     bits, alpha = 8 * photo.pixels.dtype.itemsize, photo.alpha is not None
     header = Header(format=format, width=width, height=height, bits=bits, gray=traits.gray, alpha=alpha)
     check_output(header, photo.size, format, NO_LIMITS)
-    return lay_out(photo, format)
+    return lay_out(photo, format, quality)
 
 
 def _verify(source: Source, layout: Layout) -> None:
@@ -161,7 +160,7 @@ def _verify(source: Source, layout: Layout) -> None:
     same_header = (opened.format, opened.bits, opened.space) == (layout.format, layout.bits, layout.space)
     if not same_header or samples.shape != (layout.shape if not opaque else (*layout.shape[:2], 3)):
         raise OutputError(f"the {layout.format} reads back as {samples.shape}, not {layout.shape}; try another format.")
-    if FORMATS[layout.format].lossless:
+    if layout.lossless:
         same = all(np.array_equal(samples[top : top + len(strip)], strip) for top, strip in layout.strips())
     else:
         same = _contrast(samples) > 0 or _contrast(layout.photo.pixels) < _VISIBLE

@@ -77,7 +77,7 @@ def _strips(width: int, height: int) -> Iterator[tuple[int, int]]:
         yield top, min(top + rows, height)
 
 
-def write_jpeg(file: io.BufferedIOBase, layout: Layout, quality: int) -> None:
+def write_jpeg(file: io.BufferedIOBase, layout: Layout) -> None:
     """Write a JPEG with color at full resolution (4:4:4). Holds one copy of the picture, 4 bytes per pixel."""
     dpi, packet = layout.photo.traits.dpi, jpeg_xmp(layout.photo.traits.xmp)
     height, width, _ = layout.shape
@@ -87,7 +87,7 @@ def write_jpeg(file: io.BufferedIOBase, layout: Layout, quality: int) -> None:
         canvas.save(
             file,  # pyright: ignore[reportArgumentType]  # a binary file that can seek is all it needs
             "JPEG",
-            quality=quality,
+            quality=layout.quality,
             subsampling=0,
             icc_profile=layout.icc,
             exif=_fitting(b"Exif\0\0", layout.exif),

@@ -5,10 +5,11 @@ Samples are made strip by strip, so that writing never holds a second whole pict
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from sdsr.errors import InputError
 from sdsr.images.formats import CHANNELS, FORMATS, Format, Space
 from sdsr.images.metadata import resized_exif
 from sdsr.images.photo import Photo
@@ -17,6 +18,7 @@ from sdsr.images.profiles import from_srgb, neutral
 logger = logging.getLogger(__name__)
 
 STRIP_PIXELS = 1 << 20
+DEFAULT_QUALITY = 95
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -29,6 +31,8 @@ class Layout:
     space: Space
     icc: bytes | None
     exif: bytes | None
+    quality: int
+    lossless: bool
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -37,7 +41,7 @@ class Layout:
 
     @property
     def dtype(self) -> np.dtype:
-        return np.dtype(np.uint16 if self.bits == 16 else np.uint8)
+        return np.dtype(np.uint16 if self.bits > 8 else np.uint8)
 
     @property
     def strip_rows(self) -> int:
@@ -72,21 +76,56 @@ class Layout:
         return samples
 
 
-def lay_out(photo: Photo, format: Format) -> Layout:
-    """Decide how a photo goes into a format; what the format can't carry is named in the log."""
+def lay_out(photo: Photo, format: Format, quality: int | None = None) -> Layout:
+    """Decide how a photo goes into a format; what the format can't carry is named in the log.
+
+    `quality` None is lossless where the photo came so in this format, and else 95. Raises InputError for a quality
+    outside 1 ... 100, and for transparency that the format can't hold.
+    """
+    if quality is not None and not 1 <= quality <= 100:
+        raise InputError(f"quality (={quality}) must be 1 to 100; try {DEFAULT_QUALITY}.")
+    check_transparency(photo, format)
+    if not FORMATS[format].alpha:
+        photo = replace(photo, alpha=None)
     space, icc, exif = photo.traits.space, photo.traits.icc, photo.traits.exif
     if space not in FORMATS[format].spaces or (space == "CMYK" and (icc is None or photo.alpha is not None)):
         logger.info("%s can't hold this photo as %s; it is written as RGB in sRGB.", format, space)
         space, icc = "RGB", None
-    bits = 8 * photo.pixels.dtype.itemsize
-    if bits == 16 and FORMATS[format].max_bits == 8:
-        logger.info("%s holds 8 bits per channel; 16 are rounded to them. PNG and TIFF keep 16.", format)
-        bits = 8
+    bits = _bits(photo, format)
     if lost := photo.traits.notes.lost_in(format):
         logger.warning("%s has no place for %s of this photo; left out.", format, lost)
     height, width = photo.size
     exif = None if exif is None else resized_exif(exif, width, height)
-    return Layout(photo=photo, format=format, bits=bits, space=space, icc=icc, exif=exif)
+    return Layout(
+        photo=photo,
+        format=format,
+        bits=bits,
+        space=space,
+        icc=icc,
+        exif=exif,
+        quality=quality or DEFAULT_QUALITY,
+        lossless=_is_lossless(photo, format, quality),
+    )
+
+
+def check_transparency(photo: Photo, format: Format) -> None:
+    """Raise InputError for a photo whose alpha hides something, where the format holds none."""
+    if not FORMATS[format].alpha and photo.transparent:
+        others = ", ".join(facts.name for facts in FORMATS.values() if facts.alpha)
+        raise InputError(f"the photo has transparency, which {format} can't hold; write one of {others}.")
+
+
+def _bits(photo: Photo, format: Format) -> int:
+    bits = 8 * photo.pixels.dtype.itemsize
+    if bits == 16 and FORMATS[format].max_bits == 8:
+        logger.info("%s holds 8 bits per channel; 16 are rounded to them. PNG and TIFF keep 16.", format)
+        return 8
+    return bits
+
+
+def _is_lossless(photo: Photo, format: Format, quality: int | None) -> bool:
+    always, traits = FORMATS[format].lossless, photo.traits
+    return always if always is not None else quality is None and traits.lossless and traits.format == format
 
 
 def _rounded(samples: np.ndarray, dtype: np.dtype) -> np.ndarray:

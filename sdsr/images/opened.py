@@ -31,6 +31,7 @@ class Opened:
     described: bytes | None = None  # a profile made of numbers in the file, which counts where `icc` is none
     notes: Notes = field(default_factory=Notes)
     lost: tuple[str, ...] = ()  # what is in the file and can't be kept, in words
+    lossless: bool = False  # of a format that can be either way
     data: bytes = b""  # the whole file, of what comes from one
 
     @property

@@ -15,7 +15,7 @@ class Traits:
     """What a photo carries besides its pixels, and what a file written from it gets back.
 
     `exif` (a TIFF block without prefix) and `xmp` say "upright" and hold no thumbnail; `icc` fits `space`, the one
-    to be written; `dpi` is (x, y).
+    to be written; `dpi` is (x, y). `lossless` says that a format which can be either way was so.
     """
 
     format: Format = "PNG"
@@ -26,6 +26,7 @@ class Traits:
     xmp: bytes | None = None
     dpi: tuple[float, float] | None = None
     notes: Notes = field(default_factory=Notes)
+    lossless: bool = False
 
     @property
     def gray(self) -> bool:
@@ -50,6 +51,11 @@ class Photo:
         assert pixels.shape == (*self.size, 3), f"pixels (={pixels.shape}) must be (height, width, 3)"
         assert pixels.dtype in (np.uint8, np.uint16), f"pixels (={pixels.dtype}) must be uint8 or uint16"
         assert alpha is None or (alpha.shape, alpha.dtype) == (self.size, pixels.dtype), "alpha must fit pixels"
+
+    @property
+    def transparent(self) -> bool:
+        """Whether there is alpha, and it hides something."""
+        return self.alpha is not None and bool((self.alpha != np.iinfo(self.alpha.dtype).max).any())
 
     @property
     def size(self) -> tuple[int, int]:

@@ -70,13 +70,11 @@ def probe(source: Source, limits: Limits = DEFAULT_LIMITS) -> Header:
 def check_output(header: Header, size: tuple[int, int], format: Format, limits: Limits = DEFAULT_LIMITS) -> None:
     """Refuse before any work what could not be written in the end; size is the output's (height, width).
 
-    Raises LimitError, or InputError where the format can't hold the photo.
+    Whether alpha hides anything is known only when it is decoded: `check_transparency`. Raises LimitError.
     """
     height, width = size
     if min(size) < 1:
         raise InputError(f"output size (={width}x{height}) must be at least 1x1; enlarge more.")
-    if header.alpha and not FORMATS[format].alpha:
-        raise InputError("the photo has transparency, which JPEG can't hold; write PNG, WebP or TIFF.")
     if max(size) > FORMATS[format].max_side:
         raise LimitError(
             f"output size (={width}x{height}) exceeds what {format} holds"
@@ -87,7 +85,7 @@ def check_output(header: Header, size: tuple[int, int], format: Format, limits: 
             f"output size (={width}x{height}, {_megapixels(height * width)}) exceeds"
             f" {_megapixels(limits.max_output_pixels)}; enlarge less or raise max_output_pixels."
         )
-    needed = height * width * _OUTPUT_BYTES_PER_PIXEL * (2 if header.bits == 16 else 1)
+    needed = height * width * _OUTPUT_BYTES_PER_PIXEL * (2 if header.bits > 8 else 1)
     if limits.max_memory_bytes is not None and needed > limits.max_memory_bytes:
         raise LimitError(
             f"output size (={width}x{height}) needs {needed >> 20} MiB, limit {limits.max_memory_bytes >> 20} MiB;"

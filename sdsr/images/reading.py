@@ -22,7 +22,7 @@ def read_opened(opened: Opened, name: str) -> Photo:
     opened = replace(opened, data=b"")  # so that the file can go when its decoder lets go of it
     with refused(name):
         samples = opened.decode()
-        if samples.shape != opened.shape or samples.dtype != (np.uint16 if opened.bits == 16 else np.uint8):
+        if samples.shape != opened.shape or samples.dtype != (np.uint16 if opened.bits > 8 else np.uint8):
             raise ValueError(f"pixels of shape {samples.shape}, announced {opened.shape}")
     for what in opened.lost:
         logger.warning("%s holds %s, which can't be kept; the result is without.", name, what)
@@ -44,6 +44,7 @@ def read_opened(opened: Opened, name: str) -> Photo:
         xmp=xmp,
         dpi=opened.dpi,
         notes=opened.notes,
+        lossless=opened.lossless,
     )
     pixels = pixels if alpha is None else bleed(pixels, alpha)
     return Photo(pixels=pixels, alpha=alpha, traits=traits, source_sha256=digest)

@@ -181,6 +181,44 @@ def test_alpha_of_an_opaque_photo_does_not_trouble_webp():
     assert difference(read_photo(encode_photo(photo, "WEBP")).pixels, photo.pixels) <= 2 * LOSSY
 
 
+@pytest.mark.parametrize("depth", [np.uint8, np.uint16])
+def test_alpha_that_hides_nothing_forbids_no_format(depth):
+    opaque = Photo(pixels=smooth(9, 9, dtype=depth), alpha=np.full((9, 9), np.iinfo(depth).max, depth))
+    assert not opaque.transparent
+    with Image.open(io.BytesIO(encode_photo(opaque, "JPEG"))) as image:
+        assert image.mode == "RGB"
+        assert difference(np.asarray(image), smooth(9, 9)) <= LOSSY
+    assert read_photo(encode_photo(opaque, "PNG")).alpha is not None, "it stays where it can"
+    opaque.alpha[4, 4] -= 1
+    with pytest.raises(InputError, match="has transparency, which JPEG can't hold; write one of PNG, WebP, TIFF"):
+        encode_photo(opaque, "JPEG")
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+@pytest.mark.parametrize("exact", [False, True])
+def test_lossless_webp_stays_lossless_unless_a_quality_is_asked_for(channels, exact):
+    samples = np.random.default_rng(0).integers(0, 256, (33, 47, channels), np.uint8)
+    samples[:9, :9, 3:] = 0
+    photo = read_photo(saved(Image.fromarray(samples), "WEBP", lossless=True, exact=exact))
+    assert photo.traits.lossless
+    data = encode_photo(photo, "WEBP")
+    back = read_photo(data)
+    assert back.traits.lossless
+    np.testing.assert_array_equal(back.pixels, photo.pixels)
+    if channels == 4:
+        np.testing.assert_array_equal(back.alpha, samples[..., 3])
+    asked = encode_photo(photo, "WEBP", 80)
+    assert len(asked) < len(data) / 2
+    assert not read_photo(asked).traits.lossless
+    assert not read_photo(encode_photo(read_photo(encode_photo(photo, "PNG")), "WEBP")).traits.lossless
+
+
+def test_a_lossless_webp_carries_metadata_too():
+    traits = Traits(format="WEBP", lossless=True, xmp=XMP, icc=imagecodecs.cms_profile("adobergb"), exif=None)
+    with Image.open(io.BytesIO(encode_photo(Photo(pixels=smooth(20, 30), traits=traits), "WEBP"))) as image:
+        assert (image.info["xmp"], image.info["icc_profile"]) == (XMP, traits.icc)
+
+
 @pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("size", [(1, 1), (3, 2000), (2000, 3)])
 def test_extreme_shapes(tmp_path, format, size):
@@ -295,8 +333,7 @@ def test_output_is_checked_before_any_work():
     ):
         with pytest.raises(LimitError, match=words):
             check_output(header, size, format, limits)
-    with pytest.raises(InputError, match="write PNG, WebP or TIFF"):
-        check_output(replace(header, alpha=True), (400, 600), "JPEG")
+    check_output(replace(header, alpha=True), (400, 600), "JPEG")  # it may hide nothing
 
 
 @pytest.mark.parametrize("overwrite", [False, True])

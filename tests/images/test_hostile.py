@@ -203,7 +203,7 @@ def test_targets_that_cannot_be_written(tmp_path):
     assert "exists already" in write_refusal(tmp_path / "folder.png")
     assert "a folder has this one" in write_refusal(tmp_path / "folder.png", overwrite=True)
     clear = Photo(pixels=PIXELS, alpha=PIXELS[..., 0].copy())
-    assert "write PNG, WebP or TIFF" in write_refusal(tmp_path / "a.jpg", InputError, clear)
+    assert "write one of PNG, WebP, TIFF" in write_refusal(tmp_path / "a.jpg", InputError, clear)
     wide = Photo(pixels=np.zeros((1, 16384, 3), np.uint8))
     assert "WEBP holds (16383 px" in write_refusal(tmp_path / "a.webp", LimitError, wide)
 
@@ -253,9 +253,9 @@ def test_disk_that_fills_up(small_disk, suffix):
 def test_what_reads_back_otherwise_is_not_published(tmp_path, monkeypatch, suffix):
     encode = files.encode
 
-    def encode_black(file, layout, quality):
+    def encode_black(file, layout):
         black = Photo(pixels=np.zeros_like(layout.photo.pixels))
-        encode(file, files.lay_out(black, layout.format), quality)
+        encode(file, files.lay_out(black, layout.format))
 
     monkeypatch.setattr(files, "encode", encode_black)
     assert "another picture" in write_refusal(tmp_path / f"a.{suffix}")
@@ -265,8 +265,8 @@ def test_what_reads_back_otherwise_is_not_published(tmp_path, monkeypatch, suffi
 def test_what_was_cut_on_the_way_is_not_published(tmp_path, monkeypatch, suffix):
     encode = files.encode
 
-    def encode_half(file, layout, quality):
-        encode(file, layout, quality)
+    def encode_half(file, layout):
+        encode(file, layout)
         file.truncate(file.seek(0, 2) // 2)
 
     monkeypatch.setattr(files, "encode", encode_half)
