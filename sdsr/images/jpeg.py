@@ -16,6 +16,7 @@ from sdsr.images.formats import Space
 from sdsr.images.layout import STRIP_PIXELS, Layout
 from sdsr.images.notes import Notes, kept_resources
 from sdsr.images.opened import Opened, sensible_dpi
+from sdsr.images.unfinished import lacks_end, pixels_without_end
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +47,7 @@ def open_jpeg(data: bytes) -> Opened:
         dpi=sensible_dpi(*map(float, image.info["dpi"])) if "dpi" in image.info else None,
         notes=_notes(contents),
         lost=lost,
-        decode=lambda: _decode(image),
+        decode=lambda: _decode(image, data),
     )
 
 
@@ -59,7 +60,21 @@ def _notes(contents: list[tuple[str, bytes]]) -> Notes:
     )
 
 
-def _decode(image: JpegImageFile) -> np.ndarray:
+def _decode(image: JpegImageFile, data: bytes) -> np.ndarray:
+    """Decode, also where nothing but the end marker is missing, which is logged."""
+    try:
+        pixels = _pixels(image)
+    except OSError:  # always so for progressive files; others end with their last row
+        whole = pixels_without_end(data, lambda whole: _pixels(JpegImageFile(io.BytesIO(whole))))
+        if whole is None:
+            raise
+        pixels = whole
+    if lacks_end(data):
+        logger.warning("a JPEG (%dx%d) lacks its end marker and nothing else; it is read.", *image.size)
+    return pixels
+
+
+def _pixels(image: JpegImageFile) -> np.ndarray:
     """Decode, and copy strip by strip: a whole copy at once would pass through a second one."""
     with image:
         image.load()
