@@ -32,9 +32,12 @@ MAX_BYTES = 16 << 20
 _MAX_DEPTH = 256
 _KEPT_DEPTH = 5  # the envelope, RDF, its nodes, their properties, and an array's container
 _MAX_KEPT = 100_000  # elements so high up, and attributes of all
+_MAX_PREFIXES = 1000
+_MAX_URI = 1000
 _MAX_TEXT = 4096
 _START_TAG = re.compile(rb"<(?>[^\"'>]+|\"[^\"]*\"|'[^']*')*+>")
 _ATTRIBUTE = re.compile(rb"\s+([^\s=]+)\s*=\s*(?:\"[^\"]*\"|'[^']*')")
+_PREFIX = re.compile(rb"(?<=[\s</])([^\s<>/\"'=:]++):")
 _DECLARATION = re.compile(r"^\ufeff?<\?xml\s[^>]*\?>\s*")
 _NARROW = re.compile(rb"<\?xml\s[^>]*encoding\s*=\s*[\"'](iso-8859-1|latin-?1|windows-1252)[\"']", re.IGNORECASE)
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -127,13 +130,17 @@ class Packet:
         ]
 
     def alone(self, element: Element) -> bytes:
-        """Return an element's bytes with the declarations of all prefixes that it stands under, to stand elsewhere."""
-        tag = self.data[element.start : element.opened]
-        behind = element.start + 1 + len(element.tag.encode())
-        own = {match[1].decode() for match in _ATTRIBUTE.finditer(tag, behind - element.start)}
-        names = {("xmlns:" + prefix if prefix else "xmlns"): uri for prefix, uri in element.namespaces.items()}
-        missing = b"".join(f' {name}="{escaped(uri)}"'.encode() for name, uri in names.items() if name not in own)
-        return self.data[element.start : behind] + missing + self.data[behind : element.end]
+        """Return an element's bytes, to stand elsewhere: with declarations of the prefixes that are used in it."""
+        content = self.data[element.start : element.end]
+        behind = 1 + len(element.tag.encode())
+        own = {match[1] for match in _ATTRIBUTE.finditer(content, behind, element.opened - element.start)}
+        used = {b"", *_PREFIX.findall(content)}
+        missing = b"".join(
+            b' %s="%s"' % (name, escaped(uri).encode())
+            for prefix, uri in element.namespaces.items()
+            if prefix.encode() in used and (name := f"xmlns:{prefix}".encode().removesuffix(b":")) not in own
+        )
+        return content[:behind] + missing + content[behind:]
 
 
 def read_packet(xmp: bytes) -> Packet:
@@ -220,7 +227,11 @@ class _Reader:
             raise ValueError(f"more than {_MAX_KEPT} elements and attributes")
         around = self.open[-1].namespaces if self.open else {}
         declared = {name[6:]: given.pop(name) for name in tuple(given) if name.partition(":")[0] == "xmlns"}
+        if any(len(uri) > _MAX_URI for uri in declared.values()):
+            raise ValueError(f"the name of a namespace has more than {_MAX_URI} characters")
         namespaces = around | declared if declared else around
+        if len(namespaces) > _MAX_PREFIXES:
+            raise ValueError(f"more than {_MAX_PREFIXES} prefixes")
         match = _START_TAG.match(self.data, index)
         if match is None:
             raise ValueError("no start tag where one is announced")

@@ -15,13 +15,13 @@ from PIL import Image
 
 from sdsr.cli import main as cli
 from sdsr.images.files import Photo, Traits, encode_photo, read_photo, write_photo
+from sdsr.images.formats import SUFFIX_OF
 from sdsr.methods import METHODS
 from sdsr.request import Request
 from sdsr.upscaling import Upscaler
 
 Run = Callable[..., str]
 XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><a:b xmlns:a="urn:a">of the photo</a:b></x:xmpmeta>'
-SUFFIXES = ("jpg", "png", "webp", "tif")
 
 
 @pytest.fixture(scope="module")
@@ -64,17 +64,17 @@ def photo_file(target: Path) -> Path:
     return target
 
 
-@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("suffix", SUFFIX_OF.values())
 def test_every_door_writes_the_same_bytes(
     run: Run, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
 ) -> None:
-    photo = photo_file(tmp_path / "in" / f"a.{suffix}")
-    other = tmp_path / "elsewhere" / f"b.{suffix}"
+    photo = photo_file(tmp_path / "in" / f"a{suffix}")
+    other = tmp_path / "elsewhere" / f"b{suffix}"
     other.parent.mkdir()
     shutil.copy(photo, other)
     received = io.TextIOWrapper(io.BytesIO())
-    run(photo, "-o", tmp_path / f"1.{suffix}")
-    run(other, "-o", tmp_path / f"2.{suffix}", "--memory", "3GB")
+    run(photo, "-o", tmp_path / f"1{suffix}")
+    run(other, "-o", tmp_path / f"2{suffix}", "--memory", "3GB")
     run(photo.parent, "-o", tmp_path / "folder")
     with monkeypatch.context() as piped:
         piped.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(photo.read_bytes())))
@@ -82,9 +82,9 @@ def test_every_door_writes_the_same_bytes(
         run("-", "-o", "-")
     upscaler = Upscaler.from_pretrained(model, device="cpu")
     python = encode_photo(upscaler.upscale(read_photo(photo), Request(scale=2)), read_photo(photo).traits.format)
-    first = (tmp_path / f"1.{suffix}").read_bytes()
-    assert first == (tmp_path / f"2.{suffix}").read_bytes()
-    assert first == (tmp_path / "folder" / f"a.{suffix}").read_bytes()
+    first = (tmp_path / f"1{suffix}").read_bytes()
+    assert first == (tmp_path / f"2{suffix}").read_bytes()
+    assert first == (tmp_path / "folder" / f"a{suffix}").read_bytes()
     received.buffer.seek(0)
     assert first == received.buffer.read()
     assert first == python
@@ -118,7 +118,7 @@ def test_a_folder_restored_without_labels_is_not_finished_with_them(run: Run, tm
 @pytest.mark.skipif(shutil.which("exiftool") is None, reason="exiftool (libimage-exiftool-perl) is not here")
 def test_exiftool_tells_both_steps_of_a_photo_restored_twice(run: Run, tmp_path: Path) -> None:
     photo = photo_file(tmp_path / "0.jpg")
-    targets = [tmp_path / f"{number}.{suffix}" for number, suffix in enumerate(SUFFIXES, start=1)]
+    targets = [tmp_path / f"{number}{suffix}" for number, suffix in enumerate(SUFFIX_OF.values(), start=1)]
     run(photo, "-o", tmp_path / "once.jpg")
     for target in targets:
         run(tmp_path / "once.jpg", "-o", target, "--seed", "9")
