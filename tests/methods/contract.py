@@ -96,7 +96,7 @@ FROZEN = {
 }
 """Which parameters of its parts a stage keeps as they are, by how their names begin; all others learn."""
 
-RATES = {"addsr-small-distillation": 4e-3, "stablesr-small-fusion": 4e-3}
+RATES = {"addsr-small-distillation": 6e-3, "stablesr-fusion": 1e-2, "stablesr-small-fusion": 1e-2}
 """Learning rates of short trainings. AddSR's small student is held to the photo, and has little to get there with: only
 the layers on the hint learn, and attention that begins at a tenth. StableSR's small fusion, which begins with nothing,
 is compared in the LQ photo's colors, so that colors, which are learned first, are no gain."""
