@@ -1,34 +1,41 @@
 """Resampling to a size: in parts, if the whole is too much."""
 
-import math
 from functools import partial
 from typing import Literal
 
-import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
 from sdsr.errors import InputError
 from sdsr.images.banded import apply_banded
+from sdsr.images.kernels import KEYS, Kernel
 from sdsr.tensors import Region
 
 
 def resample(
-    image: Float[Tensor, "b c height width"], size: tuple[int, int], region: Region | None = None
+    image: Float[Tensor, "b c height width"],
+    size: tuple[int, int],
+    region: Region | None = None,
+    *,
+    kernel: Kernel = KEYS,
 ) -> Float[Tensor, "b c _ _"]:
     """Return the image at `size` (height, width), or only the part `region` of that result.
 
-    Bicubic (a = -0.5), antialiased when shrinking: Pillow's filter, and that of `F.interpolate(..., antialias=True)`.
-    A part equals the crop of the whole, and reads only the rows and columns it needs. Nothing is clamped.
+    By default bicubic (a = -0.5), antialiased when shrinking: Pillow's filter, and that of
+    `F.interpolate(..., antialias=True)`. A part equals the crop of the whole, and reads only the rows and columns it
+    needs. Nothing is clamped, but by a kernel that clips.
     """
     if min(size) < 1:
         raise InputError(f"size (={size[0]} x {size[1]}) must be at least 1 x 1; choose a larger one.")
     region = region or Region.whole(*size)
     if min(region.top, region.left) < 0 or region.bottom > size[0] or region.right > size[1]:
         raise InputError(f"region (={region}) must lie within the result of {size[0]} x {size[1]}; clip it.")
-    result = _resample_axis(image, size[0], region.rows, dim=-2)
-    return _resample_axis(result, size[1], region.columns, dim=-1).to(image.dtype)
+    if kernel.clips:
+        result = _resample_axis(image, size[1], region.columns, kernel, dim=-1).clamp(0, 1)
+        return _resample_axis(result, size[0], region.rows, kernel, dim=-2).clamp(0, 1).to(image.dtype)
+    result = _resample_axis(image, size[0], region.rows, kernel, dim=-2)
+    return _resample_axis(result, size[1], region.columns, kernel, dim=-1).to(image.dtype)
 
 
 def pad_to_multiple(
@@ -50,22 +57,8 @@ def crop(image: Float[Tensor, "b c height width"], size: tuple[int, int]) -> Flo
     return image[..., : size[0], : size[1]]
 
 
-def _resample_axis(image: Tensor, size: int, outputs: slice, *, dim: Literal[-2, -1]) -> Tensor:
+def _resample_axis(image: Tensor, size: int, outputs: slice, kernel: Kernel, *, dim: Literal[-2, -1]) -> Tensor:
     """Return these outputs of an axis resampled to `size`; blocks are shorter where each output reads more."""
     length = image.shape[dim]
     block = max(8, min(64, 64 * size // length))
-    return apply_banded(image, partial(_bicubic, length, size), outputs, dim=dim, block=block)
-
-
-def _bicubic(length: int, size: int, first: int, last: int) -> tuple[int, Tensor]:
-    """Return the band that resamples `length` inputs to `size` outputs (Keys 1981, a = -0.5)."""
-    ratio = length / size
-    stretch = max(ratio, 1.0)
-    centers = (torch.arange(first, last, dtype=torch.float64) + 0.5) * ratio
-    start = max(math.floor(centers[0].item() - 2 * stretch), 0)
-    stop = min(math.ceil(centers[-1].item() + 2 * stretch), length)
-    distance = ((torch.arange(start, stop) + 0.5 - centers[:, None]) / stretch).abs()
-    near = (1.5 * distance - 2.5) * distance.square() + 1
-    far = ((-0.5 * distance + 2.5) * distance - 4) * distance + 2
-    weights = torch.where(distance < 1, near, torch.where(distance < 2, far, 0.0))
-    return start, weights / weights.sum(1, keepdim=True)
+    return apply_banded(image, partial(kernel.band, length, size), outputs, dim=dim, block=block)
