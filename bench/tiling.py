@@ -29,7 +29,6 @@ from sdsr.images.floats import image
 from sdsr.images.photo import Photo
 from sdsr.images.windows import cover
 from sdsr.restoration.coloring import finished
-from sdsr.restoration.photograph import Photograph
 from sdsr.restoration.sample import sample
 from sdsr.restoration.windowed import Windowed
 from sdsr.tensors import Region
@@ -119,7 +118,7 @@ def _ways(upscaler: Upscaler, size: tuple[int, int], window: int, steps: int | N
 
 def _larger_window(upscaler: Upscaler, canvas: tuple[int, int], window: int) -> int:
     """The side of one window for everything if it fits, else of windows half as large again."""
-    whole, most = max(canvas), upscaler.recipe.most_window_px
+    whole, most = max(canvas), upscaler.recipe.canvas.window_px
     fits = psutil.virtual_memory().available >= BYTES_PER_WINDOW_PX * canvas[0] * canvas[1]
     if fits and (most is None or whole <= most):
         return whole
@@ -130,7 +129,7 @@ def _windowed(
     upscaler: Upscaler, lq: Photo, size: tuple[int, int], window: tuple[int, int], steps: int | None
 ) -> Pixels:
     """The photo restored in windows of (side, overlap), their estimates blended."""
-    photograph = Photograph.of(image(lq), size, upscaler.multiple_px)
+    photograph = upscaler.photograph(image(lq), size)
     restorer = Windowed(restorer=upscaler.restorer, window_px=window[0], overlap_px=window[1])
     sampled = sample(restorer, photograph, upscaler.plan(steps), CanvasNoise(seeds=(0,)))
     return finished(restorer, photograph, sampled, color_fix=upscaler.recipe.color_fix, dtype=np.uint8)

@@ -24,9 +24,9 @@ from sdsr.methods.recipe import Recipe
 from sdsr.methods.weights import fill_restorer, save_method, trained_recipe
 from sdsr.prior.sources import SOURCES
 from sdsr.request import ColorFix, Request
-from sdsr.restoration.coloring import TILE_PX, Tile, finished_tiles
+from sdsr.restoration.coloring import TILE_PX, Tile, decoded, finished_tiles, shrunk
 from sdsr.restoration.labeling import step_of
-from sdsr.restoration.photograph import Photograph
+from sdsr.restoration.photograph import LEAST_MULTIPLES, Photograph
 from sdsr.restoration.plan import Plan
 from sdsr.restoration.restorer import Restorer
 from sdsr.restoration.sample import Sampled, trajectory
@@ -116,7 +116,8 @@ class Upscaler:
     ) -> ImagePipelineOutput:
         """Restore one picture; `wanted` are the fields of `Request` (scale, width, height, megapixels, seed, ...).
 
-        `callback_on_step_end(self, step, t, {"latents": ...})` looks on; what it returns is not used. Alpha comes back
+        `callback_on_step_end(self, step, t, {"latents": ...})` looks on; what it returns is not used. Latents
+        are the canvas's, with what is around the photo. Alpha comes back
         with `output_type="pil"` only.
         """
         if generator is not None:
@@ -145,7 +146,7 @@ class Upscaler:
             if callback_on_step_end is not None:
                 callback_on_step_end(self, index, sampled.t, {"latents": sampled.clean})
         assert sampled is not None, "a plan has at least one time"
-        height, width = job.photograph.size
+        height, width = job.photograph.final_size
         pixels = np.empty((height, width, 3), photo.pixels.dtype)
         for tile in job.tiles(sampled):
             pixels[tile.region.rows, tile.region.columns] = quantize(tile.image, pixels.dtype)
@@ -159,8 +160,7 @@ class Upscaler:
         sampled: Sampled | None = None
         for sampled in job.trajectory():
             if not sampled.last:
-                region = _middle(job.photograph.size, job.restorer.factor)
-                estimate = job.restorer.decode(sampled.clean, sampled.seen, region, sampled.fidelity)
+                region, estimate = job.estimate(sampled)
                 yield Preview(region=region, image=estimate.clamp(0, 1), final=False)
         assert sampled is not None, "a plan has at least one time"
         for tile in job.tiles(sampled):
@@ -236,15 +236,29 @@ class Upscaler:
             return replace(plan, fidelity=fidelity)
         raise InputError(f"fidelity (={fidelity}) means nothing to {self.recipe.name}; leave it out.")
 
+    def photograph(self, given: Image, size: tuple[int, int]) -> Photograph:
+        """Return a photo on the canvas of a result of `size` (height, width)."""
+        return self.recipe.canvas.photograph(given, size, self.multiple_px)
+
+    @property
+    def least_window_px(self) -> int:
+        """The side of the smallest windows: as small as the UNet can do, or those the prior was trained on."""
+        least = LEAST_MULTIPLES * self.multiple_px
+        return max(least, _up(self.recipe.canvas.native_px or least, self.multiple_px))
+
     def windowed(
         self, canvas: tuple[int, int], memory_bytes: int | None, on_window: Callable[[], None] | None = None
     ) -> Windowed:
-        """Return the restorer behind windows as large as the memory allows, one if the canvas fits in it."""
-        most = self.recipe.most_window_px or MAX_WINDOW_PX
-        window = min(most, window_px(canvas, memory_bytes, self.multiple_px))
-        whole = window >= max(canvas)
-        overlap = 0 if whole else max(self.multiple_px, window // 4 // self.multiple_px * self.multiple_px)
-        return Windowed(restorer=self.restorer, window_px=window, overlap_px=overlap, on_window=on_window)
+        """Return the restorer behind windows as the method has them, or as large as the memory allows.
+
+        It is one window if the canvas fits in it. Raises InputError where memory doesn't suffice for the smallest.
+        """
+        multiple, own = self.multiple_px, self.recipe.canvas
+        window = window_px(canvas, memory_bytes, multiple, least_px=self.least_window_px)
+        window = min(window, _up(own.window_px or MAX_WINDOW_PX, multiple))
+        overlap = _up(own.overlap_px, multiple) if own.overlap_px else window // 4 // multiple * multiple
+        shared = 0 if window >= max(canvas) else min(max(multiple, overlap), window - multiple)
+        return Windowed(restorer=self.restorer, window_px=window, overlap_px=shared, on_window=on_window)
 
     def _job(self, photo: Photo, request: Request, on_progress: Callable[[float], None] | None) -> "_Job":
         if request.prompt is not None and not self.recipe.listens:
@@ -255,7 +269,7 @@ class Upscaler:
         plan = self.plan(
             request.steps, start=request.start, untrained_start=request.untrained_start, fidelity=request.fidelity
         )
-        photograph = Photograph.of(image(photo), (height, width), self.multiple_px)
+        photograph = self.photograph(image(photo), (height, width))
         canvas = photograph.region.height, photograph.region.width
         windows = len(self.windowed(canvas, request.memory_bytes).windows(canvas))
         meter = _Meter(total=float(windows * (len(plan.times) + 2)), report=on_progress)
@@ -303,8 +317,17 @@ class _Job:
     def trajectory(self) -> Iterator[Sampled]:
         return trajectory(self.restorer, self.photograph, self.plan, self.noise, prompt=self.prompt)
 
+    def estimate(self, sampled: Sampled) -> tuple[Region, Image]:
+        """Return what can be shown of a step: the middle of the result, or all of it where it is shrunk in the end."""
+        photograph, made = self.photograph, self.photograph.made
+        if photograph.wanted is None:
+            region = _middle((made.height, made.width), self.restorer.factor)
+            return region, decoded(self.restorer, photograph, sampled, region)
+        whole = decoded(self.restorer, photograph, sampled, Region.whole(made.height, made.width))
+        return Region.whole(*photograph.wanted), shrunk(photograph, whole)
+
     def tiles(self, sampled: Sampled) -> Iterator[Tile]:
-        height, width = self.photograph.size
+        height, width = self.photograph.final_size
         finishing = partial(finished_tiles, color_fix=self.color_fix, adain_floor=self.adain_floor)
         for tile in finishing(self.restorer, self.photograph, sampled):
             yield tile
@@ -335,14 +358,19 @@ def _recipe(description: dict[str, Any], folder: Path) -> Recipe:
     return METHODS[name]
 
 
-def window_px(canvas: tuple[int, int], memory_bytes: int | None, multiple_px: int) -> int:
-    """Return the side of the windows: the longer side of a small canvas, else what memory allows."""
-    most = MAX_WINDOW_PX
+def window_px(
+    canvas: tuple[int, int], memory_bytes: int | None, multiple_px: int, *, least_px: int | None = None
+) -> int:
+    """Return the side of the windows: the longer side of a small canvas, else what memory allows.
+
+    Raises InputError where that is less than `least_px`, by default as small as the UNet can do.
+    """
+    least, most = least_px or LEAST_MULTIPLES * multiple_px, MAX_WINDOW_PX
     if memory_bytes is not None:
         most = int((memory_bytes / BYTES_PER_WINDOW_PX) ** 0.5) // WINDOW_STEP_PX * WINDOW_STEP_PX
-        if most < 4 * multiple_px:
-            least = BYTES_PER_WINDOW_PX * (4 * multiple_px) ** 2 // 2**20 + 1
-            raise InputError(f"memory (={memory_bytes // 2**20} MiB) must be at least {least} MiB; allow more.")
+        if most < least:
+            needed = BYTES_PER_WINDOW_PX * least**2 // 2**20 + 1
+            raise InputError(f"memory (={memory_bytes // 2**20} MiB) must be at least {needed} MiB; allow more.")
         most = min(most, MAX_WINDOW_PX)
     return min(most, max(_up(side, multiple_px) for side in canvas))
 
@@ -362,7 +390,7 @@ def _enlarged_alpha(photo: Photo, size: tuple[int, int]) -> np.ndarray:
 
 def _middle(size: tuple[int, int], factor: int) -> Region:
     """Return the middle of a picture, at most a tile of it, on the autoencoder's cells."""
-    height, width = (min(side, TILE_PX) // factor * factor or factor for side in size)
+    height, width = (min(side, TILE_PX) // factor * factor or min(side, factor) for side in size)
     top, left = ((side - part) // 2 // factor * factor for side, part in zip(size, (height, width), strict=True))
     return Region(top=max(0, top), left=max(0, left), height=height, width=width)
 

@@ -71,7 +71,7 @@ def with_smaller_windows(upscaler: Upscaler, request: Request) -> Request:
 
 
 def _least_window_bytes(upscaler: Upscaler) -> int:
-    return BYTES_PER_WINDOW_PX * (4 * upscaler.multiple_px) ** 2
+    return BYTES_PER_WINDOW_PX * upscaler.least_window_px**2
 
 
 def _whole_picture_bytes(header: Header, size: tuple[int, int]) -> int:

@@ -89,10 +89,9 @@ def estimates(
 ) -> Iterator[tuple[int, Pixels]]:
     """Yield each time of the plan and the 8-bit picture, (height, width) = `size`, that the method sees there."""
     from sdsr.restoration.coloring import finished_tiles
-    from sdsr.restoration.photograph import Photograph
     from sdsr.restoration.sample import trajectory
 
-    photograph = Photograph.of(image(lq), size, upscaler.multiple_px)
+    photograph = upscaler.photograph(image(lq), size)
     restorer = upscaler.windowed((photograph.region.height, photograph.region.width), None)
     plan, color_fix = upscaler.plan(sweep.steps), upscaler.recipe.color_fix if sweep.color_fix else "none"
     finishing = partial(finished_tiles, color_fix=color_fix, adain_floor=upscaler.recipe.adain_floor)

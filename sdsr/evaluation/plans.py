@@ -76,7 +76,7 @@ class Canvas:
     @classmethod
     def of(cls, upscaler: "Upscaler", subject: Subject) -> "Canvas":
         lq, (height, width) = subject.lq(), subject.truth().shape[:2]
-        photograph = Photograph.of(image(lq), (height, width), upscaler.multiple_px)
+        photograph = upscaler.photograph(image(lq), (height, width))
         restorer = upscaler.windowed((photograph.region.height, photograph.region.width), None)
         recipe = upscaler.recipe
         colors: dict[str, Any] = {"color_fix": recipe.color_fix, "adain_floor": recipe.adain_floor}

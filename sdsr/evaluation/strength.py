@@ -58,11 +58,10 @@ class _Heard:
 def moments(upscaler: "Upscaler", photo: Photo, request: "Request") -> Iterator[Moment]:
     """Restore a photo, and yield what its UNet is told at each time; raise InputError where nothing is modulated."""
     from sdsr.diffusion.noise import CanvasNoise
-    from sdsr.restoration.photograph import Photograph
     from sdsr.restoration.sample import trajectory
 
     width, height = request.size(photo.size[1], photo.size[0])
-    photograph = Photograph.of(image(photo), (height, width), upscaler.multiple_px)
+    photograph = upscaler.photograph(image(photo), (height, width))
     restorer = upscaler.windowed((photograph.region.height, photograph.region.width), request.memory_bytes)
     noise, plan = CanvasNoise(seeds=(request.seed,)), upscaler.plan(request.steps)
     with _listening(upscaler) as heard:

@@ -24,8 +24,10 @@ from sdsr.adapters.image_prompt import ImagePrompt
 from sdsr.data.prompts import prompts_of
 from sdsr.diffusion.steps import ancestral
 from sdsr.diffusion.times import spaced
+from sdsr.images.kernels import PILLOW_BICUBIC, PILLOW_LANCZOS
 from sdsr.methods.fidelity import by_guidance
 from sdsr.methods.recipe import OptimizerSettings, Recipe, Stage
+from sdsr.methods.small_canvas import SMALL_CANVAS
 from sdsr.methods.tags import attach_tags
 from sdsr.methods.variant import Variant
 from sdsr.objectives.embedding import Embedding, EncoderPair, module_of
@@ -37,6 +39,7 @@ from sdsr.prior.prior import ImageEncoder, Prior
 from sdsr.prior.shapes import blank_image_encoder
 from sdsr.prior.sources import resolve
 from sdsr.prior.stable_diffusion import load_image_encoder
+from sdsr.restoration.canvas import Canvas
 from sdsr.restoration.photograph import Photograph
 from sdsr.restoration.plan import Plan
 from sdsr.restoration.restorer import Parts, Restorer, Witness, from_noise
@@ -77,15 +80,14 @@ PUBLISHED = Network(hybrid=HybridSettings(image="separate"), zero_last=True, beg
 class PhotoConditioner:
     """Tells the UNet the prompt, tokens of the photo, and what the ControlNet sees in the LQ latent.
 
-    The tokens are those of the part of the photo which is restored.
+    The tokens are those of the part of the photo which is restored; the latent is to be the mode.
     """
 
     controlnet: ControlNetModel
     tokens_of: Callable[[Image], PhotoTokens] | None = None
 
     def __call__(self, prior: Prior, photograph: Photograph, latent: Latent) -> Witness:
-        image = photograph.enlarged().to(prior.device)
-        hint = prior.encode(image) if prior.autoencoder.stochastic else latent
+        image, hint = photograph.enlarged().to(prior.device), latent
         tokens = None
         if self.tokens_of is not None:
             with prior.precision():
@@ -157,6 +159,7 @@ def system(
             modules=modules,
             prompt=said.positive,
             negative_prompt=said.negative,
+            on_mode=True,
         ),
     )
 
@@ -180,6 +183,21 @@ def encoders(prior: str | Prior, device: torch.device | str | None = None) -> En
     prior = load_prior(prior, device=device)
     return EncoderPair.of(prior if prior.image else replace(prior, image=photo_encoder(prior, training=True)))
 
+
+NATIVE_PX = 512
+CANVAS = Canvas(
+    kernel=PILLOW_BICUBIC,
+    native_px=NATIVE_PX,
+    small="enlarged twice",
+    shrink=PILLOW_LANCZOS,
+    round_up=True,
+    window_px=NATIVE_PX,
+    overlap_px=NATIVE_PX // 2,
+)
+"""As published. Its network takes squares of 512 px only, as many as there are rows in its positional tables; so do we.
+
+Deviation: canvases are filled up to multiples by mirroring, not with black, which AdaIN would measure as well.
+"""
 
 PLAN = Plan(times=spaced(50), step=ancestral, guidance=GUIDANCE)
 
@@ -220,6 +238,7 @@ CONSISSR = Recipe(
     listens=True,
     times_for=spaced,
     at_fidelity=by_guidance,
+    canvas=CANVAS,
     stages=(_RCLIP, _RESTORATION),
 )
 """As the paper trains it: Adam, constant learning rates, batches of 16 and 8, no averaging of weights."""
@@ -243,6 +262,7 @@ CONSISSR_SMALL = Recipe(
     listens=True,
     times_for=spaced,
     at_fidelity=by_guidance,
+    canvas=SMALL_CANVAS,
     stages=(
         replace(
             _RCLIP,

@@ -22,9 +22,11 @@ from torch import nn
 
 from sdsr.critics.diffusion_unet import DiffusionCritic
 from sdsr.critics.patch import PatchCritic
+from sdsr.images.kernels import KEYS, PILLOW_BICUBIC, TORCH_BICUBIC
 from sdsr.losses.terms import Term, image_l2
 from sdsr.methods import one_step
 from sdsr.methods.recipe import OptimizerSettings, Recipe, Stage
+from sdsr.methods.small_canvas import SMALL_CANVAS
 from sdsr.methods.small_stages import small_stages
 from sdsr.methods.variant import Variant
 from sdsr.objectives.critics import Critics, NoisedLatents, Pixels
@@ -34,6 +36,7 @@ from sdsr.prior.prior import Prior
 from sdsr.prior.shapes_sdxl import blank_sdxl_unet
 from sdsr.prior.sources import resolve
 from sdsr.prior.stable_diffusion import load_unet
+from sdsr.restoration.canvas import Canvas
 from sdsr.restoration.plan import Plan
 from sdsr.restoration.prompting import FixedPrompt, FixedPromptConditioner
 from sdsr.restoration.restorer import Parts, Restorer, from_photo
@@ -89,6 +92,9 @@ _GENERATION = Stage(
 `objective.dists_weights`; without it, the embedded small perceptual network stands in.
 """
 
+CANVAS = Canvas(native_px=512, window_px=512)
+"""The prior's own size; nothing was published."""
+
 D3SR = Recipe(
     name="d3sr",
     paper="arXiv:2410.04224",
@@ -96,6 +102,7 @@ D3SR = Recipe(
     prior="sd-2.1-base",
     system=one_step.system,
     plan=Plan(times=(399,)),
+    canvas=CANVAS,
     stages=(_GENERATION,),
 )
 
@@ -106,6 +113,14 @@ OSEDIFF = replace(
     summary="OSEDiff's generator, for its published weights; one step, told what the photo shows.",
     system=partial(one_step.system, generator=one_step.OSEDIFF),
     plan=Plan(times=(999,)),
+    canvas=Canvas(
+        kernel=PILLOW_BICUBIC,
+        native_px=512,
+        small="photo enlarged first",
+        shrink=PILLOW_BICUBIC,
+        window_px=768,
+        overlap_px=256,
+    ),
     color_fix="adain",
     listens=True,
     stages=(),
@@ -118,9 +133,22 @@ HYPIR = replace(
     summary="HYPIR's generator, for its published weights; one step, told what the photo shows.",
     system=partial(one_step.system, generator=one_step.HYPIR),
     plan=Plan(times=(200,)),
+    canvas=Canvas(
+        kernel=TORCH_BICUBIC,
+        clamped=False,
+        multiple_px=8,
+        native_px=512,
+        small="enlarged twice",
+        kernel_twice=KEYS,
+        window_px=512,
+        overlap_px=256,
+    ),
     color_fix="wavelet",
 )
-"""Comparators that differ from D3SR's generator by values alone; they are restored with, not trained, here."""
+"""Canvases are those of the published programs. Deviations: OSEDiff's forgets to shrink what it made larger; HYPIR's
+fixes colors after it has; both give the sides of whole cells otherwise than by mirroring.
+
+Comparators that differ from D3SR's generator by values alone; they are restored with, not trained, here."""
 
 TIME = 99
 PLAN = Plan(times=(TIME,))
@@ -157,6 +185,7 @@ D3SR_SMALL = Recipe(
     prior="small",
     system=small_system,
     plan=PLAN,
+    canvas=SMALL_CANVAS,
     stages=small_stages(small_system, small_critics, Restoration(plan=PLAN)),
 )
 

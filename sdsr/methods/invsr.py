@@ -7,8 +7,7 @@ learns. The published program writes the same state divided by sqrt(a), as Euler
 The predictor's grid has two pixels of the photo to a cell of the latent, so the photo must be a fourth of its canvas.
 Deviation: the published program enlarges by 4 only. For other sizes the photo is resampled to a fourth of the result
 first, which for an enlargement below 4 costs the predictor detail that the latent still has.
-Deviation: the canvas is filled up by repeating its border, where the published program mirrors it; and the noise is
-that of the canvas, where published windows each draw their own.
+Deviation: the noise is that of the canvas, where published windows each draw their own and are blended as pictures.
 """
 
 import math
@@ -27,9 +26,11 @@ from sdsr.critics.patch import PatchCritic
 from sdsr.data.prompts import prompts_of
 from sdsr.diffusion.schedule import NoiseSchedule
 from sdsr.errors import InputError
+from sdsr.images.kernels import KEYS, TORCH_BICUBIC
 from sdsr.methods.invsr_plan import TRAINED_STARTS, at_fidelity, automatic_start, plan_for, times_for
 from sdsr.methods.invsr_predictor import HALVING, NoisePredictor
 from sdsr.methods.recipe import OptimizerSettings, Recipe, Stage, Starts
+from sdsr.methods.small_canvas import SMALL_CANVAS
 from sdsr.methods.small_stages import small_stages
 from sdsr.methods.variant import Variant
 from sdsr.objectives.critics import CleanLatents, Critics, Pixels
@@ -37,6 +38,7 @@ from sdsr.objectives.restoration import Restoration
 from sdsr.prior.evidence import Evidence
 from sdsr.prior.loading import load_prior
 from sdsr.prior.prior import Prior
+from sdsr.restoration.canvas import Canvas
 from sdsr.restoration.photograph import Photograph
 from sdsr.restoration.prompting import told_prompt
 from sdsr.restoration.restorer import Conditioner, Parts, Restorer, Seen, Witness, latent_region
@@ -67,7 +69,9 @@ def reduced(photograph: Photograph, divisor: int) -> Image:
     """
     height, width = (-(-side // divisor) for side in photograph.size)
     region = latent_region(photograph.region, divisor)
-    return replace(photograph, size=(height, width), multiple=photograph.multiple // divisor, region=region).enlarged()
+    multiple = photograph.multiple // divisor
+    small = replace(photograph, size=(height, width), multiple=multiple, region=region, kernel=KEYS, clamped=True)
+    return small.enlarged()
 
 
 def system(
@@ -162,6 +166,12 @@ _INVERSION = Stage(
 Deviation: the critic's weight decay is decoupled from its gradients, as AdamW's is; published, it has Adam's.
 """
 
+CANVAS = Canvas(kernel=TORCH_BICUBIC, clamped=False, native_px=512, small="mirrored", window_px=512, overlap_px=256)
+"""As published: photos below 128 px are mirrored up to it all around, others up to multiples of 16 px, and enlarged.
+
+In windows of 512 px the predictor attends to 16,384 tokens; in larger ones, its work outgrows all the rest.
+"""
+
 INVSR = Recipe(
     name="invsr",
     paper="arXiv:2412.09013",
@@ -173,10 +183,9 @@ INVSR = Recipe(
     times_for=times_for,
     starts=Starts(trained=TRAINED_STARTS, times_for=times_for, automatic=automatic_start),
     at_fidelity=at_fidelity,
-    most_window_px=512,
+    canvas=CANVAS,
     stages=(_INVERSION,),
 )
-"""In windows of 512 px the predictor attends to 16,384 tokens; in larger ones, its work outgrows all the rest."""
 
 small_predictor = partial(NoisePredictor, widths=(96, 192), attention=(False, False, False))
 """4.2 million parameters. Deviation: without attention, which for 1024 px would multiply its operations."""
@@ -201,7 +210,7 @@ INVSR_SMALL = replace(
     prior="small",
     system=small_system,
     listens=False,
-    most_window_px=None,
+    canvas=SMALL_CANVAS,
     stages=small_stages(
         small_system,
         small_critics,

@@ -10,6 +10,7 @@ from sdsr.errors import InputError
 from sdsr.images.color import VARIANCE_FLOOR
 from sdsr.objectives.learner import Learner
 from sdsr.request import ColorFix
+from sdsr.restoration.canvas import Canvas
 from sdsr.restoration.plan import Plan
 from sdsr.restoration.restorer import Restorer
 from sdsr.tensors import Image
@@ -98,7 +99,7 @@ class Recipe:
     plan's, and raises InputError for numbers it has none for; None where there is no such choice. `starts`: the choice
     of a start, where there is one. `at_fidelity(plan, fidelity)` gives a plan whose results are the nearer to the photo
     the higher the fidelity, 0 ... 1. `adain_floor`: what AdaIN adds to variances of colors in
-    [0, 1]. `most_window_px`: the largest window that suits the method.
+    [0, 1]. `canvas`: what enlarges a photo, and in which canvases and windows the method restores it.
     """
 
     name: str
@@ -113,7 +114,7 @@ class Recipe:
     times_for: Callable[[int], tuple[int, ...]] | None = None
     starts: Starts | None = None
     at_fidelity: Callable[[Plan, float], Plan] | None = None
-    most_window_px: int | None = None
+    canvas: Canvas = field(default_factory=Canvas)
     stages: tuple[Stage, ...] = field(default=())
 
     def stage(self, name: str | None = None) -> Stage:

@@ -24,9 +24,11 @@ from sdsr.data.prompts import prompts_of
 from sdsr.diffusion.steps import ancestral
 from sdsr.diffusion.times import spaced
 from sdsr.images.color import SIGNED_VARIANCE_FLOOR
+from sdsr.images.kernels import TORCH_BICUBIC
 from sdsr.images.windows import published_weight
 from sdsr.losses.terms import Term, lattice, unevenness
 from sdsr.methods.recipe import OptimizerSettings, Recipe, Stage
+from sdsr.methods.small_canvas import SMALL_CANVAS
 from sdsr.methods.variant import Variant
 from sdsr.objectives.fusion import Fusion, PatchJudge
 from sdsr.objectives.noise_matching import NoiseMatching
@@ -36,6 +38,7 @@ from sdsr.prior.prior import Prior
 from sdsr.prior.small import SmallLatents
 from sdsr.prior.small_autoencoder import SmallAutoencoder
 from sdsr.prior.stable_diffusion import PublishedLatents
+from sdsr.restoration.canvas import Canvas
 from sdsr.restoration.photograph import Photograph
 from sdsr.restoration.plan import Plan
 from sdsr.restoration.restorer import Parts, Restorer, Start, Witness, from_noise, from_noised_photo
@@ -137,6 +140,12 @@ def patch_judge(system: Restorer, *, widths: tuple[int, ...] = (64, 128, 256, 51
     return PatchJudge(PatchCritic(widths))
 
 
+CANVAS = Canvas(
+    kernel=TORCH_BICUBIC, multiple_px=32, native_px=512, shrink=TORCH_BICUBIC, window_px=512, overlap_px=256
+)
+CANVAS_768 = replace(CANVAS, native_px=768, window_px=768, overlap_px=384)
+"""As published: at least the prior's own size, mirrored below and to the right to multiples of 32, in windows of it."""
+
 published_windows = partial(Windowed, window_px=512, overlap_px=256, weight=published_weight)
 """Aggregation sampling exactly as published: 64 cells, 32 of them shared, weights half a cell off center in rows."""
 
@@ -189,6 +198,7 @@ STABLESR = Recipe(
     color_fix="adain",
     adain_floor=SIGNED_VARIANCE_FLOOR,
     times_for=spaced,
+    canvas=CANVAS,
     stages=(_MODULATION, _FUSION),
 )
 """As the paper restores 128 px photos: from pure noise. The published programs for any size begin as the others do."""
@@ -199,6 +209,7 @@ STABLESR_768V = replace(
     summary="StableSR for 768 px on the prior that predicts velocity; 200 steps.",
     prior="sd-2.1",
     system=partial(system, start=from_noised_photo),
+    canvas=CANVAS_768,
     stages=(replace(_MODULATION, steps=40_000, batch=3, crop_px=768, degradation="stablesr_768v"),),
 )
 """Published without a fusion of its own: that of 512 px is used. Steps are ours, about the 139 epochs published."""
@@ -233,6 +244,7 @@ STABLESR_SMALL = replace(
     system=_small_system,
     plan=replace(PLAN, times=spaced(50), fidelity=1.0),
     color_fix="wavelet",
+    canvas=SMALL_CANVAS,
     stages=(
         replace(
             _MODULATION,

@@ -14,7 +14,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sdsr.tensors import Latent
+from sdsr.prior.prior import Picture
+from sdsr.tensors import Image, Latent, Region
 
 Statistics = dict[nn.GroupNorm, tuple[Tensor, Tensor]]
 """The mean and the biased variance, (b, groups) each, of what a layer normalises."""
@@ -65,6 +66,24 @@ def mosaic(latent: Latent, side: int, patch: int) -> Float[Tensor, "b c _ _"]:
     """
     rows, columns = (_spread(length, side, patch).to(latent.device) for length in latent.shape[-2:])
     return latent[..., rows, :][..., columns]
+
+
+def mosaic_of_picture(picture: Picture, size: tuple[int, int], side: int, patch: int, factor: int) -> Image:
+    """Return the patches of a picture that belong to those of a latent's mosaic; `size` is the latent's, in cells."""
+    rows, columns = (_runs(length, side, patch) for length in size)
+    lines = []
+    for top, height in rows:
+        cells = (Region(top=top, left=left, height=height, width=width) for left, width in columns)
+        lines.append(torch.cat([picture(each.scaled(factor)) for each in cells], dim=-1))
+    return torch.cat(lines, dim=-2)
+
+
+def _runs(length: int, most: int, patch: int) -> list[tuple[int, int]]:
+    """Return the first cell and the number of cells of each patch of a mosaic along a side."""
+    chosen = _spread(length, most, patch)
+    if len(chosen) == length:
+        return [(0, length)]
+    return [(int(first), patch) for first in chosen[::patch]]
 
 
 def _spread(length: int, most: int, patch: int) -> Tensor:

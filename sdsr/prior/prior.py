@@ -12,19 +12,39 @@ from sdsr.diffusion.schedule import NoiseSchedule
 from sdsr.prior.evidence import Evidence
 from sdsr.tensors import Image, Latent, Region, Time, Tokens
 
+Picture = Callable[[Region], Image]
+"""The pixels of any region of a canvas, whose sides lie on the latent's cells."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Posterior:
+    """What an encoder makes of an image: the mean of its scaled latents and their deviation, None where it has none."""
+
+    mean: Latent
+    std: Latent | None = None
+
+    def latent(self, noise: Latent | None = None) -> Latent:
+        """Return the mode, or a sample where `noise` is given and there is a deviation."""
+        return self.mean if noise is None or self.std is None else self.mean + self.std * noise.to(self.std)
+
+    def part(self, cells: Region) -> "Posterior":
+        """Return what belongs to these cells."""
+        return Posterior(mean=self.mean[cells.slices], std=None if self.std is None else self.std[cells.slices])
+
 
 class Autoencoder(Protocol):
-    """Images in [0, 1] to scaled latents and back; sizes are multiples of `factor` pixels.
-
-    `stochastic` says whether noise changes what it encodes.
-    """
+    """Images in [0, 1] to scaled latents and back; sizes are multiples of `factor` pixels."""
 
     factor: int
     channels: int
-    stochastic: bool
 
-    def encode(self, image: Image, noise: Latent | None = None) -> Latent:
-        """Return the latent's mode, or a posterior sample where `noise` is given and the autoencoder is stochastic."""
+    def posterior(self, image: Image) -> Posterior: ...
+
+    def posterior_of(self, picture: Picture, size: tuple[int, int]) -> Posterior:
+        """Return the posterior of a picture of `size` (height, width) in cells, in bounded memory.
+
+        It is that of the whole picture encoded at once, but for what is said of the autoencoder.
+        """
         ...
 
     def decode(self, latent: Latent) -> Image: ...
@@ -43,6 +63,36 @@ def decode_around(
     """Return the pixels of these cells, decoded with `margin` cells of context on each side where there are any."""
     wide = cells.expand(margin, within=(latent.shape[-2], latent.shape[-1]))
     return decode(latent[wide.slices])[cells.relative_to(wide).scaled(factor).slices]
+
+
+def encode_in_parts(
+    encode: Callable[[Image], Posterior],
+    picture: Picture,
+    size: tuple[int, int],
+    *,
+    side: int,
+    margin: int,
+    factor: int,
+) -> Posterior:
+    """Return the posterior of a picture of `size` in cells, encoded in parts of `side` cells.
+
+    Each part has `margin` cells of context on each side where there are any.
+    """
+    height, width = size
+    mean = std = None
+    for top in range(0, height, side):
+        for left in range(0, width, side):
+            cells = Region(top=top, left=left, height=min(side, height - top), width=min(side, width - left))
+            wide = cells.expand(margin, within=size)
+            part = encode(picture(wide.scaled(factor))).part(cells.relative_to(wide))
+            if mean is None:
+                mean = part.mean.new_empty((*part.mean.shape[:2], *size))
+                std = None if part.std is None else torch.empty_like(mean)
+            mean[cells.slices] = part.mean
+            if std is not None and part.std is not None:
+                std[cells.slices] = part.std
+    assert mean is not None, "a picture has cells"
+    return Posterior(mean=mean, std=std)
 
 
 class TextEncoder(Protocol):
@@ -100,9 +150,27 @@ class Prior:
         return self
 
     def encode(self, image: Image, noise: Latent | None = None) -> Latent:
-        """Return the scaled latent (float32) of images whose sides are multiples of `factor`."""
+        """Return the scaled latent (float32) of images whose sides are multiples of `factor`.
+
+        It is the mode, or a posterior sample where `noise` is given and the posterior has a deviation.
+        """
+        return self.posterior(image).latent(noise)
+
+    def posterior(self, image: Image) -> Posterior:
+        """Return the posterior (float32) of images whose sides are multiples of `factor`."""
         with self.precision():
-            return self.autoencoder.encode(image.to(self.device), noise).float()
+            return self.autoencoder.posterior(image.to(self.device))
+
+    def posterior_of(self, picture: Picture, size: tuple[int, int]) -> Posterior:
+        """Return the posterior (float32) of a picture that may be too large to encode at once; `size` in pixels."""
+        height, width = size
+        assert height % self.factor == width % self.factor == 0, f"{size} must be multiples of {self.factor} px"
+
+        def pixels(region: Region) -> Image:
+            return picture(region).to(self.device)
+
+        with self.precision():
+            return self.autoencoder.posterior_of(pixels, (height // self.factor, width // self.factor))
 
     def decode(self, latent: Latent) -> Image:
         """Return the images (float32, about [0, 1], not clamped) of scaled latents."""

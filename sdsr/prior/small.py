@@ -13,7 +13,7 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor, nn
 
 from sdsr.errors import InputError
-from sdsr.prior.prior import decode_around
+from sdsr.prior.prior import Picture, Posterior, decode_around, encode_in_parts
 from sdsr.prior.small_autoencoder import FACTOR, SmallAutoencoder
 from sdsr.tensors import Image, Latent, Region, Tokens
 
@@ -22,6 +22,7 @@ PROMPT_TOKENS = 4
 TOKEN_WIDTH = 128
 NATIVE_SIZE_PX = 512
 IMAGE_ENCODER_PX = 64
+WINDOW_CELLS = 128
 
 
 def small_unet(latent_channels: int, widths: tuple[int, ...] = (160, 160), heads: int = 4) -> UNet2DConditionModel:
@@ -95,17 +96,21 @@ class SmallImageEncoder(nn.Module):
 
 
 class SmallLatents:
-    """The autoencoder as a prior sees it: deterministic, so posterior noise is ignored."""
+    """The autoencoder as a prior sees it: deterministic, so a posterior has no deviation."""
 
     factor = FACTOR
-    stochastic = False
 
     def __init__(self, model: SmallAutoencoder) -> None:
         self.model = model
         self.channels: int = model.config["latent_channels"]
 
-    def encode(self, image: Image, noise: Latent | None = None) -> Latent:
-        return self.model.encode(image)
+    def posterior(self, image: Image) -> Posterior:
+        return Posterior(mean=self.model.encode(image).float())
+
+    def posterior_of(self, picture: Picture, size: tuple[int, int]) -> Posterior:
+        """Return the latent, in parts whose context is all that the encoder sees, so that they are the whole's."""
+        margin = -(-self.model.encoder_halo_px // FACTOR)
+        return encode_in_parts(self.posterior, picture, size, side=WINDOW_CELLS, margin=margin, factor=FACTOR)
 
     def decode(self, latent: Latent) -> Image:
         return self.model.decode(latent)

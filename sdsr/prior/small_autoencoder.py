@@ -127,6 +127,12 @@ class SmallAutoencoder(ModelMixin, ConfigMixin):
         depths = self.config["depths"]
         return FACTOR * (2 + 2 * depths[2]) + 4 * 2 * depths[1] + 2 * (2 * depths[0] + 1) + 1
 
+    @property
+    def encoder_halo_px(self) -> int:
+        """Pixels of context, around a cell's own, beyond which what `encode` gives for it depends on nothing."""
+        depths = self.config["depths"]
+        return 2 * (1 + 2 * depths[0]) + 4 * 2 * depths[1] + FACTOR * (2 * depths[2] + 1)
+
     def encode(self, image: Image) -> Latent:
         return (self.encoder(2 * image - 1) - self.latent_mean) / self.latent_scale
 

@@ -23,8 +23,8 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from sdsr.diffusion.schedule import NoiseSchedule
 from sdsr.digests import file_sha256
 from sdsr.errors import ModelError
-from sdsr.prior.group_statistics import Statistics, imposed, mosaic, recorded
-from sdsr.prior.prior import Prior, decode_around
+from sdsr.prior.group_statistics import Statistics, imposed, mosaic, mosaic_of_picture, recorded
+from sdsr.prior.prior import Picture, Posterior, Prior, decode_around, encode_in_parts
 from sdsr.prior.weight_files import check_finite
 from sdsr.tensors import Image, Latent, Region, Tokens
 
@@ -45,12 +45,11 @@ _log = logging.getLogger(__name__)
 class PublishedLatents:
     """An AutoencoderKL as a prior sees it: scaled, and shifted or whitened where its config says so.
 
-    A latent of more than `window_cells` a side is decoded in parts that share the statistics of one mosaic of it, so
-    that normalisation makes no step in tone between them. Two things differ from decoding all at once: the statistics
-    are a sample's, and the middle block's attention sees only the part and its margin, which may leave a trace of one.
+    A latent of more than `window_cells` a side is encoded and decoded in parts that share the statistics of one mosaic
+    of it, so that normalisation makes no step in tone between them. Two things differ from doing it all at once: the
+    statistics are a sample's, and the middle block's attention sees only the part and its margin, which may leave a
+    trace of one.
     """
-
-    stochastic = True
 
     def __init__(self, model: AutoencoderKL, window_cells: int = WINDOW_CELLS) -> None:
         config = model.config
@@ -65,10 +64,26 @@ class PublishedLatents:
         self._scale = config["scaling_factor"] / std
         self._shift = torch.tensor(config.get("latents_mean") or [config.get("shift_factor") or 0.0]).view(shape)
 
-    def encode(self, image: Image, noise: Latent | None = None) -> Latent:
-        posterior = self.model.encode(2 * image - 1, return_dict=False)[0]
-        latent = posterior.mean if noise is None else posterior.mean + posterior.std * noise.to(posterior.std)
-        return (latent.float() - self._shift.to(latent.device)) * self._scale.to(latent.device)
+    def posterior(self, image: Image) -> Posterior:
+        with self._lock:
+            return self._encode(image)
+
+    def posterior_of(self, picture: Picture, size: tuple[int, int]) -> Posterior:
+        whole = Region.whole(*size)
+        with self._lock:
+            if max(size) <= self.window_cells:
+                return self._encode(picture(whole.scaled(self.factor)))
+            with torch.no_grad(), recorded(self.model.encoder) as statistics:
+                self._encode(mosaic_of_picture(picture, size, self.window_cells, _PATCH_CELLS, self.factor))
+            with imposed(statistics):
+                return encode_in_parts(
+                    self._encode,
+                    picture,
+                    size,
+                    side=self.window_cells,
+                    margin=self.encoder_margin,
+                    factor=self.factor,
+                )
 
     def decode(self, latent: Latent) -> Image:
         with self._lock:
@@ -88,6 +103,14 @@ class PublishedLatents:
         ends, middle, upsamplers = 1 + scales[-1], 4, sum(scales[1:])
         return ceil(ends + middle + in_blocks + upsamplers)
 
+    @property
+    def encoder_margin(self) -> int:
+        """Cells of context beyond which the encoder's convolutions see nothing."""
+        scales = [2**level for level in range(len(self.model.config["block_out_channels"]))]
+        in_blocks = 2 * self.model.config["layers_per_block"] * sum(scales)
+        start, downsamplers, middle_and_end = 1, 2 * sum(scales[:-1]), 5 * scales[-1]
+        return ceil((start + in_blocks + downsamplers + middle_and_end) / self.factor)
+
     def _statistics_of(self, latent: Latent) -> Statistics:
         """The statistics to decode all parts of this latent with, remembered as long as the latent lives."""
         if latent not in self._statistics:
@@ -95,6 +118,12 @@ class PublishedLatents:
                 self._decode(mosaic(latent, self.window_cells, _PATCH_CELLS))
             self._statistics[latent] = statistics
         return self._statistics[latent]
+
+    def _encode(self, image: Image) -> Posterior:
+        posterior = self.model.encode(2 * image - 1, return_dict=False)[0]
+        mean, std = posterior.mean.float(), posterior.std.float()
+        scale = self._scale.to(mean.device)
+        return Posterior(mean=(mean - self._shift.to(mean.device)) * scale, std=std * scale)
 
     def _decode(self, latent: Latent) -> Image:
         latent = latent / self._scale.to(latent.device) + self._shift.to(latent.device)

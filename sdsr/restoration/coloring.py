@@ -1,7 +1,7 @@
 """The last step to pixels: decode a latent tile by tile, and give each tile the colors of the photo."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -9,6 +9,7 @@ from numpy.typing import DTypeLike
 
 from sdsr.images.color import VARIANCE_FLOOR, WAVELET_HALO_PX, Moments, apply_moments, moments, wavelet, ycbcr
 from sdsr.images.floats import quantize
+from sdsr.images.resize import resample
 from sdsr.request import ColorFix
 from sdsr.restoration.photograph import Photograph
 from sdsr.restoration.restorer import Restoring
@@ -39,13 +40,51 @@ def finished_tiles(
     """Yield the result in tiles that don't overlap; together they are the whole picture decoded and corrected at once.
 
     The wavelet fix looks at a halo around each tile; AdaIN decodes everything twice, the first time to measure,
-    and adds `adain_floor` to each variance.
+    and adds `adain_floor` to each variance. A result that was made at another size, which is small, is put together
+    and shrunk.
     """
-    tiles = _grid(photograph.size, tile_px)
+    tiles = _made_tiles(restorer, photograph, sampled, color_fix, adain_floor, tile_px)
+    if photograph.wanted is None:
+        yield from tiles
+        return
+    whole = shrunk(photograph, _assembled(photograph, tiles))
+    for region in _grid(photograph.final_size, tile_px):
+        yield Tile(region=region, image=whole[region.slices])
+
+
+def shrunk(photograph: Photograph, image: Image) -> Image:
+    """Return a result at the size that was wanted of it."""
+    if photograph.wanted is None:
+        return image
+    return resample(image.clamp(0, 1), photograph.wanted, kernel=photograph.shrink)
+
+
+def _assembled(photograph: Photograph, tiles: Iterator[Tile]) -> Image:
+    whole = None
+    for tile in tiles:
+        if whole is None:
+            whole = tile.image.new_empty((*tile.image.shape[:2], photograph.made.height, photograph.made.width))
+        whole[tile.region.slices] = tile.image
+    assert whole is not None, "a picture has tiles"
+    return whole
+
+
+def _made_tiles(
+    restorer: Restoring,
+    photograph: Photograph,
+    sampled: Sampled,
+    color_fix: ColorFix,
+    adain_floor: float,
+    tile_px: int,
+) -> Iterator[Tile]:
+    """Yield the result at the size at which it was made; places of tiles are relative to it."""
+    made = photograph.made
+    size = made.height, made.width
+    tiles = _grid(size, tile_px)
     exchanged = _moments(restorer, photograph, sampled, tiles) if color_fix == "adain" else None
     for tile in tiles:
-        wide = tile.expand(WAVELET_HALO_PX if color_fix == "wavelet" else 0, within=photograph.size)
-        content, style = _pixels(restorer, photograph, sampled, wide), photograph.part(wide).enlarged()
+        wide = tile.expand(WAVELET_HALO_PX if color_fix == "wavelet" else 0, within=size)
+        content, style = decoded(restorer, photograph, sampled, wide), _style(photograph, wide)
         fixed = _fixed(content, style.to(content), color_fix, exchanged, adain_floor)
         yield Tile(region=tile, image=fixed[tile.relative_to(wide).slices])
 
@@ -60,7 +99,7 @@ def finished(
     dtype: DTypeLike,
 ) -> np.ndarray:
     """Return the whole result, (rows, columns, 3), quantized to an unsigned integer type."""
-    pixels = np.empty((*photograph.size, 3), dtype)
+    pixels = np.empty((*photograph.final_size, 3), dtype)
     for tile in finished_tiles(restorer, photograph, sampled, color_fix, adain_floor=adain_floor):
         pixels[tile.region.rows, tile.region.columns] = quantize(tile.image, pixels.dtype)
     return pixels
@@ -90,18 +129,29 @@ def _moments(
 ) -> tuple[Moments, Moments]:
     of_content, of_style = [], []
     for region in tiles:
-        of_content.append(moments(_pixels(restorer, photograph, sampled, region)))
-        of_style.append(moments(photograph.part(region).enlarged()))
+        of_content.append(moments(decoded(restorer, photograph, sampled, region)))
+        of_style.append(moments(_style(photograph, region)))
     return sum(of_content[1:], of_content[0]), sum(of_style[1:], of_style[0])
 
 
-def _pixels(restorer: Restoring, photograph: Photograph, sampled: Sampled, region: Region) -> Image:
-    """Decode the cells that hold a region, and cut it out."""
-    factor = restorer.factor
-    top, left = region.top // factor * factor, region.left // factor * factor
-    height, width = (-(-side // factor) * factor for side in (region.bottom - top, region.right - left))
+def _on_canvas(photograph: Photograph, region: Region) -> Region:
+    """Return the place of a region of the result, counted as the canvas's are."""
+    made = photograph.made
+    return replace(region, top=region.top + made.top, left=region.left + made.left)
+
+
+def _style(photograph: Photograph, region: Region) -> Image:
+    """Return the pixels of the photo in a region of the result."""
+    return photograph.placed(_on_canvas(photograph, region)).enlarged()
+
+
+def decoded(restorer: Restoring, photograph: Photograph, sampled: Sampled, region: Region) -> Image:
+    """Decode the cells that hold a region of the result, and cut it out."""
+    factor, place = restorer.factor, _on_canvas(photograph, region).relative_to(photograph.region)
+    top, left = place.top // factor * factor, place.left // factor * factor
+    height, width = (-(-side // factor) * factor for side in (place.bottom - top, place.right - left))
     cells = Region(top=top, left=left, height=height, width=width)
-    return restorer.decode(sampled.clean, sampled.seen, cells, sampled.fidelity)[region.relative_to(cells).slices]
+    return restorer.decode(sampled.clean, sampled.seen, cells, sampled.fidelity)[place.relative_to(cells).slices]
 
 
 def _grid(size: tuple[int, int], tile_px: int) -> list[Region]:

@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass, replace
 
-import torch.nn.functional as F
+import torch
+from torch import Tensor
 
+from sdsr.images.kernels import KEYS, Kernel
 from sdsr.images.resize import resample
 from sdsr.tensors import Image, Region
 
@@ -14,34 +16,78 @@ LEAST_MULTIPLES = 4
 class Photograph:
     """An LQ photo and the canvas of its restoration, of which this may be only the part `region`.
 
-    `given` is the whole photo as it was given. `size` (height, width) is the size of the result; the canvas is that,
-    grown at the bottom and right to multiples of `multiple` pixels (at least `LEAST_MULTIPLES` of them, so that the
-    UNet's coarsest maps are no single cell) by repeating the last row and column.
+    `given` is the photo, and `size` (height, width) what `kernel` enlarges it to, clamped to [0, 1] if `clamped`.
+    Places on the canvas are counted from the first pixel of that; beyond it, before and after, the canvas mirrors it,
+    again and again if need be. `result` is what the canvas is made for, None for all of the enlarged photo; it is
+    resampled by `shrink` to `wanted`, None if it has its size. The canvas's sides are multiples of `multiple`.
     """
 
     given: Image
     size: tuple[int, int]
     multiple: int
     region: Region
+    kernel: Kernel = KEYS
+    clamped: bool = True
+    result: Region | None = None
+    wanted: tuple[int, int] | None = None
+    shrink: Kernel = KEYS
 
     @classmethod
     def of(cls, given: Image, size: tuple[int, int], multiple: int) -> "Photograph":
-        """Return the photo on its whole canvas."""
-        height, width = (max(side + -side % multiple, LEAST_MULTIPLES * multiple) for side in size)
+        """Return the photo on a canvas that is the result, grown at the bottom and right to multiples of `multiple`.
+
+        It is at least `LEAST_MULTIPLES` of them, so that the UNet's coarsest maps are no single cell.
+        """
+        height, width = (grown(side, multiple) for side in size)
         return cls(given=given, size=size, multiple=multiple, region=Region.whole(height, width))
+
+    @property
+    def made(self) -> Region:
+        """The place of the result on the canvas."""
+        return self.result or Region.whole(*self.size)
+
+    @property
+    def final_size(self) -> tuple[int, int]:
+        """The (height, width) of the result in the end."""
+        return self.wanted or (self.made.height, self.made.width)
 
     def part(self, region: Region) -> "Photograph":
         """Return what of the photo belongs to a region of this part (in pixels, relative to it)."""
         shifted = replace(region, top=region.top + self.region.top, left=region.left + self.region.left)
         return replace(self, region=shifted)
 
+    def placed(self, region: Region) -> "Photograph":
+        """Return the part of the canvas at a place that is counted as this one's is."""
+        return replace(self, region=region)
+
     def enlarged(self) -> Image:
-        """Return the pixels of this part, bicubically enlarged, in [0, 1]."""
-        height, width = self.size
-        top, left = min(self.region.top, height - 1), min(self.region.left, width - 1)
-        inside = Region(
-            top=top, left=left, height=min(self.region.bottom, height) - top, width=min(self.region.right, width) - left
+        """Return the pixels of this part, in [0, 1] where they are clamped."""
+        rows, columns = (
+            mirrored(lines, length)
+            for lines, length in zip((self.region.rows, self.region.columns), self.size, strict=True)
         )
-        image = resample(self.given, self.size, inside).clamp(0, 1)
-        missing = (self.region.width - inside.width, self.region.height - inside.height)
-        return F.pad(image, (0, missing[0], 0, missing[1]), mode="replicate") if any(missing) else image
+        top, left = int(rows.min()), int(columns.min())
+        inside = Region(top=top, left=left, height=int(rows.max()) - top + 1, width=int(columns.max()) - left + 1)
+        image = resample(self.given, self.size, inside, kernel=self.kernel)
+        if self.clamped:
+            image = image.clamp(0, 1)
+        if (inside.height, inside.width) == (len(rows), len(columns)):
+            return image
+        return image[..., (rows - top).to(image.device), :][..., (columns - left).to(image.device)]
+
+
+def grown(side: int, multiple: int) -> int:
+    """Return the side of a canvas for `side` pixels."""
+    return max(side + -side % multiple, LEAST_MULTIPLES * multiple)
+
+
+def mirrored(lines: slice, length: int) -> Tensor:
+    """Return which of `length` lines stand at these places, where lines before and after them mirror them.
+
+    The first and last line are the mirrors, and stand there once.
+    """
+    places = torch.arange(lines.start, lines.stop)
+    if length == 1:
+        return torch.zeros_like(places)
+    folded = places % (2 * (length - 1))
+    return torch.minimum(folded, 2 * (length - 1) - folded)

@@ -9,24 +9,24 @@ from torch import nn
 from sdsr.diffusion.noise import CanvasNoise
 from sdsr.diffusion.schedule import NoiseSchedule
 from sdsr.prior.evidence import Testimony, evidence_at
-from sdsr.prior.prior import Prior
+from sdsr.prior.prior import Picture, Posterior, Prior
 from sdsr.restoration.photograph import Photograph
 from sdsr.tensors import Image, Latent, Region, Time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """What is known of a photo before sampling: its latent, and the evidence for and against, under a prompt."""
+    """What is known of a photo before sampling: its latent, and the evidence for and against, under a prompt.
+
+    `shown` is the latent that the conditioner looked at, None for that one.
+    """
 
     photograph: Photograph
     latent: Latent
     evidence: Testimony
     against: Testimony | None = None
     prompt: str | None = None
-
-
-Picture = Callable[[Region], Image]
-"""The pixels of any region of a canvas, whose sides lie on the latent's cells."""
+    shown: Latent | None = None
 
 
 Witness = Callable[[str], Testimony]
@@ -74,7 +74,8 @@ class Parts:
     """What a method adds to a prior: what it tells the UNet, where it starts, and what learned (`modules`).
 
     `prompt` is used where none is given, `negative_prompt` for guidance. `decoder` is one that looks at the photo, None
-    the prior's own. `settle` makes restoring as fast as it can be; afterwards nothing learns any more.
+    the prior's own. `settle` makes restoring as fast as it can be; afterwards nothing learns any more. `on_mode` says
+    whether the conditioner looks at the mode of the photo's latent, where the latent itself is a sample.
     """
 
     conditioner: Conditioner
@@ -84,6 +85,7 @@ class Parts:
     negative_prompt: str | None = None
     decoder: Decoder | None = None
     settle: Callable[[], None] | None = None
+    on_mode: bool = False
 
 
 class Restoring(Protocol):
@@ -131,22 +133,35 @@ class Restorer:
     def observe(self, photograph: Photograph, prompt: str | None, noise: CanvasNoise) -> Seen:
         """Encode the enlarged photo and gather the evidence."""
         image = photograph.enlarged().to(self.prior.device)
-        region = latent_region(photograph.region, self.factor)
-        latent = self.prior.encode(image, noise.at("posterior", 0, region, self.channels).to(image))
+        return self.observe_encoded(photograph, self.prior.posterior(image), prompt, noise)
+
+    def observe_encoded(
+        self, photograph: Photograph, posterior: Posterior, prompt: str | None, noise: CanvasNoise
+    ) -> Seen:
+        """Gather the evidence of a photo, or of a part of one, that is encoded already."""
+        region = noise_region(photograph.region, self.factor)
+        latent = posterior.latent(noise.at("posterior", 0, region, self.channels).to(posterior.mean))
+        shown = posterior.mean if self.parts.on_mode else latent
         wanted = self.parts.prompt if prompt is None else prompt
-        evidence, against = self._testimony(photograph, latent, wanted)
-        return Seen(photograph=photograph, latent=latent, evidence=evidence, against=against, prompt=wanted)
+        evidence, against = self._testimony(photograph, shown, wanted)
+        return Seen(
+            photograph=photograph, latent=latent, evidence=evidence, against=against, prompt=wanted, shown=shown
+        )
 
     def refresh(self, seen: Seen, picture: Picture) -> Seen:
-        """Return what is seen when the evidence is of a picture in the photo's place; all else stays the photo's."""
+        """Return what is seen when the evidence is of a picture in the photo's place; all else stays the photo's.
+
+        A region of the picture is counted as the canvas's own.
+        """
         size = seen.photograph.region.height, seen.photograph.region.width
         looked_at = Photograph.of(picture(seen.photograph.region), size, self.factor)
-        evidence, against = self._testimony(looked_at, seen.latent, seen.prompt)
+        shown = seen.latent if seen.shown is None else seen.shown
+        evidence, against = self._testimony(looked_at, shown, seen.prompt)
         return replace(seen, evidence=evidence, against=against)
 
     def start(self, seen: Seen, t: int | Time, noise: CanvasNoise) -> Latent:
         """Return the first noisy latent; `t` is one time for the whole batch, or one for each photo."""
-        region = latent_region(seen.photograph.region, self.factor)
+        region = noise_region(seen.photograph.region, self.factor)
         return self.parts.start(
             self.schedule, seen, t, lambda: noise.at("start", 0, region, self.channels).to(seen.latent)
         )
@@ -192,3 +207,12 @@ def latent_region(region: Region, factor: int) -> Region:
     assert not any(side % factor for side in sides), f"{region} must lie on multiples of {factor} px"
     top, left, height, width = (side // factor for side in sides)
     return Region(top=top, left=left, height=height, width=width)
+
+
+def noise_region(region: Region, factor: int) -> Region:
+    """Return the cells of noise of a part of a canvas, which are counted from the photo's first pixel.
+
+    So the photo has the same noise whatever is around it. A canvas may begin within a cell.
+    """
+    cells = latent_region(replace(region, top=0, left=0), factor)
+    return replace(cells, top=region.top // factor, left=region.left // factor)

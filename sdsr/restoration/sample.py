@@ -11,7 +11,7 @@ import torch
 from sdsr.diffusion.noise import CanvasNoise
 from sdsr.restoration.photograph import Photograph
 from sdsr.restoration.plan import Plan, Refinement
-from sdsr.restoration.restorer import Restoring, latent_region
+from sdsr.restoration.restorer import Restoring, noise_region
 from sdsr.tensors import Image, Latent, Region
 
 
@@ -36,7 +36,7 @@ def trajectory(
     """Yield the clean estimate after each of the plan's times; the last one is the restored latent."""
     seen = restorer.observe(photograph, prompt, noise)
     noisy = restorer.start(seen, plan.start_time, noise)
-    canvas = latent_region(photograph.region, restorer.factor)
+    canvas = noise_region(photograph.region, restorer.factor)
     for index, (t, to) in enumerate(pairwise((*plan.times, None))):
         assert t is not None, "only the end of the plan has no time"
         clean = restorer.denoise(noisy, t, seen, plan.guidance)
@@ -52,8 +52,9 @@ def _refreshed(restorer: Restoring, photograph: Photograph, refinement: Refineme
     """What is seen of the photo, renewed from its mixture with a clean estimate, decoded part by part."""
 
     def mixture(region: Region) -> Image:
-        lq = photograph.part(region).enlarged()
-        return refinement.blend(restorer.decode(clean, seen, region), lq.to(clean.device))
+        lq = photograph.placed(region).enlarged()
+        cells = region.relative_to(photograph.region)
+        return refinement.blend(restorer.decode(clean, seen, cells), lq.to(clean.device))
 
     return restorer.refresh(seen, mixture)
 

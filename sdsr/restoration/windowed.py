@@ -9,8 +9,9 @@ from torch import Tensor
 from sdsr.diffusion.noise import CanvasNoise
 from sdsr.diffusion.schedule import NoiseSchedule
 from sdsr.images.windows import blend, cover, tapered_weight
+from sdsr.prior.prior import Picture
 from sdsr.restoration.photograph import Photograph
-from sdsr.restoration.restorer import Picture, Restorer, Seen, latent_region
+from sdsr.restoration.restorer import Restorer, Seen, latent_region
 from sdsr.tensors import Image, Latent, Region
 
 T = TypeVar("T")
@@ -49,14 +50,24 @@ class Windowed:
         return cover(*canvas, window=self.window_px, overlap=self.overlap_px)
 
     def observe(self, photograph: Photograph, prompt: str | None, noise: CanvasNoise) -> list[Seen]:
-        windows = self.windows((photograph.region.height, photograph.region.width))
-        return list(self._counted(self.restorer.observe(photograph.part(window), prompt, noise) for window in windows))
+        """Encode the canvas once, and gather the evidence of each window."""
+        size = photograph.region.height, photograph.region.width
+        posterior = self.restorer.prior.posterior_of(lambda region: photograph.part(region).enlarged(), size)
+
+        def seen(window: Region) -> Seen:
+            part = posterior.part(latent_region(window, self.factor))
+            return self.restorer.observe_encoded(photograph.part(window), part, prompt, noise)
+
+        return list(self._counted(seen(window) for window in self.windows(size)))
 
     def start(self, seen: list[Seen], t: int, noise: CanvasNoise) -> Latent:
         return self._blended(seen, (self.restorer.start(one, t, noise) for one in seen))
 
     def denoise(self, noisy: Latent, t: int, seen: list[Seen], guidance: float = 1.0) -> Latent:
-        parts = (self.restorer.denoise(noisy[self._cells(one).slices], t, one, guidance) for one in seen)
+        cells = self._cells(seen)
+        parts = (
+            self.restorer.denoise(noisy[place.slices], t, one, guidance) for place, one in zip(cells, seen, strict=True)
+        )
         return self._blended(seen, self._counted(parts))
 
     def refresh(self, seen: list[Seen], picture: Picture) -> list[Seen]:
@@ -65,11 +76,13 @@ class Windowed:
     def decode(self, clean: Latent, seen: list[Seen], region: Region | None = None, fidelity: float = 0.0) -> Image:
         return self.restorer.decode(clean, seen, region, fidelity)
 
-    def _cells(self, seen: Seen) -> Region:
-        return latent_region(seen.photograph.region, self.factor)
+    def _cells(self, seen: list[Seen]) -> list[Region]:
+        """The windows' places on the canvas's latent; the first window begins where the canvas does."""
+        first = seen[0].photograph.region
+        return [latent_region(one.photograph.region.relative_to(first), self.factor) for one in seen]
 
     def _blended(self, seen: list[Seen], parts: Iterable[Latent]) -> Latent:
-        cells = [self._cells(one) for one in seen]
+        cells = self._cells(seen)
         size = max(cell.bottom for cell in cells), max(cell.right for cell in cells)
         return blend(zip(cells, parts, strict=True), size, weight=self.weight)
 

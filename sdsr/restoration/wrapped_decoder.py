@@ -8,7 +8,7 @@ from torch import nn
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from sdsr.adapters.feature_wrapping import FeatureWrapping, noted
-from sdsr.prior.group_statistics import Statistics, imposed, mosaic, recorded
+from sdsr.prior.group_statistics import Statistics, imposed, mosaic, mosaic_of_picture, recorded
 from sdsr.prior.prior import Prior
 from sdsr.prior.small import SmallLatents
 from sdsr.prior.stable_diffusion import WINDOW_CELLS, PublishedLatents
@@ -63,7 +63,10 @@ class WrappedDecoder:
         known = self._statistics[clean]
         if fidelity not in known:
             with torch.no_grad(), recorded(networks) as statistics:
-                image = _mosaic_of_photo(photograph, (clean.shape[-2], clean.shape[-1]), prior.factor)
+                size = clean.shape[-2], clean.shape[-1]
+                image = mosaic_of_picture(
+                    lambda region: photograph.part(region).enlarged(), size, WINDOW_CELLS, _PATCH_CELLS, prior.factor
+                )
                 self._decoded(prior, mosaic(clean, WINDOW_CELLS, _PATCH_CELLS), image, fidelity)
             known[fidelity] = statistics
         return known[fidelity]
@@ -72,22 +75,3 @@ class WrappedDecoder:
 def _latents(prior: Prior) -> PublishedLatents | SmallLatents:
     assert isinstance(prior.autoencoder, PublishedLatents | SmallLatents), "features are read from autoencoders we know"
     return prior.autoencoder
-
-
-def _mosaic_of_photo(photograph: Photograph, size: tuple[int, int], factor: int) -> Image:
-    """The patches of the enlarged photo that belong to those of a latent's mosaic."""
-    rows, columns = (_runs(length) for length in size)
-    lines = []
-    for top, height in rows:
-        cells = (Region(top=top, left=left, height=height, width=width) for left, width in columns)
-        lines.append(torch.cat([photograph.part(each.scaled(factor)).enlarged() for each in cells], dim=-1))
-    return torch.cat(lines, dim=-2)
-
-
-def _runs(length: int) -> list[tuple[int, int]]:
-    """First cell and number of cells of each patch of a mosaic along a side."""
-    places = torch.arange(length, dtype=torch.float32).view(1, 1, 1, length)
-    chosen = mosaic(places, WINDOW_CELLS, _PATCH_CELLS).flatten().long()
-    if len(chosen) == length:
-        return [(0, length)]
-    return [(int(first), _PATCH_CELLS) for first in chosen[::_PATCH_CELLS]]

@@ -20,6 +20,7 @@ from sdsr.methods import METHODS
 from sdsr.methods.fidelity import by_guidance
 from sdsr.methods.invsr import INVSR, INVSR_SMALL, small_system
 from sdsr.prior.tiny import tiny_prior
+from sdsr.restoration.canvas import Canvas
 from sdsr.upscaling import Request, Upscaler
 
 RUN = CliRunner()
@@ -100,8 +101,8 @@ def test_guidance_falls_with_fidelity():
 
 
 def test_full_size_windows_are_limited():
-    recipe = replace(INVSR_SMALL, most_window_px=INVSR.most_window_px)
-    assert INVSR.most_window_px == 512
+    recipe = replace(INVSR_SMALL, canvas=Canvas(window_px=INVSR.canvas.window_px))
+    assert INVSR.canvas.window_px == 512
     wide, narrow = (Upscaler(one, small_system("tiny")) for one in (INVSR_SMALL, recipe))
     assert wide.windowed((768, 1024), None).window_px == 1024
     assert narrow.windowed((768, 1024), None).window_px == 512
@@ -111,7 +112,9 @@ def test_full_size_windows_are_limited():
 def test_another_window_size_gives_nearly_the_same_picture(photo):
     restorer, given = small_system("small", "cpu"), Photo(pixels=quantize(photo[..., :40, :48], np.uint8))
     pictures = [
-        Upscaler(replace(INVSR_SMALL, most_window_px=most), restorer).upscale(given, Request(seed=1)).pixels.astype(int)
+        Upscaler(replace(INVSR_SMALL, canvas=Canvas(window_px=most)), restorer)
+        .upscale(given, Request(seed=1))
+        .pixels.astype(int)
         for most in (1024, 128)
     ]
     assert 0 < np.abs(pictures[0] - pictures[1]).mean() < 2

@@ -24,6 +24,7 @@ from sdsr.methods.settings import with_settings
 from sdsr.methods.stablesr import PUBLISHED, Network
 from sdsr.methods.weights import fill_restorer
 from sdsr.objectives.learner import Learner, Sample
+from sdsr.restoration.canvas import Canvas
 from sdsr.restoration.restorer import Restorer
 from sdsr.upscaling import Request, Upscaler
 
@@ -33,10 +34,18 @@ CROP_PX = 64
 
 
 def brief(recipe: Recipe) -> Recipe:
-    """The method in few steps, where it offers the choice."""
+    """The method in few steps, where it offers the choice, and on canvases of the tiny prior's native size."""
+    recipe = replace(recipe, canvas=reduced(recipe.canvas))
     if recipe.plan is None or recipe.times_for is None or len(recipe.plan.times) <= STEPS:
         return recipe
     return replace(recipe, plan=replace(recipe.plan, times=recipe.times_for(STEPS)))
+
+
+def reduced(canvas: Canvas) -> Canvas:
+    """The canvas at an eighth, as 64 px are of 512."""
+    sides = {name: getattr(canvas, name) for name in ("native_px", "window_px", "overlap_px")}
+    sides = {name: side and side // 8 for name, side in sides.items()}
+    return replace(canvas, multiple_px=None, **sides)
 
 
 def built(recipe: Recipe) -> Restorer:

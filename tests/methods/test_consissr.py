@@ -19,6 +19,7 @@ from sdsr.methods.consissr import (
 )
 from sdsr.objectives.learner import Sample
 from sdsr.prior.evidence import evidence_at
+from sdsr.prior.prior import Posterior
 from sdsr.prior.tiny import tiny_prior
 from sdsr.restoration.photograph import Photograph
 from sdsr.restoration.sample import sample
@@ -81,16 +82,25 @@ def test_both_sides_of_guidance_know_the_photo(photograph):
 
 @pytest.mark.parametrize("stochastic", [False, True])
 def test_guided_steps_look_at_the_photo_once(photograph, monkeypatch, stochastic):
-    """The autoencoder is asked for the latent, and where that is a sample, once more for its mode, the hint."""
-    restorer, encoded, embedded = system("tiny"), [], []
+    """The autoencoder is asked once, and where the latent is a sample, its mode is the hint."""
+    restorer, encoded, embedded, hints = system("tiny"), [], [], []
     autoencoder = restorer.prior.autoencoder
-    encode, encoder = autoencoder.encode, restorer.parts.modules["image_encoder"]
-    monkeypatch.setattr(autoencoder, "stochastic", stochastic)
-    monkeypatch.setattr(autoencoder, "encode", lambda image, noise: encoded.append(noise) or encode(image, noise))
+    encode, encoder = autoencoder.posterior, restorer.parts.modules["image_encoder"]
+    restorer.parts.modules["controlnet"].controlnet_cond_embedding.register_forward_pre_hook(
+        lambda _, inputs: hints.append(inputs[0])
+    )
+
+    def posterior(image):
+        encoded.append(encode(image).mean)
+        return Posterior(mean=encoded[-1], std=torch.ones_like(encoded[-1]) if stochastic else None)
+
+    monkeypatch.setattr(autoencoder, "posterior", posterior)
     encoder.register_forward_pre_hook(lambda _, photos: embedded.append(photos))
-    sample(restorer, photograph, replace(CONSISSR.plan, times=(999, 500)), CanvasNoise(seeds=(4,)))
-    assert len(embedded) == 1
-    assert [noise is None for noise in encoded] == ([False, True] if stochastic else [False])
+    seen = sample(restorer, photograph, replace(CONSISSR.plan, times=(999, 500)), CanvasNoise(seeds=(4,))).seen
+    assert len(embedded) == len(encoded) == 1
+    assert hints
+    assert all(torch.equal(hint[:1], encoded[0]) for hint in hints)
+    assert torch.equal(seen.latent, encoded[0]) != stochastic
 
 
 def test_tags_can_be_told_instead_of_an_embedding(photograph):

@@ -229,7 +229,7 @@ def test_published_windows(restorer, photo):
     with torch.inference_mode():
         seen = narrow.observe(photograph, None, NOISE)
         noisy = narrow.start(seen, 500, NOISE)
-        cells = [narrow._cells(one) for one in seen]
+        cells = narrow._cells(seen)
         each = [restorer.denoise(noisy[cell.slices], 500, one) for cell, one in zip(cells, seen, strict=True)]
     expected = blend(zip(cells, each, strict=True), (12, 12), weight=published_weight)
     torch.testing.assert_close(clean, expected)

@@ -1,8 +1,9 @@
 import pytest
 import torch
+import torch.nn.functional as F
 
 from sdsr.images.resize import resample
-from sdsr.restoration.photograph import LEAST_MULTIPLES, Photograph
+from sdsr.restoration.photograph import LEAST_MULTIPLES, Photograph, mirrored
 from sdsr.tensors import Region
 
 
@@ -16,12 +17,11 @@ def test_a_tiny_canvas_has_room_for_the_coarsest_maps(given):
     assert Photograph.of(given, (1, 70), 16).region == Region.whole(16 * LEAST_MULTIPLES, 80)
 
 
-def test_the_whole_is_the_enlarged_photo_with_its_last_row_and_column_repeated(given):
+def test_the_whole_is_the_enlarged_photo_mirrored_beyond_its_last_row_and_column(given):
     whole = Photograph.of(given, (108, 152), 16).enlarged()
     assert whole.shape == (1, 3, 112, 160)
     torch.testing.assert_close(whole[..., :108, :152], resample(given, (108, 152)).clamp(0, 1))
-    assert torch.equal(whole[..., 108:, :152], whole[..., 107:108, :152].expand(-1, -1, 4, -1))
-    assert torch.equal(whole[..., 152:], whole[..., 151:152].expand(-1, -1, -1, 8))
+    assert torch.equal(whole, F.pad(whole[..., :108, :152], (0, 8, 0, 4), mode="reflect"))
     assert whole.amin() >= 0
     assert whole.amax() <= 1
 
@@ -42,3 +42,17 @@ def test_a_part_of_a_part_is_relative_to_it(given):
     nested = photograph.part(outer).part(inner)
     assert nested.region == Region(top=24, left=36, height=16, width=16)
     torch.testing.assert_close(nested.enlarged(), photograph.part(outer).enlarged()[inner.slices])
+
+
+@pytest.mark.parametrize("length", [2, 3, 30, 128])
+def test_lines_are_mirrored_again_and_again(length):
+    """As padding that reflects all lines but one does, repeated until there are enough."""
+    line, before = torch.arange(float(length)).view(1, 1, length), 0
+    while line.shape[-1] < 400:
+        more = line.shape[-1] - 1
+        line, before = F.pad(line, (more, more), mode="reflect"), before + more
+    assert torch.equal(mirrored(slice(-before, line.shape[-1] - before), length).float(), line.flatten())
+
+
+def test_a_single_line_is_repeated():
+    assert not mirrored(slice(-50, 70), 1).any()

@@ -2,10 +2,12 @@ from dataclasses import replace
 
 import pytest
 import torch
+from diffusers import AutoencoderKL
 
 from sdsr.diffusion.noise import CanvasNoise
 from sdsr.diffusion.steps import ancestral
 from sdsr.prior.evidence import Evidence
+from sdsr.prior.stable_diffusion import PublishedLatents
 from sdsr.restoration.photograph import Photograph
 from sdsr.restoration.plan import Plan
 from sdsr.restoration.restorer import Restorer, Witness, latent_region
@@ -85,3 +87,24 @@ def test_an_estimate_that_windows_agree_on_is_not_changed(restorer, photograph, 
         for one in (restorer, Windowed(restorer=restorer, window_px=64, overlap_px=32))
     )
     torch.testing.assert_close(*both, atol=1e-5, rtol=0)
+
+
+def test_latents_of_windows_are_slices_of_the_canvas_encoded_once(restorer, photograph):
+    """With an encoder that normalises over space, a window that is encoded alone has another latent in its middle."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = AutoencoderKL(
+            block_out_channels=(8, 8, 8, 8),
+            down_block_types=("DownEncoderBlock2D",) * 4,
+            up_block_types=("UpDecoderBlock2D",) * 4,
+            norm_num_groups=4,
+        ).requires_grad_(False)
+    prior = replace(restorer.prior, autoencoder=PublishedLatents(model))
+    windowed = Windowed(restorer=replace(restorer, prior=prior), window_px=64, overlap_px=16)
+    whole = windowed.restorer.observe(photograph, None, NOISE)
+    seen = windowed.observe(photograph, None, NOISE)
+    assert len(seen) == 6
+    for one, cells in zip(seen, windowed._cells(seen), strict=True):
+        assert torch.equal(one.latent, whole.latent[cells.slices])
+        alone = windowed.restorer.observe(one.photograph, None, NOISE).latent
+        assert (alone - one.latent)[..., 2:-2, 2:-2].abs().mean() > 0.02 * whole.latent.std()
