@@ -12,11 +12,12 @@ seam. The sheet shows the first photo where four tiles meet.
 import argparse
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import psutil
+import torch
 from PIL import Image as pillow
 from PIL import ImageOps
 
@@ -95,18 +96,19 @@ def _ways(upscaler: Upscaler, size: tuple[int, int], window: int, steps: int | N
     multiple = upscaler.multiple_px
     window = window // multiple * multiple
     overlap = max(multiple, window // 4 // multiple * multiple)
-    canvas = size[0] + -size[0] % multiple, size[1] + -size[1] % multiple
-    larger = _larger_window(upscaler, canvas, window)
+    canvas = upscaler.photograph(torch.zeros(1, 3, size[0] // SCALE, size[1] // SCALE), size).region
+    whole = max(canvas.height, canvas.width)
+    larger = _larger_window(upscaler, (canvas.height, canvas.width), window)
     return (
         Way(
-            name="one window" if larger >= max(canvas) else f"windows of {larger} px",
+            name="one window" if larger >= whole else f"windows of {larger} px",
             restored=lambda lq: _windowed(upscaler, lq, size, (larger, overlap), steps),
-            borders=borders_of(cover(*canvas, window=larger, overlap=overlap), size),
+            borders=borders_of(_covering(canvas, larger, overlap), size),
         ),
         Way(
             name=f"windows of {window} px, {overlap} px shared",
             restored=lambda lq: _windowed(upscaler, lq, size, (window, overlap), steps),
-            borders=borders_of(cover(*canvas, window=window, overlap=overlap), size),
+            borders=borders_of(_covering(canvas, window, overlap), size),
         ),
         Way(
             name=f"chopped tiles of {window} px",
@@ -114,6 +116,12 @@ def _ways(upscaler: Upscaler, size: tuple[int, int], window: int, steps: int | N
             borders=borders_of(_parts(size, window), size),
         ),
     )
+
+
+def _covering(canvas: Region, window: int, overlap: int) -> Iterator[Region]:
+    """The windows of a canvas, counted from the photo's first pixel as the canvas is."""
+    for each in cover(canvas.height, canvas.width, window=window, overlap=overlap):
+        yield replace(each, top=each.top + canvas.top, left=each.left + canvas.left)
 
 
 def _larger_window(upscaler: Upscaler, canvas: tuple[int, int], window: int) -> int:

@@ -5,7 +5,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from numpy.typing import DTypeLike
+from torch import Tensor
 
 from sdsr.images.color import VARIANCE_FLOOR, WAVELET_HALO_PX, Moments, apply_moments, moments, wavelet, ycbcr
 from sdsr.images.floats import quantize
@@ -52,7 +54,7 @@ def finished_tiles(
         yield Tile(region=region, image=whole[region.slices])
 
 
-def shrunk(photograph: Photograph, image: Image) -> Image:
+def shrunk(photograph: Photograph, image: Image) -> Float[Tensor, "b 3 _ _"]:
     """Return a result at the size that was wanted of it."""
     if photograph.wanted is None:
         return image
