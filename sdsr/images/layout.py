@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sdsr.errors import InputError
+from sdsr.images.exif_resolution import resolution_of, with_resolution
 from sdsr.images.formats import CHANNELS, FORMATS, Format, Space
 from sdsr.images.metadata import resized_exif
 from sdsr.images.photo import Photo
@@ -17,6 +18,7 @@ from sdsr.images.profiles import from_srgb, neutral
 
 logger = logging.getLogger(__name__)
 
+_OWN_RESOLUTION: tuple[Format, ...] = ("JPEG", "PNG", "TIFF")
 STRIP_PIXELS = 1 << 20
 DEFAULT_QUALITY = 95
 
@@ -96,6 +98,9 @@ def lay_out(photo: Photo, format: Format, quality: int | None = None) -> Layout:
         logger.warning("%s has no place for %s of this photo; left out.", format, lost)
     height, width = photo.size
     exif = None if exif is None else resized_exif(exif, width, height)
+    dpi = photo.traits.dpi
+    if dpi and format not in _OWN_RESOLUTION and resolution_of(exif) != dpi:
+        exif = with_resolution(exif, dpi)
     return Layout(
         photo=photo,
         format=format,

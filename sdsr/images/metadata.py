@@ -99,7 +99,7 @@ def upright_exif(raw: bytes | None) -> tuple[int, bytes | None]:
         order, start = byte_order(block), first_directory(block)
         _end_where_cut(block, order, start)
         found = [entry for entry in entries(block, start) if entry.tag == _ORIENTATION]
-        orientation = _first_value(block, found[0]) if found else 1
+        orientation = first_value(block, found[0]) if found else 1
         for entry in [entry for entry in _all_entries(block, start) if entry.tag == _ORIENTATION]:
             _set_number(block, entry, 1)
         _drop_thumbnail(block, order, start)
@@ -136,7 +136,7 @@ def resized_exif(exif: bytes, width: int, height: int) -> bytes:
     block = bytearray(exif)
     try:
         pointers = [e for e in entries(block, first_directory(block)) if e.tag == _EXIF_IFD]
-        start = int(_first_value(block, pointers[0])) if pointers else 0
+        start = int(first_value(block, pointers[0])) if pointers else 0
         for entry in entries(block, start) if 0 < start < len(block) else ():
             if entry.tag in (_WIDTH, _HEIGHT):
                 _set_number(block, entry, width if entry.tag == _WIDTH else height)
@@ -198,7 +198,7 @@ def _drop_odd_tags(tags: MutableMapping[int, Any], directory: int | None, endian
             tags.pop(tag, None)
 
 
-def _first_value(block: bytes | bytearray, entry: Entry) -> float:
+def first_value(block: bytes | bytearray, entry: Entry) -> float:
     """Return the first value of an entry of any type of number, or of a digit as text."""
     order, place = byte_order(block), entry.position + 8
     if _VALUE_BYTES[entry.kind] * entry.values > 4:
@@ -227,7 +227,7 @@ def _drop_thumbnail(block: bytearray, order: str, start: int) -> None:
     (thumbnail,) = struct.unpack_from(order + "I", block, link)
     struct.pack_into(order + "I", block, link, 0)
     try:
-        found = {entry.tag: _first_value(block, entry) for entry in reversed(list(entries(block, thumbnail)))}
+        found = {entry.tag: first_value(block, entry) for entry in reversed(list(entries(block, thumbnail)))}
     except struct.error:
         return
     begin, size = (int(found.get(tag, 0)) for tag in (_THUMBNAIL, _THUMBNAIL_BYTES))

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image as pillow
 from PIL.PngImagePlugin import PngInfo
 
+from sdsr.images.exif_resolution import with_resolution
 from sdsr.images.extended_xmp import jpeg_xmp
 from sdsr.images.hostile import HOSTILE
 from sdsr.images.jpeg import note_segments
@@ -42,6 +43,8 @@ class TaggedImage(pillow.Image):
         name, info = (format or _format_of(fp)).upper(), self.info
         kept: dict[str, Any] = {key: info[key] for key in _SAVED.get(name, ()) if info.get(key)}
         notes, xmp = info.get("notes", Notes()), info.get("xmp")
+        if name in ("WEBP", "AVIF") and info.get("dpi"):
+            kept["exif"] = _PREFIX + with_resolution(info.get("exif", b"").removeprefix(_PREFIX) or None, info["dpi"])
         if name == "JPEG":
             packet = jpeg_xmp(xmp if "xmp" not in params else None)
             segments = packet["extra"] + note_segments(notes, comments="comment" not in params)

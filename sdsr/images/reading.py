@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from sdsr.images.exif_resolution import resolution_of
 from sdsr.images.formats import CHANNELS, Space
 from sdsr.images.hostile import refused
 from sdsr.images.metadata import upright_metadata
@@ -42,7 +43,7 @@ def read_opened(opened: Opened, name: str) -> Photo:
         icc=kept,
         exif=exif,
         xmp=xmp,
-        dpi=opened.dpi,
+        dpi=opened.dpi or resolution_of(exif),
         notes=opened.notes,
         lossless=opened.lossless,
     )

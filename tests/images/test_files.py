@@ -91,8 +91,28 @@ def test_metadata_crosses_formats(source, target):
         assert image.getexif()[0x010E] == "a description longer than four bytes"
         assert image.info["icc_profile"] == adobe
         assert image.info["xmp"] == XMP
-        if "WEBP" not in (source, target):
-            assert np.allclose(np.asarray(image.info["dpi"], float), 300, atol=0.01)
+        if source != "WEBP":  # Pillow writes no resolution into WebP
+            dpi = image.info["dpi"] if target != "WEBP" else [image.getexif()[tag] for tag in (0x011A, 0x011B)]
+            assert np.allclose(np.asarray(dpi, float), 300, atol=0.01)
+
+
+@pytest.mark.parametrize("dpi", [(300.0, 300.0), (72.0, 96.0), (240.0, 1200.0)])
+@pytest.mark.parametrize("exif", [None, "<", ">"])
+@pytest.mark.parametrize("format", FORMATS)
+def test_resolution_is_kept_in_every_format(format, exif, dpi):
+    block = None
+    if exif:
+        made = Image.Exif()
+        made.endian, made[0x010F] = exif, "Maker"
+        made.get_ifd(0x8769)[0x927C] = b"maker note"
+        block = made.tobytes()[6:]
+    photo = Photo(pixels=smooth(8, 9), traits=Traits(dpi=dpi, exif=block))
+    again = read_photo(encode_photo(read_photo(encode_photo(photo, format)), format))
+    assert again.traits.dpi == pytest.approx(dpi, abs=0.02)
+    if block:
+        kept = Image.Exif()
+        kept.load(again.traits.exif or b"")
+        assert (kept[0x010F], kept.get_ifd(0x8769)[0x927C]) == ("Maker", b"maker note")
 
 
 @pytest.mark.parametrize("format", FORMATS)
