@@ -21,6 +21,9 @@ def evaluate(
     perceptual: Annotated[
         list[str] | None, typer.Option(help="Also lpips, dists, maniqa-pipal, musiq, clipiqa ... of pyiqa; repeatable.")
     ] = None,
+    features: Annotated[
+        bool, typer.Option("--features", help="Also the distance of ImageNet features, by `sdsr[evaluate]`.")
+    ] = False,
     clip: Annotated[
         str | None,
         typer.Option(help="Also CLIP-I by the CLIP in this folder (or small), and with --anchors Delta-CLIP-I."),
@@ -45,6 +48,7 @@ def evaluate(
     from sdsr.evaluation.benchmark import score
     from sdsr.evaluation.clip import with_clip, with_gain
     from sdsr.evaluation.comparison import compare_photos, labels_of
+    from sdsr.evaluation.features import with_features
     from sdsr.evaluation.perceptual import with_perceptual
     from sdsr.evaluation.protocol import protocol as protocol_named
     from sdsr.evaluation.rank import mean_ranks
@@ -58,6 +62,7 @@ def evaluate(
         if target:
             check_target(target, overwrite=overwrite, image=target is sheet)
     chosen = with_perceptual(protocol_named(protocol), perceptual or [])
+    chosen = with_features(chosen) if features else chosen
     chosen = with_clip(chosen, clip) if clip else chosen
     rows = {
         label: score(folder, truth, protocol=chosen, jobs=jobs)

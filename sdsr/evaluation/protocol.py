@@ -3,6 +3,7 @@
 A figure without its protocol means little: the same results differ by 1.3 dB PSNR between two definitions of Y.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -11,11 +12,12 @@ from typing import Literal
 import numpy as np
 
 from sdsr.errors import InputError
+from sdsr.evaluation.edges import combs, edge_width
 from sdsr.evaluation.metrics import gmsd, grid, grid_profile, high_frequency, psnr, ssim
 from sdsr.evaluation.niqe import niqe
 from sdsr.evaluation.planes import PlaneName
 
-Better = Literal["higher", "lower", "near 1"]
+Better = Literal["higher", "lower", "near 1", "at most 1"]
 
 
 def mean(values: np.ndarray) -> float:
@@ -26,6 +28,12 @@ def mean(values: np.ndarray) -> float:
 def median(values: np.ndarray) -> float:
     """The median over photos; NaN if one of them has no value."""
     return float(np.median(values))
+
+
+def mean_of_defined(values: np.ndarray) -> float:
+    """The mean over the photos that have a value; NaN if none has."""
+    defined = values[np.isfinite(values)]
+    return float(np.mean(defined)) if len(defined) else math.nan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,12 +86,22 @@ _GRID = Measure(
     over_photos=grid,
     decimals=2,
 )
+_EDGE = Measure(
+    name="edge",
+    function=edge_width,
+    plane="luma",
+    needs_truth=True,
+    better="at most 1",
+    over_photos=mean_of_defined,
+    decimals=2,
+)
+_COMBS = replace(_EDGE, name="combs", function=combs, better="lower", decimals=3)
 
 _REALISR_Y = Protocol(
     name="realisr-y",
     description="Y of YCbCr (BT.601, 16-235) unrounded, border 0, SSIM's structure term clamped at 0, "
     "NIQE on full-range luma; reproduces the published scores",
-    measures=(_PSNR, _SSIM, _NIQE, _GMSD, _BUSY, _FLAT, _GRID),
+    measures=(_PSNR, _SSIM, _NIQE, _GMSD, _BUSY, _FLAT, _GRID, _EDGE, _COMBS),
 )
 
 PROTOCOLS = {

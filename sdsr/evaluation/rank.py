@@ -54,3 +54,5 @@ def _loss(figure: float, better: Better) -> float:
             return figure
         case "near 1":
             return abs(figure - 1)
+        case "at most 1":
+            return max(figure - 1, 0.0)

@@ -15,9 +15,10 @@ from sdsr.evaluation.protocol import Measure
 
 WARNING = (
     "No single figure is quality: on RealSR, bicubic with an unsharp mask and film grain has PSNR-Y 27.08, "
-    "SSIM-Y 0.741, NIQE 6.41, and restores nothing. Read hf_busy, hf_flat and grid too (1 is ideal); look at photos."
+    "SSIM-Y 0.741, NIQE 6.41, and restores nothing. Read combs (0 is clean), edge (above 1 is blur) and features, and "
+    "hf_busy, hf_flat and grid too (1 is ideal); look at photos."
 )
-SIGNS = {"higher": "↑", "lower": "↓", "near 1": "≈ 1"}
+SIGNS = {"higher": "↑", "lower": "↓", "near 1": "≈ 1", "at most 1": "≤ 1"}
 _PACKAGES = ("sdsr", "numpy", "pillow", "torch")
 
 

@@ -11,7 +11,7 @@ from sdsr.evaluation.pairs import pair_folders
 from sdsr.evaluation.planes import plane
 from sdsr.evaluation.protocol import PROTOCOLS, protocol
 
-COLUMNS = ["psnr_y", "ssim_y", "niqe", "gmsd", "hf_busy", "hf_flat", "grid"]
+COLUMNS = ["psnr_y", "ssim_y", "niqe", "gmsd", "hf_busy", "hf_flat", "grid", "edge", "combs"]
 
 
 def test_the_set_is_summed_up_as_its_protocol_says(folders):
@@ -28,7 +28,15 @@ def test_the_set_is_summed_up_as_its_protocol_says(folders):
 def test_truth_against_itself_is_perfect(folders):
     scores = score(folders / "HR", folders / "HR")
     figures = {measure.name: scores.of(measure) for measure in scores.protocol.measures}
-    for name, expected in {"psnr_y": 80, "ssim_y": 1, "gmsd": 0, "hf_busy": 1, "hf_flat": 1}.items():
+    for name, expected in {
+        "psnr_y": 80,
+        "ssim_y": 1,
+        "gmsd": 0,
+        "hf_busy": 1,
+        "hf_flat": 1,
+        "edge": 1,
+        "combs": 0,
+    }.items():
         assert figures[name] == pytest.approx(expected)
 
 

@@ -33,6 +33,7 @@ def test_ranks_follow_the_direction_and_ties_share_the_mean():
     assert ranks([0.5, 1.25, 2.0], "near 1") == [2, 1, 3]
     assert ranks([2.0, 2.0, 1.0, 2.0], "higher") == [2, 2, 4, 2]
     assert ranks([0.75, 1.25], "near 1") == [1.5, 1.5]
+    assert ranks([0.75, 1.25, 0.95, 1.1], "at most 1") == [1.5, 4, 1.5, 3]
 
 
 def test_a_closed_table():
