@@ -1,6 +1,8 @@
 """Bytes from anywhere: whatever a decoder raises at them becomes one typed error of one line."""
 
 import struct
+import threading
+import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,6 +30,8 @@ HOSTILE: tuple[type[Exception], ...] = (
     zlib.error,
 )
 
+_REMARKS = threading.RLock()  # the filters of warnings belong to the whole process
+
 
 @contextmanager
 def refused(name: str) -> Iterator[None]:
@@ -40,6 +44,14 @@ def refused(name: str) -> Iterator[None]:
         raise LimitError(f"{name} needs more memory than there is; free some, or crop or shrink the photo.") from error
     except HOSTILE as error:
         raise InputError(f"{name} is damaged or cut short ({first_line(error)}); export the photo again.") from error
+
+
+@contextmanager
+def without_remarks() -> Iterator[None]:
+    """Silence what Pillow warns of odd tags, which are read as far as they make sense; one thread at a time."""
+    with _REMARKS, warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        yield
 
 
 def first_line(error: BaseException) -> str:

@@ -13,6 +13,7 @@ from sdsr.errors import InputError
 from sdsr.images.companions import companions
 from sdsr.images.extended_xmp import join_xmp, jpeg_xmp
 from sdsr.images.formats import Space
+from sdsr.images.hostile import without_remarks
 from sdsr.images.layout import STRIP_PIXELS, Layout
 from sdsr.images.notes import Notes, kept_resources
 from sdsr.images.opened import Opened, sensible_dpi
@@ -29,7 +30,8 @@ _SEGMENT_BYTES = 65533  # a marker segment, less the two bytes of its length
 
 def open_jpeg(data: bytes) -> Opened:
     """Open a JPEG; of a file with several pictures (MPO, as phones write) the main one."""
-    image = JpegImageFile(io.BytesIO(data))
+    with without_remarks():
+        image = JpegImageFile(io.BytesIO(data))
     if image.mode not in _SPACES:
         raise InputError(f"the JPEG has an unknown color mode (={image.mode}); save it as RGB.")
     contents = [(name, bytes(content)) for name, content in image.applist]

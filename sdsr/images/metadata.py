@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from PIL import Image
 
-from sdsr.images.hostile import HOSTILE, first_line
+from sdsr.images.hostile import HOSTILE, first_line, without_remarks
 from sdsr.images.xmp import utf8_packet
 
 logger = logging.getLogger(__name__)
@@ -149,13 +149,14 @@ def exif_of_tiff(data: bytes) -> bytes | None:
     """Return an EXIF block with the descriptive tags of a TIFF file, laid out anew; None where there are none."""
     exif = Image.Exif()
     try:
-        exif.load_from_fp(io.BytesIO(data))
+        with without_remarks():
+            exif.load_from_fp(io.BytesIO(data))
+            for tag in set(exif) - DESCRIPTIVE:
+                del exif[tag]
+            return block_of(exif)
     except HOSTILE as error:
         logger.warning("tags of the TIFF file can't be read (%s) and are left out.", first_line(error))
         return None
-    for tag in set(exif) - DESCRIPTIVE:
-        del exif[tag]
-    return block_of(exif)
 
 
 def block_of(exif: Image.Exif) -> bytes | None:

@@ -13,7 +13,7 @@ from sdsr.errors import InputError
 from sdsr.images.described import of_gamma
 from sdsr.images.files import read_photo
 from sdsr.images.formats import Format, Space
-from sdsr.images.hostile import HOSTILE, refused
+from sdsr.images.hostile import HOSTILE, refused, without_remarks
 from sdsr.images.metadata import upright_metadata
 from sdsr.images.notes import Notes, resource_block, text_chunk
 from sdsr.images.opened import Opened, sensible_dpi
@@ -62,7 +62,7 @@ def _untouched_file(picture: pillow.Image) -> bytes | None:
         file.seek(0)
         data = file.read()
         file.seek(position)
-        with pillow.open(io.BytesIO(data), formats=[_FORMATS[picture.format]]) as fresh:
+        with without_remarks(), pillow.open(io.BytesIO(data), formats=[_FORMATS[picture.format]]) as fresh:
             same = all(getattr(fresh, key) == getattr(picture, key) for key in ("mode", "size", "info", "tile"))
             return data if same and dict(fresh.getexif()) == dict(picture.getexif()) else None
     return None
@@ -116,11 +116,13 @@ def _metadata(picture: pillow.Image, xmp: bytes | None) -> tuple[int, bytes | No
 
     The orientation is the one that Pillow reports: who turns an image by hand says so there.
     """
-    exif, block = picture.getexif(), None
-    with suppress(*HOSTILE):
+    exif, block = pillow.Exif(), None
+    with suppress(*HOSTILE), without_remarks():
+        exif = picture.getexif()
         block = _bytes(picture.info.get("exif")) or (exif.tobytes() if len(exif) else None)
     orientation, block, xmp = upright_metadata(block, xmp)
-    reported = exif.get(_ORIENTATION, 1)
+    with without_remarks():
+        reported = exif.get(_ORIENTATION, 1)
     if isinstance(reported, tuple):
         reported = reported[0] if reported else 1
     return (reported if len(exif) and isinstance(reported, int) else orientation), block, xmp

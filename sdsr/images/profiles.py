@@ -17,6 +17,7 @@ _SIGNATURES: dict[Space, bytes] = {"GRAY": b"GRAY", "RGB": b"RGB ", "CMYK": b"CM
 _LUMA = (19595, 38470, 7471)  # Rec. 601 in 1/65536, summing to one: gray in is gray out, exactly
 
 
+@lru_cache(maxsize=64)
 def usable(icc: bytes, space: Space, *, backwards: bool = False) -> bool:
     """Return whether a profile fits the color space and can be computed with, here or on the way back."""
     if icc[16:20] != _SIGNATURES[space]:

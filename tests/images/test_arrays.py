@@ -2,12 +2,14 @@
 
 import io
 import pickle
+import warnings
 from pathlib import Path
 from typing import Any
 
 import imagecodecs
 import numpy as np
 import pytest
+import tifffile
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -301,3 +303,25 @@ def test_damaged_pictures_are_refused_in_words():
         as_photo(Image.open(io.BytesIO(data)))
     with pytest.raises(InputError, match="no pixels"):
         as_photo(Image.new("RGB", (0, 4)))
+
+
+@pytest.mark.parametrize("loaded", LOADED)
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_an_orientation_of_two_values_turns_every_door_without_a_remark(format, loaded):
+    odd = b"II*\0\x08\0\0\0\x02\0\x0f\x01\x02\0\x04\0\0\0Cam\0\x12\x01\x03\0\x02\0\0\0\x06\0\x06\0\0\0\0\0"
+    image = Image.fromarray(smooth(16, 24))
+    if format == "TIFF":
+        file = io.BytesIO()
+        tags = [(274, 3, 2, (6, 6), True), (271, 2, 4, "Cam", True)]
+        tifffile.imwrite(file, smooth(16, 24), photometric="rgb", metadata=None, extratags=tags)
+        data = file.getvalue()
+    else:
+        data = saved(image, format, exif=b"Exif\0\0" + odd, **({"lossless": True} if format == "WEBP" else {}))
+    of_file = read_photo(data)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's own, when it is the user who opens
+        picture = opened(data, loaded)
+    photo = as_photo(picture)
+    same(photo, of_file)
+    assert photo.size == (24, 16)
+    assert b"Cam" in (photo.traits.exif or b"")

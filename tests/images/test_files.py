@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import imagecodecs
 import numpy as np
+import psutil
 import pytest
 import tifffile
 from PIL import Image, ImageOps
@@ -392,3 +393,14 @@ def test_jpeg_keeps_color_at_full_resolution():
     stripes = np.zeros((16, 16, 3), np.uint8)
     stripes[:, ::2, 0] = stripes[:, 1::2, 2] = 255
     assert difference(read_photo(encode_photo(Photo(pixels=stripes), "JPEG")).pixels, stripes) < 30
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_the_hundredth_photo_takes_no_more_memory_than_the_tenth(format):
+    traits = Traits(icc=imagecodecs.cms_profile("adobergb"), dpi=(300.0, 300.0))
+    data, process = encode_photo(Photo(pixels=smooth(250, 250), traits=traits), format), psutil.Process()
+    for number in range(100):
+        read_photo(data)
+        if number == 9:
+            before = process.memory_info().rss
+    assert process.memory_info().rss - before < 6 << 20, "a photo takes 0.2 MiB, and 90 must leave nothing"
