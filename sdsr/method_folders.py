@@ -1,6 +1,7 @@
 """Folders of trained methods, without their tensors: where they are, and what `method.json` says of them."""
 
 import json
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,26 @@ from typing import Any
 from sdsr.digests import combined_sha256
 from sdsr.errors import ModelError
 
+log = logging.getLogger(__name__)
+
 FORMAT = 1
 DESCRIPTION = "method.json"
 ASSETS = Path(__file__).parent / "assets"
+
+
+def embedded_methods() -> dict[str, Path]:
+    """Return the folders of the methods whose weights come with the package, by name."""
+    return {path.name: path for path in sorted(ASSETS.iterdir()) if (path / DESCRIPTION).is_file()}
+
+
+def find_method(model: str | Path) -> Path | None:
+    """Return where the weights of a model are: embedded, or a folder, which a `Path` always is; None for neither."""
+    embedded = embedded_methods()
+    if isinstance(model, str) and model in embedded:
+        if Path(model).is_dir():
+            log.warning("model (=%s) is the embedded one; write ./%s for the folder of that name.", model, model)
+        return embedded[model]
+    return Path(model) if Path(model).is_dir() else None
 
 
 def read_description(folder: Path) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from diffusers.pipelines.pipeline_utils import ImagePipelineOutput
+from diffusers.utils.outputs import BaseOutput
 from PIL import Image as pillow
 
 from sdsr.diffusion.noise import CanvasNoise
@@ -18,7 +18,7 @@ from sdsr.images.arrays import as_output, as_photo
 from sdsr.images.files import Photo, Traits, image, plane, quantize
 from sdsr.images.label import labeled
 from sdsr.images.resize import resample
-from sdsr.method_folders import ASSETS, read_description, weights_sha256
+from sdsr.method_folders import embedded_methods, find_method, read_description, weights_sha256
 from sdsr.methods import METHODS
 from sdsr.methods.recipe import Recipe
 from sdsr.methods.weights import fill_restorer, save_method, trained_recipe
@@ -49,6 +49,13 @@ class Preview:
     region: Region
     image: Image
     final: bool
+
+
+@dataclass
+class UpscalerOutput(BaseOutput):
+    """What a call returns, like diffusers' pipelines: `images` is also found as `["images"]` and `[0]`."""
+
+    images: list[pillow.Image] | np.ndarray | torch.Tensor
 
 
 class Upscaler:
@@ -82,7 +89,7 @@ class Upscaler:
         recipe's. Raises InputError for an unknown name, ModelError for weights that are missing, damaged or another
         prior's.
         """
-        folder = _folder_of(model)
+        folder = method_folder(model)
         description = read_description(folder)
         recipe, noted = _recipe(description, folder), description.get("prior")
         assert recipe.system is not None, f"{recipe.name} is a method and restores"
@@ -113,7 +120,7 @@ class Upscaler:
         callback_on_step_end: OnStepEnd | None = None,
         output_type: Literal["pil", "np", "pt"] = "pil",
         **wanted: Any,
-    ) -> ImagePipelineOutput:
+    ) -> UpscalerOutput:
         """Restore one picture; `wanted` are the fields of `Request` (scale, width, height, megapixels, seed, ...).
 
         `callback_on_step_end(self, step, t, {"latents": ...})` looks on; what it returns is not used. Latents
@@ -125,7 +132,7 @@ class Upscaler:
                 raise InputError(f"generator and seed (={wanted['seed']}) say the same thing; give one of them.")
             wanted["seed"] = CanvasNoise.from_generator(generator).seeds[0]
         photo = self.upscale(as_photo(image), Request(**wanted), callback_on_step_end=callback_on_step_end)
-        return ImagePipelineOutput(images=as_output(photo, output_type))  # type: ignore[arg-type]
+        return UpscalerOutput(images=as_output(photo, output_type))  # type: ignore[arg-type]
 
     def upscale(
         self,
@@ -334,21 +341,18 @@ class _Job:
             self.meter.add(self.windows * tile.region.height * tile.region.width / (height * width))
 
 
-def _folder_of(model: str | Path) -> Path:
-    """Return where the weights of a model are: embedded, or a folder, which a `Path` always is."""
-    embedded = {name: ASSETS / name for name in METHODS if (ASSETS / name).is_dir()}
-    if isinstance(model, str) and model in embedded:
-        if Path(model).is_dir():
-            log.warning("model (=%s) is the embedded one; write ./%s for the folder of that name.", model, model)
-        return embedded[model]
-    if Path(model).is_dir():
-        return Path(model)
+def method_folder(model: str | Path) -> Path:
+    """Return where the weights of a model are; see `find_method`. Raises InputError or ModelError where they aren't."""
+    folder = find_method(model)
+    if folder is not None:
+        return folder
     if str(model) in METHODS:
         raise ModelError(
             f"weights of {model} are not embedded; convert a published file with `sdsr convert` or train with "
             "`sdsr train`, and name the folder instead."
         )
-    raise InputError(f"model (={model}) must be one of {', '.join(embedded)}, or a folder of a trained method.")
+    embedded = ", ".join(embedded_methods())
+    raise InputError(f"model (={model}) must be one of {embedded}, or a folder of a trained method.")
 
 
 def _recipe(description: dict[str, Any], folder: Path) -> Recipe:

@@ -1,25 +1,37 @@
-"""This machine as an engine: one upscaler, photos one after another; a bad one is reported and the rest go on."""
+"""This machine as an engine: one model, photos one after another; a bad one is reported and the rest go on.
+
+Several engines may work on one folder of results: each photo is restored by one of them. Torch and decoders are loaded
+when the first photo needs them, so that finding everything finished takes no time.
+"""
 
 import hashlib
+import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from sdsr import __version__
 from sdsr.batch.manifest import Manifest, Work
-from sdsr.batch.memory import ran_out, with_smaller_windows, within_memory
+from sdsr.batch.model import Model
 from sdsr.batch.walking import Job
-from sdsr.digests import file_sha256
 from sdsr.errors import OutputError, SdsrError
-from sdsr.images.files import Format, Limits, Photo, Source, check_output, format_of, probe, read_photo, write_photo
-from sdsr.images.layout import check_transparency
-from sdsr.prior.weight_files import module_sha256
-from sdsr.upscaling import Request, Upscaler
+from sdsr.images.formats import Format
+from sdsr.images.limits import Limits
+from sdsr.request import Request
+
+if TYPE_CHECKING:
+    from sdsr.images.photo import Photo
+    from sdsr.upscaling import Upscaler
+
+log = logging.getLogger(__name__)
 
 OnProgress = Callable[[float], None]
+WITHOUT_EFFECT = ("format", "overwrite", "limits")
+"""Settings that change no result of a given name."""
+_PATIENCE_S = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,51 +61,57 @@ class Outcome:
 
 
 def process(
-    jobs: Iterable[Job], upscaler: Upscaler, settings: Settings, *, on_progress: Callable[[Job, float], None]
+    jobs: Iterable[Job], model: Model, settings: Settings, *, on_progress: Callable[[Job, float], None]
 ) -> Iterator[Outcome]:
     """Restore the photos one after another and yield what became of each.
 
-    In a folder of results, what is finished is skipped and what gets finished is noted. `on_progress` hears of the
-    share of each job that is done. Only the library's own errors are reported as outcomes.
+    In a folder of results, what is finished is skipped and what gets finished is noted; a photo that another process
+    is restoring is left to it, and looked at again when there is nothing else to do. `on_progress` hears of the share
+    of each job that is done. Errors of the library and of the operating system are outcomes; where the model itself
+    can't be loaded, that error is raised.
     """
-    digest = settings_sha256(upscaler, settings)
-    manifests: dict[Path, Manifest] = {}
-    for job in jobs:
-        on_progress(job, 0.0)
-        begun = time.perf_counter()
-        outcome = Outcome(
-            input=str(job.source),
-            output=str(job.target),
-            status="failed",
-            model=upscaler.recipe.name,
-            seed=settings.request.seed,
-        )
-        try:
-            if job.root is not None and job.root not in manifests:
-                manifests[job.root] = Manifest(job.root)
-            manifest = manifests[job.root] if job.root is not None else None
-            done, chosen = _process_one(
-                job, upscaler, settings, manifest, digest, lambda share, job=job: on_progress(job, share)
-            )
-            outcome = replace(outcome, status="skipped" if done is None else "done", size=done, chosen=chosen)
-        except SdsrError as error:
-            outcome = replace(outcome, error=str(error))
-        yield replace(outcome, seconds=round(time.perf_counter() - begun, 3))
-        on_progress(job, 1.0)
+    desk = _Desk(model=model, settings=settings, settings_sha256=settings_sha256(model, settings))
+    waiting: list[Job] = []
+    try:
+        for job in jobs:
+            outcome = _outcome(job, desk, on_progress)
+            if outcome is None:
+                waiting.append(job)
+            else:
+                yield outcome
+        if waiting:
+            log.info("waiting for %d photos that other processes are restoring.", len(waiting))
+        while waiting:
+            again: list[Job] = []
+            for job in waiting:
+                outcome = _outcome(job, desk, on_progress)
+                if outcome is None:
+                    again.append(job)
+                else:
+                    yield outcome
+            if len(again) == len(waiting):
+                time.sleep(_PATIENCE_S)
+            waiting = again
+    finally:
+        desk.close()
 
 
 def restore(
-    source: Source,
-    upscaler: Upscaler,
+    source: "Path | bytes",
+    upscaler: "Upscaler",
     settings: Settings,
     *,
     format: Format | None,
     on_progress: OnProgress | None = None,
-) -> tuple[Photo, str | None]:
+) -> "tuple[Photo, str | None]":
     """Return one photo restored, and what was chosen for it.
 
     What can't be done within limits and memory is refused before anything is decoded.
     """
+    from sdsr.batch.memory import ran_out, with_smaller_windows, within_memory
+    from sdsr.images.files import check_output, probe, read_photo
+    from sdsr.images.layout import check_transparency
+
     header = probe(source, settings.limits)
     width, height = settings.request.size(header.width, header.height)
     check_output(header, (height, width), format or header.format, settings.limits)
@@ -110,46 +128,154 @@ def restore(
             request = with_smaller_windows(upscaler, request)
 
 
-def settings_sha256(upscaler: Upscaler, settings: Settings) -> str:
-    """Return the sha256 of all that a result depends on besides photo and format: version, weights, settings."""
+def settings_sha256(model: Model, settings: Settings) -> str:
+    """Return the sha256 of all that a result depends on besides photo and name: version, weights, settings."""
     request = asdict(settings.request)
+    if all(request[name] is None for name in ("scale", "width", "height", "megapixels")):
+        request["scale"] = 4.0
+    for name in ("scale", "megapixels", "fidelity"):
+        request[name] = None if request[name] is None else float(request[name])  # 2 is 2.0
     del request["memory_bytes"]  # bounds the windows, not what is wanted
-    color_fix = settings.request.color_fix or upscaler.recipe.color_fix
-    weights = upscaler.restorer.prior.sha256, module_sha256(upscaler.restorer.parts.modules)
-    wanted = __version__, upscaler.recipe.name, *weights, {**request, "color_fix": color_fix}
-    return hashlib.sha256(repr((wanted, settings.quality)).encode()).hexdigest()
+    wanted = asdict(settings) | {"request": request}
+    for name in WITHOUT_EFFECT:
+        del wanted[name]
+    return hashlib.sha256(repr((__version__, model.sha256, wanted)).encode(errors="surrogateescape")).hexdigest()
 
 
-def _process_one(
-    job: Job, upscaler: Upscaler, settings: Settings, manifest: Manifest | None, digest: str, on_progress: OnProgress
-) -> tuple[tuple[int, int] | None, str | None]:
-    """Restore one photo into its file; return its size, None where it was there already, and what was chosen."""
+class _LoadingError(Exception):
+    """Wraps the error of a model that can't be loaded, which is no photo's."""
+
+    def __init__(self, error: SdsrError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+@dataclass(slots=True, kw_only=True)
+class _Desk:
+    """What the photos of a batch share while they are worked on."""
+
+    model: Model
+    settings: Settings
+    settings_sha256: str
+    loaded: "list[Upscaler]" = field(default_factory=list)
+    manifests: dict[Path, Manifest] = field(default_factory=dict)
+
+    def upscaler(self) -> "Upscaler":
+        """Return the model, loaded when it is needed first; raise _LoadingError where it can't be."""
+        try:
+            if not self.loaded:
+                self.loaded.append(self.model.load())
+        except SdsrError as error:
+            raise _LoadingError(error) from error
+        return self.loaded[0]
+
+    def manifest(self, root: Path) -> Manifest:
+        if root not in self.manifests:
+            self.manifests[root] = Manifest(root)
+        return self.manifests[root]
+
+    def close(self) -> None:
+        """Leave the folders of results in order for the next run."""
+        from sdsr.batch.claims import remove_abandoned
+
+        for manifest in self.manifests.values():
+            manifest.close()
+            if self.loaded:
+                remove_abandoned(manifest.root)
+
+
+def _outcome(job: Job, desk: _Desk, on_progress: Callable[[Job, float], None]) -> Outcome | None:
+    """Return what became of one photo; None while another process restores it."""
+    on_progress(job, 0.0)
+    begun = time.perf_counter()
+    outcome = Outcome(
+        input=str(job.source),
+        output=str(job.target),
+        status="failed",
+        model=desk.model.name,
+        seed=desk.settings.request.seed,
+    )
+    try:
+        finished = _finish(job, desk, lambda share: on_progress(job, share))
+    except SdsrError as error:
+        outcome = replace(outcome, error=str(error))
+    except _LoadingError as failure:
+        raise failure.error from failure
+    except (OSError, UnicodeError) as error:  # of a name, or of a disk that goes away
+        outcome = replace(outcome, error=f"{job.source.name} can't be restored ({_reason(error)}); check its path.")
+    else:
+        if finished is None:
+            return None
+        outcome = replace(outcome, status=finished.status, size=finished.size, chosen=finished.chosen)
+    on_progress(job, 1.0)
+    return replace(outcome, seconds=round(time.perf_counter() - begun, 3))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Finished:
+    status: Literal["done", "skipped"]
+    size: tuple[int, int] | None = None
+    chosen: str | None = None
+
+
+_SKIPPED = _Finished(status="skipped")
+
+
+def _finish(job: Job, desk: _Desk, on_progress: OnProgress) -> _Finished | None:
+    """Restore one photo into its file, unless it is there already; None where another process does it."""
+    from sdsr.batch.claims import claimed
+
+    if job.root is None:
+        return _restore_into(job, desk, None, on_progress)
+    manifest = desk.manifest(job.root)
+    if manifest.finished(job.source, job.target, desk.settings_sha256):
+        return _SKIPPED
+    with claimed(job.root, job.target) as alone:
+        if not alone:
+            return None
+        manifest.refresh()
+        if manifest.finished(job.source, job.target, desk.settings_sha256):
+            return _SKIPPED
+        return _restore_into(job, desk, manifest, on_progress)
+
+
+def _restore_into(job: Job, desk: _Desk, manifest: Manifest | None, on_progress: OnProgress) -> _Finished:
+    """Restore one photo into its file and note it; what can't be is refused before the model is loaded."""
+    from sdsr.images.probe import check_output, format_of, probe
+
+    settings = desk.settings
     format = format_of(job.target)
-    probe(job.source, settings.limits)
-    work = Work(input_sha256=file_sha256(job.source), settings_sha256=digest)
-    if manifest is not None and manifest.finished(job.target, work):
-        return None, None
-    _check_target(job.target, overwrite=settings.overwrite, new_folders=job.root is not None)
+    header = probe(job.source, settings.limits)
+    width, height = settings.request.size(header.width, header.height)
+    check_output(header, (height, width), format, settings.limits)
+    check_target(job.target, overwrite=settings.overwrite, new_folders=job.root is not None)
+    work = Work.on(job.source, desk.settings_sha256)
+    upscaler = desk.upscaler()
+    from sdsr.images.files import write_photo
+
     photo, chosen = restore(job.source, upscaler, settings, format=format, on_progress=on_progress)
     _make_folder(job.target.parent)
-    replaced = job.target.exists()
-    if manifest is not None and not replaced:
+    if manifest is not None and not job.target.exists():
         manifest.begin(job.target, work)
     write_photo(photo, job.target, format=format, quality=settings.quality, overwrite=settings.overwrite)
     if manifest is not None:
         manifest.finish(job.target, work)
-    return (photo.size[1], photo.size[0]), chosen
+    return _Finished(status="done", size=(photo.size[1], photo.size[0]), chosen=chosen)
 
 
-def _check_target(target: Path, *, overwrite: bool, new_folders: bool) -> None:
+def check_target(target: Path, *, overwrite: bool, new_folders: bool = False) -> None:
     """Raise OutputError, before hours of work, where the result could not be written in the end."""
-    if target.exists() and not overwrite:
+    try:
+        there = target.exists()
+        folder = target.parent
+        while new_folders and not folder.exists() and folder != folder.parent:
+            folder = folder.parent
+    except OSError as error:
+        raise OutputError(f"{target.name} can't be written ({error.strerror}); choose another name.") from error
+    if there and not overwrite:
         raise OutputError(f"{target} exists already; choose another name or folder, or allow --overwrite.")
     if target.is_dir():
         raise OutputError(f"{target} is a folder; choose another name.")
-    folder = target.parent
-    while new_folders and not folder.exists() and folder != folder.parent:
-        folder = folder.parent
     if not folder.is_dir():
         raise OutputError(f"{target.name} can't be written: its folder (={folder}) is missing; create it first.")
     if not os.access(folder, os.W_OK | os.X_OK):
@@ -161,3 +287,7 @@ def _make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"folder (={folder}) can't be made ({error.strerror}); choose another.") from error
+
+
+def _reason(error: OSError | UnicodeError) -> str:
+    return getattr(error, "strerror", None) or str(error)

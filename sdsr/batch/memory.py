@@ -1,35 +1,21 @@
 """Whether a photo fits in memory, from its header alone, and how much of it is left for windows."""
 
 import logging
-import re
 from dataclasses import replace
 
 import psutil
 import torch
 
-from sdsr.errors import InputError, LimitError
+from sdsr.errors import LimitError
 from sdsr.images.files import Header
-from sdsr.upscaling import BYTES_PER_WINDOW_PX, MAX_WINDOW_PX, Request, Upscaler
+from sdsr.request import Request
+from sdsr.upscaling import BYTES_PER_WINDOW_PX, MAX_WINDOW_PX, Upscaler
 
 log = logging.getLogger(__name__)
 
 OUTPUT_BYTES_PER_PX = 12  # pixels, alpha, latents, and the file while it is written and read back
 INPUT_BYTES_PER_PX = 16  # the photo as it was read, and in float32
 BASE_BYTES = 512 << 20  # a tile being decoded and corrected in color
-_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
-
-
-def parse_bytes(text: str) -> int:
-    """Return a number of bytes written as 8GB, 512MB, 2GiB, 2G or 100000000; raise InputError for anything else.
-
-    >>> parse_bytes("2GiB"), parse_bytes("1.5 gb")
-    (2147483648, 1500000000)
-    """
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]I?)?B?\s*", text, re.IGNORECASE)
-    amount = int(float(match[1]) * _UNITS[(match[2] or "").upper()]) if match else 0
-    if amount < 1:
-        raise InputError(f"memory (={text}) must be an amount like 8GB, 512MB or 2GiB.")
-    return amount
 
 
 def within_memory(upscaler: Upscaler, header: Header, size: tuple[int, int], request: Request) -> Request:

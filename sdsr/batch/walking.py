@@ -1,5 +1,6 @@
 """From what was named to what is done: the photos of files and folders, and where each result goes."""
 
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -7,11 +8,12 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from sdsr.batch.finding import find_photos
+from sdsr.batch.naming import fitted, name_key
 from sdsr.errors import InputError
 from sdsr.images.foreign import known_by_suffix
 from sdsr.images.formats import HEAD_BYTES, SUFFIX_OF, SUFFIXES, Format, begins_like
 from sdsr.images.sources import is_pipe
-from sdsr.upscaling import Request
+from sdsr.request import Request
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,20 +35,20 @@ def plan(
     """
     jobs: list[Job] = []
     as_file = _names_a_file(output)
-    if as_file and (len(sources) != 1 or sources[0].is_dir()):
+    if as_file and (len(sources) != 1 or os.path.isdir(sources[0])):
         raise InputError(f"output (={output}) is one file, and more than one photo was given; name a folder.")
     for source in sources:
         if is_pipe(source):
             raise InputError(f"{source} is a pipe, which stands for one photo; give it alone, with -o FILE.")
-        if source.is_dir():
+        if os.path.isdir(source):  # which says no where Path.is_dir fails: of a name too long
             jobs += _folder_jobs(source, output or _beside(source, request), format)
         elif as_file:
             assert output is not None
             jobs.append(Job(source=source, target=output))
         else:
-            stem = f"{source.stem}_{tag(request)}"
-            suffix = _suffix(source, format)
-            jobs.append(Job(source=source, target=(output or source.parent) / f"{stem}{suffix}", root=output))
+            folder = output or source.parent
+            name = fitted(folder, source.stem, f"_{tag(request)}{_suffix(source, format)}")
+            jobs.append(Job(source=source, target=folder / name, root=output))
     return list(_distinct(jobs))
 
 
@@ -66,7 +68,7 @@ def tag(request: Request) -> str:
 
 def sniff(source: Path) -> Format | None:
     """Return the format that a file begins like; whether it is a photo at all, the reader decides."""
-    if not source.is_file():  # a pipe would block, and what is taken from it is lost
+    if not os.path.isfile(source):  # a pipe would block, and what is taken from it is lost
         return None
     try:
         with source.open("rb") as file:
@@ -77,14 +79,14 @@ def sniff(source: Path) -> Format | None:
 
 def _names_a_file(output: Path | None) -> bool:
     """Whether the output is to be one file. Raises InputError for what is neither one nor a folder, or looks so."""
-    if output is None or output.is_dir():
+    if output is None or os.path.isdir(output):
         return False
     suffix = output.suffix.lower()
     if suffix in SUFFIXES:
         return True
     choice = f"end its name on one of {', '.join(SUFFIXES)}, or name a folder"
     foreign, near = known_by_suffix(suffix), get_close_matches(suffix, SUFFIXES, n=1, cutoff=0.75)
-    if output.exists():
+    if os.path.exists(output):
         raise InputError(f"output (={output}) is there and is no folder; {choice}.")
     if foreign is not None:
         raise InputError(f"output (={output}) would be {foreign.name}, which isn't written; {choice}.")
@@ -100,7 +102,8 @@ def _folder_jobs(folder: Path, root: Path, format: Format | None) -> Iterator[Jo
     if not photos:
         raise InputError(f"folder (={folder}) holds no photo ({', '.join(SUFFIXES)}); name another.")
     for photo in photos:
-        target = root / photo.relative_to(folder).with_suffix(_suffix(photo, format))
+        parents = [fitted(root, part) for part in photo.relative_to(folder).parts[:-1]]
+        target = root.joinpath(*parents, fitted(root, photo.stem, _suffix(photo, format)))
         yield Job(source=photo, target=target, root=root)
 
 
@@ -113,24 +116,21 @@ def _suffix(source: Path, format: Format | None) -> str:
 def _distinct(jobs: Iterable[Job]) -> Iterator[Job]:
     """Yield the jobs; where several would write one file, those that change format say what they were (a.png.jpg)."""
     jobs = list(dict.fromkeys(jobs))
-    wanted = Counter(_key(job.target) for job in jobs)
-    taken = {_key(job.target) for job in jobs if wanted[_key(job.target)] == 1}
+    wanted = Counter(name_key(job.target) for job in jobs)
+    taken = {name_key(job.target) for job in jobs if wanted[name_key(job.target)] == 1}
     for job in jobs:
         target = job.target
-        if wanted[_key(target)] > 1:
-            told = target.with_name(f"{target.stem}{job.source.suffix}{target.suffix}")
-            candidates = [target if target.suffix == job.source.suffix else told]
-            candidates += [target.with_stem(f"{target.stem}_{number}") for number in range(2, len(jobs) + 2)]
-            target = next(candidate for candidate in candidates if _key(candidate) not in taken)
-            taken.add(_key(target))
+        if wanted[name_key(target)] > 1:
+            stem, suffix = target.stem, target.suffix
+            names = [target.name if suffix == job.source.suffix else f"{stem}{job.source.suffix}{suffix}"]
+            names = [fitted(target.parent, Path(name).stem, suffix) for name in names]
+            names += [fitted(target.parent, stem, f"_{number}{suffix}") for number in range(2, len(jobs) + 2)]
+            candidates = [target.with_name(name) for name in names]
+            target = next(candidate for candidate in candidates if name_key(candidate) not in taken)
+            taken.add(name_key(target))
         yield Job(source=job.source, target=target, root=job.root)
-
-
-def _key(target: Path) -> str:
-    """What two names share where a file system knows no case."""
-    return str(target).casefold()
 
 
 def _beside(folder: Path, request: Request) -> Path:
     folder = folder.resolve() if folder.name in ("", "..") else folder
-    return folder.with_name(f"{folder.name}_{tag(request)}")
+    return folder.with_name(fitted(folder.parent, folder.name, f"_{tag(request)}"))

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from sdsr.cli.options import Json
+from sdsr.cli.processors import share_processors
 
 
 def evaluate(
@@ -42,6 +43,7 @@ def evaluate(
 
     Several folders of results also get their mean rank over all measures.
     """
+    share_processors(jobs)
     from sdsr.errors import InputError
     from sdsr.evaluation import report
     from sdsr.evaluation.anchors import score_anchors

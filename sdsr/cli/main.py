@@ -19,6 +19,8 @@ from sdsr.cli.evaluate import evaluate
 from sdsr.cli.export import export
 from sdsr.cli.fidelity import fidelity
 from sdsr.cli.methods import methods
+from sdsr.cli.printing import LineFormatter, echo_line, print_any_name
+from sdsr.cli.processors import share_processors
 from sdsr.cli.similarity import similarity
 from sdsr.cli.starts import starts
 from sdsr.cli.steps import steps
@@ -71,7 +73,10 @@ def configure(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Also say what is being done.")] = False,
 ) -> None:
     """Restore and enlarge photos with diffusion priors, train the methods that do it, and measure the results."""
-    logging.basicConfig(format="sdsr: %(levelname)s: %(message)s", level=logging.WARNING)
+    share_processors()
+    handler = logging.StreamHandler()
+    handler.setFormatter(LineFormatter("sdsr: %(levelname)s: %(message)s"))
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)
     logging.getLogger("sdsr").setLevel(logging.INFO if verbose else logging.WARNING)
 
 
@@ -80,8 +85,9 @@ def main() -> None:
 
     Exit codes: 0; 1 when only some files failed; 2 when nothing could be done with what was given; 130 after Ctrl-C.
     """
+    print_any_name()
     try:
         app()
     except SdsrError as error:
-        typer.echo(f"sdsr: error: {error}", err=True)
+        echo_line(f"sdsr: error: {error}", err=True)
         sys.exit(2)

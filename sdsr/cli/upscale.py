@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from sdsr.cli.options import Device, NoiseSeed, Prior, Steps
+from sdsr.cli.printing import echo_json, echo_line, one_line
 
 if TYPE_CHECKING:
     from sdsr.batch.engine import Outcome, Settings
-    from sdsr.images.files import Format
-    from sdsr.upscaling import Request, Upscaler
+    from sdsr.batch.model import Model
+    from sdsr.images.formats import Format
+    from sdsr.request import Request
+    from sdsr.upscaling import Upscaler
 
 PIPE = Path("-")
 _WITHOUT_LABEL = (
@@ -98,12 +101,13 @@ def upscale(
     A folder's results keep its tree, and a run that was stopped goes on where it was when it is started again. A photo
     that can't be restored is reported, and the others go on; the exit code is then 1, or 2 if none could be.
     """
+    from sdsr.batch.amounts import parse_bytes
     from sdsr.batch.engine import Settings
-    from sdsr.batch.memory import parse_bytes
+    from sdsr.batch.model import Model
     from sdsr.batch.walking import plan
     from sdsr.errors import InputError
     from sdsr.images.sources import is_pipe
-    from sdsr.upscaling import Request
+    from sdsr.request import Request
 
     request = Request(
         scale=scale,
@@ -136,8 +140,8 @@ def upscale(
             _pipe(photos[0], output, lambda: _load(model, prior, device, request), settings)
             return
         jobs = plan(photos, request, output=output, format=settings.format)
-        upscaler = _load(model, prior, device, request)
-        outcomes = _report(jobs, upscaler, settings, json=json, quiet=quiet)
+        described = Model.described(model, lambda: _load(model, prior, device, request))
+        outcomes = _report(jobs, described, settings, json=json, quiet=quiet)
     failed = sum(outcome.status == "failed" for outcome in outcomes)
     if failed:
         raise typer.Exit(2 if failed == len(outcomes) else 1)
@@ -198,9 +202,8 @@ def _check_plan(upscaler: "Upscaler", request: "Request") -> None:
         )
 
 
-def _report(jobs: list, upscaler: "Upscaler", settings: "Settings", *, json: bool, quiet: bool) -> list["Outcome"]:
+def _report(jobs: list, model: "Model", settings: "Settings", *, json: bool, quiet: bool) -> list["Outcome"]:
     """Restore the photos, tell of each when it is finished, and of all in the end; return what became of them."""
-    import json as encoder
     from dataclasses import asdict
 
     from sdsr.batch.engine import process
@@ -209,15 +212,15 @@ def _report(jobs: list, upscaler: "Upscaler", settings: "Settings", *, json: boo
     try:
         with _progress_bar(len(jobs), shown=not (json or quiet)) as show:
             advance = lambda job, share: show(len(outcomes) + (share if share < 1 else 0), job.source.name)  # noqa: E731
-            for outcome in process(jobs, upscaler, settings, on_progress=advance):
+            for outcome in process(jobs, model, settings, on_progress=advance):
                 outcomes.append(outcome)
                 if json:
-                    typer.echo(encoder.dumps(asdict(outcome), ensure_ascii=False))
+                    echo_json(asdict(outcome))
                 elif outcome.error is not None:
                     where = "" if len(jobs) == 1 else f"{outcome.input}: "
-                    typer.echo(f"sdsr: error: {where}{outcome.error}", err=True)
+                    echo_line(f"sdsr: error: {where}{outcome.error}", err=True)
                 elif not quiet:
-                    typer.echo(_line(outcome))
+                    echo_line(_line(outcome))
     except KeyboardInterrupt:
         done = sum(outcome.status != "failed" for outcome in outcomes)
         typer.echo(f"sdsr: stopped; {done} of {len(jobs)} photos are done, nothing is half-written.", err=True)
@@ -250,7 +253,7 @@ def _print_summary(outcomes: list["Outcome"]) -> None:
 
 def _pipe(source: Path, output: Path | None, load: Callable[[], "Upscaler"], settings: "Settings") -> None:
     """Restore one photo from standard input or a pipe, to standard output, or both."""
-    from sdsr.batch.engine import restore
+    from sdsr.batch.engine import check_target, restore
     from sdsr.errors import InputError, OutputError
     from sdsr.images.files import encode_photo, format_of, write_photo
     from sdsr.images.sources import is_pipe, read_pipe
@@ -259,8 +262,8 @@ def _pipe(source: Path, output: Path | None, load: Callable[[], "Upscaler"], set
     if target is None and sys.stdout.isatty():
         raise InputError("output (=-) is a terminal; redirect it to a file, or name one with -o.")
     format = settings.format or (format_of(target) if target else None)
-    if target is not None and target.exists() and not settings.overwrite:
-        raise OutputError(f"{target} exists already; choose another name or allow --overwrite.")
+    if target is not None:
+        check_target(target, overwrite=settings.overwrite)
     data: Path | bytes = source
     if source == PIPE:
         data = sys.stdin.buffer.read(settings.limits.max_file_bytes + 1)
@@ -299,7 +302,7 @@ def _progress_bar(total: int, *, shown: bool) -> Iterator[Callable[[float, str],
 
         def show(done: float, name: str) -> None:
             number = f"{min(int(done) + 1, total)}/{total} " if total > 1 else ""
-            progress.update(task, completed=done, description=f"{number}{name}".replace("[", r"\["))
+            progress.update(task, completed=done, description=f"{number}{one_line(name)}".replace("[", r"\["))
 
         yield show
 

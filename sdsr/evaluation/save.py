@@ -1,7 +1,7 @@
 """Reports and sheets into files: never over an existing one unless told, and checked before the work begins."""
 
 import io
-import os
+import secrets
 from pathlib import Path
 
 from PIL import Image as PillowImage
@@ -22,8 +22,8 @@ def check_target(target: Path, *, overwrite: bool = False, image: bool = False) 
 
 
 def save_text(text: str, target: Path) -> None:
-    """The text as UTF-8."""
-    save_bytes(text.encode(), target)
+    """The text as UTF-8; of names that are no text, the bytes are escaped."""
+    save_bytes(text.encode(errors="backslashreplace"), target)
 
 
 def save_image(image: PillowImage.Image, target: Path) -> None:
@@ -40,7 +40,7 @@ def save_image(image: PillowImage.Image, target: Path) -> None:
 
 def save_bytes(content: bytes, target: Path) -> None:
     """Written beside the target, then renamed: a failure leaves nothing, a reader never sees half a file."""
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    part = target.with_name(f".{secrets.token_hex(8)}.part")
     try:
         part.write_bytes(content)
         part.replace(target)

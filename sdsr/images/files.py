@@ -13,20 +13,18 @@ import numpy as np
 
 from sdsr.errors import InputError, OutputError, SdsrError
 from sdsr.images.floats import image, plane, quantize
-from sdsr.images.foreign import known_by_suffix
 from sdsr.images.formats import SUFFIXES, Format
 from sdsr.images.hostile import first_line, refused
 from sdsr.images.jpeg import write_jpeg
 from sdsr.images.layout import Layout, lay_out
+from sdsr.images.limits import DEFAULT_LIMITS, NO_LIMITS, Limits
 from sdsr.images.photo import Photo, Traits
 from sdsr.images.png import write_png
 from sdsr.images.probe import (
-    DEFAULT_LIMITS,
-    NO_LIMITS,
     Header,
-    Limits,
     Source,
     check_output,
+    format_of,
     open_source,
     probe,
     source_name,
@@ -69,18 +67,6 @@ def read_photo(source: Source, limits: Limits = DEFAULT_LIMITS) -> Photo:
     return read_opened(open_source(source, limits), source_name(source))
 
 
-def format_of(target: Path) -> Format:
-    """Return the format that a file's suffix asks for. Raises InputError for another suffix."""
-    foreign = known_by_suffix(target.suffix)
-    if foreign is not None:
-        raise InputError(
-            f"{target.name} would be {foreign.name}, which isn't written; use one of {', '.join(SUFFIXES)}."
-        )
-    if target.suffix.lower() not in SUFFIXES:
-        raise InputError(f"{target.name} has no known suffix (={target.suffix!r}); use one of {', '.join(SUFFIXES)}.")
-    return SUFFIXES[target.suffix.lower()]
-
-
 def encode_photo(photo: Photo, format: Format, quality: int | None = None) -> bytes:
     """Return a verified file as bytes; see `write_photo`."""
     layout = _checked(photo, format, quality)
@@ -105,9 +91,9 @@ def write_photo(
     Raises OutputError; InputError where the format can't hold the photo.
     """
     layout = _checked(photo, format or format_of(target), quality)
-    if not target.parent.is_dir():
+    if not os.path.isdir(target.parent):
         raise OutputError(f"{target.name} can't be written: its folder (={target.parent}) is missing; create it first.")
-    if target.exists() and not overwrite:
+    if os.path.exists(target) and not overwrite:  # which says no where Path.exists fails: of a name too long
         raise _exists(target)
     part = target.parent / f".{secrets.token_hex(8)}.part"
     try:

@@ -14,11 +14,11 @@ from sdsr.images.described import of_gamma
 from sdsr.images.files import read_photo
 from sdsr.images.formats import Format, Space
 from sdsr.images.hostile import HOSTILE, refused, without_remarks
+from sdsr.images.limits import NO_LIMITS
 from sdsr.images.metadata import upright_metadata
 from sdsr.images.notes import Notes, resource_block, text_chunk
 from sdsr.images.opened import Opened, sensible_dpi
 from sdsr.images.photo import Photo
-from sdsr.images.probe import NO_LIMITS
 from sdsr.images.profiles import lab_to_srgb
 from sdsr.images.ranges import full_range, sixteen_bits
 from sdsr.images.reading import read_opened

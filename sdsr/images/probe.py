@@ -6,9 +6,10 @@ from pathlib import Path
 
 from sdsr.errors import InputError, LimitError
 from sdsr.images.foreign import RAW, known_by_content, known_by_suffix
-from sdsr.images.formats import FORMATS, HEAD_BYTES, NAMES, Format, begins_like
+from sdsr.images.formats import FORMATS, HEAD_BYTES, NAMES, SUFFIXES, Format, begins_like
 from sdsr.images.hostile import refused
 from sdsr.images.jpeg import open_jpeg
+from sdsr.images.limits import DEFAULT_LIMITS, Limits
 from sdsr.images.metadata import upright_metadata
 from sdsr.images.opened import Opened
 from sdsr.images.png import open_png
@@ -23,20 +24,6 @@ _OPENERS: dict[Format, Callable[[bytes], Opened]] = {
     "TIFF": open_tiff,
 }
 _OUTPUT_BYTES_PER_PIXEL = 12
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """What is accepted: pixels in and out, bytes of a file, and memory (bytes) for the output; None is no limit."""
-
-    max_input_pixels: int = 200_000_000
-    max_output_pixels: int = 400_000_000
-    max_file_bytes: int = 1 << 30
-    max_memory_bytes: int | None = None
-
-
-DEFAULT_LIMITS = Limits()
-NO_LIMITS = Limits(max_input_pixels=1 << 62, max_output_pixels=1 << 62, max_file_bytes=1 << 40)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +78,18 @@ def check_output(header: Header, size: tuple[int, int], format: Format, limits: 
             f"output size (={width}x{height}) needs {needed >> 20} MiB, limit {limits.max_memory_bytes >> 20} MiB;"
             " enlarge less or raise max_memory_bytes."
         )
+
+
+def format_of(target: Path) -> Format:
+    """Return the format that a file's suffix asks for. Raises InputError for another suffix."""
+    foreign = known_by_suffix(target.suffix)
+    if foreign is not None:
+        raise InputError(
+            f"{target.name} would be {foreign.name}, which isn't written; use one of {', '.join(SUFFIXES)}."
+        )
+    if target.suffix.lower() not in SUFFIXES:
+        raise InputError(f"{target.name} has no known suffix (={target.suffix!r}); use one of {', '.join(SUFFIXES)}.")
+    return SUFFIXES[target.suffix.lower()]
 
 
 def open_source(source: Source, limits: Limits) -> Opened:

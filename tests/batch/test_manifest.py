@@ -1,43 +1,144 @@
-"""What counts as finished, and what a kill leaves behind."""
+"""What counts as finished, what a kill leaves behind, and what need not be read again."""
 
+import os
 from pathlib import Path
 
-from sdsr.batch.manifest import NAME, Manifest, Work
+import pytest
 
-WORK = Work(input_sha256="1" * 64, settings_sha256="2" * 64)
+from sdsr.batch import manifest
+from sdsr.batch.manifest import NAME, Manifest, Stamp, Work
+
+SETTINGS = "2" * 64
+HOUR_NS = 3600 * 10**9
 
 
-def test_what_is_finished_is_known_to_the_next_run(tmp_path: Path) -> None:
-    target = tmp_path / "sub" / "a.png"
-    target.parent.mkdir()
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    path = tmp_path / "photo.png"
+    path.write_bytes(b"photo")
+    return path
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    (tmp_path / "out" / "sub").mkdir(parents=True)
+    return tmp_path / "out"
+
+
+def work(photo: Path) -> Work:
+    return Work.on(photo, SETTINGS)
+
+
+def age(*paths: Path) -> None:
+    """Let files be old enough for their times to tell that they are unchanged."""
+    for path in paths:
+        then = path.stat().st_mtime_ns - HOUR_NS
+        os.utime(path, ns=(then, then))
+
+
+def test_what_is_finished_is_known_to_the_next_run(photo: Path, root: Path) -> None:
+    target = root / "sub" / "a.png"
     target.write_bytes(b"result")
-    Manifest(tmp_path).finish(target, WORK)
-    later = Manifest(tmp_path)
-    assert later.finished(target, WORK)
-    assert not later.finished(target, Work(input_sha256="3" * 64, settings_sha256="2" * 64))
-    assert not later.finished(target, Work(input_sha256="1" * 64, settings_sha256="3" * 64))
-    target.write_bytes(b"changed")
-    assert not later.finished(target, WORK)
+    Manifest(root).finish(target, work(photo))
+    later = Manifest(root)
+    assert later.finished(photo, target, SETTINGS)
+    assert not later.finished(photo, target, "3" * 64)
+    target.write_bytes(b"damage")
+    assert not later.finished(photo, target, SETTINGS)
+    target.write_bytes(b"result")
+    assert later.finished(photo, target, SETTINGS)
+    photo.write_bytes(b"other")
+    assert not later.finished(photo, target, SETTINGS)
+    photo.write_bytes(b"photo")
     target.unlink()
-    assert not later.finished(target, WORK)
+    assert not later.finished(photo, target, SETTINGS)
 
 
-def test_a_result_whose_note_was_lost_needs_no_rework(tmp_path: Path) -> None:
-    target = tmp_path / "a.png"
-    Manifest(tmp_path).begin(target, WORK)
-    assert not Manifest(tmp_path).finished(target, WORK)
+def test_a_result_whose_note_was_lost_needs_no_rework(photo: Path, root: Path) -> None:
+    target = root / "a.png"
+    Manifest(root).begin(target, work(photo))
+    assert not Manifest(root).finished(photo, target, SETTINGS)
     target.write_bytes(b"complete, for it appears only so")
-    assert Manifest(tmp_path).finished(target, WORK)
+    later = Manifest(root)
+    assert later.finished(photo, target, SETTINGS)
+    later.close()
+    target.write_bytes(b"changed afterwards")
+    assert not Manifest(root).finished(photo, target, SETTINGS)
 
 
-def test_a_line_cut_short_costs_only_itself(tmp_path: Path) -> None:
-    first, second = tmp_path / "a.png", tmp_path / "b.png"
+def test_a_line_cut_short_costs_only_itself(photo: Path, root: Path) -> None:
+    first, second = root / "a.png", root / "b.png"
     for target in (first, second):
         target.write_bytes(b"result")
-    Manifest(tmp_path).finish(first, WORK)
-    with (tmp_path / NAME).open("ab") as file:
-        file.write(b'{"status": "done", "outp')
-    Manifest(tmp_path).finish(second, WORK)
-    later = Manifest(tmp_path)
-    assert later.finished(first, WORK)
-    assert later.finished(second, WORK)
+    Manifest(root).finish(first, work(photo))
+    for torn in (b'{"status": "done", "outp', b"null\n", b"[1]\n", b'{"input_sha256": 1}\n', b"\xff\n", b'"text"'):
+        with (root / NAME).open("ab") as file:
+            file.write(torn)
+    Manifest(root).finish(second, work(photo))
+    later = Manifest(root)
+    assert later.finished(photo, first, SETTINGS)
+    assert later.finished(photo, second, SETTINGS)
+
+
+def test_what_another_process_notes_is_seen(photo: Path, root: Path) -> None:
+    target = root / "a.png"
+    one, other = Manifest(root), Manifest(root)
+    target.write_bytes(b"result")
+    other.finish(target, work(photo))
+    assert not one.finished(photo, target, SETTINGS)
+    one.refresh()
+    assert one.finished(photo, target, SETTINGS)
+    (root / NAME).unlink()
+    (root / NAME).write_bytes(b"")
+    one.refresh()
+    assert not one.finished(photo, target, SETTINGS)
+
+
+def test_what_is_old_and_finished_is_not_read_again(photo: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = root / "a.png"
+    target.write_bytes(b"result")
+    age(photo, target)
+    Manifest(root).finish(target, work(photo))
+    monkeypatch.setattr(manifest, "file_sha256", lambda path: pytest.fail("read"))
+    assert Manifest(root).finished(photo, target, SETTINGS)
+
+
+@pytest.mark.parametrize("changed", ["photo", "result"])
+def test_a_change_that_keeps_size_and_time_is_seen(photo: Path, root: Path, changed: str) -> None:
+    target = root / "a.png"
+    target.write_bytes(b"result")
+    age(photo, target)
+    Manifest(root).finish(target, work(photo))
+    path = photo if changed == "photo" else target
+    time_ns = path.stat().st_mtime_ns
+    path.write_bytes(bytes(reversed(path.read_bytes())))
+    os.utime(path, ns=(time_ns, time_ns))
+    assert not Manifest(root).finished(photo, target, SETTINGS)
+
+
+def test_a_copied_folder_is_read_once(photo: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = root / "a.png"
+    target.write_bytes(b"result")
+    Manifest(root).finish(target, work(photo))
+    age(photo, target)  # as a copy that keeps no times
+    once = Manifest(root)
+    assert once.finished(photo, target, SETTINGS)
+    once.close()
+    monkeypatch.setattr(manifest, "file_sha256", lambda path: pytest.fail("read"))
+    assert Manifest(root).finished(photo, target, SETTINGS)
+
+
+def test_times_of_a_file_just_written_tell_nothing(photo: Path) -> None:
+    os.utime(photo)
+    assert Stamp.of(photo) is None
+    assert Stamp.of(photo.with_name("missing")) is None
+    age(photo)
+    assert Stamp.of(photo) == Stamp.of(photo)
+    assert Stamp.of(photo) is not None
+
+
+def test_names_that_are_no_text_are_kept(photo: Path, root: Path) -> None:
+    target = root / os.fsdecode(b"\xff\n\xe2\x80\xa8.png")
+    target.write_bytes(b"result")
+    Manifest(root).finish(target, work(photo))
+    assert Manifest(root).finished(photo, target, SETTINGS)

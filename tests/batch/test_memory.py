@@ -10,26 +10,13 @@ import pytest
 import torch
 
 from sdsr.batch.engine import Settings, restore
-from sdsr.batch.memory import BASE_BYTES, parse_bytes, within_memory
-from sdsr.errors import InputError, LimitError
+from sdsr.batch.memory import BASE_BYTES, within_memory
+from sdsr.errors import LimitError
 from sdsr.images.files import Header, Photo
 from sdsr.upscaling import Request, Upscaler
 
 HEADER = Header(format="JPEG", width=4000, height=3000, bits=8, gray=False, alpha=False)
 SIZE = (12000, 16000)
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"), [("8GB", 8 * 10**9), ("512 MiB", 2**29), ("1.5g", 1_500_000_000), ("1000", 1000)]
-)
-def test_amounts(text: str, expected: int) -> None:
-    assert parse_bytes(text) == expected
-
-
-@pytest.mark.parametrize("text", ["", "much", "-1GB", "0", "8XB"])
-def test_other_amounts_are_refused(text: str) -> None:
-    with pytest.raises(InputError, match="8GB"):
-        parse_bytes(text)
 
 
 def free(monkeypatch: pytest.MonkeyPatch, amount: int) -> None:

@@ -1,0 +1,52 @@
+"""Which method restores, known by its sha256 before any weights are loaded: nothing is, where nothing is to do."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sdsr.method_folders import find_method, read_description
+
+if TYPE_CHECKING:
+    from sdsr.upscaling import Upscaler
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """A method that is loaded when the first photo needs it; `name` is its recipe's.
+
+    `sha256` stands for all that makes its results besides photo and settings.
+    """
+
+    name: str
+    sha256: str
+    load: Callable[[], "Upscaler"]
+
+    @classmethod
+    def described(cls, model: str | Path, load: Callable[[], "Upscaler"]) -> "Model":
+        """Return the method of that name or folder, as its description says.
+
+        The description holds the sha256 of the method's files and of its prior, and loading refuses any others. Raises
+        InputError or ModelError where there is no such method.
+        """
+        folder = find_method(model)
+        if folder is None:
+            from sdsr.upscaling import method_folder  # which knows the methods that are not here, and says so
+
+            folder = method_folder(model)
+        description = read_description(folder)
+        noted = json.dumps(description, sort_keys=True)
+        name = str(description.get("recipe"))
+        return cls(name=name, sha256=hashlib.sha256(noted.encode()).hexdigest(), load=load)
+
+    @classmethod
+    def of(cls, upscaler: "Upscaler") -> "Model":
+        """Return a method that is loaded already, known by its weights."""
+        from sdsr.prior.weight_files import module_sha256
+
+        weights = upscaler.restorer.prior.sha256, module_sha256(upscaler.restorer.parts.modules)
+        known = repr((upscaler.recipe.name, upscaler.recipe.color_fix, *weights))
+        sha256 = hashlib.sha256(known.encode()).hexdigest()
+        return cls(name=upscaler.recipe.name, sha256=sha256, load=lambda: upscaler)

@@ -1,0 +1,45 @@
+"""Names of results that their file system can hold: one that gets too long is cut, and stays a name of its own."""
+
+import hashlib
+import os
+import unicodedata
+from pathlib import Path
+
+USUAL_LIMIT = 255
+_DIGEST_CHARACTERS = 8
+
+
+def fitted(folder: Path, stem: str, ending: str = "") -> str:
+    """Return `stem` and `ending` as the name of a file in `folder`, which need not be there yet.
+
+    Where that is longer than the file system allows, the stem's end gives way to a digest of it.
+    """
+    limit = name_limit(folder)
+    if name_length(stem + ending) <= limit:
+        return stem + ending
+    digest = hashlib.sha256(stem.encode(errors="surrogateescape")).hexdigest()[:_DIGEST_CHARACTERS]
+    while stem and name_length(f"{stem}~{digest}{ending}") > limit:
+        stem = stem[:-1]
+    while stem and (unicodedata.combining(stem[-1]) or stem[-1] in "\u200d\ufe0f"):  # of a character that was cut
+        stem = stem[:-1]
+    return f"{stem}~{digest}{ending}"
+
+
+def name_limit(folder: Path) -> int:
+    """Return how long a name may be where the folder is or will be, in what `name_length` counts."""
+    while not os.path.isdir(folder) and folder != folder.parent:
+        folder = folder.parent
+    try:
+        return os.pathconf(folder, "PC_NAME_MAX")
+    except (AttributeError, OSError, ValueError):  # Windows, or a file system that doesn't say
+        return USUAL_LIMIT
+
+
+def name_length(name: str) -> int:
+    """Return the length that file systems limit: bytes, and on Windows units of UTF-16."""
+    return len(name.encode("utf-16-le", "surrogatepass")) // 2 if os.name == "nt" else len(os.fsencode(name))
+
+
+def name_key(path: Path) -> str:
+    """Return what two paths share where a file system knows no case, or only one spelling of an accent."""
+    return unicodedata.normalize("NFC", str(path).casefold())
