@@ -22,6 +22,7 @@ from sdsr.method_folders import embedded_methods, find_method, read_description,
 from sdsr.methods import METHODS
 from sdsr.methods.recipe import Recipe
 from sdsr.methods.weights import fill_restorer, save_method, trained_recipe
+from sdsr.prior.forked import begin_computing
 from sdsr.prior.sources import SOURCES
 from sdsr.request import ColorFix, Request
 from sdsr.restoration.coloring import TILE_PX, Tile, decoded, finished_tiles, shrunk
@@ -268,6 +269,7 @@ class Upscaler:
         return Windowed(restorer=self.restorer, window_px=window, overlap_px=shared, on_window=on_window)
 
     def _job(self, photo: Photo, request: Request, on_progress: Callable[[float], None] | None) -> "_Job":
+        begin_computing(self.restorer.prior.device)
         if request.prompt is not None and not self.recipe.listens:
             raise InputError(f"prompt (={request.prompt!r}) means nothing to {self.recipe.name}; leave it out.")
         width, height = request.size(photo.size[1], photo.size[0])

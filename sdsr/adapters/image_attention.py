@@ -6,8 +6,8 @@ of AddSR's student and teacher (arXiv:2404.01717); which one attends is said by 
 is an argument of the call, so gradient checkpointing runs the same one again, whatever was predicted in between.
 """
 
-from collections.abc import Callable
 from copy import deepcopy
+from functools import partial
 from typing import Any
 
 from diffusers.models.attention import BasicTransformerBlock
@@ -64,7 +64,7 @@ class ImageAttention(nn.Module):
         for path, layer in self._layers().items():
             prompted = network.get_submodule(path.replace("image_attentions", "attentions"))
             assert isinstance(prompted, Transformer2DModel), f"{path} follows no transformer of this network"
-            self._hooks.append(prompted.register_forward_hook(_followed_by(layer, self.voice), with_kwargs=True))
+            self._hooks.append(prompted.register_forward_hook(partial(_attend, layer, self.voice), with_kwargs=True))
             for block in prompted.transformer_blocks:
                 assert isinstance(block, BasicTransformerBlock), "the network computes with another adapter's blocks"
                 self._hooks.append(block.register_forward_pre_hook(_keep_from, with_kwargs=True))
@@ -100,20 +100,21 @@ def _like(prompted: Transformer2DModel, token_width: int, head_width: int | None
     )
 
 
-def _followed_by(layer: Transformer2DModel, voice: str) -> Callable[..., tuple[Tensor, ...] | None]:
+def _attend(
+    layer: Transformer2DModel,
+    voice: str,
+    module: nn.Module,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    output: tuple[Tensor, ...],
+) -> tuple[Tensor, ...] | None:
     """A hook that hands a transformer's map, and the tokens of its call, to the image transformer."""
-
-    def attend(
-        module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: tuple[Tensor, ...]
-    ) -> tuple[Tensor, ...] | None:
-        told = kwargs.get("cross_attention_kwargs") or {}
-        if told.get(IMAGE_TOKENS) is None or told.get(VOICE, "") != voice:
-            return None
-        assert isinstance(output, tuple), "a UNet asks its transformers for tuples"
-        tokens = told[IMAGE_TOKENS].expand(len(output[0]), -1, -1)
-        return layer(normalizable(output[0]), encoder_hidden_states=tokens, return_dict=False)
-
-    return attend
+    told = kwargs.get("cross_attention_kwargs") or {}
+    if told.get(IMAGE_TOKENS) is None or told.get(VOICE, "") != voice:
+        return None
+    assert isinstance(output, tuple), "a UNet asks its transformers for tuples"
+    tokens = told[IMAGE_TOKENS].expand(len(output[0]), -1, -1)
+    return layer(normalizable(output[0]), encoder_hidden_states=tokens, return_dict=False)
 
 
 def _keep_from(

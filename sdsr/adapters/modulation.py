@@ -10,6 +10,7 @@ its residual blocks, and that checkpointing keeps for the second run.
 
 from collections.abc import Mapping
 from contextvars import ContextVar
+from functools import partial
 from typing import Any
 
 import torch.nn.functional as F
@@ -18,11 +19,11 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
-from torch.utils.weak import WeakTensorKeyDictionary
 
 from sdsr.adapters.layout import normalizable
 from sdsr.errors import ModelError
 from sdsr.prior.evidence import MAPS
+from sdsr.prior.notes import TensorNotes
 
 _AT_WORK: ContextVar[Mapping[int, Tensor] | None] = ContextVar("maps of the residual block at work", default=None)
 
@@ -73,7 +74,7 @@ class Modulation(nn.Module):
         self.up_blocks = nn.ModuleList(beside(block, deepest - back) for back, block in enumerate(unet.up_blocks))
         self.to(unet.device)
         self._hooks: list[RemovableHandle] = []
-        self._maps_of = WeakTensorKeyDictionary()
+        self._maps_of = TensorNotes()
 
     def attach(self, unet: UNet2DConditionModel) -> None:
         """Lets `unet` compute with the modulation where it is given maps."""
@@ -83,7 +84,7 @@ class Modulation(nn.Module):
             if isinstance(layer, ScaleShift):
                 block = unet.get_submodule(path)
                 self._hooks.append(block.register_forward_pre_hook(self._look_up))
-                self._hooks.append(block.get_submodule("conv2").register_forward_hook(_modulated(layer)))
+                self._hooks.append(block.get_submodule("conv2").register_forward_hook(partial(_modulate, layer)))
 
     def detach(self, unet: UNet2DConditionModel) -> None:
         """Takes the modulation off again."""
@@ -105,19 +106,15 @@ class Modulation(nn.Module):
         _AT_WORK.set(self._maps_of[embedding])
 
 
-def _modulated(layer: ScaleShift) -> Any:
+def _modulate(layer: ScaleShift, module: nn.Module, args: tuple[Any, ...], features: Tensor) -> Tensor | None:
     """A hook after the second convolution of a block whose maps were looked up."""
-
-    def modulate(module: nn.Module, args: tuple[Any, ...], features: Tensor) -> Tensor | None:
-        maps = _AT_WORK.get()
-        _AT_WORK.set(None)
-        if maps is None:
-            return None
-        if layer.factor not in maps:
-            raise ModelError(
-                f"maps (={sorted(maps)}) must have one for factor {layer.factor} of this UNet; "
-                "use an encoder with as many levels as the UNet."
-            )
-        return layer(features, maps[layer.factor])
-
-    return modulate
+    maps = _AT_WORK.get()
+    _AT_WORK.set(None)
+    if maps is None:
+        return None
+    if layer.factor not in maps:
+        raise ModelError(
+            f"maps (={sorted(maps)}) must have one for factor {layer.factor} of this UNet; "
+            "use an encoder with as many levels as the UNet."
+        )
+    return layer(features, maps[layer.factor])

@@ -5,6 +5,7 @@ uniform weights: a substitute by form, not by value, and its figures are not com
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -105,11 +106,12 @@ class Dists(nn.Module):
 def ea_dists(distance: Callable[[Image, Image], Tensor]) -> Callable[[Image, Image], Tensor]:
     """EA-DISTS of D3SR (arXiv:2410.04224): the distance of the images plus that of their Sobel edges."""
 
-    def edge_aware(x: Image, y: Image) -> Float[Tensor, " b"]:
-        edges = (sobel(image).expand_as(image) for image in (x, y))
-        return distance(x, y) + distance(*edges)
+    return partial(_edge_aware, distance)
 
-    return edge_aware
+
+def _edge_aware(distance: Callable[[Image, Image], Tensor], x: Image, y: Image) -> Float[Tensor, " b"]:
+    edges = (sobel(image).expand_as(image) for image in (x, y))
+    return distance(x, y) + distance(*edges)
 
 
 def load_ea_dists(weights: str | None, device: torch.device) -> Callable[[Image, Image], Tensor]:

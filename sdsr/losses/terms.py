@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from jaxtyping import Float
@@ -96,12 +97,13 @@ def unevenness(period_px: int = 8) -> Callable[[StepRecord], Scalar]:
     the mean |second difference| at each phase, over rows and over columns, is compared with the target's.
     """
 
-    def term(record: StepRecord) -> Scalar:
-        image, hq_image = record.images()
-        errors = [F.mse_loss(_phases(image, period_px, axis), _phases(hq_image, period_px, axis)) for axis in (-2, -1)]
-        return (errors[0] + errors[1]) / 2
+    return partial(_unevenness, period_px)
 
-    return term
+
+def _unevenness(period_px: int, record: StepRecord) -> Scalar:
+    image, hq_image = record.images()
+    errors = [F.mse_loss(_phases(image, period_px, axis), _phases(hq_image, period_px, axis)) for axis in (-2, -1)]
+    return (errors[0] + errors[1]) / 2
 
 
 def lattice(period_px: int = 8, cells: int = 4) -> Callable[[StepRecord], Scalar]:
@@ -112,14 +114,15 @@ def lattice(period_px: int = 8, cells: int = 4) -> Callable[[StepRecord], Scalar
     mesh doesn't.
     """
 
-    def term(record: StepRecord) -> Scalar:
-        pattern, wanted = (
-            F.avg_pool2d(F.pixel_unshuffle(high_pass(image, 3.0), period_px), cells, stride=cells // 2)
-            for image in record.images()
-        )
-        return F.l1_loss(pattern, wanted)
+    return partial(_lattice, period_px, cells)
 
-    return term
+
+def _lattice(period_px: int, cells: int, record: StepRecord) -> Scalar:
+    pattern, wanted = (
+        F.avg_pool2d(F.pixel_unshuffle(high_pass(image, 3.0), period_px), cells, stride=cells // 2)
+        for image in record.images()
+    )
+    return F.l1_loss(pattern, wanted)
 
 
 def _phases(image: Image, period_px: int, axis: int) -> Float[Tensor, " phases"]:
@@ -135,26 +138,29 @@ def _phases(image: Image, period_px: int, axis: int) -> Float[Tensor, " phases"]
 def high_frequency_l1(sigma: float = 1.5) -> Callable[[StepRecord], Scalar]:
     """Mean absolute error of what a Gaussian of `sigma` pixels removes from the image."""
 
-    def term(record: StepRecord) -> Scalar:
-        image, hq_image = record.images()
-        return F.l1_loss(high_pass(image, sigma), high_pass(hq_image, sigma))
+    return partial(_high_frequency_l1, sigma)
 
-    return term
+
+def _high_frequency_l1(sigma: float, record: StepRecord) -> Scalar:
+    image, hq_image = record.images()
+    return F.l1_loss(high_pass(image, sigma), high_pass(hq_image, sigma))
 
 
 def perceptual(distance: Distance) -> Callable[[StepRecord], Scalar]:
     """Mean of a per-sample distance of images (LPIPS, DISTS, EA-DISTS, or the small network's)."""
 
-    def term(record: StepRecord) -> Scalar:
-        return distance(*record.images()).mean()
+    return partial(_perceptual, distance)
 
-    return term
+
+def _perceptual(distance: Distance, record: StepRecord) -> Scalar:
+    return distance(*record.images()).mean()
 
 
 def latent_perceptual(distance: Distance) -> Callable[[StepRecord], Scalar]:
     """Mean of a per-sample distance of latents (InvSR's latent LPIPS)."""
 
-    def term(record: StepRecord) -> Scalar:
-        return distance(record.clean, record.hq).mean()
+    return partial(_latent_perceptual, distance)
 
-    return term
+
+def _latent_perceptual(distance: Distance, record: StepRecord) -> Scalar:
+    return distance(record.clean, record.hq).mean()

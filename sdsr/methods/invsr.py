@@ -37,10 +37,10 @@ from sdsr.objectives.critics import CleanLatents, Critics, Pixels
 from sdsr.objectives.restoration import Restoration
 from sdsr.prior.evidence import Evidence
 from sdsr.prior.loading import load_prior
-from sdsr.prior.prior import Prior
+from sdsr.prior.prior import ImageEncoder, Prior
 from sdsr.restoration.canvas import Canvas
 from sdsr.restoration.photograph import Photograph
-from sdsr.restoration.prompting import told_prompt
+from sdsr.restoration.prompting import PromptConditioner
 from sdsr.restoration.restorer import Conditioner, Parts, Restorer, Seen, Witness, latent_region
 from sdsr.tensors import Image, Latent, Time
 
@@ -96,7 +96,7 @@ def system(
         nn.init.zeros_(parameter)
     learns.to(prior.device)
     said = prompts_of("invsr", prior.text.vocabulary)
-    conditioner, modules = told_prompt(prior), nn.ModuleDict({PART: learns})
+    conditioner, modules = PromptConditioner(prior), nn.ModuleDict({PART: learns})
     if photo_token:
         conditioner, added = told_photo(prior)
         modules.update(added)
@@ -112,6 +112,21 @@ def system(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class TokenConditioner:
+    """Tells a prompt, and a token of the photo."""
+
+    encoder: ImageEncoder
+    image_prompt: ImagePrompt
+
+    def __call__(self, prior: Prior, photograph: Photograph, latent: Latent) -> Witness:
+        with prior.precision():
+            with torch.no_grad():
+                embedding = self.encoder(photograph.enlarged().to(prior.device))
+            tokens = self.image_prompt(embedding)
+        return lambda prompt: Evidence(prompt=prior.embed(prompt), tokens=tokens)
+
+
 def told_photo(prior: Prior) -> tuple[Conditioner, dict[str, nn.Module]]:
     """Let the prior's UNet attend to a token of the photo; return what tells it, and the modules that learn to."""
     encoder = prior.image
@@ -123,14 +138,7 @@ def told_photo(prior: Prior) -> tuple[Conditioner, dict[str, nn.Module]]:
     hybrid.attach(prior.unet)
     image_prompt = ImagePrompt(encoder.width, prior.unet.config["cross_attention_dim"]).to(prior.device)
 
-    def look(prior: Prior, photograph: Photograph, latent: Latent) -> Witness:
-        with prior.precision():
-            with torch.no_grad():
-                embedding = encoder(photograph.enlarged().to(prior.device))
-            tokens = image_prompt(embedding)
-        return lambda prompt: Evidence(prompt=prior.embed(prompt), tokens=tokens)
-
-    return look, {"hybrid": hybrid, "image_prompt": image_prompt}
+    return TokenConditioner(encoder, image_prompt), {"hybrid": hybrid, "image_prompt": image_prompt}
 
 
 def critics(system: Restorer, *, critic: Callable[..., LatentUnetCritic] = LatentUnetCritic) -> Critics:

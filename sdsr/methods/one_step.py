@@ -4,7 +4,9 @@ z_H = (z_L - sqrt(1 - a) eps(z_L; T)) / sqrt(a) at one fixed time T, no noise. W
 value: the time, what of the prior is adapted and how much, and which prompt is told.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,7 +18,7 @@ from sdsr.prior.loading import load_prior
 from sdsr.prior.prior import Prior
 from sdsr.prior.small import SmallLatents
 from sdsr.prior.stable_diffusion import PublishedLatents
-from sdsr.restoration.prompting import FixedPrompt, FixedPromptConditioner, told_prompt
+from sdsr.restoration.prompting import FixedPrompt, FixedPromptConditioner, PromptConditioner
 from sdsr.restoration.restorer import Conditioner, Parts, Restorer, from_photo
 
 LORA, ENCODER_LORA, FIRST_LAYER, PROMPT = "lora", "encoder_lora", "first_layer", "prompt"
@@ -67,18 +69,25 @@ def system(prior: str | Prior, device: torch.device | str | None = None, *, gene
         adapted.append((encoder_lora, model))
     for updates, network in adapted:
         updates.attach(network)
-    conditioner: Conditioner = told_prompt(prior)
+    conditioner: Conditioner = PromptConditioner(prior)
     if generator.prompts is None:
         prompt = modules[PROMPT] = FixedPrompt(prior.embed(said.training))
         conditioner = FixedPromptConditioner(prompt)
     modules.to(prior.device)
 
-    def settle() -> None:
-        for updates, network in adapted:
-            updates.settle(network)
-
-    parts = Parts(conditioner=conditioner, start=from_photo, modules=modules, prompt=said.positive, settle=settle)
+    parts = Parts(
+        conditioner=conditioner,
+        start=from_photo,
+        modules=modules,
+        prompt=said.positive,
+        settle=partial(_settle, adapted),
+    )
     return Restorer(prior=prior, parts=parts)
+
+
+def _settle(adapted: Sequence[tuple[Lora, nn.Module]]) -> None:
+    for updates, network in adapted:
+        updates.settle(network)
 
 
 def _adapted_encoder(prior: Prior, generator: Generator) -> tuple[Lora, nn.Module]:

@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 
 from sdsr.digests import combined_sha256
+from sdsr.prior.forked import begin_computing
 from sdsr.prior.prior import Prior
 from sdsr.prior.small_storage import is_small_prior, load_small_prior
 from sdsr.prior.sources import SOURCES, resolve, verify
@@ -22,10 +23,11 @@ def load_prior(
     `name`: "small" (embedded), "tiny" (random, for tests; on the CPU in float32 unless told otherwise), a name of
     `sources.SOURCES`, a folder (in diffusers' layout, or of a small prior), or "owner/name" of the Hugging Face hub.
     Without `device` and `dtype`, `choose_device` and `choose_dtype` decide. A prior that is given is returned as it is.
-    Raises InputError, ModelError.
+    Raises InputError (also in a process forked from one that loaded a model), ModelError.
     """
     if isinstance(name, Prior):
         return name
+    begin_computing(device)
     if name == "tiny":
         return tiny_prior(dtype=dtype or torch.float32).to(device or "cpu")
     device = choose_device() if device is None else torch.device(device)

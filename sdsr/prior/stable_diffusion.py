@@ -6,7 +6,6 @@ transformers is imported by the functions that need it, since that takes seconds
 import functools
 import json
 import logging
-import threading
 from collections.abc import Sequence
 from math import ceil
 from pathlib import Path
@@ -18,12 +17,12 @@ from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from safetensors import SafetensorError
 from torch import Tensor, nn
-from torch.utils.weak import WeakTensorKeyDictionary
 
 from sdsr.diffusion.schedule import NoiseSchedule
 from sdsr.digests import file_sha256
 from sdsr.errors import ModelError
 from sdsr.prior.group_statistics import Statistics, imposed, mosaic, mosaic_of_picture, recorded
+from sdsr.prior.notes import OwnLock, TensorNotes
 from sdsr.prior.prior import Picture, Posterior, Prior, decode_around, encode_in_parts
 from sdsr.prior.weight_files import check_finite
 from sdsr.tensors import Image, Latent, Region, Tokens
@@ -57,8 +56,8 @@ class PublishedLatents:
         self.factor: int = 2 ** (len(config["block_out_channels"]) - 1)
         self.channels: int = config["latent_channels"]
         self.window_cells = window_cells
-        self._lock = threading.Lock()
-        self._statistics = WeakTensorKeyDictionary()
+        self._lock = OwnLock()
+        self._statistics = TensorNotes()
         shape = (1, -1, 1, 1)
         std = torch.tensor(config.get("latents_std") or [1.0]).view(shape)
         self._scale = config["scaling_factor"] / std
@@ -140,6 +139,10 @@ class ClipText:
         self.model = model
         self.tokenizer = tokenizer
         self._remembered = functools.lru_cache(_CACHED_PROMPTS)(self._tokens)
+
+    def __reduce__(self) -> Any:
+        """A copy, or what was pickled, remembers prompts of its own model."""
+        return ClipText, (self.model, self.tokenizer)
 
     def __call__(self, prompts: Sequence[str]) -> Tokens:
         return torch.cat([self._remembered(prompt).to(self.model.device) for prompt in prompts])

@@ -1,25 +1,30 @@
 """Conditioners that tell the UNet words alone: the photo's prompt, or one that was learned."""
 
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, field
 
 from torch import nn
 
 from sdsr.prior.evidence import Evidence
 from sdsr.prior.prior import Prior
 from sdsr.restoration.photograph import Photograph
-from sdsr.restoration.restorer import Conditioner, Witness
+from sdsr.restoration.restorer import Witness
 from sdsr.tensors import Latent, Tokens
 
 
-def told_prompt(prior: Prior) -> Conditioner:
-    """Return a conditioner that tells the photo's prompt; each prompt is embedded once."""
-    embed = cache(prior.embed)
+@dataclass(frozen=True, slots=True, eq=False)
+class PromptConditioner:
+    """Tells the photo's prompt to the UNet of a prior, which embeds each prompt once."""
 
-    def look(prior: Prior, photograph: Photograph, latent: Latent) -> Witness:
-        return lambda prompt: Evidence(prompt=embed(prompt).to(latent.device))
+    prior: Prior
+    _embedded: dict[str, Tokens] = field(default_factory=dict, repr=False)
 
-    return look
+    def __call__(self, prior: Prior, photograph: Photograph, latent: Latent) -> Witness:
+        return lambda prompt: Evidence(prompt=self._tokens(prompt).to(latent.device))
+
+    def _tokens(self, prompt: str) -> Tokens:
+        if prompt not in self._embedded:
+            self._embedded[prompt] = self.prior.embed(prompt)
+        return self._embedded[prompt]
 
 
 class FixedPrompt(nn.Module):

@@ -1,14 +1,13 @@
 """Decoding with StableSR's feature wrapping: a latent to pixels, beside the photo that it was restored from."""
 
-import threading
 from dataclasses import dataclass, field
 
 import torch
 from torch import nn
-from torch.utils.weak import WeakTensorKeyDictionary
 
 from sdsr.adapters.feature_wrapping import FeatureWrapping, noted
 from sdsr.prior.group_statistics import Statistics, imposed, mosaic, mosaic_of_picture, recorded
+from sdsr.prior.notes import OwnLock, TensorNotes
 from sdsr.prior.prior import Prior
 from sdsr.prior.small import SmallLatents
 from sdsr.prior.stable_diffusion import WINDOW_CELLS, PublishedLatents
@@ -28,8 +27,8 @@ class WrappedDecoder:
     """
 
     wrapping: FeatureWrapping
-    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
-    _statistics: WeakTensorKeyDictionary = field(default_factory=WeakTensorKeyDictionary, repr=False)
+    _lock: OwnLock = field(default_factory=OwnLock, repr=False)
+    _statistics: TensorNotes = field(default_factory=TensorNotes, repr=False)
 
     def __call__(self, prior: Prior, clean: Latent, photograph: Photograph, cells: Region, fidelity: float) -> Image:
         factor, size = prior.factor, (clean.shape[-2], clean.shape[-1])

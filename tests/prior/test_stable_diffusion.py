@@ -1,5 +1,7 @@
 import json
 import logging
+import pickle
+from copy import deepcopy
 
 import pytest
 import torch
@@ -85,6 +87,21 @@ def copy(published, tmp_path):
 @pytest.fixture
 def prior(published):
     return load_prior(published, device="cpu", dtype=torch.float32)
+
+
+@pytest.mark.parametrize("copied", [deepcopy, lambda prior: pickle.loads(pickle.dumps(prior))])
+def test_a_copy_embeds_and_decodes_with_its_own_networks(prior, copied):
+    """Of prompts and latents that the first one remembers, too."""
+    latent = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    wanted = prior.embed("a photo"), prior.decode(latent)
+    twin = copied(prior)
+    with torch.no_grad():
+        for tensor in prior.modules.state_dict().values():
+            if tensor.is_floating_point():
+                tensor.mul_(0.5)
+    assert torch.equal(twin.embed("a photo"), wanted[0])
+    assert torch.equal(twin.decode(latent), wanted[1])
+    assert twin.text.model is twin.modules["text_encoder"] or twin.text.model in list(twin.modules.modules())
 
 
 def change(path, **tensors):
