@@ -1,6 +1,9 @@
 """The fixed prompts of the methods, as published."""
 
+import logging
 from dataclasses import dataclass
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,5 +56,12 @@ SMALL_PROMPTS = Prompts(positive="clean", negative="degraded")
 
 
 def prompts_of(method: str, vocabulary: tuple[str, ...] | None) -> Prompts:
-    """Return the prompts of a method for a prior with this vocabulary (None: all of language)."""
-    return PROMPTS[method] if vocabulary is None else SMALL_PROMPTS
+    """Return the prompts of a method for a prior with this vocabulary (None: all of language).
+
+    Say so where tags of the photo should precede them: the tagger's vocabulary is in no file of weights, so there are
+    none.
+    """
+    said = PROMPTS[method] if vocabulary is None else SMALL_PROMPTS
+    if said.tagged:
+        log.warning("%s: prompts go without the photo's tags as words; --prompt can say what is on it", method)
+    return said
