@@ -40,7 +40,7 @@ def convert(
     Nothing in the file is run: a pickle that asks for more than tensors is refused.
     """
     from sdsr.conversion.checkpoint import read_checkpoint
-    from sdsr.conversion.published import PUBLISHED, check_complete, description, joined
+    from sdsr.conversion.published import PUBLISHED, check_complete, converted_from, description, joined
     from sdsr.errors import InputError
     from sdsr.methods.weights import write_parts
     from sdsr.prior.sources import resolve
@@ -52,7 +52,7 @@ def convert(
     noted = joined(published, file, to) if to and published.completes else None
     with complete_folder(to, overwrite=overwrite or noted is not None) if to else nullcontext() as folder:
         checkpoint = read_checkpoint(file)
-        converted = published.convert(checkpoint.tensors)
+        converted, tensors = converted_from(published, checkpoint.tensors, file)
         if not partial:
             check_complete(converted, file)
         report = _report(method, published, converted, checkpoint)
@@ -60,9 +60,7 @@ def convert(
             noted = noted or description(published, file, prior)
             write_parts(published.kept(converted), folder, noted, keep_precision=keep_precision)
             report |= {"folder": str(to), **noted}
-    found = published.examine(
-        checkpoint.tensors, converted, prior=prior_folder, image_encoder=_image_encoder(prior_folder)
-    )
+    found = published.examine(tensors, converted, prior=prior_folder, image_encoder=_image_encoder(prior_folder))
     report["findings"] = [asdict(finding) for finding in found]
     _print(report, json=json)
 

@@ -4,6 +4,7 @@ A pickle can name any function to call. Here only tensors and plain values are b
 which Lightning stores beside the weights, become empty stand-ins of ours, and any other name refuses the whole file.
 """
 
+import logging
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -20,6 +21,23 @@ from sdsr.errors import ModelError
 _ZIP, _PICKLE = b"PK\x03\x04", b"\x80"
 _SUFFIXES = (".safetensors", ".bin", ".ckpt", ".pt", ".pth")
 _WRAPPERS = ("module.", "_orig_mod.")
+_AVERAGES = ("params_ema", "generator_ema", "model_ema", "net_g_ema", "ema_state_dict", "ema")
+_PLAIN_CONTAINERS = (
+    "state_dict",
+    "model_state_dict",
+    "params",
+    "generator",
+    "net_g",
+    "netG",
+    "model",
+    "net",
+    "weights",
+)
+_CONTAINERS = (*_AVERAGES, *_PLAIN_CONTAINERS)
+_PREFIXES = tuple(f"{name}." for name in (*_AVERAGES, "module", "_orig_mod", *_PLAIN_CONTAINERS))
+_MOST_PREFIXES = 3
+log = logging.getLogger(__name__)
+
 _FRAMEWORKS = {"pytorch_lightning", "lightning", "lightning_fabric", "omegaconf", "numpy"}
 _STANDARD = {"pathlib", "argparse", "typing"}
 _PLAIN = {f"builtins.{name}" for name in ("int", "float", "bool", "str", "dict", "list", "tuple", "object")}
@@ -46,8 +64,9 @@ class StandIn:
 def read_checkpoint(path: Path) -> Checkpoint:
     """Return what a file holds, its tensors mapped from the disk unless torch's old format forbids; raise ModelError.
 
-    The tensors are those of the entry "state_dict" where there is one, else all; nested ones get dotted names. Prefixes
-    that training wrappers put before every name are removed. Of a folder all weight files are read, and names begin
+    The tensors are those of an entry that wraps them ("state_dict", "params_ema", "model" ...) where there is one, an
+    average before what it averages, else all; nested ones get dotted names. Prefixes that training wrappers put before
+    every name are removed. Of a folder all weight files are read, and names begin
     with their file's, as in `unet/diffusion_pytorch_model/conv_in.weight`.
     """
     if path.is_dir():
@@ -78,6 +97,16 @@ def without_wrappers(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
             break
         names = [name.removeprefix(wrapper) for name in names]
     return dict(zip(names, state.values(), strict=True))
+
+
+def unwrapped(state: Mapping[str, Tensor], depth: int = _MOST_PREFIXES) -> Iterator[dict[str, Tensor]]:
+    """Yield what a state may be inside a program's prefixes ("generator_ema.", "model."), an average first."""
+    for prefix in _PREFIXES:
+        inside = {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
+        if inside:
+            yield inside
+            if depth > 1:
+                yield from unwrapped(inside, depth - 1)
 
 
 def weight_files(path: Path) -> list[Path]:
@@ -131,11 +160,12 @@ def _stand_in(name: str) -> type:
 
 
 def _sorted_out(content: Mapping[Any, Any]) -> Checkpoint:
-    state = content.get("state_dict")
     others = {}
-    if isinstance(state, Mapping):
-        others = {str(name): value for name, value in content.items() if name != "state_dict"}
-        content = state
+    while wrapping := [name for name in _CONTAINERS if isinstance(content.get(name), Mapping) and content[name]]:
+        if len(wrapping) > 1:
+            log.warning("the file holds %s; %s is taken", ", ".join(wrapping), wrapping[0])
+        others |= {str(name): value for name, value in content.items() if name != wrapping[0]}
+        content = content[wrapping[0]]
     tensors = {}
     for name, value in _flat(content):
         if isinstance(value, Tensor) and value.layout is torch.strided:

@@ -12,14 +12,14 @@ from typing import Any
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
-from torch import Tensor
+from torch import Tensor, nn
 
 from sdsr.adapters.control import latent_control
 from sdsr.adapters.hybrid_attention import HybridAttention, HybridSettings
 from sdsr.adapters.image_prompt import ImagePrompt
 from sdsr.conversion.ldm import as_linear, autoencoder_names, unet_names
 from sdsr.conversion.open_clip import text_tower, vision_tower
-from sdsr.conversion.report import Converted
+from sdsr.conversion.report import Converted, shapes_of
 
 PUBLISHED = HybridSettings(image="separate")
 
@@ -50,6 +50,7 @@ _VISION = "cond_stage_model.model.visual."
 _TEACHER = "cond_stage_model.model.v_fix."  # of the first stage
 _SCHEDULE = ("betas", "alphas_", "sqrt_", "log_one_minus_", "posterior_", "logvar")
 _ENCODER = ("encoder.", "quant_conv.")
+_EMBEDDED = 1024  # of CLIP's image tower
 _FROZEN = ("unet", "autoencoder", "condition_autoencoder")
 
 
@@ -59,38 +60,58 @@ def convert(state: Mapping[str, Tensor], *, layout: Mapping[str, Any] = STABLE_D
     UNet, autoencoders and text tower, which were never trained, may be absent as a whole; of all other parts every
     absent tensor is missing.
     """
-    names = part_names(layout)
+    networks = part_networks(layout)
+    names = part_names(layout, networks)
     known = {theirs for table in names.values() for theirs in table.values()}
     dropped = tuple(name for name in state if name.startswith((*_SCHEDULE, _TEACHER)))
     unknown = tuple(name for name in state if name not in known and not name.startswith((_TEXT, *_SCHEDULE)))
     text = _within(state, _TEXT, without=(_VISION, _TEACHER))
     return _joined(
-        Converted(parts={}, dropped=dropped, unknown=unknown),
+        Converted(
+            parts={},
+            dropped=dropped,
+            unknown=unknown,
+            shapes={part: shapes_of(network) for part, network in networks.items()},
+        ),
         *(_renamed(part, table, state) for part, table in names.items()),
         _outside(vision_tower(_within(state, _VISION)), _VISION),
         *([_outside(text_tower(text), _TEXT)] if text else []),
     )
 
 
-def part_names(layout: Mapping[str, Any] = STABLE_DIFFUSION_2) -> dict[str, dict[str, str]]:
-    """Return, by part but for CLIP's towers, the published name of each of our tensors."""
+def part_networks(layout: Mapping[str, Any] = STABLE_DIFFUSION_2) -> dict[str, nn.Module]:
+    """Return, by part but for CLIP's towers, the networks without weights."""
     with torch.device("meta"):
         unet = UNet2DConditionModel(**layout)
         controlnet = latent_control(unet)
-        hybrid, control_hybrid = HybridAttention(unet, PUBLISHED), HybridAttention(controlnet, PUBLISHED)
-        autoencoder, image_prompt = AutoencoderKL(**AUTOENCODER), ImagePrompt(8, 8)
-    layers = unet.config["layers_per_block"]
-    networks = {
-        "unet": (unet, _UNET),
-        "hybrid": (hybrid, _UNET),
-        "controlnet": (controlnet, _CONTROL),
-        "control_hybrid": (control_hybrid, _CONTROL),
-    }
-    latents = autoencoder_names(autoencoder.state_dict())
+        autoencoder = AutoencoderKL(**AUTOENCODER)
+        return {
+            "unet": unet,
+            "hybrid": HybridAttention(unet, PUBLISHED),
+            "controlnet": controlnet,
+            "control_hybrid": HybridAttention(controlnet, PUBLISHED),
+            "autoencoder": autoencoder,
+            "condition_autoencoder": autoencoder,
+            "image_prompt": ImagePrompt(_EMBEDDED, layout["cross_attention_dim"]),
+        }
+
+
+def part_names(
+    layout: Mapping[str, Any] = STABLE_DIFFUSION_2, networks: Mapping[str, nn.Module] | None = None
+) -> dict[str, dict[str, str]]:
+    """Return, by part but for CLIP's towers, the published name of each of our tensors."""
+    networks = part_networks(layout) if networks is None else networks
+    layers, image_prompt = layout.get("layers_per_block", 2), networks["image_prompt"]
+    latents = autoencoder_names(networks["autoencoder"].state_dict())
     return {
         **{
-            part: _after(prefix, unet_names(net.state_dict(), layers=layers))
-            for part, (net, prefix) in networks.items()
+            part: _after(prefix, unet_names(networks[part].state_dict(), layers=layers))
+            for part, prefix in (
+                ("unet", _UNET),
+                ("hybrid", _UNET),
+                ("controlnet", _CONTROL),
+                ("control_hybrid", _CONTROL),
+            )
         },
         "autoencoder": _after(_AUTOENCODER, latents),
         "condition_autoencoder": _after(_CONDITION, {own: latents[own] for own in latents if own.startswith(_ENCODER)}),
@@ -122,7 +143,7 @@ def _outside(tower: Converted, prefix: str) -> Converted:
     dropped, unknown, missing = (
         tuple(prefix + name for name in names) for names in (tower.dropped, tower.unknown, tower.missing)
     )
-    return Converted(parts=tower.parts, dropped=dropped, unknown=unknown, missing=missing)
+    return Converted(parts=tower.parts, dropped=dropped, unknown=unknown, missing=missing, shapes=tower.shapes)
 
 
 def _joined(*found: Converted) -> Converted:
@@ -131,4 +152,5 @@ def _joined(*found: Converted) -> Converted:
         dropped=tuple(chain.from_iterable(one.dropped for one in found)),
         unknown=tuple(chain.from_iterable(one.unknown for one in found)),
         missing=tuple(chain.from_iterable(one.missing for one in found)),
+        shapes={part: shapes for one in found for part, shapes in one.shapes.items()},
     )

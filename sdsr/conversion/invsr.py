@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from sdsr.conversion.checkpoint import without_wrappers
-from sdsr.conversion.report import Converted
+from sdsr.conversion.report import Converted, shapes_of
 from sdsr.methods.invsr import PART
 from sdsr.methods.invsr_predictor import NoisePredictor
 
@@ -20,9 +20,11 @@ def convert(state: Mapping[str, Tensor]) -> Converted:
     """
     state = without_wrappers(state)
     with torch.device("meta"):
-        names = {PREFIX + name: name for name in NoisePredictor().state_dict()}
+        predictor = NoisePredictor()
+    names = {PREFIX + name: name for name in predictor.state_dict()}
     return Converted(
         parts={PART: {ours: state[theirs] for theirs, ours in names.items() if theirs in state}},
         unknown=tuple(name for name in state if name not in names),
         missing=tuple(name for name in names if name not in state),
+        shapes={PART: shapes_of(predictor)},
     )

@@ -85,4 +85,16 @@ def _converted(
         dropped=dropped,
         unknown=tuple(name for name in state if name not in names and name not in dropped),
         missing=tuple(name for name in names if name not in state),
+        shapes={part: {name: (None,) * _rank(name) for name in tensors}},
+    )
+
+
+def _rank(name: str) -> int:
+    """How many dimensions one of our tensors has; of which size is for the network to say."""
+    if name.endswith("patch_embedding.weight"):
+        return 4
+    return (
+        1
+        if name.endswith(("bias", "norm.weight", "norm1.weight", "norm2.weight", "class_embedding", "layrnorm.weight"))
+        else 2
     )

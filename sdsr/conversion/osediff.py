@@ -9,8 +9,8 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from sdsr.conversion.lora import encoder_names, low_rank, unet_names
-from sdsr.conversion.report import Converted
+from sdsr.conversion.lora import encoder_shapes, low_rank, unet_shapes
+from sdsr.conversion.report import Converted, Shapes
 from sdsr.methods.one_step import ENCODER_LORA, FIRST_LAYER, LORA, OSEDIFF
 
 UNET, AUTOENCODER = "state_dict_unet.", "state_dict_vae."
@@ -19,10 +19,16 @@ _FIRST = {f"conv_in.{layer}{name}": name for layer in ("base_layer.", "") for na
 
 def convert(state: Mapping[str, Tensor]) -> Converted:
     """Return the three parts of the generator; every tensor is used or named."""
-    unet, beside = low_rank(_below(state, UNET))
-    encoder, other = low_rank(_below(state, AUTOENCODER))
+    shapes: dict[str, Shapes] = {
+        LORA: unet_shapes(OSEDIFF),
+        ENCODER_LORA: encoder_shapes(OSEDIFF.encoder_rank),
+        FIRST_LAYER: {"weight": (320, 4, 3, 3), "bias": (320,)},
+    }
+    scale = OSEDIFF.alpha / OSEDIFF.rank
+    unet, beside = low_rank(_below(state, UNET), shapes[LORA], scale=scale)
+    encoder, other = low_rank(_below(state, AUTOENCODER), shapes[ENCODER_LORA], scale=scale)
     first = {_FIRST[name]: tensor for name, tensor in beside.items() if name in _FIRST}
-    wanted = {LORA: unet_names(OSEDIFF), ENCODER_LORA: encoder_names(), FIRST_LAYER: ("weight", "bias")}
+    wanted = {part: tuple(names) for part, names in shapes.items()}
     held = {LORA: unet, ENCODER_LORA: encoder, FIRST_LAYER: first}
     strange = [
         *(UNET + name for name in beside if name not in _FIRST),
@@ -36,6 +42,7 @@ def convert(state: Mapping[str, Tensor]) -> Converted:
         },
         unknown=tuple(strange),
         missing=tuple(f"{part}.{name}" for part, names in wanted.items() for name in names if name not in held[part]),
+        shapes=shapes,
     )
 
 

@@ -1,14 +1,15 @@
 """The checkpoints that authors published, and what to note of the folders that they become."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from sdsr.conversion import consissr, consissr_checks, invsr, lora, osediff, seesr, stablesr
-from sdsr.conversion.checkpoint import weight_files
+from sdsr.conversion.checkpoint import unwrapped, weight_files
 from sdsr.conversion.report import Converted, Finding
 from sdsr.digests import combined_sha256, file_sha256
 from sdsr.errors import InputError, ModelError
@@ -16,8 +17,10 @@ from sdsr.method_folders import DESCRIPTION, read_description
 from sdsr.methods import METHODS
 from sdsr.prior.sources import SOURCES, resolve
 from sdsr.prior.stable_diffusion import weight_digests
+from sdsr.prior.weight_files import check_finite
 
 _NAMED = 5
+_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +79,70 @@ def check_complete(converted: Converted, path: Path) -> None:
                 f"checkpoint (={path}) {problem}: {', '.join(names[:_NAMED])}{more}; name its own method, or look at "
                 "it with --partial."
             )
+
+
+def converted_from(
+    published: Published, state: Mapping[str, Tensor], path: Path
+) -> tuple[Converted, dict[str, Tensor]]:
+    """Return the parts of a checkpoint, and its tensors by the names that they have inside a program's prefixes.
+
+    The prefixes are those that leave the least unknown or missing; what stands outside of them is dropped. Raise
+    ModelError where the tensors can't be converted, have other shapes than the parts, or are not finite.
+    """
+    found, inside = _converted(published, state, path), dict(state)
+    for other in unwrapped(state) if _unfit(found) else ():
+        again = _converted(published, other, path)
+        if _unfit(again) < _unfit(found):
+            kept = {id(tensor) for tensor in other.values()}
+            outside = tuple(name for name, tensor in state.items() if id(tensor) not in kept)
+            found, inside = replace(again, dropped=(*again.dropped, *outside)), other
+    check_fit(found, path)
+    return found, inside
+
+
+def _unfit(converted: Converted) -> int:
+    return len(converted.unknown) + len(converted.missing)
+
+
+def _converted(published: Published, state: Mapping[str, Tensor], path: Path) -> Converted:
+    try:
+        return published.convert(state)
+    except (RuntimeError, ValueError, IndexError) as error:  # of tensors that can't be cut, merged or reshaped
+        reason = str(error).partition("\n")[0]
+        raise ModelError(
+            f"checkpoint (={path}) has tensors of shapes that {published.recipe} can't have ({reason}); name its own "
+            "method, or give the file that the authors published."
+        ) from error
+
+
+def check_fit(converted: Converted, path: Path) -> None:
+    """Raise ModelError where a tensor is of another shape than its part's, of no floating type, or not finite."""
+    for part, tensors in converted.parts.items():
+        wanted = converted.shapes.get(part, {})
+        odd = [name for name, tensor in tensors.items() if name in wanted and not _is_like(tensor, wanted[name])]
+        if odd:
+            more = f" and {len(odd) - 1} more" if len(odd) > 1 else ""
+            raise ModelError(
+                f"checkpoint (={path}) does not fit: {part}'s {odd[0]} is {tuple(tensors[odd[0]].shape)} instead of "
+                f"{_shape(wanted[odd[0]])}{more}; name its own method, or give a file of the published size and rank."
+            )
+        strange = [name for name, tensor in tensors.items() if tensor.dtype not in _DTYPES]
+        if strange:
+            raise ModelError(
+                f"checkpoint (={path}) holds {tensors[strange[0]].dtype} in {strange[0]}; give one of float16, "
+                "bfloat16, float32 or float64, not a quantized one."
+            )
+        check_finite({name: tensor for name, tensor in tensors.items() if not tensor.is_meta}, path)
+
+
+def _is_like(tensor: Tensor, shape: tuple[int | None, ...]) -> bool:
+    return tensor.ndim == len(shape) and all(
+        side is None or side == own for side, own in zip(shape, tensor.shape, strict=True)
+    )
+
+
+def _shape(shape: tuple[int | None, ...]) -> str:
+    return "(" + ", ".join("any" if side is None else str(side) for side in shape) + ")"
 
 
 def description(published: Published, file: Path, prior: str | None) -> dict[str, Any]:

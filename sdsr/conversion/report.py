@@ -1,9 +1,17 @@
 """What a conversion gives, and what it found: tensors by part, and the names that it did not need or did not find."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from torch import Tensor
+from torch import Tensor, nn
+
+Shapes = Mapping[str, tuple[int | None, ...]]
+"""Of tensors, by name; a side that is None may be any."""
+
+
+def shapes_of(module: nn.Module) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of a module's tensors, by name; it may be on "meta"."""
+    return {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -11,13 +19,15 @@ class Converted:
     """A published checkpoint as our parts.
 
     `parts` are state dicts by the name of the part. `dropped` are names of the file that nothing needs (buffers, frozen
-    copies), `unknown` are those that no rule knows, `missing` are names that a part needs and the file lacks.
+    copies), `unknown` are those that no rule knows, `missing` are names that a part needs and the file lacks. `shapes`
+    are what the tensors of a part must have, by part and name; a side that is None may be any.
     """
 
     parts: Mapping[str, dict[str, Tensor]]
     dropped: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
+    shapes: Mapping[str, Shapes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

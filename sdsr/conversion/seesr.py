@@ -16,7 +16,7 @@ from sdsr.adapters.control import HINT_WIDTHS, photo_control
 from sdsr.adapters.image_attention import ImageAttention
 from sdsr.adapters.tagger import SWIN_LARGE, SwinTagger
 from sdsr.conversion.consissr import STABLE_DIFFUSION_2
-from sdsr.conversion.report import Converted
+from sdsr.conversion.report import Converted, shapes_of
 
 Files = dict[str, dict[str, Tensor]]
 """What each file of a folder holds, by what it is: "unet", "controlnet", "tagger", "other"."""
@@ -74,8 +74,19 @@ def convert(
     parts["tagger"], needed, dropped = _tagger(files["tagger"], tagger.state_dict())
     missing += [f"tagger/{name}" for name in needed if name not in files["tagger"]]
     unknown += [f"tagger/{name}" for name in files["tagger"] if name not in needed and name not in dropped]
+    networks = {
+        "unet": unet,
+        "attention": attention,
+        "controlnet": controlnet,
+        "control_attention": control_attention,
+        "tagger": tagger,
+    }
     return Converted(
-        parts=parts, missing=tuple(missing), unknown=tuple(unknown), dropped=tuple(f"tagger/{name}" for name in dropped)
+        parts=parts,
+        missing=tuple(missing),
+        unknown=tuple(unknown),
+        dropped=tuple(f"tagger/{name}" for name in dropped),
+        shapes={part: shapes_of(network) for part, network in networks.items()},
     )
 
 

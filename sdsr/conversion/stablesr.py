@@ -20,7 +20,7 @@ from sdsr.adapters.modulation import Modulation
 from sdsr.adapters.time_aware_encoder import EncoderSettings, TimeAwareEncoder
 from sdsr.conversion.consissr import AUTOENCODER, STABLE_DIFFUSION_2
 from sdsr.conversion.ldm import as_linear, autoencoder_names, unet_names
-from sdsr.conversion.report import Converted
+from sdsr.conversion.report import Converted, shapes_of
 
 _UNET, _ENCODER = "model.diffusion_model.", "structcond_stage_model."
 _FROZEN = ("first_stage_model.", "cond_stage_model.")
@@ -36,23 +36,30 @@ def convert(
     *,
     layout: Mapping[str, Any] = STABLE_DIFFUSION_2,
     encoder: EncoderSettings | None = None,
+    hidden: int = 128,
 ) -> Converted:
     """Return "modulation", "time_aware_encoder", and "unet" where the file has one.
 
-    `layout` are the arguments of the UNet in diffusers, `encoder` the settings of the time-aware encoder.
+    `layout` are the arguments of the UNet in diffusers, `encoder` the settings of the time-aware encoder,
+    `hidden` the channels inside the modulation.
     """
     encoder = encoder or EncoderSettings()
     with torch.device("meta"):
         unet = UNet2DConditionModel(**layout)
         half = TimeAwareEncoder(unet.config["in_channels"], encoder)
-        modulation = Modulation(unet)
+        modulation = Modulation(unet, map_channels=encoder.map_channels, hidden=hidden)
     layers = unet.config["layers_per_block"]
     names = {
         "modulation": {own: _modulation_name(own, layers) for own in modulation.state_dict()},
         "time_aware_encoder": {own: _encoder_name(own, encoder.blocks) for own in half.state_dict()},
         "unet": {own: _UNET + theirs for own, theirs in unet_names(unet.state_dict(), layers=layers).items()},
     }
-    found = _taken(state, names, optional="unet", needless=(*_FROZEN, *_SCHEDULE))
+    shapes = {
+        "modulation": shapes_of(modulation),
+        "time_aware_encoder": shapes_of(half),
+        "unet": shapes_of(unet),
+    }
+    found = replace(_taken(state, names, optional="unet", needless=(*_FROZEN, *_SCHEDULE)), shapes=shapes)
     maps = found.parts["time_aware_encoder"]
     ours = {own: _attention_tensor(own, tensor, heads=encoder.heads) for own, tensor in maps.items()}
     return replace(found, parts={**found.parts, "time_aware_encoder": ours})
@@ -70,7 +77,8 @@ def convert_cfw(state: Mapping[str, Tensor], *, layout: Mapping[str, Any] = AUTO
         "feature_wrapping": {own: _fusion_name(own) for own in wrapping.state_dict()},
         "autoencoder": autoencoder_names(model.state_dict(), levels=len(layout["block_out_channels"])),
     }
-    found = _taken(state, names, optional="autoencoder", needless=_JUDGES)
+    shapes = {"feature_wrapping": shapes_of(wrapping), "autoencoder": shapes_of(model)}
+    found = replace(_taken(state, names, optional="autoencoder", needless=_JUDGES), shapes=shapes)
     stock = found.parts.get("autoencoder", {})
     ours = {own: as_linear(names["autoencoder"][own], tensor) for own, tensor in stock.items()}
     return replace(found, parts={**found.parts, "autoencoder": ours} if ours else found.parts)

@@ -17,7 +17,7 @@ from sdsr.adapters.hybrid_attention import HybridAttention
 from sdsr.adapters.image_prompt import ImagePrompt
 from sdsr.cli.main import app
 from sdsr.conversion.consissr import STABLE_DIFFUSION_2
-from sdsr.conversion.published import PUBLISHED, check_complete, description
+from sdsr.conversion.published import PUBLISHED, Published, check_complete, description
 from sdsr.conversion.report import Converted
 from sdsr.digests import combined_sha256, file_sha256
 from sdsr.errors import InputError, ModelError, OutputError
@@ -36,6 +36,25 @@ def checkpoint(consissr_tiny: State, tmp_path: Path) -> Path:
     path = tmp_path / "ConsisSR.ckpt"
     torch.save({"state_dict": consissr_tiny, "global_step": 200_000}, path)
     return path
+
+
+@pytest.fixture(autouse=True)
+def unshaped(monkeypatch: pytest.MonkeyPatch) -> Published:
+    """The tensors here are tiny, so that only their names are looked at; return what looks at their shapes, too."""
+    published = PUBLISHED["consissr"]
+    named = replace(published, convert=lambda state: replace(published.convert(state), shapes={}))
+    monkeypatch.setitem(PUBLISHED, "consissr", named)
+    return published
+
+
+def test_tiny_tensors_under_the_published_names_are_refused(
+    checkpoint: Path, tmp_path: Path, unshaped: Published, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(PUBLISHED, "consissr", unshaped)
+    for more in ([], ["--partial"]):
+        with pytest.raises(ModelError, match=r"does not fit: \w+'s \S+ is \(6, .* instead of \(.* and \d+ more; name"):
+            run(checkpoint, "--to", tmp_path / "out", *more)
+    assert not list((tmp_path / "out").iterdir())
 
 
 def run(*arguments: Any) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from sdsr.cli.main import app
 from sdsr.conversion import invsr, lora, osediff
-from sdsr.conversion.lora import convert, convert_hypir, low_rank, unet_names
+from sdsr.conversion.lora import convert, convert_hypir, low_rank, unet_shapes
 from sdsr.method_folders import read_description
 from sdsr.methods.one_step import HYPIR, OSEDIFF, Generator
 from sdsr.prior.sources import SOURCES
@@ -70,7 +70,7 @@ def test_every_tensor_of_invsr_is_used():
     ],
 )
 def test_names_of_every_kind_are_understood(pattern):
-    state, names = {}, unet_names(Generator())
+    state, names = {}, unet_shapes(Generator())
     for name in names:
         layer, side, _ = name.rsplit(".", 2)
         side = side.removeprefix("lora_")
@@ -88,11 +88,11 @@ def test_updates_without_a_prompt_lack_it_and_strangers_are_named():
     )
     assert "prompt.tokens" in converted.missing
     assert converted.unknown == ("time_embedding.linear_1.lora_A.weight",)
-    assert low_rank({"conv_in.alpha": torch.ones(1)})[0] == {}
+    assert low_rank({"conv_in.alpha": torch.ones(1)}, {}, scale=1.0) == ({}, {"conv_in.alpha": torch.ones(1)})
 
 
 def test_hypir_leaves_the_first_convolution_alone():
-    state = {name.replace(".weight", ".default.weight"): torch.zeros(1) for name in unet_names(HYPIR)}
+    state = {name.replace(".weight", ".default.weight"): torch.zeros(1) for name in unet_shapes(HYPIR)}
     converted = convert_hypir(state)
     assert (converted.unknown, converted.missing, len(state)) == ((), (), 2 * 257)
     assert convert_hypir(state | {"conv_in.lora_A.default.weight": torch.zeros(1)}).unknown == (
@@ -101,7 +101,10 @@ def test_hypir_leaves_the_first_convolution_alone():
 
 
 def test_a_published_file_becomes_a_folder(published_osediff, tmp_path):
-    path, small = tmp_path / "osediff.pkl", {name: torch.full((2,), 0.5) for name in published_osediff}
+    path, small = (
+        tmp_path / "osediff.pkl",
+        {name: torch.full(tensor.shape, 0.5) for name, tensor in published_osediff.items()},
+    )
     nested = {
         part: {name.removeprefix(f"{part}."): tensor for name, tensor in small.items() if name.startswith(part)}
         for part in ("state_dict_unet", "state_dict_vae")
@@ -113,5 +116,5 @@ def test_a_published_file_becomes_a_folder(published_osediff, tmp_path):
     assert (noted["recipe"], noted["times"], noted["prior"]) == ("osediff", [999], "sd-2.1-base")
     assert SOURCES["sd-2.1-base"].weights
     written = load_file(tmp_path / "out" / "encoder_lora.safetensors")
-    assert set(written) == set(lora.encoder_names())
+    assert set(written) == set(lora.encoder_shapes(4))
     assert OSEDIFF.alpha / OSEDIFF.rank == OSEDIFF.encoder_alpha / OSEDIFF.encoder_rank == 2

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from sdsr.adapters.image_attention import ImageAttention
 from sdsr.adapters.tagger import SWIN_LARGE, SwinTagger
 from sdsr.cli.main import app
 from sdsr.conversion.checkpoint import read_checkpoint
+from sdsr.conversion.published import PUBLISHED
 from sdsr.conversion.report import Converted
 from sdsr.conversion.seesr import RANK, convert, merged
 from sdsr.errors import ModelError
@@ -181,8 +183,11 @@ def test_what_is_absent_or_unknown_is_named(rng):
     assert "tagger/image_proj.weight" in converted.missing
 
 
-def test_the_command_makes_a_folder_that_restores_of_all_files(tmp_path, rng):
+def test_the_command_makes_a_folder_that_restores_of_all_files(tmp_path, rng, monkeypatch):
     """All names of the full model, on tiny tensors."""
+    named = PUBLISHED["addsr"]
+    unshaped = replace(named, convert=lambda state: replace(named.convert(state), shapes={}))
+    monkeypatch.setitem(PUBLISHED, "addsr", unshaped)
     theirs = tmp_path / "theirs"
     for network in COUNTS:
         (theirs / network).mkdir(parents=True)
@@ -212,7 +217,7 @@ def test_a_folder_of_published_files_is_read_as_one(tmp_path):
     save_file({"up_blocks.0.weight": torch.ones(1)}, tmp_path / "unet" / "weights.safetensors")
     torch.save({"params": {"visual_encoder.norm.weight": torch.ones(2)}, "iter": 7}, tmp_path / "DAPE.pth")
     held = read_checkpoint(tmp_path)
-    assert sorted(held.tensors) == ["DAPE/params.visual_encoder.norm.weight", "unet/weights/up_blocks.0.weight"]
+    assert sorted(held.tensors) == ["DAPE/visual_encoder.norm.weight", "unet/weights/up_blocks.0.weight"]
     assert held.others == {"DAPE/iter": 7}
     (tmp_path / "empty").mkdir()
     with pytest.raises(ModelError, match=r"empty\) holds no weight files"):

@@ -49,7 +49,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
     """The two published files, and conversions that expect their width."""
     main, wrapping = PUBLISHED["stablesr"], PUBLISHED["stablesr-cfw"]
     narrow = {
-        "stablesr": replace(main, convert=partial(main.convert, layout=UNET, encoder=ENCODER)),
+        "stablesr": replace(main, convert=partial(main.convert, layout=UNET, encoder=ENCODER, hidden=16)),
         "stablesr-cfw": replace(wrapping, convert=partial(wrapping.convert, layout=AUTOENCODER, blocks=1)),
     }
     for name, published in narrow.items():
