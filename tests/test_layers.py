@@ -105,6 +105,17 @@ def test_torchvision_is_never_imported() -> None:
     assert not found, "the core runs without torchvision: " + ", ".join(found)
 
 
+def test_pipelines_of_diffusers_are_never_imported() -> None:
+    found = [
+        f"sdsr/{where}:{getattr(node, 'lineno', 0)}"
+        for where, source in modules()
+        for node in ast.walk(ast.parse(source))
+        for name in imported(node, "sdsr")
+        if name.startswith("diffusers.pipelines")
+    ]
+    assert not found, "they take seconds to load: " + ", ".join(found)
+
+
 def test_only_device_aware_packages_name_cuda() -> None:
     found = [
         f"sdsr/{where}:{line}"

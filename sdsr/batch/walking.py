@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-from sdsr.batch.finding import find_photos
 from sdsr.batch.naming import fitted, name_key
 from sdsr.errors import InputError
+from sdsr.images.finding import find_photos
 from sdsr.images.foreign import known_by_suffix
 from sdsr.images.formats import HEAD_BYTES, SUFFIX_OF, SUFFIXES, Format, begins_like
 from sdsr.images.sources import is_pipe

@@ -33,7 +33,9 @@ def grain(path: Path, scale: int = 4) -> Pixels:
     """
     smooth = bicubic(path, scale).astype(np.float64)
     soft = np.stack([blurred(smooth[..., channel], 1.5) for channel in range(3)], axis=-1)
-    noise = blurred(np.random.default_rng(zlib.crc32(path.stem.encode())).normal(size=smooth.shape[:2]), 0.6)
+    noise = blurred(
+        np.random.default_rng(zlib.crc32(path.stem.encode(errors="surrogateescape"))).normal(size=smooth.shape[:2]), 0.6
+    )
     noise *= 2 / noise.std()
     return (2 * smooth - soft + noise[..., None]).round().clip(0, 255).astype(np.uint8)
 

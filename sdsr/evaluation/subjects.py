@@ -48,7 +48,7 @@ def degraded_subjects(
     return tuple(
         Subject(
             name=name,
-            lq=partial(_degraded, path, settings, crop_px, zlib.crc32(name.encode())),
+            lq=partial(_degraded, path, settings, crop_px, zlib.crc32(name.encode(errors="surrogateescape"))),
             truth=partial(_truth, path, settings.scale, crop_px),
         )
         for name, path in list(photos_by_name(hr).items())[:count]

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 FIDELITIES = (0.0, 0.5, 1.0)
 _LATENT, _SETUP = "clean", "setup"
+_LONGEST_NAME = 200  # bytes; a file system allows 255
+_SHORTENED_NAME = 40
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +92,7 @@ class Latents:
         from sdsr.restoration.sample import Sampled, sample
 
         setup, noise = self._setup(restorer, photograph, plan), CanvasNoise(seeds=(self.seed,))
-        path = self.folder / f"{name}.{sha256(setup.encode()).hexdigest()[:12]}.safetensors"
+        path = self.folder / _file_name(name, setup)
         if path.exists():
             seen = restorer.observe(photograph, None, noise)
             clean = _read(path).to(restorer.restorer.prior.device)
@@ -136,3 +138,11 @@ def _read(path: Path) -> torch.Tensor:
         return load_file(path)[_LATENT]
     except (SafetensorError, KeyError, OSError) as error:
         raise InputError(f"latent (={path}) can't be read ({error}); delete it to restore the photo again.") from error
+
+
+def _file_name(photo: str, setup: str) -> str:
+    """Return the name of a photo's file; of one in a folder of the tree, or with a long name, the digest tells more."""
+    plain = "/" not in photo and len(photo.encode(errors="surrogateescape")) <= _LONGEST_NAME
+    known = setup if plain else f"{photo}\n{setup}"
+    digest = sha256(known.encode(errors="surrogateescape")).hexdigest()[:12]
+    return f"{photo if plain else photo.rpartition('/')[2][:_SHORTENED_NAME]}.{digest}.safetensors"

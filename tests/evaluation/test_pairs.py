@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from sdsr.errors import InputError
@@ -22,6 +24,34 @@ def test_what_is_no_tag_stays(tmp_path):
         (tmp_path / f"{stem}.png").touch()
     (tmp_path / "notes.txt").touch()
     assert list(photos_by_name(tmp_path)) == ["HR", "a_LRS", "box4"]
+
+
+def mirrored(*roots: Path) -> None:
+    for root in roots:
+        for name in ("a", "sub/a", "sub/deep/b"):
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / f"{name}.png").touch()
+
+
+def test_a_mirrored_tree_is_measured_whole(tmp_path):
+    out, truth = tmp_path / "out", tmp_path / "HR"
+    mirrored(out, truth)
+    (truth / "sub" / "a.png").rename(truth / "sub" / "a_HR.jpg")
+    (out / ".sdsr-manifest.jsonl").touch()
+    (out / ".hidden").mkdir()
+    (out / ".hidden" / "c.png").touch()
+    assert [pair.name for pair in pair_folders(out, truth)] == ["a", "sub/a", "sub/deep/b"]
+    assert [pair.name for pair in pair_folders(out)] == ["a", "sub/a", "sub/deep/b"]
+
+
+def test_a_tree_against_a_flat_folder_says_why(tmp_path):
+    out, truth = tmp_path / "out", tmp_path / "HR"
+    mirrored(out)
+    truth.mkdir()
+    for stem in ("a", "b"):
+        (truth / f"{stem}_HR.png").touch()
+    with pytest.raises(InputError, match=r"2 of 3 results \(sub.a\.png \.\.\.\); photos of those names are there in"):
+        pair_folders(out, truth)
 
 
 def test_two_files_of_one_name_are_an_error(folders):

@@ -7,7 +7,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sdsr.batch.finding import find_photos
+from sdsr.images.finding import find_photos
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """photos/: a.jpg, a.png, sub/b.png, broken.jpg, and what is hidden or no photo; all empty."""
+    for name in ("a.jpg", "a.png", "sub/b.png", "broken.jpg", ".hidden.png", "Thumbs.db", ".git/c.png"):
+        photo(tmp_path / "photos" / name)
+    return tmp_path / "photos"
 
 
 def found(folder: Path, **besides: Path) -> list[str]:
