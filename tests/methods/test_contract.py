@@ -77,9 +77,10 @@ def test_windows_do_not_change_the_noise(recipe: Recipe, photo, monkeypatch):
 
     monkeypatch.setattr(CanvasNoise, "at", noted)
     restorer, given, pictures = contract.stirred(recipe), contract.small_photo(photo, 24, 36), []
-    for memory in (None, 10_000_000):
+    whole = replace(recipe, canvas=replace(recipe.canvas, window_px=None))
+    for each, memory in ((whole, None), (recipe, None if recipe.canvas.window_px else 10_000_000)):
         run = len(pictures)  # what `noted` reads
-        pictures.append(contract.restored(recipe, restorer, given, Request(scale=4, memory_bytes=memory)))
+        pictures.append(contract.restored(each, restorer, given, Request(scale=4, memory_bytes=memory)))
     shared = [draws for draws in drawn.values() if len(draws) == 2]
     assert len(shared) == len(drawn)
     assert all(draws[0] == draws[1] for draws in shared)
