@@ -43,6 +43,8 @@ class FileFormat(StrEnum):
     png = "png"
     webp = "webp"
     tiff = "tiff"
+    avif = "avif"
+    jxl = "jxl"
 
 
 def upscale(
@@ -148,7 +150,14 @@ def upscale(
 
 
 def _format(format: FileFormat | None) -> "Format | None":
-    names: dict[str, Format] = {"jpeg": "JPEG", "png": "PNG", "webp": "WEBP", "tiff": "TIFF"}
+    names: dict[str, Format] = {
+        "jpeg": "JPEG",
+        "png": "PNG",
+        "webp": "WEBP",
+        "tiff": "TIFF",
+        "avif": "AVIF",
+        "jxl": "JXL",
+    }
     return names[format] if format else None
 
 

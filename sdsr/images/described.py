@@ -16,9 +16,9 @@ from sdsr.images.formats import Space
 Chromaticities = tuple[float, float, float, float, float, float, float, float]
 """x and y of white, red, green and blue, in the order of a cHRM chunk."""
 
-_D65, _C, _DCI = (0.3127, 0.3290), (0.310, 0.316), (0.314, 0.351)
+_D65, _C, DCI_WHITE = (0.3127, 0.3290), (0.310, 0.316), (0.314, 0.351)
 SRGB_PRIMARIES: Chromaticities = (*_D65, 0.64, 0.33, 0.30, 0.60, 0.15, 0.06)
-_PRIMARIES: dict[int, Chromaticities] = {
+PRIMARIES: dict[int, Chromaticities] = {
     1: SRGB_PRIMARIES,
     4: (*_C, 0.67, 0.33, 0.21, 0.71, 0.14, 0.08),
     5: (*_D65, 0.64, 0.33, 0.29, 0.60, 0.15, 0.06),
@@ -26,7 +26,7 @@ _PRIMARIES: dict[int, Chromaticities] = {
     7: (*_D65, 0.630, 0.340, 0.310, 0.595, 0.155, 0.070),
     8: (*_C, 0.681, 0.319, 0.243, 0.692, 0.145, 0.049),
     9: (*_D65, 0.708, 0.292, 0.170, 0.797, 0.131, 0.046),
-    11: (*_DCI, 0.680, 0.320, 0.265, 0.690, 0.150, 0.060),
+    11: (*DCI_WHITE, 0.680, 0.320, 0.265, 0.690, 0.150, 0.060),
     12: (*_D65, 0.680, 0.320, 0.265, 0.690, 0.150, 0.060),
     22: (*_D65, 0.630, 0.340, 0.295, 0.605, 0.155, 0.077),
 }
@@ -54,22 +54,24 @@ def of_code_points(body: bytes, space: Space) -> tuple[bool, bytes | None]:
     if _UNSPECIFIED in (primaries, transfer):
         return False, None
     curve = _GAMMAS.get(transfer) or _CURVES.get(transfer)
-    if matrix != 0 or primaries not in _PRIMARIES or curve is None:
+    if matrix != 0 or primaries not in PRIMARIES or curve is None:
         raise ValueError(f"cICP code points {primaries}, {transfer}, {matrix} are no known RGB")
     if transfer == _SRGB_TRANSFER and (primaries == 1 or space == "GRAY"):
         return True, None
-    return True, _profile(_PRIMARIES[primaries], curve, space)
+    return True, _profile(PRIMARIES[primaries], curve, space)
 
 
-def of_gamma(gamma: float | None, chromaticities: Chromaticities | None, space: Space) -> bytes | None:
+def of_gamma(
+    gamma: float | None, chromaticities: Chromaticities | None, space: Space, *, exact: bool = False
+) -> bytes | None:
     """Return the profile of an encoding gamma (about 0.45455 in most files) and chromaticities; None each is sRGB's.
 
     A gamma near sRGB's stands for its curve where the primaries are sRGB's, too, as every program that writes it
-    means. Raises ValueError for numbers that describe no color.
+    means, unless it is to be taken as `exact`. Raises ValueError for numbers that describe no color.
     """
     if gamma is not None and not 0.01 <= gamma <= 10:
         raise ValueError(f"a gamma of {gamma:.5g}")
-    alike = gamma is None or abs(gamma / _SRGB_GAMMA - 1) < _INSIGNIFICANT
+    alike = gamma is None or (not exact and abs(gamma / _SRGB_GAMMA - 1) < _INSIGNIFICANT)
     usual = (
         chromaticities is None
         or space == "GRAY"

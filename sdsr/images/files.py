@@ -1,4 +1,4 @@
-"""Photos in, photos out: read JPEG, PNG, WebP and TIFF, upright in sRGB; write as it came, whole or not at all."""
+"""Photos in, photos out: read any of the formats, upright in sRGB; write as it came, whole or not at all."""
 
 import errno
 import io
@@ -12,10 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from sdsr.errors import InputError, OutputError, SdsrError
+from sdsr.images.avif import write_avif
 from sdsr.images.floats import image, plane, quantize
 from sdsr.images.formats import SUFFIXES, Format
 from sdsr.images.hostile import first_line, refused
 from sdsr.images.jpeg import write_jpeg
+from sdsr.images.jxl import write_jxl
 from sdsr.images.layout import Layout, lay_out
 from sdsr.images.limits import DEFAULT_LIMITS, NO_LIMITS, Limits
 from sdsr.images.photo import Photo, Traits
@@ -87,7 +89,7 @@ def write_photo(
 
     The file appears under its name only when it is complete, on the disk, and was read back; nothing else is left.
     Without a quality it is 95, or lossless where the photo came so. JPEG keeps full color resolution (4:4:4).
-    16 bits go into PNG and TIFF, and are rounded for the others.
+    16 bits go into PNG, TIFF and JPEG XL, 12 of them into AVIF, and are rounded for the others.
     Raises OutputError; InputError where the format can't hold the photo.
     """
     layout = _checked(photo, format or format_of(target), quality)
@@ -123,6 +125,10 @@ def encode(file: io.BufferedIOBase, layout: Layout) -> None:
             write_webp(file, layout)
         case "TIFF":
             write_tiff(file, layout)
+        case "AVIF":
+            write_avif(file, layout)
+        case "JXL":
+            write_jxl(file, layout)
 
 
 def _checked(photo: Photo, format: Format, quality: int | None) -> Layout:
@@ -142,12 +148,15 @@ def _verify(source: Source, layout: Layout) -> None:
             samples = opened.decode()
     except InputError as error:
         raise OutputError(f"the {layout.format} can't be read back ({error}); the disk may be failing.") from error
-    opaque = layout.format == "WEBP" and opened.shape[2] == 3  # WebP drops an alpha that hides nothing
+    height, width, channels = layout.shape
+    if not layout.photo.transparent:  # whose alpha some encoders drop
+        channels = min(channels, samples.shape[2])
     same_header = (opened.format, opened.bits, opened.space) == (layout.format, layout.bits, layout.space)
-    if not same_header or samples.shape != (layout.shape if not opaque else (*layout.shape[:2], 3)):
+    if not same_header or samples.shape != (height, width, channels):
         raise OutputError(f"the {layout.format} reads back as {samples.shape}, not {layout.shape}; try another format.")
     if layout.lossless:
-        same = all(np.array_equal(samples[top : top + len(strip)], strip) for top, strip in layout.strips())
+        strips = ((top, strip[..., :channels]) for top, strip in layout.stored_strips())
+        same = all(np.array_equal(samples[top : top + len(strip)], strip) for top, strip in strips)
     else:
         same = _contrast(samples) > 0 or _contrast(layout.photo.pixels) < _VISIBLE
     if not same:

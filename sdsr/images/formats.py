@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-Format = Literal["JPEG", "PNG", "WEBP", "TIFF"]
+Format = Literal["JPEG", "PNG", "WEBP", "TIFF", "AVIF", "JXL"]
 Space = Literal["GRAY", "RGB", "CMYK"]
 
 CHANNELS: dict[Space, int] = {"GRAY": 1, "RGB": 3, "CMYK": 4}
@@ -13,7 +13,7 @@ _WITHOUT_LIMIT = 2**31 - 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What a format holds: its suffixes, the usual one first, color spaces, most bits a channel, most pixels a side.
+    """What a format holds: its suffixes, the usual one first, color spaces, bits a channel, pixels a side and in all.
 
     `start` is what its files begin like (a pattern); `lossless` says how it codes: always, never, or as asked (None).
     """
@@ -23,9 +23,12 @@ class Facts:
     suffixes: tuple[str, ...]
     spaces: tuple[Space, ...] = ("GRAY", "RGB")
     alpha: bool = True
-    max_bits: int = 8
+    depths: tuple[int, ...] = (8,)
+    profiles: bool = True
     max_side: int = _WITHOUT_LIMIT
+    max_pixels: int = _WITHOUT_LIMIT
     lossless: bool | None = None
+    lossless_gray: bool = False  # whatever is asked, as its encoder has it
 
 
 FORMATS: dict[Format, Facts] = {
@@ -38,15 +41,32 @@ FORMATS: dict[Format, Facts] = {
         max_side=65535,
         lossless=False,
     ),
-    "PNG": Facts(name="PNG", start=rb"\x89PNG\r\n\x1a\n", suffixes=(".png",), max_bits=16, lossless=True),
+    "PNG": Facts(name="PNG", start=rb"\x89PNG\r\n\x1a\n", suffixes=(".png",), depths=(8, 16), lossless=True),
     "WEBP": Facts(name="WebP", start=rb"RIFF....WEBP", suffixes=(".webp",), spaces=("RGB",), max_side=16383),
     "TIFF": Facts(
         name="TIFF",
         start=rb"(?:II[*+]\x00|MM\x00[*+])(?!....(?:CR\x02\x00|IIII.waR))",  # which would be raw files
         suffixes=(".tif", ".tiff"),
         spaces=("GRAY", "RGB", "CMYK"),
-        max_bits=16,
+        depths=(8, 16),
         lossless=True,
+    ),
+    "AVIF": Facts(
+        name="AVIF",
+        start=rb"....ftyp(?:avi[fs]|mi(?:f1|af)....(?:....){0,12}?avi[fs])",
+        suffixes=(".avif",),
+        depths=(8, 10, 12),
+        max_side=32768,  # both of libavif, as it reads
+        max_pixels=1 << 28,
+        lossless_gray=True,
+    ),
+    "JXL": Facts(
+        name="JPEG XL",
+        start=rb"\xff\x0a|\x00\x00\x00\x0cJXL \r\n\x87\n",
+        suffixes=(".jxl",),
+        depths=(8, 16),
+        profiles=False,
+        max_side=1 << 30,
     ),
 }
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sdsr.errors import InputError
+from sdsr.images.depths import narrowed, stretched
 from sdsr.images.exif_resolution import resolution_of, with_resolution
 from sdsr.images.formats import CHANNELS, FORMATS, Format, Space
 from sdsr.images.metadata import resized_exif
@@ -63,6 +64,11 @@ class Layout:
             samples = np.concatenate((samples, self.photo.alpha[rows, :, None]), axis=-1)
         return _rounded(samples, self.dtype)
 
+    def stored_strips(self) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield the strips as they read back from a lossless file, which may hold fewer bits than 16."""
+        for top, strip in self.strips():
+            yield top, stretched(narrowed(strip, self.bits), self.bits)
+
     def whole(self) -> np.ndarray:
         """Return all samples; the photo's own array where they are the same."""
         if (
@@ -93,6 +99,9 @@ def lay_out(photo: Photo, format: Format, quality: int | None = None) -> Layout:
     if space not in FORMATS[format].spaces or (space == "CMYK" and (icc is None or photo.alpha is not None)):
         logger.info("%s can't hold this photo as %s; it is written as RGB in sRGB.", format, space)
         space, icc = "RGB", None
+    if icc is not None and not FORMATS[format].profiles:
+        logger.info("%s is written without the photo's ICC profile, in sRGB.", format)
+        icc = None
     bits = _bits(photo, format)
     if lost := photo.traits.notes.lost_in(format):
         logger.warning("%s has no place for %s of this photo; left out.", format, lost)
@@ -109,7 +118,7 @@ def lay_out(photo: Photo, format: Format, quality: int | None = None) -> Layout:
         icc=icc,
         exif=exif,
         quality=quality or DEFAULT_QUALITY,
-        lossless=_is_lossless(photo, format, quality),
+        lossless=_is_lossless(photo, format, space, quality),
     )
 
 
@@ -121,15 +130,20 @@ def check_transparency(photo: Photo, format: Format) -> None:
 
 
 def _bits(photo: Photo, format: Format) -> int:
-    bits = 8 * photo.pixels.dtype.itemsize
-    if bits == 16 and FORMATS[format].max_bits == 8:
-        logger.info("%s holds 8 bits per channel; 16 are rounded to them. PNG and TIFF keep 16.", format)
+    depths = FORMATS[format].depths
+    if photo.pixels.dtype == np.uint8:
         return 8
-    return bits
+    if depths[-1] < 16 and photo.traits.bits not in depths[1:]:
+        logger.info(
+            "%s holds %d bits per channel; 16 are rounded to them. PNG, TIFF and JPEG XL keep 16.", format, depths[-1]
+        )
+    return photo.traits.bits if photo.traits.bits in depths[1:] else depths[-1]
 
 
-def _is_lossless(photo: Photo, format: Format, quality: int | None) -> bool:
+def _is_lossless(photo: Photo, format: Format, space: Space, quality: int | None) -> bool:
     always, traits = FORMATS[format].lossless, photo.traits
+    if space == "GRAY" and FORMATS[format].lossless_gray:
+        return True
     return always if always is not None else quality is None and traits.lossless and traits.format == format
 
 

@@ -26,7 +26,14 @@ from sdsr.images.reading import read_opened
 logger = logging.getLogger(__name__)
 
 NAME = "the photo"
-_FORMATS: dict[str | None, Format] = {"JPEG": "JPEG", "MPO": "JPEG", "PNG": "PNG", "WEBP": "WEBP", "TIFF": "TIFF"}
+_FORMATS: dict[str | None, Format] = {
+    "JPEG": "JPEG",
+    "MPO": "JPEG",
+    "PNG": "PNG",
+    "WEBP": "WEBP",
+    "TIFF": "TIFF",
+    "AVIF": "AVIF",
+}
 _SINGLE = ("JPEG", "MPO")  # formats whose other pictures belong to the first
 _META_TEXTS = ("XML:com.adobe.xmp", "Raw profile type ")
 _ORIENTATION = 0x0112

@@ -5,10 +5,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sdsr.errors import InputError, LimitError
+from sdsr.images.avif import open_avif
 from sdsr.images.foreign import RAW, known_by_content, known_by_suffix
 from sdsr.images.formats import FORMATS, HEAD_BYTES, NAMES, SUFFIXES, Format, begins_like
 from sdsr.images.hostile import refused
 from sdsr.images.jpeg import open_jpeg
+from sdsr.images.jxl import open_jxl
 from sdsr.images.limits import DEFAULT_LIMITS, Limits
 from sdsr.images.metadata import upright_metadata
 from sdsr.images.opened import Opened
@@ -22,6 +24,8 @@ _OPENERS: dict[Format, Callable[[bytes], Opened]] = {
     "PNG": open_png,
     "WEBP": open_webp,
     "TIFF": open_tiff,
+    "AVIF": open_avif,
+    "JXL": open_jxl,
 }
 _OUTPUT_BYTES_PER_PIXEL = 12
 
@@ -66,6 +70,11 @@ def check_output(header: Header, size: tuple[int, int], format: Format, limits: 
         raise LimitError(
             f"output size (={width}x{height}) exceeds what {format} holds"
             f" ({FORMATS[format].max_side} px a side); write PNG or TIFF, or enlarge less."
+        )
+    if height * width > FORMATS[format].max_pixels:
+        raise LimitError(
+            f"output size (={width}x{height}, {_megapixels(height * width)}) exceeds what {format} holds"
+            f" ({_megapixels(FORMATS[format].max_pixels)}); write PNG or TIFF, or enlarge less."
         )
     if height * width > limits.max_output_pixels:
         raise LimitError(

@@ -197,9 +197,14 @@ def test_hard_edges_of_alpha_survive_and_hidden_colors_are_continued(format):
         assert difference(np.asarray(image)[8:24, 4:20, :3], samples[8:24, 4:20, :3]) <= LOSSY
 
 
-def test_alpha_of_an_opaque_photo_does_not_trouble_webp():
-    photo = Photo(pixels=smooth(9, 9), alpha=np.full((9, 9), 255, np.uint8))
-    assert difference(read_photo(encode_photo(photo, "WEBP")).pixels, photo.pixels) <= 2 * LOSSY
+@pytest.mark.parametrize("lossless", [False, True])
+@pytest.mark.parametrize("space", ["GRAY", "RGB"])
+@pytest.mark.parametrize("format", ["WEBP", "AVIF", "JXL"])
+def test_opaque_alpha_does_not_trouble_encoders_that_drop_it(format, space, lossless):
+    pixels = smooth(9, 9) if space == "RGB" else np.repeat(smooth(9, 9, 1), 3, axis=2)
+    traits = Traits(format=format, lossless=lossless, space=space)
+    photo = Photo(pixels=pixels, alpha=np.full((9, 9), 255, np.uint8), traits=traits)
+    assert difference(read_photo(encode_photo(photo, format)).pixels, pixels) <= 2 * LOSSY
 
 
 @pytest.mark.parametrize("depth", [np.uint8, np.uint16])
@@ -211,7 +216,9 @@ def test_alpha_that_hides_nothing_forbids_no_format(depth):
         assert difference(np.asarray(image), smooth(9, 9)) <= LOSSY
     assert read_photo(encode_photo(opaque, "PNG")).alpha is not None, "it stays where it can"
     opaque.alpha[4, 4] -= 1
-    with pytest.raises(InputError, match="has transparency, which JPEG can't hold; write one of PNG, WebP, TIFF"):
+    with pytest.raises(
+        InputError, match="has transparency, which JPEG can't hold; write one of PNG, WebP, TIFF, AVIF, JPEG XL"
+    ):
         encode_photo(opaque, "JPEG")
 
 

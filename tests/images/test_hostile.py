@@ -54,6 +54,12 @@ def valid_files() -> dict[str, bytes]:
         "lossless webp": saved(image, "WEBP", lossless=True),
         "tiff": encode_photo(rgba, "TIFF"),
         "16-bit tiff": encode_photo(Photo(pixels=deep, traits=traits), "TIFF"),
+        "avif": encode_photo(rgba, "AVIF"),
+        "10-bit avif": encode_photo(Photo(pixels=deep, traits=files.Traits(bits=10, xmp=b"<x/>")), "AVIF"),
+        "gray avif": saved(image.convert("L"), "AVIF"),
+        "jxl": encode_photo(rgba, "JXL"),
+        "bare jxl": encode_photo(Photo(pixels=PIXELS), "JXL"),
+        "16-bit jxl": encode_photo(Photo(pixels=deep, traits=traits), "JXL"),
         "plain tiff": saved(image, "TIFF", exif=exif),
         "lzw tiff": saved(image, "TIFF", compression="tiff_lzw"),
         "packbits tiff": saved(image.convert("L"), "TIFF", compression="packbits"),
@@ -203,7 +209,7 @@ def test_targets_that_cannot_be_written(tmp_path):
     assert "exists already" in write_refusal(tmp_path / "folder.png")
     assert "a folder has this one" in write_refusal(tmp_path / "folder.png", overwrite=True)
     clear = Photo(pixels=PIXELS, alpha=PIXELS[..., 0].copy())
-    assert "write one of PNG, WebP, TIFF" in write_refusal(tmp_path / "a.jpg", InputError, clear)
+    assert "write one of PNG, WebP, TIFF, AVIF, JPEG XL" in write_refusal(tmp_path / "a.jpg", InputError, clear)
     wide = Photo(pixels=np.zeros((1, 16384, 3), np.uint8))
     assert "WEBP holds (16383 px" in write_refusal(tmp_path / "a.webp", LimitError, wide)
 
@@ -220,7 +226,7 @@ def test_read_only_folder(tmp_path, monkeypatch):
     assert "a folder you may write to" in write_refusal(tmp_path / "a.png")
 
 
-@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif"])
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif", "avif", "jxl"])
 def test_full_disk(tmp_path, monkeypatch, suffix):
     def refuse(_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -242,14 +248,14 @@ def small_disk(tmp_path):
     subprocess.run(["umount", str(disk)], check=True)
 
 
-@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif"])
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif", "avif", "jxl"])
 def test_disk_that_fills_up(small_disk, suffix):
     noise = Photo(pixels=np.random.default_rng(0).integers(0, 256, (300, 300, 3), np.uint8))
     assert "free" in write_refusal(small_disk / f"a.{suffix}", photo=noise)
     write_photo(PHOTO, small_disk / f"a.{suffix}")
 
 
-@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif"])
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif", "avif", "jxl"])
 def test_what_reads_back_otherwise_is_not_published(tmp_path, monkeypatch, suffix):
     encode = files.encode
 
@@ -261,7 +267,7 @@ def test_what_reads_back_otherwise_is_not_published(tmp_path, monkeypatch, suffi
     assert "another picture" in write_refusal(tmp_path / f"a.{suffix}")
 
 
-@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif"])
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif", "avif", "jxl"])
 def test_what_was_cut_on_the_way_is_not_published(tmp_path, monkeypatch, suffix):
     encode = files.encode
 

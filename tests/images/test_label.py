@@ -280,7 +280,8 @@ def test_damage_anywhere_gives_a_label_all_the_same(damage, place, cut):
 def test_every_format_carries_it_beside_exif_and_profile(format):
     exif = Image.Exif()
     exif[0x010E] = "a description longer than four bytes"
-    adobe, xmp = imagecodecs.cms_profile("adobergb"), labeled(packet(TITLE), STEP)
+    adobe = imagecodecs.cms_profile("adobergb") if FORMATS[format].profiles else None
+    xmp = labeled(packet(TITLE), STEP)
     traits = Traits(exif=exif.tobytes()[6:], xmp=xmp, icc=adobe, dpi=(300.0, 300.0))
     data = encode_photo(Photo(pixels=PIXELS, traits=traits), format)
     if format in ("JPEG", "PNG", "WEBP", "TIFF"):
