@@ -5,6 +5,9 @@ import os
 import unicodedata
 from pathlib import Path
 
+from sdsr.batch.windows_names import windows_name
+
+WINDOWS = os.name == "nt"
 USUAL_LIMIT = 255
 _DIGEST_CHARACTERS = 8
 
@@ -12,8 +15,11 @@ _DIGEST_CHARACTERS = 8
 def fitted(folder: Path, stem: str, ending: str = "") -> str:
     """Return `stem` and `ending` as the name of a file in `folder`, which need not be there yet.
 
-    Where that is longer than the file system allows, the stem's end gives way to a digest of it.
+    Where that is longer than the file system allows, the stem's end gives way to a digest of it. On Windows, what it
+    forbids is replaced.
     """
+    if WINDOWS:
+        stem, ending = windows_name(stem, ending)
     limit = name_limit(folder)
     if name_length(stem + ending) <= limit:
         return stem + ending
@@ -37,7 +43,7 @@ def name_limit(folder: Path) -> int:
 
 def name_length(name: str) -> int:
     """Return the length that file systems limit: bytes, and on Windows units of UTF-16."""
-    return len(name.encode("utf-16-le", "surrogatepass")) // 2 if os.name == "nt" else len(os.fsencode(name))
+    return len(name.encode("utf-16-le", "surrogatepass")) // 2 if WINDOWS else len(os.fsencode(name))
 
 
 def name_key(path: Path) -> str:
