@@ -6,5 +6,5 @@ SMALL_CANVAS = Canvas(margin_px=32)
 """Of any size, with context all around: networks this small leave a lattice where they see a padding of zeros.
 
 Of a white photo, d3sr-small made 243 at the border, and invsr-small 224; with 32 px of context it is 254 and 249, as in
-the middle.
+the middle. What it does to photos: docs/small-models.md.
 """
