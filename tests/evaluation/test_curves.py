@@ -17,7 +17,6 @@ from sdsr.evaluation.curves import CURVE_PROTOCOL, Row, Sweep, curves, estimates
 from sdsr.evaluation.subjects import degraded_subjects, paired_subjects
 from sdsr.images.files import image
 from sdsr.methods import METHODS
-from sdsr.restoration.photograph import Photograph
 from sdsr.restoration.plan import Plan
 from sdsr.restoration.restorer import from_noised_photo
 from sdsr.restoration.sample import sample
@@ -61,10 +60,12 @@ def test_an_estimate_is_the_decoded_clean_latent_at_its_time(upscaler, sweep):
     lq = sweep.subjects[0].lq()
     found = dict(estimates(upscaler, lq, (192, 192), replace(sweep, stop=2), 0))
     assert list(found) == [300, 200]
-    photograph = Photograph.of(image(lq), (192, 192), upscaler.multiple_px)
+    photograph = upscaler.photograph(image(lq), (192, 192))
     ended = sample(upscaler.restorer, photograph, Plan(times=(300, 200)), CanvasNoise(seeds=(0,)))
     with torch.inference_mode():
-        expected = upscaler.restorer.decode(ended.clean, ended.seen)[0, :, :192, :192].permute(1, 2, 0).clamp(0, 1)
+        decoded = upscaler.restorer.decode(ended.clean, ended.seen)
+    place = photograph.made.relative_to(photograph.region)
+    expected = decoded[place.slices][0].permute(1, 2, 0).clamp(0, 1)
     np.testing.assert_allclose(found[200], expected * 255, atol=0.51)
 
 

@@ -41,7 +41,7 @@ def test_every_layer_is_compared_at_every_time(upscaler, given):
     for moment in told:
         assert len(moment.similarity) == 8
         assert all(-1 <= cosine <= 1 for cosine in moment.similarity.values())
-        assert {factor: each.shape for factor, each in moment.maps.items()} == {1: (8, 10), 2: (4, 5)}
+        assert {factor: each.shape for factor, each in moment.maps.items()} == {1: (16, 18), 2: (8, 9)}
     modules = [module for part in upscaler.restorer.parts.modules.values() for module in part.modules()]
     assert not any(m._forward_hooks for m in modules if isinstance(m, ScaleShift))
 

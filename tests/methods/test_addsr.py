@@ -101,8 +101,8 @@ def test_guidance_keeps_what_is_seen_of_the_photo(photograph):
 @pytest.mark.parametrize("guided", [False, True])
 def test_the_photo_is_looked_at_once_and_each_refinement_once_more(photograph, monkeypatch, guided):
     restorer, encoded, tagged = system("tiny") if guided else student("tiny"), [], []
-    encode, tag = Prior.encode, SmallTagger.__call__
-    monkeypatch.setattr(Prior, "encode", lambda *asked: encoded.append(asked) or encode(*asked))
+    encode, tag = Prior.posterior, SmallTagger.__call__
+    monkeypatch.setattr(Prior, "posterior", lambda *asked: encoded.append(asked) or encode(*asked))
     monkeypatch.setattr(SmallTagger, "__call__", lambda *asked: tagged.append(asked) or tag(*asked))
     plan = replace(ADDSR.plan, guidance=2.0)
     sample(restorer, photograph, replace(plan, refinement=None), NOISE)
