@@ -55,7 +55,8 @@ class L2Pooling(nn.Module):
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h2 w2"]:
         taps = torch.tensor([0.25, 0.5, 0.25], dtype=x.dtype, device=x.device)
         window = torch.outer(taps, taps).expand(x.shape[1], 1, 3, 3)
-        return (F.conv2d(x.square(), window, stride=2, padding=1, groups=x.shape[1]) + 1e-12).sqrt()
+        averaged = F.conv2d(x.square(), window, stride=2, padding=1, groups=x.shape[1])
+        return (averaged.clamp(min=0) + 1e-12).sqrt()  # a convolution's rounding may be below zero where all is zero
 
 
 class DistsNetwork(nn.Module):

@@ -4,6 +4,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from torch import nn
+from torch.nn import functional
 
 from sdsr.errors import ModelError
 from sdsr.losses.dists import Dists, DistsNetwork, L2Pooling, dists, ea_dists, load_dists
@@ -87,3 +88,9 @@ def test_edge_aware_adds_the_distance_of_the_edges():
     x.requires_grad_()
     ea_dists(plain)(x, torch.zeros_like(y)).sum().backward()
     assert x.grad.isfinite().all()
+
+
+def test_pooling_survives_rounding_below_zero(monkeypatch):
+    """Where all is zero, some processors' convolutions give a little less than that."""
+    monkeypatch.setattr(functional, "conv2d", lambda x, *_, **__: x.new_full((1, 2, 3, 3), -1e-9))
+    torch.testing.assert_close(L2Pooling()(torch.zeros(1, 2, 6, 6)), torch.full((1, 2, 3, 3), 1e-6))
