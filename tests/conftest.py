@@ -5,7 +5,7 @@ import ipaddress
 import os
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from importlib.abc import MetaPathFinder
 from importlib.machinery import SourceFileLoader
@@ -98,6 +98,19 @@ def _guarded_lookup(getaddrinfo: Callable[..., Any]) -> Callable[..., Any]:
 for method in ("connect", "connect_ex", "sendto"):
     setattr(socket.socket, method, _guarded(getattr(socket.socket, method)))
 socket.getaddrinfo = _guarded_lookup(socket.getaddrinfo)
+
+
+@pytest.fixture
+def plain_convolutions() -> Iterator[None]:
+    """Convolutions that sum products place by place, for tests of how far a network looks.
+
+    Winograd's, which some processors have, transform tiles: places that nothing reaches change there by rounding.
+    """
+    backends = torch.backends.mkldnn, torch.backends.nnpack
+    before = [backend.set_flags(False)[0] for backend in backends]
+    yield
+    for backend, enabled in zip(backends, before, strict=True):
+        backend.set_flags(enabled)
 
 
 @pytest.fixture

@@ -76,6 +76,7 @@ def test_hint_of_the_latents_size_reaches_the_unet(size: tuple[int, int]):
     assert (first - second).abs().max() > 1e-3
 
 
+@pytest.mark.usefixtures("plain_convolutions")
 def test_each_cell_of_the_hint_is_seen_near_its_place():
     controlnet = stirred(latent_control, tiny_prior().unet)
     hint = noise(1, 4, 40, 40)

@@ -105,6 +105,7 @@ def test_features_of_another_size_are_refused(pair):
 
 
 @torch.no_grad()
+@pytest.mark.usefixtures("plain_convolutions")
 def test_the_small_one_depends_on_no_more_than_it_says():
     model = small()
     wrapping = FeatureWrapping(model, blocks=1, growth=4, groups=None)

@@ -46,9 +46,9 @@ def test_another_kind_of_schedule_is_an_error(config):
 def test_adding_noise_and_velocity_agree_with_diffusers():
     scheduler = DDPMScheduler(**STABLE_DIFFUSION)
     clean, noise = pair()
-    torch.testing.assert_close(SCHEDULE.noisy(clean, noise, T), scheduler.add_noise(clean, noise, T), rtol=0, atol=2e-6)
+    torch.testing.assert_close(SCHEDULE.noisy(clean, noise, T), scheduler.add_noise(clean, noise, T), rtol=0, atol=5e-6)
     velocity = scheduler.get_velocity(clean, noise, T)
-    torch.testing.assert_close(SCHEDULE.velocity(clean, noise, T), velocity, rtol=0, atol=2e-6)
+    torch.testing.assert_close(SCHEDULE.velocity(clean, noise, T), velocity, rtol=0, atol=5e-6)
 
 
 @pytest.mark.parametrize("t", [0, 1, 420, 999, T])

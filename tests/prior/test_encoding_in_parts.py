@@ -75,6 +75,7 @@ def test_a_small_latent_in_parts_with_margin_is_the_wholes(rng, depths, monkeypa
 
 
 @pytest.mark.parametrize("depths", [(1, 2, 2), (0, 1, 1), (2, 0, 3)])
+@pytest.mark.usefixtures("plain_convolutions")
 def test_the_small_encoders_halo_is_as_far_as_it_looks(depths):
     """Positive weights, so that no gradient cancels."""
     model, picture = autoencoder(depths), torch.rand(1, 3, 8, 41 * 8).requires_grad_()
@@ -112,6 +113,7 @@ def test_parts_with_the_wholes_statistics_are_the_whole(rng):
     torch.testing.assert_close(parts.std, whole.std, rtol=0, atol=1e-5)
 
 
+@pytest.mark.usefixtures("plain_convolutions")
 def test_the_encoders_margin_is_hardly_more_than_it_looks(rng):
     latents, picture = published(attention=False), torch.rand(1, 3, 4, 61 * FACTOR).requires_grad_()
     for parameter in latents.model.encoder.parameters():

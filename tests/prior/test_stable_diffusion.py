@@ -158,6 +158,7 @@ def test_a_latent_of_one_window_is_decoded_whole(prior, rng):
         assert torch.equal(prior.decode_part(latent, cells), prior.decode(latent)[cells.scaled(4).slices])
 
 
+@pytest.mark.usefixtures("plain_convolutions")
 def test_the_margin_is_as_far_as_the_decoder_looks_and_not_a_cell_farther(published):
     """The middle pixels' gradient marks the cells that they depend on; the largest weights, so that none cancels."""
     vae = AutoencoderKL.from_pretrained(published / "vae", mid_block_add_attention=False, low_cpu_mem_usage=False)

@@ -95,6 +95,7 @@ def test_decoding_a_region_gives_that_part_of_the_whole(restorer, photograph, re
 
 
 @pytest.mark.parametrize("depths", [(1, 1, 1), (0, 1, 2), (2, 0, 1)])
+@pytest.mark.usefixtures("plain_convolutions")
 def test_the_halo_reaches_as_far_as_the_decoder_looks_and_not_a_cell_farther(depths):
     """The middle pixels' gradient marks the cells that they depend on."""
     autoencoder = SmallAutoencoder(2, widths=(4, 4, 4), depths=depths)
