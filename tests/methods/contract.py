@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -65,6 +65,29 @@ def stirred(recipe: Recipe) -> Restorer:
             moved = parameter + 0.02 * torch.randn(parameter.shape, generator=rng)
             parameter.copy_(moved.half())
     return restorer
+
+
+@cache
+def _shared(make: Callable[[Recipe], Restorer], name: str) -> Restorer:
+    return make(brief(METHODS[name]))
+
+
+def shared(make: Callable[[Recipe], Restorer], recipe: Recipe) -> Restorer:
+    """What `built` or `stirred` makes of a method, made once: for tests that restore with it and change nothing."""
+    return _shared(make, recipe.name)
+
+
+@cache
+def _picture(make: Callable[[Recipe], Restorer], name: str, pixels: bytes, shape: tuple[int, ...]) -> np.ndarray:
+    given = Photo(pixels=np.frombuffer(pixels, np.uint8).reshape(shape).copy())
+    picture = restored(brief(METHODS[name]), _shared(make, name), given)
+    picture.flags.writeable = False
+    return picture
+
+
+def picture(make: Callable[[Recipe], Restorer], recipe: Recipe, given: Photo) -> np.ndarray:
+    """The pixels of a photo that the shared restorer restored, once."""
+    return _picture(make, recipe.name, given.pixels.tobytes(), given.pixels.shape)
 
 
 def filled(recipe: Recipe, folder: Path) -> Restorer:
