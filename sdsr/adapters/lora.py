@@ -108,13 +108,17 @@ class Lora(nn.Module):
                 layer.register_parameter("weight", weight)
 
     def settle(self, network: nn.Module) -> None:
-        """Adds the attached updates to weights of the network's own, for good; a second time, nothing happens."""
+        """Adds the attached updates to weights of the network's own, for good; a second time, nothing happens.
+
+        The adapted layers stay as they are beside it: one that learned whole is saved without its update.
+        """
         if self._settled:
             return
         self.detach(network)
-        for wrapper in self._wrappers.values():
-            weight = _updated(wrapper)
-            wrapper.base_layer.register_parameter("weight", weight)
+        for name, wrapper in self._wrappers.items():
+            weight, layer = _updated(wrapper), twin(wrapper.base_layer)
+            layer.register_parameter("weight", weight)
+            network.set_submodule(name, layer)
             self._settled.append(weight)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
