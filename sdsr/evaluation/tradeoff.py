@@ -102,11 +102,12 @@ class Latents:
         return sampled
 
     def _setup(self, restorer: "Windowed", photograph: "Photograph", plan: "Plan") -> str:
-        height, width = photograph.size
+        (height, width), region = photograph.size, photograph.region
         given = sha256(photograph.given.numpy().tobytes()).hexdigest()[:12]
         times = " ".join(map(str, plan.times))
         return (
-            f"{self.model}, seed {self.seed}, photo {given} to {width}x{height}, "
+            f"{self.model}, seed {self.seed}, photo {given} to {width}x{height} by {photograph.kernel.name}, "
+            f"canvas of {region.width}x{region.height} px from ({region.left}, {region.top}), "
             f"windows of {restorer.window_px} px, {restorer.overlap_px} shared, "
             f"from {plan.start_time}, times {times}, guidance {plan.guidance:g}, {plan.refinement}"
         )

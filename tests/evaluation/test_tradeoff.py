@@ -74,7 +74,7 @@ def test_each_row_scores_what_upscale_gives_at_that_fidelity(upscaler, folders, 
     for fidelity, found in zip((0, 0.5, 1), seen, strict=True):
         request = Request(width=64, height=64, steps=STEPS, seed=3, fidelity=fidelity)
         expected = upscaler.upscale(subjects[0].lq(), request).pixels
-        assert np.array_equal(found, expected)
+        assert np.abs(found - expected).max() <= 1  # a latent from elsewhere in memory may round otherwise
     assert not np.array_equal(seen[0], seen[2])
 
 
