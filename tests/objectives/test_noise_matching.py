@@ -12,7 +12,7 @@ from sdsr.objectives.learner import Sample
 from sdsr.objectives.noise_matching import NoiseMatching, noise_matching_loss, weight_in_pixels
 from sdsr.objectives.sources import TimeAware
 from sdsr.prior.evidence import Evidence
-from sdsr.prior.prior import Prior
+from sdsr.prior.prior import Posterior, Prior
 from sdsr.prior.tiny import tiny_prior
 from sdsr.restoration.restorer import Parts, Restorer, from_noise
 
@@ -205,10 +205,8 @@ def test_the_source_is_given_hq_and_lq_and_the_target_stays_hq(restorer, sample,
 
 
 def test_latents_are_posterior_samples_with_noise_of_their_own(restorer, sample, monkeypatch):
-    drawn, encode = [], Prior.encode
-    monkeypatch.setattr(
-        Prior, "encode", lambda self, image, noise=None: drawn.append(noise) or encode(self, image, noise)
-    )
+    drawn, latent = [], Posterior.latent
+    monkeypatch.setattr(Posterior, "latent", lambda self, noise=None: drawn.append(noise) or latent(self, noise))
     NoiseMatching().learner(restorer, None).observe(sample, seeded())
     of_lq, of_hq = drawn
     assert of_lq.shape == of_hq.shape == (2, 4, 8, 8)
