@@ -14,9 +14,14 @@ if TYPE_CHECKING:
 
 def ablate(
     table: Annotated[str, typer.Argument(help="A table of variants, as d3sr-time.")],
-    data: Annotated[list[Path], typer.Option(help="Folders of photos or shards to train on; may repeat.")],
     validation: Annotated[list[Path], typer.Option(help="Photos that are restored and scored; may repeat.")],
     run: Annotated[Path, typer.Option(help="Folder of all its runs; an existing one is resumed.")],
+    data: Annotated[
+        list[Path] | None, typer.Option(help="Folders of photos or shards to train on; may repeat.")
+    ] = None,
+    pairs: Annotated[
+        list[Path] | None, typer.Option(help="Folders of pairs that `sdsr teach` made, where a table wants them.")
+    ] = None,
     only: Annotated[list[str] | None, typer.Option(help="Rows of the table, where not all; may repeat.")] = None,
     minutes: Annotated[float | None, typer.Option(help="Training time of each variant and seed.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Optimizer steps of each; the recipe's by default.")] = None,
@@ -46,7 +51,8 @@ def ablate(
     from sdsr.methods.ablations import find_ablation
 
     settings = AblationSettings(
-        data=tuple(data),
+        data=tuple(data or ()),
+        pairs=tuple(pairs or ()),
         validation=tuple(validation),
         minutes=minutes,
         steps=steps,

@@ -25,6 +25,7 @@ from sdsr.cli.similarity import similarity
 from sdsr.cli.starts import starts
 from sdsr.cli.steps import steps
 from sdsr.cli.strength import strength
+from sdsr.cli.teach import teach
 from sdsr.cli.tradeoff import tradeoff
 from sdsr.cli.train import train
 from sdsr.cli.upscale import upscale
@@ -35,6 +36,7 @@ COMMANDS = (
     methods,
     complexity,
     train,
+    teach,
     ablate,
     export,
     convert,

@@ -36,6 +36,9 @@ def train(
     lq: Annotated[
         Path | None, typer.Option(help="Folder of LQ photos paired with --data (no degradation then).")
     ] = None,
+    pairs: Annotated[
+        list[Path] | None, typer.Option(help="Folders of pairs that `sdsr teach` made, for stages with a teacher.")
+    ] = None,
     validation: Annotated[
         list[Path] | None, typer.Option(help="Photos that are scored and shown while training.")
     ] = None,
@@ -79,11 +82,13 @@ def train(
     if print_config:
         typer.echo(stage_toml(launching.find_stage(recipe, stage, changed)), nl=False)
         return
-    if not data or run is None:
-        raise typer.BadParameter(f"Missing option '{'--run' if data else '--data'}', here or in a --config's [run].")
+    if not (data or pairs) or run is None:
+        missing = "--run" if data or pairs else "--data"
+        raise typer.BadParameter(f"Missing option '{missing}', here or in a --config's [run].")
     settings = launching.LaunchSettings(
-        data=tuple(data),
+        data=tuple(data or ()),
         lq=lq,
+        pairs=tuple(pairs or ()),
         validation=tuple(validation or ()),
         stage=stage,
         prior=prior,

@@ -87,6 +87,7 @@ class AblationSettings:
     photo_px: int = 256
     clip: str | None = None
     prior: str | None = None
+    pairs: tuple[Path, ...] = ()
     start_from: tuple[Path, ...] = ()
     changes: Mapping[str, Any] = field(default_factory=dict)
     precision: str = "auto"
@@ -197,6 +198,7 @@ def _result(name: str, variant: Variant, seed: int, folder: Path, settings: Abla
     launched = LaunchSettings(
         data=settings.data,
         stage=variant.stage,
+        pairs=settings.pairs,
         prior=settings.prior,
         start_from=begins,
         changes={**settings.changes, **variant.changes},

@@ -1,7 +1,7 @@
 """Loss terms: pure functions of one step record, and their weighted sum."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -35,6 +35,8 @@ class StepRecord:
     noise: Latent | None = None
     teacher: Latent | None = None
     """The teacher's clean latent."""
+    teacher_image: Image | None = None
+    """What a teacher of pixels makes of the same LQ photo."""
 
     def images(self) -> tuple[Image, Image]:
         """The restored picture and its target; only an objective that supplies both may use terms on pixels."""
@@ -66,6 +68,17 @@ def weighted_sum(terms: Sequence[Term], record: StepRecord) -> tuple[Scalar, dic
         if term.weight:
             total = total + term.weight * value
     return total, values
+
+
+def against_teacher(term: Callable[[StepRecord], Scalar]) -> Callable[[StepRecord], Scalar]:
+    """The same term with the teacher's picture in the HQ photo's place."""
+
+    return partial(_against_teacher, term)
+
+
+def _against_teacher(term: Callable[[StepRecord], Scalar], record: StepRecord) -> Scalar:
+    assert record.teacher_image is not None, "this objective records no teacher's picture"
+    return term(replace(record, hq_image=record.teacher_image))
 
 
 def latent_l2(record: StepRecord) -> Scalar:

@@ -44,8 +44,8 @@ class Stage:
 
     `system(prior, device)` builds what is trained from the name or folder of a prior; `critic(system)` its critic.
     Crops are `crop_px` wide and flipped, left to right and upside down, with the probabilities of `flips`;
-    `degradation` names a table of sdsr/data, None where the objective needs only HQ photos. `follows` says whose parts
-    it is made to begin with, if any.
+    `degradation` names a table of sdsr/data, None where the objective needs only HQ photos. `taught`: it learns from
+    pairs with a teacher's answers (`sdsr teach`). `follows` says whose parts it is made to begin with, if any.
     """
 
     name: str
@@ -58,6 +58,7 @@ class Stage:
     flips: tuple[float, float] = (0.5, 0.0)
     accumulate: int = 1
     degradation: str | None = None
+    taught: bool = False
     critic: Callable[[Any], nn.Module] | None = None
     critic_optimizer: OptimizerSettings | None = None
     ema_decay: float = 0.999

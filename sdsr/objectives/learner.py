@@ -12,10 +12,15 @@ from sdsr.tensors import Image, Time
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """One batch as an objective sees it: HQ crops, their degraded LQ at 1/scale where the stage has a degradation."""
+    """One batch as an objective sees it: HQ crops, their degraded LQ at 1/scale where the stage has a degradation.
+
+    `teacher`: what a teacher makes of that LQ, where the stage has one; `numbers` tell such pairs apart.
+    """
 
     hq: Image
     lq: LowImage | None = None
+    teacher: Image | None = None
+    numbers: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

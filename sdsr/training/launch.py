@@ -15,6 +15,7 @@ from torch import nn
 import sdsr
 from sdsr.data.batches import Sampling
 from sdsr.data.photos import PairSet, PhotoSet, open_pairs, open_photos
+from sdsr.data.taught import TaughtPairs, open_taught
 from sdsr.errors import InputError, ModelError
 from sdsr.method_folders import DESCRIPTION, read_description
 from sdsr.methods import RECIPES
@@ -41,6 +42,7 @@ class LaunchSettings:
 
     data: tuple[Path, ...]
     lq: Path | None = None
+    pairs: tuple[Path, ...] = ()
     validation: tuple[Path, ...] = ()
     stage: str | None = None
     prior: str | None = None
@@ -68,7 +70,7 @@ def launch(recipe: Recipe | str, settings: LaunchSettings, run: RunSettings) -> 
     stage = with_settings(recipe.stage(settings.stage), settings.changes)
     check_numbers(stage)
     run = replace(run, steps=run.steps or stage.steps)
-    photos = _photos(settings)
+    photos = _photos(settings, stage)
     process = PartialState()
     sampling = Sampling(
         size_px=stage.crop_px,
@@ -188,7 +190,15 @@ def _prepare_system(system: object, dtype: torch.dtype, *, checkpointing: bool) 
             network.enable_gradient_checkpointing()
 
 
-def _photos(settings: LaunchSettings) -> PhotoSet | PairSet:
+def _photos(settings: LaunchSettings, stage: Stage) -> PhotoSet | PairSet | TaughtPairs:
+    if stage.taught != bool(settings.pairs):
+        raise InputError(
+            f"stage {stage.name} learns from a teacher; give --pairs FOLDER, made by `sdsr teach`."
+            if stage.taught
+            else f"--pairs (={settings.pairs[0]}) mean nothing to stage {stage.name}; leave them out."
+        )
+    if settings.pairs:
+        return open_taught(settings.pairs)
     if settings.lq is not None:
         return open_pairs(settings.lq, list(settings.data), cache_bytes=CACHE_BYTES)
     return open_photos(settings.data, cache_bytes=CACHE_BYTES)

@@ -5,18 +5,21 @@ from itertools import islice
 
 import torch
 
-from sdsr.data.batches import Batch, Crops, PairedCrops, Sampling, make_pairs
+from sdsr.data.batches import Batch, Crops, PairedCrops, Sampling, make_pairs, shuffled_indices
 from sdsr.data.degradation import degradation
 from sdsr.data.passing import Passing
 from sdsr.data.photos import PairSet, PhotoSet
+from sdsr.data.taught import TaughtPairs
 from sdsr.methods.recipe import Stage
 from sdsr.objectives.learner import Sample
 
 CACHE_BYTES = 2 << 30
 
 
-def make_source(photos: PhotoSet | PairSet, stage: Stage, sampling: Sampling) -> Callable[[int], Sample]:
+def make_source(photos: PhotoSet | PairSet | TaughtPairs, stage: Stage, sampling: Sampling) -> Callable[[int], Sample]:
     """Return step -> Sample on the CPU. Pairs bring their own LQ, so the stage's degradation is not applied to them."""
+    if isinstance(photos, TaughtPairs):
+        return lambda step: _taught(photos, sampling, step)
     if isinstance(photos, PairSet):
         pairs = PairedCrops(photos, sampling)
         return lambda step: _paired(pairs, step)
@@ -46,12 +49,19 @@ def validation_samples(photos: PhotoSet, stage: Stage, *, crop_px: int, limit: i
 
 def on_device(sample: Sample, device: torch.device) -> Sample:
     lq = None if sample.lq is None else sample.lq.to(device, non_blocking=True)
-    return Sample(hq=sample.hq.to(device, non_blocking=True), lq=lq)
+    teacher = None if sample.teacher is None else sample.teacher.to(device, non_blocking=True)
+    return Sample(hq=sample.hq.to(device, non_blocking=True), lq=lq, teacher=teacher, numbers=sample.numbers)
 
 
 def _paired(pairs: PairedCrops, step: int) -> Sample:
     batch = pairs.batch(step)
     return Sample(hq=batch.hq, lq=batch.lq)
+
+
+def _taught(pairs: TaughtPairs, sampling: Sampling, step: int) -> Sample:
+    numbers = [next(shuffled_indices(number, len(pairs), sampling.seed)) for number in sampling.numbers(step)]
+    batch = pairs.batch(numbers)
+    return Sample(hq=batch.hq, lq=batch.lq, teacher=batch.teacher, numbers=batch.numbers)
 
 
 def _middle(photo: torch.Tensor, size: int) -> torch.Tensor:
