@@ -61,7 +61,7 @@ def from_noised_photo(schedule: NoiseSchedule, seen: Seen, t: int | Time, noise:
 class Decoder(Protocol):
     """A method's own way back to pixels: those of some cells of `clean`, whose canvas the photograph is on.
 
-    `fidelity`, above 0, is how much of the photo is taken over.
+    `fidelity`, 0 ... 1, is how much of the photo is taken over.
     """
 
     def __call__(
@@ -179,10 +179,10 @@ class Restorer:
     ) -> Image:
         """Return the pixels of a latent, or of a region of it (in pixels, a multiple of the factor on each side).
 
-        They are the prior's own with `fidelity` 0, or where the method has no decoder of its own.
+        They are the prior's own where the method has no decoder of its own.
         """
         cells = Region.whole(*clean.shape[-2:]) if region is None else latent_region(region, self.factor)
-        if fidelity and self.parts.decoder is not None:
+        if self.parts.decoder is not None:
             photograph = self._canvas(seen, clean)
             return self.parts.decoder(self.prior, clean, photograph, cells, fidelity)
         return self.prior.decode(clean) if region is None else self.prior.decode_part(clean, cells)

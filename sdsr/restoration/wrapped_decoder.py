@@ -21,6 +21,8 @@ _PATCH_CELLS = 16
 class WrappedDecoder:
     """Decodes each part of a latent with the encoder's features of the same part of the enlarged photo.
 
+    With `fidelity` 0 it is the prior's own decoder.
+
     So memory is bounded by the part, at the price of encoding it once more. Of a latent of more than `WINDOW_CELLS` a
     side, parts are decoded with context around them and with the statistics of one mosaic of latent and photo, encoder
     and fusion included, so that normalisation makes no step in tone between them.
@@ -32,6 +34,8 @@ class WrappedDecoder:
 
     def __call__(self, prior: Prior, clean: Latent, photograph: Photograph, cells: Region, fidelity: float) -> Image:
         factor, size = prior.factor, (clean.shape[-2], clean.shape[-1])
+        if not fidelity:
+            return prior.decode_part(clean, cells)
         with self._lock:
             if max(size) <= WINDOW_CELLS:
                 return self._decoded(prior, clean, photograph.enlarged(), fidelity)[cells.scaled(factor).slices]

@@ -123,6 +123,9 @@ FROZEN = {
     "stablesr-fusion": r"time_aware_encoder\.|modulation\.",
     "stablesr-small-fusion": r"time_aware_encoder\.|modulation\.",
     "seesr-small-restoration": _OF_THE_SMALL_PRIOR,
+    "d3sr-small-decoder": r"unet\.|prompt\.|decoder\.faithful\.",
+    "d3sr-small-detail": r"unet\.|prompt\.|decoder\.faithful\.",
+    "d3sr-small-faithful": r"unet\.|prompt\.|decoder\.(?!faithful\.)",
     "addsr-distillation": r"controlnet\.(?!controlnet_cond_embedding\.)",
     "addsr-small-distillation": r"controlnet\.(?!controlnet_cond_embedding\.)",
 }
@@ -206,7 +209,7 @@ def fixed_sample(photo: Tensor, stage: Stage) -> Sample:
         return Sample(hq=hq)
     small = interpolate(hq, scale_factor=0.25, mode="bicubic", antialias=True)
     noise = torch.randn(small.shape, generator=torch.Generator().manual_seed(1))
-    return Sample(hq=hq, lq=(small + 0.03 * noise).clamp(0, 1))
+    return Sample(hq=hq, lq=(small + 0.03 * noise).clamp(0, 1), teacher=hq if stage.taught else None)
 
 
 def seeded(seed: int = 0) -> torch.Generator:

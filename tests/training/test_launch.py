@@ -46,9 +46,7 @@ def test_parts_say_how_they_came_to_be_and_fill_a_restorer(settings, tmp_path, d
     assert metadata["prior_sha256"] == tiny_prior().sha256
     assert [json.loads(metadata[key]) for key in ("seed", "step", "finished")] == [4, 2, True]
     assert "crop_px=64" in metadata["stage"]
-    system = METHODS["d3sr-small"].system
-    assert system is not None
-    restorer = system("tiny")
+    restorer = METHODS["d3sr-small"].stage("fidelity").system("tiny")
     assert fill_from_run(restorer, folder)["step"] == "2"
     trained = load_file(folder / "unet.safetensors")
     assert torch.equal(restorer.prior.unet.conv_in.weight, trained["conv_in.weight"])
@@ -154,4 +152,13 @@ def test_what_does_not_exist_is_an_error_that_helps(settings, tmp_path):
         launch("d3sr-small", replace(settings, changes={"crop": "64"}), run)
     with pytest.raises(InputError, match="doesn't exist"):
         launch("d3sr-small", replace(settings, data=(tmp_path / "nowhere",)), run)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_stage_with_a_teacher_wants_pairs_and_others_do_not(settings, tmp_path):
+    run = RunSettings(folder=tmp_path / "run", steps=1)
+    with pytest.raises(InputError, match=r"stage decoder learns from a teacher; give --pairs"):
+        launch("d3sr-small", replace(settings, stage="decoder"), run)
+    with pytest.raises(InputError, match=r"--pairs .* mean nothing to stage fidelity"):
+        launch("d3sr-small", replace(settings, pairs=(tmp_path,)), run)
     assert not (tmp_path / "run").exists()
