@@ -242,7 +242,7 @@ def test_weights_that_are_missing_broken_or_unknown(typed: Typed, model: Path, t
     assert_one_line_error(typed("upscale", photo, "--model", broken), says="are missing")
     (broken / "method.json").unlink()
     assert_one_line_error(typed("upscale", photo, "--model", broken), says="no method.json")
-    assert names(tmp_path) == {"a.png", "broken", "broken/unet.safetensors"}
+    assert names(tmp_path) == {"a.png", "broken", "broken/unet.safetensors", "broken/decoder.safetensors"}
 
 
 def test_a_request_to_end_is_obeyed_like_ctrl_c(
