@@ -132,4 +132,5 @@ def test_exiftool_tells_both_steps_of_a_photo_restored_twice(run: Run, tmp_path:
         assert [int(step["Seed"]) for step in told["XMP-sdsr:Steps"]] == [0, 9]
         assert [(step["Width"], step["Height"]) for step in told["XMP-sdsr:Steps"]] == [(32, 24), (64, 48)]
         assert told["IFD0:Make"] == "Maker of cameras"
-        assert told["ICC_Profile:ProfileDescription"].startswith("Adobe RGB")
+        if not told["SourceFile"].endswith(".jxl"):  # which is written in sRGB
+            assert told["ICC_Profile:ProfileDescription"].startswith("Adobe RGB")
