@@ -105,7 +105,8 @@ def complexity(recipe: Recipe, prior: str | None = None, *, given_px: int = 128,
         raise InputError(f"recipe (={recipe.name}) restores nothing; choose one that does (`sdsr methods`).")
     prior = prior or recipe.prior
     system = _built(recipe.system, prior)
-    parts = list(_sizes(system, _trained(recipe, prior) if recipe.stages else _learning(system.parts.modules)))
+    trained, critics = _training(recipe, prior)
+    parts = list(_sizes(system, trained if recipe.stages else _learning(system.parts.modules)))
     work = _work(system, recipe, given_px=given_px, size_px=scale * given_px)
     return Complexity(
         recipe=recipe.name,
@@ -114,7 +115,7 @@ def complexity(recipe: Recipe, prior: str | None = None, *, given_px: int = 128,
         size_px=scale * given_px,
         steps=len(recipe.plan.times),
         parts=tuple(replace(part, **work.get(part.name, {})) for part in parts if part.added or part.name in work),
-        critics=tuple(_critics(recipe, prior)),
+        critics=tuple(critics),
     )
 
 
@@ -127,25 +128,21 @@ def _built(system: Callable[..., Any], prior: str) -> Any:
         return system(frozen, "meta")
 
 
-def _trained(recipe: Recipe, prior: str) -> dict[str, int]:
-    """Return how many parameters of each part learn in some stage."""
+def _training(recipe: Recipe, prior: str) -> tuple[dict[str, int], list[Part]]:
+    """Return how many parameters of each part learn in some stage, and the critics of those that have one."""
     trained: Counter[str] = Counter()
+    critics = []
     for stage in recipe.stages:
-        learner = stage.objective.learner(_built(stage.system, prior), None)
-        trained |= Counter(_learning(learner.parts))
-    return trained
-
-
-def _critics(recipe: Recipe, prior: str) -> Iterator[Part]:
-    """Count the parameters of the critic of each stage that has one."""
-    for stage in recipe.stages:
+        system = _built(stage.system, prior)
         if stage.critic is not None:
-            system = _built(stage.system, prior)
             with system.prior.device:
                 parameters = list(stage.critic(system).parameters())
             learning = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
-            name = f"critic, {stage.name}"
-            yield Part(name=name, added=True, parameters=sum(map(torch.numel, parameters)), trained=learning)
+            size = sum(map(torch.numel, parameters))
+            critics.append(Part(name=f"critic, {stage.name}", added=True, parameters=size, trained=learning))
+        learner = stage.objective.learner(system, None)
+        trained |= Counter(_learning(learner.parts))
+    return trained, critics
 
 
 def _learning(parts: Any) -> dict[str, int]:
