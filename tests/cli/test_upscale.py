@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from sdsr.batch.manifest import NAME
 from sdsr.cli import main as cli
 from sdsr.methods import METHODS
+from sdsr.methods.weights import fill_restorer
 from sdsr.upscaling import Upscaler
 
 
@@ -296,7 +297,9 @@ def test_export_of_a_run_restores(typed: Typed, model: Path, tmp_path: Path) -> 
     assert recipe.system is not None
     parts.mkdir()
     noted = {"recipe": "d3sr-small", "prior": "tiny", "step": "3", "stage": "<function f>"}
-    for name, module in recipe.system("tiny").parts.modules.items():
+    restorer = recipe.system("tiny")
+    fill_restorer(restorer, model)
+    for name, module in restorer.parts.modules.items():
         save_file(
             {key: value.contiguous() for key, value in module.state_dict().items()},
             parts / f"{name}.safetensors",
@@ -304,7 +307,7 @@ def test_export_of_a_run_restores(typed: Typed, model: Path, tmp_path: Path) -> 
         )
     exported = tmp_path / "exported"
     assert typed("export", "d3sr-small", "--parts", parts, "--to", exported).code == 0
-    assert names(exported) == {"method.json", "prompt.safetensors", "unet.safetensors"}
+    assert names(exported) == {"method.json", "prompt.safetensors", "unet.safetensors", "decoder.safetensors"}
     description = json.loads((exported / "method.json").read_text())
     assert (description["prior"], description["step"], description["stage"]) == ("tiny", "3", "<function f>")
     assert load_file(exported / "unet.safetensors")["conv_in.weight"].dtype == torch.float16

@@ -67,8 +67,8 @@ def test_what_can_not_be_is_an_error_of_one_line(upscaler, given, wanted, messag
 
 @pytest.mark.parametrize("wanted", [{"start": 200}, {"start": "auto"}, {"fidelity": 0.5}])
 def test_methods_without_a_choice_say_so(given, wanted):
-    recipe = METHODS["d3sr-small"]
-    with pytest.raises(InputError, match=r"means nothing to d3sr-small; leave it out\."):
+    recipe = METHODS["seesr-small"]
+    with pytest.raises(InputError, match=r"means nothing to seesr-small; leave it out\."):
         Upscaler(recipe, recipe.system("tiny")).upscale(given, Request(**wanted))
 
 
