@@ -47,7 +47,7 @@ def _measured(megapixels: float, model: str) -> tuple[float, float]:
 
 
 def _restore(photo: Path, model: str) -> None:
-    from sdsr.images.files import read_photo, write_photo
+    from sdsr.photos.files import read_photo, write_photo
     from sdsr.upscaling import Request, Upscaler
 
     result = Upscaler.from_pretrained(model).upscale(read_photo(photo), Request(scale=SCALE))

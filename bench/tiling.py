@@ -27,8 +27,8 @@ from sdsr.evaluation.save import save_image
 from sdsr.evaluation.seams import Borders, Seam, borders_of, seam
 from sdsr.evaluation.sheet import contact_sheet
 from sdsr.images.floats import image
-from sdsr.images.photo import Photo
 from sdsr.images.windows import cover
+from sdsr.photos.photo import Photo
 from sdsr.restoration.coloring import finished
 from sdsr.restoration.sample import sample
 from sdsr.restoration.windowed import Windowed

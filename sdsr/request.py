@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from sdsr.images.sizes import output_size
+from sdsr.photos.sizes import output_size
 
 ColorFix = Literal["wavelet", "adain", "ycbcr", "none"]
 

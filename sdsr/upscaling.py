@@ -15,13 +15,14 @@ from PIL import Image as pillow
 from sdsr.diffusion.noise import CanvasNoise
 from sdsr.errors import InputError, ModelError
 from sdsr.images.arrays import as_output, as_photo
-from sdsr.images.files import Photo, Traits, image, plane, quantize
-from sdsr.images.label import labeled
+from sdsr.images.floats import image, plane, quantize
 from sdsr.images.resize import resample
 from sdsr.method_folders import embedded_methods, find_method, read_description, weights_sha256
 from sdsr.methods import METHODS
 from sdsr.methods.recipe import Recipe
 from sdsr.methods.weights import fill_restorer, save_method, trained_recipe
+from sdsr.photos.files import Photo, Traits
+from sdsr.photos.label import labeled
 from sdsr.prior.forked import begin_computing
 from sdsr.prior.sources import SOURCES
 from sdsr.request import ColorFix, Request

@@ -13,7 +13,6 @@ from sdsr.adapters.hybrid_attention import PositionTable
 from sdsr.diffusion.noise import CanvasNoise
 from sdsr.errors import InputError
 from sdsr.images.floats import quantize
-from sdsr.images.photo import Photo
 from sdsr.images.resize import resample
 from sdsr.methods import METHODS
 from sdsr.methods.consissr import CONSISSR
@@ -21,6 +20,7 @@ from sdsr.methods.d3sr import D3SR_SMALL
 from sdsr.methods.invsr import INVSR_SMALL
 from sdsr.methods.small_canvas import SMALL_CANVAS
 from sdsr.methods.stablesr import STABLESR, STABLESR_768V
+from sdsr.photos.photo import Photo
 from sdsr.restoration.canvas import Canvas
 from sdsr.restoration.coloring import finished_tiles
 from sdsr.restoration.sample import sample

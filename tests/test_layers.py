@@ -9,6 +9,7 @@ import pytest
 
 SOURCES = Path(__file__).parents[1] / "sdsr"
 LAYERS = (
+    ("photos",),
     ("images", "diffusion"),
     ("prior", "data", "request", "method_folders"),
     ("adapters", "losses"),
@@ -140,8 +141,8 @@ def test_only_device_aware_packages_name_cuda() -> None:
         ("images/made_up.py", "import sdsr\nsdsr.Upscaler"),
         ("images/__init__.py", "from ..prior import Prior"),
         ("training/made_up.py", "from sdsr import Upscaler"),
-        ("errors.py", "from sdsr.images import files"),
-        ("surprise/made_up.py", "from sdsr.images import files"),
+        ("errors.py", "from sdsr.photos import files"),
+        ("surprise/made_up.py", "from sdsr.photos import files"),
     ],
 )
 def test_a_breach_is_found(where: str, source: str) -> None:
@@ -152,7 +153,7 @@ def test_a_breach_is_found(where: str, source: str) -> None:
 @pytest.mark.parametrize(
     ("where", "source"),
     [
-        ("prior/made_up.py", "from sdsr.images import files"),
+        ("prior/made_up.py", "from sdsr.photos import files"),
         ("prior/made_up.py", "from . import evidence"),
         ("prior/made_up.py", "from .evidence import Evidence"),
         ("images/made_up.py", "from sdsr.tensors import Image\nfrom ..errors import InputError"),

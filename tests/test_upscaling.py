@@ -10,11 +10,11 @@ from PIL import Image as pillow
 from sdsr import __version__
 from sdsr.diffusion.steps import ancestral
 from sdsr.errors import InputError
-from sdsr.images.files import read_photo
-from sdsr.images.photo import Photo, Traits
 from sdsr.images.resize import resample
 from sdsr.method_folders import read_description, weights_sha256
 from sdsr.methods import METHODS
+from sdsr.photos.files import read_photo
+from sdsr.photos.photo import Photo, Traits
 from sdsr.restoration.plan import Plan
 from sdsr.restoration.restorer import from_noise
 from sdsr.upscaling import BYTES_PER_WINDOW_PX, Preview, Request, Upscaler, as_photo, window_px

@@ -18,12 +18,12 @@ from sdsr.batch.manifest import Manifest, Work
 from sdsr.batch.model import Model
 from sdsr.batch.walking import Job
 from sdsr.errors import OutputError, SdsrError
-from sdsr.images.formats import Format
-from sdsr.images.limits import Limits
+from sdsr.photos.formats import Format
+from sdsr.photos.limits import Limits
 from sdsr.request import Request
 
 if TYPE_CHECKING:
-    from sdsr.images.photo import Photo
+    from sdsr.photos.photo import Photo
     from sdsr.upscaling import Upscaler
 
 log = logging.getLogger(__name__)
@@ -109,8 +109,8 @@ def restore(
     What can't be done within limits and memory is refused before anything is decoded.
     """
     from sdsr.batch.memory import ran_out, with_smaller_windows, within_memory
-    from sdsr.images.files import check_output, probe, read_photo
-    from sdsr.images.layout import check_transparency
+    from sdsr.photos.files import check_output, probe, read_photo
+    from sdsr.photos.layout import check_transparency
 
     header = probe(source, settings.limits)
     width, height = settings.request.size(header.width, header.height)
@@ -241,7 +241,7 @@ def _finish(job: Job, desk: _Desk, on_progress: OnProgress) -> _Finished | None:
 
 def _restore_into(job: Job, desk: _Desk, manifest: Manifest | None, on_progress: OnProgress) -> _Finished:
     """Restore one photo into its file and note it; what can't be is refused before the model is loaded."""
-    from sdsr.images.probe import check_output, format_of, probe
+    from sdsr.photos.probe import check_output, format_of, probe
 
     settings = desk.settings
     format = format_of(job.target)
@@ -251,7 +251,7 @@ def _restore_into(job: Job, desk: _Desk, manifest: Manifest | None, on_progress:
     check_target(job.target, overwrite=settings.overwrite, new_folders=job.root is not None)
     work = Work.on(job.source, desk.settings_sha256)
     upscaler = desk.upscaler()
-    from sdsr.images.files import write_photo
+    from sdsr.photos.files import write_photo
 
     photo, chosen = restore(job.source, upscaler, settings, format=format, on_progress=on_progress)
     _make_folder(job.target.parent)

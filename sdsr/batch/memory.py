@@ -7,7 +7,7 @@ import psutil
 import torch
 
 from sdsr.errors import LimitError
-from sdsr.images.files import Header
+from sdsr.photos.files import Header
 from sdsr.request import Request
 from sdsr.upscaling import BYTES_PER_WINDOW_PX, MAX_WINDOW_PX, Upscaler
 

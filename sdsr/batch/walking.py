@@ -9,10 +9,10 @@ from pathlib import Path
 
 from sdsr.batch.naming import fitted, name_key
 from sdsr.errors import InputError
-from sdsr.images.finding import find_photos
-from sdsr.images.foreign import known_by_suffix
-from sdsr.images.formats import HEAD_BYTES, SUFFIX_OF, SUFFIXES, Format, begins_like
-from sdsr.images.sources import is_pipe
+from sdsr.photos.finding import find_photos
+from sdsr.photos.foreign import known_by_suffix
+from sdsr.photos.formats import HEAD_BYTES, SUFFIX_OF, SUFFIXES, Format, begins_like
+from sdsr.photos.sources import is_pipe
 from sdsr.request import Request
 
 

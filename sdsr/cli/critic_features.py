@@ -33,8 +33,8 @@ def critic_features(
     from sdsr.evaluation.comparison import labels_of
     from sdsr.evaluation.critic_features import TIMES, Look, features, latents_of, sheet
     from sdsr.evaluation.save import check_target, save_image
-    from sdsr.images.files import read_photo
     from sdsr.methods.d3sr import judging_unet
+    from sdsr.photos.files import read_photo
     from sdsr.prior.loading import load_prior
 
     check_target(output, overwrite=overwrite, image=True)

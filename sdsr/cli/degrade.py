@@ -26,7 +26,7 @@ def degrade(
     from sdsr.errors import InputError
     from sdsr.evaluation.degraded import degraded_photo, samples_sheet
     from sdsr.evaluation.save import check_target, save_image
-    from sdsr.images.files import read_photo, write_photo
+    from sdsr.photos.files import read_photo, write_photo
 
     if recipe and table:
         raise InputError(f"--recipe (={recipe}) and --table (={table}) exclude each other; give one of them.")

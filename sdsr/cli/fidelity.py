@@ -27,7 +27,7 @@ def fidelity(
     from sdsr.evaluation.plots import plot_lines
     from sdsr.evaluation.report import aligned
     from sdsr.evaluation.save import save_text
-    from sdsr.images.files import read_photo
+    from sdsr.photos.files import read_photo
     from sdsr.upscaling import Request, Upscaler
 
     if find_spec("matplotlib") is None:

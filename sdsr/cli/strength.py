@@ -34,7 +34,7 @@ def strength(
     from sdsr.evaluation.report import aligned
     from sdsr.evaluation.save import save_text
     from sdsr.evaluation.strength import curve, moments, plot_maps, plot_strength, strength_csv
-    from sdsr.images.files import read_photo
+    from sdsr.photos.files import read_photo
     from sdsr.upscaling import Request, Upscaler
 
     if find_spec("matplotlib") is None:

@@ -16,7 +16,7 @@ from sdsr.cli.printing import echo_json, echo_line, one_line
 if TYPE_CHECKING:
     from sdsr.batch.engine import Outcome, Settings
     from sdsr.batch.model import Model
-    from sdsr.images.formats import Format
+    from sdsr.photos.formats import Format
     from sdsr.request import Request
     from sdsr.upscaling import Upscaler
 
@@ -108,7 +108,7 @@ def upscale(
     from sdsr.batch.model import Model
     from sdsr.batch.walking import plan
     from sdsr.errors import InputError
-    from sdsr.images.sources import is_pipe
+    from sdsr.photos.sources import is_pipe
     from sdsr.request import Request
 
     request = Request(
@@ -264,8 +264,8 @@ def _pipe(source: Path, output: Path | None, load: Callable[[], "Upscaler"], set
     """Restore one photo from standard input or a pipe, to standard output, or both."""
     from sdsr.batch.engine import check_target, restore
     from sdsr.errors import InputError, OutputError
-    from sdsr.images.files import encode_photo, format_of, write_photo
-    from sdsr.images.sources import is_pipe, read_pipe
+    from sdsr.photos.files import encode_photo, format_of, write_photo
+    from sdsr.photos.sources import is_pipe, read_pipe
 
     target = None if output in (None, PIPE) else output
     if target is None and sys.stdout.isatty():

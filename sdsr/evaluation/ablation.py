@@ -28,12 +28,12 @@ from sdsr.evaluation.protocol import PROTOCOLS, Measure, Protocol
 from sdsr.evaluation.report import SIGNS
 from sdsr.evaluation.save import save_text
 from sdsr.images.floats import quantize
-from sdsr.images.photo import Photo
 from sdsr.losses.perceptual import PerceptualDistance
 from sdsr.losses.small_perceptual import load_small_perceptual
 from sdsr.methods.recipe import Recipe, Stage
 from sdsr.methods.variant import Variant
 from sdsr.methods.weights import run_metadata
+from sdsr.photos.photo import Photo
 from sdsr.prior.loading import choose_device
 from sdsr.restoration.restorer import Restorer
 from sdsr.training.launch import LaunchSettings, launch, load_parts, precision_of

@@ -16,9 +16,9 @@ from sdsr.evaluation.planes import Pixels
 from sdsr.evaluation.protocol import Protocol
 from sdsr.evaluation.subjects import Subject
 from sdsr.images.floats import image, quantize
-from sdsr.images.photo import Photo
 from sdsr.images.resize import resample
 from sdsr.losses.filters import gaussian_blur
+from sdsr.photos.photo import Photo
 from sdsr.tensors import Image
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from sdsr.diffusion.noise import CanvasNoise
 from sdsr.evaluation.planes import Pixels
 from sdsr.evaluation.sheet import Cell, tiled
 from sdsr.images.floats import image
-from sdsr.images.photo import Photo
+from sdsr.photos.photo import Photo
 from sdsr.prior.prior import Prior
 from sdsr.tensors import Latent, Region
 

@@ -19,7 +19,8 @@ from sdsr.evaluation.pairs import Pair
 from sdsr.evaluation.planes import Pixels
 from sdsr.evaluation.protocol import PROTOCOLS, Protocol
 from sdsr.evaluation.subjects import Subject
-from sdsr.images.files import Photo, image, quantize
+from sdsr.images.floats import image, quantize
+from sdsr.photos.files import Photo
 
 if TYPE_CHECKING:
     from sdsr.upscaling import Upscaler

@@ -13,7 +13,7 @@ from sdsr.errors import InputError
 from sdsr.evaluation.planes import Pixels
 from sdsr.evaluation.sheet import Cell, busiest_region, cropped, grid_of
 from sdsr.images.floats import image, quantize
-from sdsr.images.photo import Photo
+from sdsr.photos.photo import Photo
 from sdsr.tensors import Image
 
 

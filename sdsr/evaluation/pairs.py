@@ -10,9 +10,9 @@ from pathlib import Path
 
 from sdsr.errors import InputError
 from sdsr.evaluation.planes import Pixels
-from sdsr.images.files import read_photo
-from sdsr.images.finding import find_photos
-from sdsr.images.formats import SUFFIXES
+from sdsr.photos.files import read_photo
+from sdsr.photos.finding import find_photos
+from sdsr.photos.formats import SUFFIXES
 
 logger = logging.getLogger(__name__)
 

@@ -19,7 +19,8 @@ from PIL import Image as PillowImage
 
 from sdsr.errors import InputError
 from sdsr.evaluation.save import save_image
-from sdsr.images.files import Photo, image
+from sdsr.images.floats import image
+from sdsr.photos.files import Photo
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -14,7 +14,7 @@ from sdsr.errors import InputError
 from sdsr.evaluation.degraded import degraded_photo
 from sdsr.evaluation.pairs import photos_by_name, read_pixels
 from sdsr.evaluation.planes import Pixels, eight_bit
-from sdsr.images.files import Photo, read_photo
+from sdsr.photos.files import Photo, read_photo
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

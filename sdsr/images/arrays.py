@@ -11,14 +11,14 @@ from PIL import Image as pillow
 
 from sdsr.errors import InputError
 from sdsr.images.floats import image
-from sdsr.images.formats import Space
-from sdsr.images.opened import Opened
-from sdsr.images.photo import Photo
-from sdsr.images.pil import from_pillow
-from sdsr.images.pil_result import to_pillow
-from sdsr.images.profiles import neutral
-from sdsr.images.ranges import full_range
-from sdsr.images.reading import read_opened
+from sdsr.photos.formats import Space
+from sdsr.photos.opened import Opened
+from sdsr.photos.photo import Photo
+from sdsr.photos.pil import from_pillow
+from sdsr.photos.pil_result import to_pillow
+from sdsr.photos.profiles import neutral
+from sdsr.photos.ranges import full_range
+from sdsr.photos.reading import read_opened
 
 _CHANNELS: dict[int, tuple[Space, bool]] = {1: ("GRAY", False), 2: ("GRAY", True), 3: ("RGB", False), 4: ("RGB", True)}
 
@@ -38,7 +38,7 @@ def as_photo(picture: Any) -> Photo:
         return _from_samples(_samples_of_array(picture), "array")
     raise InputError(
         f"picture (={type(picture).__name__}) must be one PIL image, array or tensor; give several one by one, "
-        "and files to `sdsr.images.files.read_photo`."
+        "and files to `sdsr.photos.files.read_photo`."
     )
 
 

@@ -6,7 +6,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sdsr.errors import OutputError
-from sdsr.images.photo import Photo
+from sdsr.photos.photo import Photo
 from sdsr.tensors import Image, Plane, Region
 
 

@@ -5,8 +5,8 @@ import hashlib
 import numpy as np
 
 from sdsr import __version__
-from sdsr.images.label import Step
-from sdsr.images.photo import Photo
+from sdsr.photos.label import Step
+from sdsr.photos.photo import Photo
 from sdsr.request import ColorFix
 from sdsr.restoration.plan import Plan
 

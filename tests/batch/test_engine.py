@@ -14,7 +14,7 @@ from sdsr.batch.manifest import NAME
 from sdsr.batch.model import Model
 from sdsr.batch.walking import Job, plan
 from sdsr.errors import ModelError, OutputError
-from sdsr.images import files
+from sdsr.photos import files
 from sdsr.upscaling import Request, Upscaler
 
 TWICE = Request(scale=2.0)
@@ -88,7 +88,7 @@ def test_nothing_half_written_is_left(
 def test_too_large_a_result_is_refused_before_decoding(
     tree: Path, upscaler: Upscaler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sdsr.images.files.read_photo", lambda *args: pytest.fail("decoded"))
+    monkeypatch.setattr("sdsr.photos.files.read_photo", lambda *args: pytest.fail("decoded"))
     outcomes = run(tree, upscaler, Settings(request=Request(width=250), limits=files.Limits(max_output_pixels=40_000)))
     assert "exceeds 0.04 MP" in (outcomes["a.png"].error or "")
     assert not (tree.parent / "out").exists()

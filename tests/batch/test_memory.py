@@ -12,7 +12,7 @@ import torch
 from sdsr.batch.engine import Settings, restore
 from sdsr.batch.memory import BASE_BYTES, within_memory
 from sdsr.errors import LimitError
-from sdsr.images.files import Header, Photo
+from sdsr.photos.files import Header, Photo
 from sdsr.upscaling import Request, Upscaler
 
 HEADER = Header(format="JPEG", width=4000, height=3000, bits=8, gray=False, alpha=False)

@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 
 from sdsr.cli import main as cli
-from sdsr.images.files import Photo, Traits, encode_photo, read_photo
-from sdsr.images.notes import Notes, kept_resources, text_chunk
 from sdsr.methods import METHODS
+from sdsr.photos.files import Photo, Traits, encode_photo, read_photo
+from sdsr.photos.notes import Notes, kept_resources, text_chunk
 from sdsr.upscaling import Upscaler
 
 XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"/></x:xmpmeta>'

@@ -14,9 +14,9 @@ import pytest
 from PIL import Image
 
 from sdsr.cli import main as cli
-from sdsr.images.files import Photo, Traits, encode_photo, read_photo, write_photo
-from sdsr.images.formats import SUFFIX_OF
 from sdsr.methods import METHODS
+from sdsr.photos.files import Photo, Traits, encode_photo, read_photo, write_photo
+from sdsr.photos.formats import SUFFIX_OF
 from sdsr.request import Request
 from sdsr.upscaling import Upscaler
 

@@ -19,9 +19,9 @@ from sdsr.evaluation import ablation
 from sdsr.evaluation.ablation import PROTOCOL, AblationSettings, Result, ablate, results_csv, summary
 from sdsr.evaluation.anchors import enlarge
 from sdsr.images.floats import image, quantize
-from sdsr.images.photo import Photo
 from sdsr.methods import METHODS, ablations
 from sdsr.methods.variant import Variant
+from sdsr.photos.photo import Photo
 from sdsr.prior.loading import load_prior
 from sdsr.training.samples import validation_samples
 

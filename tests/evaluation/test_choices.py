@@ -15,10 +15,10 @@ from sdsr.errors import InputError
 from sdsr.evaluation.choices import DAMAGES, FIDELITIES, distances
 from sdsr.evaluation.critic_features import Look, features, in_colors, latents_of, sheet
 from sdsr.images.floats import quantize
-from sdsr.images.photo import Photo
 from sdsr.methods import METHODS
 from sdsr.methods.fidelity import by_guidance
 from sdsr.methods.invsr import INVSR, INVSR_SMALL, small_system
+from sdsr.photos.photo import Photo
 from sdsr.prior.tiny import tiny_prior
 from sdsr.restoration.canvas import Canvas
 from sdsr.upscaling import Request, Upscaler

@@ -15,7 +15,7 @@ from sdsr.errors import InputError
 from sdsr.evaluation import curve_files
 from sdsr.evaluation.curves import CURVE_PROTOCOL, Row, Sweep, curves, estimates, times_of
 from sdsr.evaluation.subjects import degraded_subjects, paired_subjects
-from sdsr.images.files import image
+from sdsr.images.floats import image
 from sdsr.methods import METHODS
 from sdsr.restoration.plan import Plan
 from sdsr.restoration.restorer import from_noised_photo

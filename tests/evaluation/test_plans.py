@@ -16,10 +16,10 @@ from sdsr.evaluation.plans import STARTS, plans_of_steps, scored
 from sdsr.evaluation.protocol import PROTOCOLS
 from sdsr.evaluation.subjects import paired_subjects
 from sdsr.images.floats import quantize
-from sdsr.images.photo import Photo
 from sdsr.methods import METHODS
 from sdsr.methods.addsr import ADDSR_SMALL, SMALL_NETWORK, student
 from sdsr.methods.invsr import INVSR_SMALL, small_system
+from sdsr.photos.photo import Photo
 from sdsr.restoration.restorer import Restorer
 from sdsr.upscaling import Request, Upscaler
 

@@ -14,10 +14,10 @@ from sdsr.adapters.modulation import ScaleShift
 from sdsr.cli.main import app
 from sdsr.errors import InputError
 from sdsr.evaluation.strength import Moment, curve, moments
-from sdsr.images.files import Photo
 from sdsr.methods import METHODS
 from sdsr.methods.stablesr import STABLESR_SMALL, timeless
 from sdsr.methods.weights import save_method
+from sdsr.photos.files import Photo
 from sdsr.training.run import save_parts
 from sdsr.upscaling import Request, Upscaler
 

@@ -16,9 +16,9 @@ from sdsr.evaluation.protocol import PROTOCOLS
 from sdsr.evaluation.subjects import Subject, paired_subjects
 from sdsr.evaluation.tradeoff import Tradeoff, evenly_spaced, scored
 from sdsr.images.floats import quantize
-from sdsr.images.photo import Photo
 from sdsr.methods import METHODS
 from sdsr.methods.stablesr import STABLESR_SMALL
+from sdsr.photos.photo import Photo
 from sdsr.restoration.restorer import Restorer
 from sdsr.upscaling import Request, Upscaler
 

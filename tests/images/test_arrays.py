@@ -17,8 +17,8 @@ from PIL import Image, ImageCms, ImageOps
 
 from sdsr.errors import InputError
 from sdsr.images.arrays import as_output, as_photo
-from sdsr.images.files import encode_photo, read_photo
-from sdsr.images.photo import Photo, Traits
+from sdsr.photos.files import encode_photo, read_photo
+from sdsr.photos.photo import Photo, Traits
 
 ADOBE = imagecodecs.cms_profile("adobergb")
 XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf dc:rights="Ann"/></x:xmpmeta>'

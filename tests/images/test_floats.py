@@ -4,7 +4,7 @@ import torch
 
 from sdsr.errors import OutputError
 from sdsr.images.floats import image, plane, quantize
-from sdsr.images.photo import Photo
+from sdsr.photos.photo import Photo
 from sdsr.tensors import Region
 
 

@@ -16,7 +16,6 @@ from torch.nn.functional import interpolate
 from sdsr.adapters.time_aware_encoder import EncoderSettings
 from sdsr.critics.latent_unet import LatentUnetCritic
 from sdsr.images.floats import quantize
-from sdsr.images.photo import Photo
 from sdsr.methods import METHODS
 from sdsr.methods.invsr_predictor import NoisePredictor
 from sdsr.methods.recipe import Recipe, Stage
@@ -24,6 +23,7 @@ from sdsr.methods.settings import with_settings
 from sdsr.methods.stablesr import PUBLISHED, Network
 from sdsr.methods.weights import fill_restorer
 from sdsr.objectives.learner import Learner, Sample
+from sdsr.photos.photo import Photo
 from sdsr.restoration.canvas import Canvas
 from sdsr.restoration.restorer import Restorer
 from sdsr.upscaling import Request, Upscaler

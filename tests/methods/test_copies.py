@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 import torch
 
-from sdsr.images.photo import Photo
 from sdsr.methods import METHODS, RECIPES
+from sdsr.photos.photo import Photo
 from sdsr.restoration.restorer import Restorer
 from sdsr.upscaling import Request, Upscaler
 
@@ -90,7 +90,7 @@ FORKED = """
 import os, sys, warnings
 import numpy as np, torch
 from sdsr.errors import InputError
-from sdsr.images.photo import Photo
+from sdsr.photos.photo import Photo
 from sdsr.methods import METHODS
 from sdsr.upscaling import Request, Upscaler
 

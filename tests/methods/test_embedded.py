@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from sdsr.images.files import image, read_photo
-from sdsr.images.photo import Photo
+from sdsr.images.floats import image
 from sdsr.images.resize import resample
 from sdsr.method_folders import ASSETS, DESCRIPTION, read_description
 from sdsr.methods import METHODS
+from sdsr.photos.files import read_photo
+from sdsr.photos.photo import Photo
 from sdsr.tensors import Image, Region
 from sdsr.upscaling import Request, Upscaler
 

@@ -13,12 +13,12 @@ from sdsr.diffusion.noise import CanvasNoise
 from sdsr.diffusion.schedule import NoiseSchedule
 from sdsr.errors import InputError
 from sdsr.images.floats import quantize
-from sdsr.images.photo import Photo
 from sdsr.methods.ablations import ABLATIONS
 from sdsr.methods.invsr import INVSR, INVSR_SMALL, PART, PredictedNoise, reduced, small_system
 from sdsr.methods.invsr_plan import plan_for
 from sdsr.methods.invsr_predictor import Gaussian, NoisePredictor
 from sdsr.objectives.learner import Sample
+from sdsr.photos.photo import Photo
 from sdsr.prior.tiny import tiny_prior
 from sdsr.restoration.photograph import Photograph
 from sdsr.restoration.restorer import Restorer, latent_region

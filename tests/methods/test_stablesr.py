@@ -12,7 +12,6 @@ from sdsr.adapters.feature_wrapping import FeatureWrapping, noted
 from sdsr.diffusion.noise import CanvasNoise
 from sdsr.errors import InputError
 from sdsr.images.color import SIGNED_VARIANCE_FLOOR
-from sdsr.images.photo import Photo
 from sdsr.images.windows import blend, gaussian_weight, published_weight
 from sdsr.methods import METHODS
 from sdsr.methods.ablations import ABLATIONS
@@ -26,6 +25,7 @@ from sdsr.methods.stablesr import (
     timeless,
 )
 from sdsr.objectives.learner import Sample
+from sdsr.photos.photo import Photo
 from sdsr.prior.shapes import shape_prior
 from sdsr.prior.small_autoencoder import SmallAutoencoder
 from sdsr.prior.small_storage import fresh_small_prior

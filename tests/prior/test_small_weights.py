@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 import sdsr
-from sdsr.images.files import image, read_photo
+from sdsr.images.floats import image
+from sdsr.photos.files import read_photo
 from sdsr.prior.evidence import Evidence
 from sdsr.prior.loading import load_prior
 from sdsr.prior.prior import Prior

@@ -4,7 +4,7 @@ import hashlib
 
 import numpy as np
 
-from sdsr.images.photo import Photo
+from sdsr.photos.photo import Photo
 from sdsr.restoration.labeling import step_of
 from sdsr.restoration.plan import Plan
 

@@ -1,0 +1,137 @@
+"""Look before decoding: format from the content, size and color from the header, all of it against the limits."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from sdsr.errors import InputError, LimitError
+from sdsr.photos.avif import open_avif
+from sdsr.photos.foreign import RAW, known_by_content, known_by_suffix
+from sdsr.photos.formats import FORMATS, HEAD_BYTES, NAMES, SUFFIXES, Format, begins_like
+from sdsr.photos.hostile import refused
+from sdsr.photos.jpeg import open_jpeg
+from sdsr.photos.jxl import open_jxl
+from sdsr.photos.limits import DEFAULT_LIMITS, Limits
+from sdsr.photos.metadata import upright_metadata
+from sdsr.photos.opened import Opened
+from sdsr.photos.png import open_png
+from sdsr.photos.sources import Source, read_source, source_name
+from sdsr.photos.tiff import open_tiff
+from sdsr.photos.webp import open_webp
+
+_OPENERS: dict[Format, Callable[[bytes], Opened]] = {
+    "JPEG": open_jpeg,
+    "PNG": open_png,
+    "WEBP": open_webp,
+    "TIFF": open_tiff,
+    "AVIF": open_avif,
+    "JXL": open_jxl,
+}
+_OUTPUT_BYTES_PER_PIXEL = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Header:
+    """What the header of a photo says; width and height are those of the upright photo."""
+
+    format: Format
+    width: int
+    height: int
+    bits: int
+    gray: bool
+    alpha: bool
+
+
+def probe(source: Source, limits: Limits = DEFAULT_LIMITS) -> Header:
+    """Return the header of a photo; nothing is decoded. Raises InputError, LimitError."""
+    opened = open_source(source, limits)
+    height, width = opened.height, opened.width
+    if upright_metadata(opened.exif, opened.xmp, opened.orientation)[0] >= 5:
+        height, width = width, height
+    return Header(
+        format=opened.format,
+        width=width,
+        height=height,
+        bits=opened.bits,
+        gray=opened.space == "GRAY",
+        alpha=opened.alpha,
+    )
+
+
+def check_output(header: Header, size: tuple[int, int], format: Format, limits: Limits = DEFAULT_LIMITS) -> None:
+    """Refuse before any work what could not be written in the end; size is the output's (height, width).
+
+    Whether alpha hides anything is known only when it is decoded: `check_transparency`. Raises LimitError.
+    """
+    height, width = size
+    if min(size) < 1:
+        raise InputError(f"output size (={width}x{height}) must be at least 1x1; enlarge more.")
+    if max(size) > FORMATS[format].max_side:
+        raise LimitError(
+            f"output size (={width}x{height}) exceeds what {format} holds"
+            f" ({FORMATS[format].max_side} px a side); write PNG or TIFF, or enlarge less."
+        )
+    if height * width > FORMATS[format].max_pixels:
+        raise LimitError(
+            f"output size (={width}x{height}, {_megapixels(height * width)}) exceeds what {format} holds"
+            f" ({_megapixels(FORMATS[format].max_pixels)}); write PNG or TIFF, or enlarge less."
+        )
+    if height * width > limits.max_output_pixels:
+        raise LimitError(
+            f"output size (={width}x{height}, {_megapixels(height * width)}) exceeds"
+            f" {_megapixels(limits.max_output_pixels)}; enlarge less or raise max_output_pixels."
+        )
+    needed = height * width * _OUTPUT_BYTES_PER_PIXEL * (2 if header.bits > 8 else 1)
+    if limits.max_memory_bytes is not None and needed > limits.max_memory_bytes:
+        raise LimitError(
+            f"output size (={width}x{height}) needs {needed >> 20} MiB, limit {limits.max_memory_bytes >> 20} MiB;"
+            " enlarge less or raise max_memory_bytes."
+        )
+
+
+def format_of(target: Path) -> Format:
+    """Return the format that a file's suffix asks for. Raises InputError for another suffix."""
+    foreign = known_by_suffix(target.suffix)
+    if foreign is not None:
+        raise InputError(
+            f"{target.name} would be {foreign.name}, which isn't written; use one of {', '.join(SUFFIXES)}."
+        )
+    if target.suffix.lower() not in SUFFIXES:
+        raise InputError(f"{target.name} has no known suffix (={target.suffix!r}); use one of {', '.join(SUFFIXES)}.")
+    return SUFFIXES[target.suffix.lower()]
+
+
+def open_source(source: Source, limits: Limits) -> Opened:
+    """Read the file and open its header within the limits."""
+    data, name = read_source(source, limits.max_file_bytes), source_name(source)
+    if not data:
+        raise InputError(f"{name} is empty (=0 bytes); copy or export the photo again.")
+    format = _format(data, source, name)
+    with refused(name):
+        opened = _OPENERS[format](data)
+    if opened.width < 1 or opened.height < 1:
+        raise InputError(f"{name} has no pixels (={opened.width}x{opened.height}); export the photo again.")
+    if opened.width * opened.height > limits.max_input_pixels:
+        raise LimitError(
+            f"{name} announces {opened.width}x{opened.height} ({_megapixels(opened.width * opened.height)}), limit"
+            f" {_megapixels(limits.max_input_pixels)}; crop or shrink it, or raise max_input_pixels."
+        )
+    return replace(opened, data=data)
+
+
+def _format(data: bytes, source: Source, name: str) -> Format:
+    """Return the format that the content tells. Raises InputError that names what is there instead."""
+    suffix = source.suffix if isinstance(source, Path) else ""
+    format, meant = begins_like(data[:HEAD_BYTES]), known_by_suffix(suffix)
+    if format is not None and not (format == "TIFF" and meant is RAW):  # raw files are TIFF files of previews
+        return format
+    foreign = known_by_content(data[:HEAD_BYTES])
+    if foreign is not None or (format is not None and meant is not None):
+        raise InputError(f"{name} is {foreign or meant}")
+    if meant is not None:
+        raise InputError(f"{name} ends like {meant}")
+    raise InputError(f"{name} is no photo in a known format (starts with {data[:8]!r}); use {NAMES}.")
+
+
+def _megapixels(pixels: int) -> str:
+    return f"{pixels / 1e6:.4g} MP"

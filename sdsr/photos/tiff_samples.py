@@ -1,0 +1,143 @@
+"""Samples of a TIFF page, of every convention, as color at 8 or 16 bits and alpha. Source: TIFF 6.0, 4-6, 18, 23.
+
+CIE L*a*b* of either encoding becomes sRGB here, a palette its colors; alpha is unassociated.
+"""
+
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+import tifffile
+
+from sdsr.errors import InputError
+from sdsr.photos.formats import CHANNELS, Space
+from sdsr.photos.profiles import lab_to_srgb
+from sdsr.photos.ranges import full_range
+
+logger = logging.getLogger(__name__)
+
+_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR, _CIELAB, _ICCLAB = 0, 1, 2, 3, 5, 6, 8, 9
+_JPEG = 7  # compression
+_ASSOCIATED, _UNASSOCIATED = 1, 2  # kinds of extra samples that are alpha; 0 is of no stated meaning
+_UNSIGNED, _SIGNED, _FLOAT = 1, 2, 3  # sample formats
+_PREMULTIPLIED_SLACK = 1 / 64  # share of full range by which rounding and compression let color exceed its alpha
+_MISLABELED = 0.01  # share of pixels
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Samples:
+    """How a page's samples are meant: `color` channels, then the others, of which one may be alpha.
+
+    `profiled` says whether an ICC profile would be of this space; `lost` is what is left out, in words.
+    """
+
+    space: Space
+    bits: int
+    color: int
+    alpha: int | None
+    profiled: bool
+    lost: tuple[str, ...]
+
+
+def described_samples(page: tifffile.TiffPage) -> Samples:
+    """Return what a page's tags say of its samples. Raises InputError for what is no photo of a known kind."""
+    photometric, bits, channels = int(page.photometric), page.bitspersample, page.samplesperpixel
+    space = _space(page)
+    color = 1 if photometric == _PALETTE else CHANNELS[space]
+    lab = photometric in (_CIELAB, _ICCLAB)
+    known = {
+        _UNSIGNED: 1 <= bits <= 16 and not (lab and bits not in (8, 16)),
+        _SIGNED: photometric == _CIELAB and bits in (8, 16),
+        _FLOAT: photometric in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB) and bits in (16, 32, 64),
+    }
+    if not known.get(int(page.sampleformat)) or page.imagedepth != 1 or channels < color:
+        found = f"{channels} channels of {bits} bits, sample format {page.sampleformat}"
+        raise InputError(
+            f"the TIFF is no photo (={found}), limit unsigned integers of 1 to 16 bits or floats in 0 ... 1;"
+            " save it as such."
+        )
+    extras = [int(kind) for kind in page.extrasamples][: channels - color]
+    extras += [0] * (channels - color - len(extras))  # also where the tag is missing
+    alpha = next((index for index, kind in enumerate(extras) if kind in (_ASSOCIATED, _UNASSOCIATED)), None)
+    more = len(extras) - (alpha is not None)
+    lost = (f"extra channels that aren't marked as alpha (={more}, ExtraSamples {extras})",) if more else ()
+    deep = bits > 8 and photometric != _PALETTE
+    return Samples(space=space, bits=16 if deep else 8, color=color, alpha=alpha, profiled=not lab, lost=lost)
+
+
+def decode_samples(page: tifffile.TiffPage, meant: Samples) -> np.ndarray:
+    """Return samples (h, w, c): the color space's channels, then alpha if there is any."""
+    samples = page.asarray(maxworkers=1).reshape(page.shape)
+    if page.planarconfig == 2 and samples.ndim == 3:
+        samples = np.moveaxis(samples, 0, -1)
+    samples = samples[..., None] if samples.ndim == 2 else samples
+    photometric = int(page.photometric)
+    color = samples[..., : meant.color]
+    alpha = None
+    if meant.alpha is not None:
+        alpha = _at_depth(samples[..., meant.color + meant.alpha, None], page, meant.bits)
+    if photometric == _PALETTE:
+        color = _of_palette(page, color[..., 0])
+    elif photometric in (_CIELAB, _ICCLAB):
+        color = lab_to_srgb(_encoded_lab(color, signed=photometric == _CIELAB))
+        color = color if meant.bits == 16 else np.rint(color / np.float32(257)).astype(np.uint8)
+    else:
+        color = _at_depth(color, page, meant.bits)
+    if alpha is not None and int(page.extrasamples[meant.alpha or 0]) == _ASSOCIATED:
+        color = _unassociated(color, alpha)
+    if photometric == _WHITE_IS_ZERO:
+        color = np.iinfo(color.dtype).max - color
+    return color if alpha is None else np.concatenate((color, alpha), axis=-1)
+
+
+def _space(page: tifffile.TiffPage) -> Space:
+    photometric = int(page.photometric)
+    if photometric in (_WHITE_IS_ZERO, _BLACK_IS_ZERO):
+        return "GRAY"
+    if photometric in (_RGB, _PALETTE, _CIELAB, _ICCLAB) or (photometric == _YCBCR and page.compression == _JPEG):
+        return "RGB"
+    if photometric == _CMYK:
+        return "CMYK"
+    raise InputError(
+        f"the TIFF has another color space (={page.photometric!s}) than gray, RGB, CMYK or Lab; save it as RGB."
+    )
+
+
+def _at_depth(samples: np.ndarray, page: tifffile.TiffPage, bits: int) -> np.ndarray:
+    """Stretch samples of the page's depth to 8 or 16 bits of full range."""
+    if int(page.sampleformat) == _FLOAT:
+        return full_range(samples, "the TIFF")
+    if page.bitspersample == bits:
+        return samples
+    top, bottom = np.uint32(2**bits - 1), np.uint32(2**page.bitspersample - 1)
+    return ((samples.astype(np.uint32) * top + bottom // 2) // bottom).astype(np.uint8 if bits == 8 else np.uint16)
+
+
+def _of_palette(page: tifffile.TiffPage, indices: np.ndarray) -> np.ndarray:
+    """Return the colors of a palette, whose values are of 16 bits, or of 8 where none is larger, as libtiff has it."""
+    assert page.colormap is not None, "palette without colors"
+    colors = page.colormap.T
+    return (colors >> 8 if colors.max() > 255 else colors).astype(np.uint8)[indices]
+
+
+def _encoded_lab(samples: np.ndarray, *, signed: bool) -> np.ndarray:
+    """Return L*a*b* in ICC's 16-bit encoding of version 4: of TIFF's own (signed a* and b*) or of ICC's version 2."""
+    if samples.dtype.itemsize == 1:
+        levels = samples.view(np.uint8) ^ np.array([0, 128, 128] if signed else [0, 0, 0], np.uint8)
+        return levels * np.uint16(257)
+    levels = samples.view(np.uint16) ^ np.array([0, 0x8000, 0x8000] if signed else [0, 0, 0], np.uint16)
+    stretched = np.minimum(levels * (65535 / 65280), 65535)
+    return np.rint(np.where([not signed, True, True], stretched, levels)).astype(np.uint16)
+
+
+def _unassociated(color: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """Divide premultiplied color by its alpha; color that can't be premultiplied is left as it is, which is logged."""
+    top = int(np.iinfo(color.dtype).max)
+    above = color.max(axis=-1, keepdims=True) > alpha + np.float32(top * _PREMULTIPLIED_SLACK)
+    if above.mean() > _MISLABELED:
+        logger.warning(
+            "the TIFF's alpha is marked as associated, and its color exceeds it; it is taken as unassociated."
+        )
+        return color
+    straight = color.astype(np.float32) * top / np.maximum(alpha, 1)
+    return np.rint(np.minimum(straight, top)).astype(color.dtype)
