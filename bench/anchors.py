@@ -11,9 +11,9 @@ On the 100 pairs of RealSR as cropped by StableSR:
 import argparse
 from pathlib import Path
 
-from sdsr.evaluation.anchors import score_anchors
-from sdsr.evaluation.protocol import PROTOCOLS
-from sdsr.evaluation.report import markdown
+from sdsr.metrics.anchors import score_anchors
+from sdsr.metrics.protocol import PROTOCOLS
+from sdsr.metrics.report import markdown
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

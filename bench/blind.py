@@ -19,10 +19,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sdsr.errors import InputError, OutputError, SdsrError
-from sdsr.evaluation.blind import blind_sheets, read_rankings, standings_lines
-from sdsr.evaluation.comparison import labels_of
-from sdsr.evaluation.report import aligned
-from sdsr.evaluation.save import check_target, save_image, save_text
+from sdsr.metrics.blind import blind_sheets, read_rankings, standings_lines
+from sdsr.metrics.comparison import labels_of
+from sdsr.metrics.report import aligned
+from sdsr.metrics.save import check_target, save_image, save_text
 
 
 def lay(arguments: argparse.Namespace) -> None:

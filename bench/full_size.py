@@ -24,7 +24,6 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import nn
 
 from sdsr.diffusion.noise import CanvasNoise
-from sdsr.evaluation.complexity import complexity
 from sdsr.methods import METHODS
 from sdsr.methods.recipe import Recipe
 from sdsr.prior.loading import load_prior
@@ -32,6 +31,7 @@ from sdsr.prior.shapes import SHAPES, randomize, shape_prior
 from sdsr.prior.stable_diffusion import PublishedLatents, store
 from sdsr.restoration.photograph import Photograph
 from sdsr.restoration.restorer import Restorer, Seen
+from sdsr.studies.complexity import complexity
 from sdsr.tensors import Latent
 
 DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}

@@ -14,9 +14,9 @@ import torch
 from PIL import Image as pillow
 
 from sdsr.data.photos import open_photos
-from sdsr.evaluation.benchmark import score
-from sdsr.evaluation.protocol import PROTOCOLS
-from sdsr.evaluation.report import markdown
+from sdsr.metrics.benchmark import score
+from sdsr.metrics.protocol import PROTOCOLS
+from sdsr.metrics.report import markdown
 from sdsr.prior.loading import load_prior
 
 

@@ -7,11 +7,11 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from sdsr.evaluation import report
-from sdsr.evaluation.plans import scored
-from sdsr.evaluation.protocol import protocol
-from sdsr.evaluation.subjects import paired_subjects
+from sdsr.metrics import report
+from sdsr.metrics.protocol import protocol
 from sdsr.restoration.plan import Refinement
+from sdsr.studies.plans import scored
+from sdsr.studies.subjects import paired_subjects
 from sdsr.upscaling import Upscaler
 
 

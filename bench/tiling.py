@@ -4,7 +4,7 @@ python bench/tiling.py PHOTO... [--size 1536 1024] [--window 512] [--model NAME 
 
 The photos' middles are shrunk to a quarter of the size and restored three times: in one window (where memory allows;
 else in larger ones, whose borders are elsewhere), in windows whose estimates are blended, and in tiles each of which is
-restored as a photo of its own. "seam" is the gradient across borders over that beside them (`evaluation/seams.py`),
+restored as a photo of its own. "seam" is the gradient across borders over that beside them (`metrics/seams.py`),
 divided by what content does to it: the same of the first picture, at the same places, where it has no border. 1 is no
 seam. The sheet shows the first photo where four tiles meet.
 """
@@ -22,12 +22,12 @@ from PIL import Image as pillow
 from PIL import ImageOps
 
 from sdsr.diffusion.noise import CanvasNoise
-from sdsr.evaluation.planes import Pixels, plane
-from sdsr.evaluation.save import save_image
-from sdsr.evaluation.seams import Borders, Seam, borders_of, seam
-from sdsr.evaluation.sheet import contact_sheet
 from sdsr.images.floats import image
 from sdsr.images.windows import cover
+from sdsr.metrics.planes import Pixels, plane
+from sdsr.metrics.save import save_image
+from sdsr.metrics.seams import Borders, Seam, borders_of, seam
+from sdsr.metrics.sheet import contact_sheet
 from sdsr.photos.photo import Photo
 from sdsr.restoration.coloring import finished
 from sdsr.restoration.sample import sample

@@ -13,12 +13,12 @@ LAYERS = (
     ("images", "diffusion"),
     ("prior", "data", "request", "method_folders"),
     ("adapters", "losses"),
-    ("critics",),
+    ("critics", "metrics"),
     ("restoration",),
     ("objectives",),
     ("methods",),
     ("upscaling", "training", "conversion"),
-    ("batch", "evaluation"),
+    ("batch", "studies"),
     ("cli", "web"),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

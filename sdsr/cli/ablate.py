@@ -45,10 +45,10 @@ def ablate(
 ) -> None:
     """Train and score the variants of a table; resumable, killable at any moment."""
     from sdsr.cli.train import split_change
-    from sdsr.evaluation.ablation import AblationSettings, summary
-    from sdsr.evaluation.ablation import ablate as results_of
-    from sdsr.evaluation.report import aligned
     from sdsr.methods.ablations import find_ablation
+    from sdsr.metrics.report import aligned
+    from sdsr.studies.ablation import AblationSettings, summary
+    from sdsr.studies.ablation import ablate as results_of
 
     settings = AblationSettings(
         data=tuple(data or ()),

@@ -23,9 +23,9 @@ def compare(
     overwrite: Annotated[bool, typer.Option(help="Replace an existing sheet.")] = False,
 ) -> None:
     """Lay LQ, results and HR side by side, each photo with one region enlarged."""
-    from sdsr.evaluation.comparison import Choice, compare_photos
-    from sdsr.evaluation.save import check_target, save_image
-    from sdsr.evaluation.sheet import parse_region
+    from sdsr.metrics.comparison import Choice, compare_photos
+    from sdsr.metrics.save import check_target, save_image
+    from sdsr.metrics.sheet import parse_region
 
     check_target(output, overwrite=overwrite, image=True)
     region = parse_region(crop) if crop else None

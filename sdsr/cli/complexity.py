@@ -15,8 +15,8 @@ def complexity(
 ) -> None:
     """Count the parameters of a method's parts, and the multiply-accumulates (MACs) it takes to restore a photo."""
     from sdsr.errors import InputError
-    from sdsr.evaluation.complexity import complexity as counted
     from sdsr.methods import METHODS
+    from sdsr.studies.complexity import complexity as counted
 
     if method not in METHODS:
         raise InputError(f"method (={method}) must be one of {', '.join(sorted(METHODS))}.")
@@ -37,7 +37,7 @@ def _facts(found: Any) -> dict[str, Any]:
     """Everything that was counted, with the sums, as JSON has it."""
     from dataclasses import asdict
 
-    from sdsr.evaluation.complexity import PHASES
+    from sdsr.studies.complexity import PHASES
 
     sums = {phase: asdict(found.macs(phase)) for phase in PHASES}
     return {**asdict(found), "total": {"parameters": found.parameters, "trained": found.trained, **sums}}
@@ -47,7 +47,7 @@ def _tables(found: Any) -> Iterator[Any]:
     """The facts for people: parameters, then MACs."""
     from rich.table import Table
 
-    from sdsr.evaluation.complexity import PHASES
+    from sdsr.studies.complexity import PHASES
 
     place = f"{found.recipe} on {found.prior}"
     sizes = Table("part", "of", *map(_number, ("parameters", "trained")), title=f"{place}: parameters", **_STYLE)

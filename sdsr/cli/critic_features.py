@@ -30,12 +30,12 @@ def critic_features(
 
     from sdsr.critics.diffusion_unet import drop_decoder
     from sdsr.errors import InputError
-    from sdsr.evaluation.comparison import labels_of
-    from sdsr.evaluation.critic_features import TIMES, Look, features, latents_of, sheet
-    from sdsr.evaluation.save import check_target, save_image
     from sdsr.methods.d3sr import judging_unet
+    from sdsr.metrics.comparison import labels_of
+    from sdsr.metrics.save import check_target, save_image
     from sdsr.photos.files import read_photo
     from sdsr.prior.loading import load_prior
+    from sdsr.studies.critic_features import TIMES, Look, features, latents_of, sheet
 
     check_target(output, overwrite=overwrite, image=True)
     given = {label: read_photo(path) for label, path in zip(labels_of(photos), photos, strict=True)}

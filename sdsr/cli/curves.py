@@ -40,12 +40,12 @@ def curves(
 
     from sdsr.data.degradation import degradation
     from sdsr.errors import InputError, ModelError
-    from sdsr.evaluation.curve_files import CURVES, PLOT, curves_csv, plot, record
-    from sdsr.evaluation.curves import CURVE_PROTOCOL, Sweep
-    from sdsr.evaluation.perceptual import with_perceptual
-    from sdsr.evaluation.report import aligned
-    from sdsr.evaluation.save import save_text
-    from sdsr.evaluation.subjects import degraded_subjects, paired_subjects
+    from sdsr.metrics.perceptual import with_perceptual
+    from sdsr.metrics.report import aligned
+    from sdsr.metrics.save import save_text
+    from sdsr.studies.curve_files import CURVES, PLOT, curves_csv, plot, record
+    from sdsr.studies.curves import CURVE_PROTOCOL, Sweep
+    from sdsr.studies.subjects import degraded_subjects, paired_subjects
     from sdsr.upscaling import Upscaler
 
     names = labels.split(",") if labels else [Path(model).name for model in models]

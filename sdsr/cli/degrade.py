@@ -24,9 +24,9 @@ def degrade(
     """Show samples of a degradation on a contact sheet, or write one degraded photo."""
     from sdsr.data.degradation import degradation
     from sdsr.errors import InputError
-    from sdsr.evaluation.degraded import degraded_photo, samples_sheet
-    from sdsr.evaluation.save import check_target, save_image
+    from sdsr.metrics.save import check_target, save_image
     from sdsr.photos.files import read_photo, write_photo
+    from sdsr.studies.degraded import degraded_photo, samples_sheet
 
     if recipe and table:
         raise InputError(f"--recipe (={recipe}) and --table (={table}) exclude each other; give one of them.")

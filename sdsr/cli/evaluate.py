@@ -45,16 +45,16 @@ def evaluate(
     """
     share_processors(jobs)
     from sdsr.errors import InputError
-    from sdsr.evaluation import report
-    from sdsr.evaluation.anchors import score_anchors
-    from sdsr.evaluation.benchmark import score
-    from sdsr.evaluation.clip import with_clip, with_gain
-    from sdsr.evaluation.comparison import compare_photos, labels_of
-    from sdsr.evaluation.features import with_features
-    from sdsr.evaluation.perceptual import with_perceptual
-    from sdsr.evaluation.protocol import protocol as protocol_named
-    from sdsr.evaluation.rank import mean_ranks
-    from sdsr.evaluation.save import check_target, save_image, save_text
+    from sdsr.metrics import report
+    from sdsr.metrics.anchors import score_anchors
+    from sdsr.metrics.benchmark import score
+    from sdsr.metrics.clip import with_clip, with_gain
+    from sdsr.metrics.comparison import compare_photos, labels_of
+    from sdsr.metrics.features import with_features
+    from sdsr.metrics.perceptual import with_perceptual
+    from sdsr.metrics.protocol import protocol as protocol_named
+    from sdsr.metrics.rank import mean_ranks
+    from sdsr.metrics.save import check_target, save_image, save_text
 
     results, truth = (folders, None) if alone or len(folders) == 1 else (folders[:-1], folders[-1])
     for option, value in (("--anchors", anchors), ("--clip", clip)):

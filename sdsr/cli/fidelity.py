@@ -22,12 +22,12 @@ def fidelity(
     from importlib.util import find_spec
 
     from sdsr.errors import ModelError
-    from sdsr.evaluation.choices import FIDELITIES, distances, distances_csv
-    from sdsr.evaluation.comparison import labels_of
-    from sdsr.evaluation.plots import plot_lines
-    from sdsr.evaluation.report import aligned
-    from sdsr.evaluation.save import save_text
+    from sdsr.metrics.comparison import labels_of
+    from sdsr.metrics.plots import plot_lines
+    from sdsr.metrics.report import aligned
+    from sdsr.metrics.save import save_text
     from sdsr.photos.files import read_photo
+    from sdsr.studies.choices import FIDELITIES, distances, distances_csv
     from sdsr.upscaling import Request, Upscaler
 
     if find_spec("matplotlib") is None:

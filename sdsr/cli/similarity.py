@@ -23,11 +23,11 @@ def similarity(
     """Compare photos, and degraded and restored versions of the first, with descriptions by CLIP's cosine."""
     from sdsr.data.degradation import degradation
     from sdsr.errors import InputError
-    from sdsr.evaluation.clip import load_clip, similarities
-    from sdsr.evaluation.comparison import labels_of
-    from sdsr.evaluation.pairs import read_pixels
-    from sdsr.evaluation.report import aligned
-    from sdsr.evaluation.subjects import versions
+    from sdsr.metrics.clip import load_clip, similarities
+    from sdsr.metrics.comparison import labels_of
+    from sdsr.metrics.pairs import read_pixels
+    from sdsr.metrics.report import aligned
+    from sdsr.studies.subjects import versions
 
     if restored and not degraded:
         raise InputError(f"--restored (={restored[0]}) needs a degraded photo to restore; give --degraded too.")

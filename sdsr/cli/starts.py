@@ -8,7 +8,7 @@ import typer
 from sdsr.cli.options import Device, FirstPhotos, Prior
 
 if TYPE_CHECKING:
-    from sdsr.evaluation.benchmark import Scores
+    from sdsr.metrics.benchmark import Scores
 
 AUTOMATIC = "auto"
 
@@ -30,10 +30,10 @@ def starts(
 
     from sdsr.data.degradation import degradation
     from sdsr.errors import InputError
-    from sdsr.evaluation.choices import DAMAGES, damaged, scored
-    from sdsr.evaluation.protocol import protocol
-    from sdsr.evaluation.report import aligned
-    from sdsr.evaluation.subjects import degraded_subjects
+    from sdsr.metrics.protocol import protocol
+    from sdsr.metrics.report import aligned
+    from sdsr.studies.choices import DAMAGES, damaged, scored
+    from sdsr.studies.subjects import degraded_subjects
     from sdsr.upscaling import Request, Upscaler
 
     whole = protocol("realisr-y")

@@ -29,12 +29,12 @@ def steps(
 
     InvSR's are the paper's lists of one to five times, AddSR's one to four steps with and without self-refinement.
     """
-    from sdsr.evaluation import report
-    from sdsr.evaluation.perceptual import with_perceptual
-    from sdsr.evaluation.plans import plans_of_steps, scored
-    from sdsr.evaluation.protocol import protocol as protocol_named
-    from sdsr.evaluation.save import check_target, save_text
-    from sdsr.evaluation.subjects import paired_subjects
+    from sdsr.metrics import report
+    from sdsr.metrics.perceptual import with_perceptual
+    from sdsr.metrics.protocol import protocol as protocol_named
+    from sdsr.metrics.save import check_target, save_text
+    from sdsr.studies.plans import plans_of_steps, scored
+    from sdsr.studies.subjects import paired_subjects
     from sdsr.upscaling import Upscaler
 
     if csv:

@@ -30,11 +30,11 @@ def strength(
     from importlib.util import find_spec
 
     from sdsr.errors import ModelError
-    from sdsr.evaluation.comparison import labels_of
-    from sdsr.evaluation.report import aligned
-    from sdsr.evaluation.save import save_text
-    from sdsr.evaluation.strength import curve, moments, plot_maps, plot_strength, strength_csv
+    from sdsr.metrics.comparison import labels_of
+    from sdsr.metrics.report import aligned
+    from sdsr.metrics.save import save_text
     from sdsr.photos.files import read_photo
+    from sdsr.studies.strength import curve, moments, plot_maps, plot_strength, strength_csv
     from sdsr.upscaling import Request, Upscaler
 
     if find_spec("matplotlib") is None:

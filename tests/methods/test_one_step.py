@@ -9,7 +9,6 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from sdsr.adapters.lora import Lora, twin
 from sdsr.critics.diffusion_unet import DiffusionCritic
 from sdsr.diffusion.noise import CanvasNoise
-from sdsr.evaluation.complexity import complexity
 from sdsr.methods import METHODS
 from sdsr.methods.ablations import ABLATIONS
 from sdsr.methods.d3sr import critics, judging_unet
@@ -19,6 +18,7 @@ from sdsr.prior.tiny import tiny_prior
 from sdsr.prior.weight_files import module_sha256
 from sdsr.restoration.photograph import Photograph
 from sdsr.restoration.restorer import Restorer
+from sdsr.studies.complexity import complexity
 
 NOISE = CanvasNoise(seeds=(4,))
 
