@@ -11,17 +11,23 @@ from sdsr.cli.options import Device, Json, NoiseSeed, Perceptual, PhotosCsv, Pri
 
 def tradeoff(
     model: Annotated[str, typer.Argument(help="A method that knows fidelity, or a folder of a trained one.")],
-    lq: Annotated[Path, typer.Argument(help="Folder of LQ photos.")],
-    hr: Annotated[Path, typer.Argument(help="Folder of true photos.")],
+    folders: Annotated[
+        list[Path],
+        typer.Argument(help="Folder of LQ photos, then that of true photos; the latter alone for --degraded."),
+    ],
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder of the restored latents; those in it are not made again.")
     ] = Path("latents"),
     fidelity: Annotated[
         list[float] | None, typer.Option("--fidelity", "-w", help="0 ... 1, repeatable; 0, 0.5 and 1 by default.")
     ] = None,
+    degraded: Annotated[str | None, typer.Option(help="Make LQ photos by this degradation, say photo.")] = None,
     photos: Annotated[int | None, typer.Option(min=1, help="Only so many photos, evenly spaced.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Denoising steps; the method's own by default.")] = None,
     protocol: ProtocolName = "realisr-y",
+    features: Annotated[
+        bool, typer.Option("--features", help="Also the distance of ImageNet features, by `sdsr[evaluate]`.")
+    ] = False,
     perceptual: Perceptual = None,
     seed: NoiseSeed = 0,
     prior: Prior = None,
@@ -34,18 +40,30 @@ def tradeoff(
 
     The same command goes on after an interruption; other fidelities of the same photos need no restoring.
     """
+    from sdsr.data.degradation import degradation
+    from sdsr.errors import InputError
     from sdsr.metrics import report
+    from sdsr.metrics.features import with_features
     from sdsr.metrics.perceptual import with_perceptual
     from sdsr.metrics.protocol import protocol as protocol_named
     from sdsr.metrics.save import check_target, save_text
-    from sdsr.studies.subjects import paired_subjects
+    from sdsr.studies.subjects import degraded_subjects, paired_subjects
     from sdsr.studies.tradeoff import FIDELITIES, Tradeoff, evenly_spaced, scored
     from sdsr.upscaling import Upscaler
 
     if csv:
         check_target(csv, overwrite=overwrite)
-    chosen, subjects = with_perceptual(protocol_named(protocol), perceptual or []), paired_subjects(lq, hr)
-    subjects = evenly_spaced(subjects, photos)
+    if len(folders) != (1 if degraded else 2):
+        raise InputError(
+            f"folders (={len(folders)}) must be two, of LQ photos and of true photos, or with --degraded that of true "
+            "photos alone; name them so."
+        )
+    chosen = with_perceptual(protocol_named(protocol), perceptual or [])
+    chosen = with_features(chosen) if features else chosen
+    found = (
+        degraded_subjects(folders[0], degradation(degraded)) if degraded else paired_subjects(folders[0], folders[1])
+    )
+    subjects = evenly_spaced(found, photos)
     wanted = Tradeoff(folder=output, fidelities=tuple(fidelity or FIDELITIES), steps=steps, seed=seed)
     upscaler = Upscaler.from_pretrained(model, prior=prior, device=device)
     output.mkdir(parents=True, exist_ok=True)

@@ -7,7 +7,6 @@ its plan restores once for each plan.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +25,7 @@ from sdsr.metrics.save import save_bytes
 from sdsr.prior.weight_files import module_sha256
 from sdsr.restoration.wrapped_decoder import WrappedDecoder
 from sdsr.studies.choices import tabulated
+from sdsr.studies.consistency import consistency, with_consistency
 from sdsr.studies.plans import Canvas
 from sdsr.studies.subjects import Subject
 
@@ -61,11 +61,22 @@ def scored(
 ) -> dict[str, Scores]:
     """Return the scores of each fidelity on the same photos, each restored to its truth's size.
 
+    Behind the protocol's measures stands how near the results, reduced again, are to their LQ photos.
+
     Raises InputError, before anything is restored, where the method has no such choice.
     """
     plans = {f"fidelity {each:g}": upscaler.plan(tradeoff.steps, fidelity=each) for each in tradeoff.fidelities}
     latents = Latents(folder=tradeoff.folder, model=_identity(upscaler), seed=tradeoff.seed)
-    return tabulated(subjects, partial(_pictures, upscaler, plans, latents), protocol, on_done)
+    near: dict[str, list[float]] = {label: [] for label in plans}
+
+    def pictures(subject: Subject) -> Iterator[tuple[str, Pixels]]:
+        lq = subject.lq()
+        for label, pixels in _pictures(upscaler, plans, latents, subject):
+            near[label].append(consistency(pixels, lq))
+            yield label, pixels
+
+    rows = tabulated(subjects, pictures, protocol, on_done)
+    return {label: with_consistency(scores, near[label]) for label, scores in rows.items()}
 
 
 def evenly_spaced(subjects: Sequence[Subject], count: int | None) -> tuple[Subject, ...]:

@@ -145,4 +145,22 @@ def test_the_command_prints_a_row_for_each_fidelity(folders, tmp_path):
     found = json.loads(done.stdout)["results"]
     assert set(found) == {"fidelity 0", "fidelity 1"}
     assert [row["n"] for row in found.values()] == [2, 2]
+    assert all(row["lq_psnr_y"] > 5 for row in found.values())
     assert len((tmp_path / "rows.csv").read_text().splitlines()) == 1 + 2 * 2
+
+
+def test_lq_photos_are_made_where_a_degradation_is_named(folders, tmp_path):
+    Upscaler(STABLESR_SMALL, STABLESR_SMALL.system("tiny", "cpu")).save_pretrained(tmp_path / "model")
+    _, truths = folders
+    words = ["tradeoff", tmp_path / "model", truths, "--degraded", "photo", "-o", tmp_path / "out", "--steps", STEPS]
+    words += ["-w", 0, "-w", 0.5, "--protocol", "rgb", "--json", "--prior", "tiny"]
+    done = CliRunner().invoke(app, [*map(str, words)], catch_exceptions=False)
+    assert json.loads(done.stdout)["results"]["fidelity 0.5"]["n"] == 2
+
+
+@pytest.mark.parametrize(("count", "options"), [(1, []), (3, []), (2, ["--degraded", "photo"])])
+def test_a_wrong_number_of_folders_is_named(folders, count, options):
+    given = [str(folder) for folder in (*folders, folders[0])[:count]]
+    done = CliRunner().invoke(app, ["tradeoff", "stablesr-small", *given, *options])
+    assert isinstance(done.exception, InputError)
+    assert f"folders (={count})" in str(done.exception)

@@ -1,0 +1,35 @@
+"""Nearness to the LQ photo: a result that reduces to it, one that doesn't, and where the figures stand in a table."""
+
+import numpy as np
+import pytest
+
+from sdsr.images.floats import image, quantize
+from sdsr.images.resize import resample
+from sdsr.metrics.benchmark import Scores
+from sdsr.metrics.protocol import PROTOCOLS
+from sdsr.photos.photo import Photo
+from sdsr.studies.consistency import CONSISTENCY, consistency, with_consistency
+
+
+def test_a_result_is_compared_at_the_size_of_its_lq_photo(photo):
+    result = quantize(photo, np.uint8)
+    height, width = (side // 4 for side in result.shape[:2])
+    lq = quantize(resample(image(Photo(pixels=result)), (height, width)), np.uint8)
+    assert consistency(result, Photo(pixels=lq)) == pytest.approx(80, abs=1)  # the floor of the protocol
+    brighter = np.clip(lq.astype(int) + 8, 0, 255).astype(np.uint8)
+    assert consistency(result, Photo(pixels=brighter)) == pytest.approx(31.4, abs=1)  # 8 x 219/255 levels of Y
+
+
+def test_photos_of_16_bits_count_as_their_8_bits(photo):
+    result = quantize(photo, np.uint8)
+    lq = quantize(resample(image(Photo(pixels=result)), (16, 24)), np.uint8)
+    assert consistency(result, Photo(pixels=lq.astype(np.uint16) * 257)) == consistency(result, Photo(pixels=lq))
+
+
+def test_the_measure_stands_behind_the_others():
+    protocol = PROTOCOLS["rgb"]
+    scores = Scores(protocol=protocol, names=("a", "b"), values={each.name: np.ones(2) for each in protocol.measures})
+    more = with_consistency(scores, [30.0, 32.0])
+    assert [each.name for each in more.protocol.measures] == [*(each.name for each in protocol.measures), "lq_psnr_y"]
+    assert more.of(CONSISTENCY) == 31
+    assert scores.protocol is protocol
