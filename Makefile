@@ -40,7 +40,8 @@ demo: export HF_HUB_OFFLINE := 1
 demo: $(INSTALLED)
 	@rm -rf demo && mkdir demo
 	$(BIN)/sdsr upscale $(PHOTO).jpg --output demo/restored.png
-	$(BIN)/sdsr compare demo/restored.png --lq $(PHOTO).jpg --hr $(PHOTO)_hq.jpg --output demo/comparison.png
+	$(BIN)/sdsr compare demo/restored.png --lq $(PHOTO).jpg --hr $(PHOTO)_hq.jpg \
+	  --crop 240,144,128 --cell 384 --output demo/comparison.png
 	@echo
 	@echo "The photo:       $(PHOTO).jpg"
 	@echo "Restored:        demo/restored.png"
