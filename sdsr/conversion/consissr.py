@@ -6,7 +6,6 @@ of its encoder for the photo, both CLIP towers, the image prompt, and the buffer
 
 from collections.abc import Mapping
 from itertools import chain
-from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -17,29 +16,12 @@ from torch import Tensor, nn
 from sdsr.adapters.control import latent_control
 from sdsr.adapters.hybrid_attention import HybridAttention, HybridSettings
 from sdsr.adapters.image_prompt import ImagePrompt
-from sdsr.conversion.ldm import as_linear, autoencoder_names, unet_names
+from sdsr.conversion.ldm import AUTOENCODER, STABLE_DIFFUSION_2, as_linear, autoencoder_names, unet_names
 from sdsr.conversion.open_clip import text_tower, vision_tower
 from sdsr.conversion.report import Converted, shapes_of
 
 PUBLISHED = HybridSettings(image="separate")
 
-STABLE_DIFFUSION_2: Mapping[str, Any] = MappingProxyType(
-    {
-        "block_out_channels": (320, 640, 1280, 1280),
-        "attention_head_dim": (5, 10, 20, 20),
-        "cross_attention_dim": 1024,
-        "use_linear_projection": True,
-        "sample_size": 64,
-    }
-)
-AUTOENCODER: Mapping[str, Any] = MappingProxyType(
-    {
-        "block_out_channels": (128, 256, 512, 512),
-        "down_block_types": ("DownEncoderBlock2D",) * 4,
-        "up_block_types": ("UpDecoderBlock2D",) * 4,
-        "layers_per_block": 2,
-    }
-)
 IMAGE_PROMPT = "cond_stage_model.ft_layers_4."
 """The prefix of the image prompt; its number is that of a variant, of which only this one was published."""
 

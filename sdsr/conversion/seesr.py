@@ -15,7 +15,7 @@ from torch import Tensor
 from sdsr.adapters.control import HINT_WIDTHS, photo_control
 from sdsr.adapters.image_attention import ImageAttention
 from sdsr.adapters.tagger import SWIN_LARGE, SwinTagger
-from sdsr.conversion.consissr import STABLE_DIFFUSION_2
+from sdsr.conversion.ldm import STABLE_DIFFUSION_2
 from sdsr.conversion.report import Converted, shapes_of
 
 Files = dict[str, dict[str, Tensor]]

@@ -18,8 +18,7 @@ from torch import Tensor
 from sdsr.adapters.feature_wrapping import FeatureWrapping
 from sdsr.adapters.modulation import Modulation
 from sdsr.adapters.time_aware_encoder import EncoderSettings, TimeAwareEncoder
-from sdsr.conversion.consissr import AUTOENCODER, STABLE_DIFFUSION_2
-from sdsr.conversion.ldm import as_linear, autoencoder_names, unet_names
+from sdsr.conversion.ldm import AUTOENCODER, STABLE_DIFFUSION_2, as_linear, autoencoder_names, unet_names
 from sdsr.conversion.report import Converted, shapes_of
 
 _UNET, _ENCODER = "model.diffusion_model.", "structcond_stage_model."

@@ -11,7 +11,8 @@ from torch import Tensor
 from sdsr.adapters.control import latent_control, residuals
 from sdsr.adapters.hybrid_attention import HybridAttention
 from sdsr.adapters.image_prompt import ImagePrompt
-from sdsr.conversion.consissr import AUTOENCODER, PUBLISHED, STABLE_DIFFUSION_2, convert, part_names
+from sdsr.conversion.consissr import PUBLISHED, convert, part_names
+from sdsr.conversion.ldm import AUTOENCODER, STABLE_DIFFUSION_2
 from sdsr.conversion.report import Converted
 from sdsr.prior.evidence import IMAGE_TOKENS, Evidence
 

@@ -16,7 +16,7 @@ from sdsr.adapters.control import latent_control
 from sdsr.adapters.hybrid_attention import HybridAttention
 from sdsr.adapters.image_prompt import ImagePrompt
 from sdsr.cli.main import app
-from sdsr.conversion.consissr import STABLE_DIFFUSION_2
+from sdsr.conversion.ldm import STABLE_DIFFUSION_2
 from sdsr.conversion.published import PUBLISHED, Published, check_complete, description
 from sdsr.conversion.report import Converted
 from sdsr.digests import combined_sha256, file_sha256

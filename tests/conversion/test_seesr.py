@@ -145,7 +145,7 @@ def test_every_name_of_the_full_networks_is_used():
 
 
 def test_full_networks_have_the_published_shapes():
-    from sdsr.conversion.consissr import STABLE_DIFFUSION_2
+    from sdsr.conversion.ldm import STABLE_DIFFUSION_2
 
     with torch.device("meta"):
         unet = UNet2DConditionModel(**STABLE_DIFFUSION_2)
