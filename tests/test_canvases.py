@@ -15,11 +15,11 @@ from sdsr.errors import InputError
 from sdsr.images.floats import quantize
 from sdsr.images.resize import resample
 from sdsr.methods import METHODS
-from sdsr.methods.consissr import CONSISSR
-from sdsr.methods.d3sr import D3SR_SMALL
-from sdsr.methods.invsr import INVSR_SMALL
+from sdsr.methods.consissr.recipes import CONSISSR
+from sdsr.methods.invsr.recipes import INVSR_SMALL
+from sdsr.methods.one_step.recipes import D3SR_SMALL
 from sdsr.methods.small_canvas import SMALL_CANVAS
-from sdsr.methods.stablesr import STABLESR, STABLESR_768V
+from sdsr.methods.stablesr.recipes import STABLESR, STABLESR_768V
 from sdsr.photos.photo import Photo
 from sdsr.restoration.canvas import Canvas
 from sdsr.restoration.coloring import finished_tiles

@@ -15,9 +15,10 @@ LAYERS = (
     ("adapters", "losses"),
     ("critics", "metrics"),
     ("restoration",),
-    ("objectives",),
+    ("objectives", "checkpoints"),
     ("methods",),
-    ("upscaling", "training", "conversion"),
+    ("embedded",),
+    ("upscaling", "training"),
     ("batch", "studies"),
     ("cli", "web"),
 )

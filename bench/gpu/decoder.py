@@ -21,9 +21,9 @@ from bench.gpu.leg import describe, log_line, measure_rate, write_shards
 from sdsr.data.degradation import degradation
 from sdsr.data.photos import open_photos
 from sdsr.losses.real_esrgan import load_real_esrgan
-from sdsr.methods.d3sr import D3SR_SMALL, DECODER
+from sdsr.methods.one_step.decoding import DecodingLearner
+from sdsr.methods.one_step.recipes import D3SR_SMALL, DECODER
 from sdsr.methods.recipe import Stage
-from sdsr.objectives.decoding import DecodingLearner
 from sdsr.prior.loading import choose_device, choose_dtype
 from sdsr.training.device_source import DeviceSource, photos_on
 from sdsr.training.launch import load_parts

@@ -30,7 +30,7 @@ def critic_features(
 
     from sdsr.critics.diffusion_unet import drop_decoder
     from sdsr.errors import InputError
-    from sdsr.methods.d3sr import judging_unet
+    from sdsr.methods.one_step.recipes import judging_unet
     from sdsr.metrics.comparison import labels_of
     from sdsr.metrics.save import check_target, save_image
     from sdsr.photos.files import read_photo

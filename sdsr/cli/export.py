@@ -27,8 +27,9 @@ def export(
 ) -> None:
     """Write a run's trained parts in half precision, ready for `sdsr upscale --model FOLDER`."""
     from sdsr.errors import InputError
-    from sdsr.methods import METHODS, RECIPES
+    from sdsr.methods import METHODS
     from sdsr.methods.weights import run_metadata
+    from sdsr.training.recipes import RECIPES
 
     exportable = {*METHODS, "small-prior", "small-perceptual"} & RECIPES.keys()
     if recipe not in exportable:
@@ -58,9 +59,9 @@ def _write(
     noted: Mapping[str, str],
 ) -> str:
     """Write the folder, and return a line on what is in it."""
+    from sdsr.embedded.recipes import read_prior, save_perceptual
     from sdsr.errors import ModelError
     from sdsr.methods import METHODS
-    from sdsr.methods.small import read_prior, save_perceptual
     from sdsr.methods.weights import fill_from_run, run_facts, save_method
     from sdsr.prior.small_storage import save_small_prior
 

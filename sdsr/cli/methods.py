@@ -25,7 +25,8 @@ def methods(json: Json = False) -> None:
 
 def describe_all() -> list[dict[str, Any]]:
     """Return a row for each recipe; those that restore photos first."""
-    from sdsr.methods import METHODS, RECIPES
+    from sdsr.methods import METHODS
+    from sdsr.training.recipes import RECIPES
 
     return [_describe(RECIPES[name]) for name in [*METHODS, *(name for name in RECIPES if name not in METHODS)]]
 

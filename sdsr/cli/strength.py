@@ -62,7 +62,7 @@ def strength(
 
 def _timeless(like: "Upscaler", parts: Path, prior: str | None, device: str | None) -> "Upscaler":
     """The same method without the time, with the parts of a run."""
-    from sdsr.methods.stablesr import timeless
+    from sdsr.methods.stablesr.recipes import timeless
     from sdsr.methods.weights import fill_from_run
     from sdsr.upscaling import Upscaler
 

@@ -1,13 +1,11 @@
-"""The methods, one file per paper, as recipes: a prior, what is added to it, a plan, and the stages of training."""
+"""The methods, one folder per paper, as recipes: a prior, what is added to it, a plan, and the stages of training."""
 
-from sdsr.methods.addsr import ADDSR, ADDSR_SMALL, SEESR, SEESR_SMALL
-from sdsr.methods.consissr import CONSISSR, CONSISSR_PUBLISHED, CONSISSR_SMALL
-from sdsr.methods.d3sr import D3SR, D3SR_SMALL, HYPIR, OSEDIFF
-from sdsr.methods.invsr import INVSR, INVSR_SMALL
-from sdsr.methods.latent_perceptual import LATENT_RECIPES
+from sdsr.methods.addsr.recipes import ADDSR, ADDSR_SMALL, SEESR, SEESR_SMALL
+from sdsr.methods.consissr.recipes import CONSISSR, CONSISSR_PUBLISHED, CONSISSR_SMALL
+from sdsr.methods.invsr.recipes import INVSR, INVSR_SMALL
+from sdsr.methods.one_step.recipes import D3SR, D3SR_SMALL, HYPIR, OSEDIFF
 from sdsr.methods.recipe import Recipe
-from sdsr.methods.small import SMALL_RECIPES
-from sdsr.methods.stablesr import STABLESR, STABLESR_768V, STABLESR_SMALL, STABLESR_TURBO
+from sdsr.methods.stablesr.recipes import STABLESR, STABLESR_768V, STABLESR_SMALL, STABLESR_TURBO
 
 METHODS: dict[str, Recipe] = {
     recipe.name: recipe
@@ -32,6 +30,3 @@ METHODS: dict[str, Recipe] = {
     )
 }
 """What restores photos."""
-
-RECIPES: dict[str, Recipe] = {**METHODS, **SMALL_RECIPES, **LATENT_RECIPES}
-"""Everything that `sdsr train` can train."""

@@ -3,7 +3,11 @@
 from collections.abc import Mapping
 
 from sdsr.errors import InputError
-from sdsr.methods import addsr, consissr, d3sr, invsr, stablesr
+from sdsr.methods.addsr import recipes as addsr
+from sdsr.methods.consissr import recipes as consissr
+from sdsr.methods.invsr import recipes as invsr
+from sdsr.methods.one_step import recipes as d3sr
+from sdsr.methods.stablesr import recipes as stablesr
 from sdsr.methods.variant import Variant
 
 ABLATIONS: dict[str, dict[str, Variant]] = {

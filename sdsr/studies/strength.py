@@ -72,8 +72,8 @@ def moments(upscaler: "Upscaler", photo: Photo, request: "Request") -> Iterator[
 
 @contextmanager
 def _listening(upscaler: "Upscaler") -> Iterator[_Heard]:
-    from sdsr.adapters.modulation import ScaleShift
-    from sdsr.adapters.time_aware_encoder import TimeAwareEncoder
+    from sdsr.methods.stablesr.encoder import TimeAwareEncoder
+    from sdsr.methods.stablesr.modulation import ScaleShift
 
     heard, parts = _Heard(), upscaler.restorer.parts.modules
     named = [pair for part in parts.values() for pair in part.named_modules()]

@@ -18,12 +18,12 @@ from torch import nn
 
 from sdsr.diffusion.noise import CanvasNoise
 from sdsr.errors import InputError
+from sdsr.methods.stablesr.decoder import WrappedDecoder
 from sdsr.metrics.benchmark import Scores
 from sdsr.metrics.planes import Pixels
 from sdsr.metrics.protocol import Protocol
 from sdsr.metrics.save import save_bytes
 from sdsr.prior.weight_files import module_sha256
-from sdsr.restoration.wrapped_decoder import WrappedDecoder
 from sdsr.studies.choices import tabulated
 from sdsr.studies.consistency import consistency, with_consistency
 from sdsr.studies.plans import Canvas

@@ -18,17 +18,17 @@ from sdsr.data.photos import PairSet, PhotoSet, open_pairs, open_photos
 from sdsr.data.taught import TaughtPairs, open_taught
 from sdsr.errors import InputError, ModelError
 from sdsr.method_folders import DESCRIPTION, read_description
-from sdsr.methods import RECIPES
+from sdsr.methods.consissr.rclip import EncoderPair
 from sdsr.methods.limits import COUNT, PIXELS, Limit, check_number, check_numbers
 from sdsr.methods.recipe import Recipe, Stage
 from sdsr.methods.settings import with_settings
 from sdsr.methods.weights import described_part
-from sdsr.objectives.embedding import EncoderPair
 from sdsr.objectives.restoration import Restoration
 from sdsr.prior.loading import choose_dtype
 from sdsr.prior.prior import Prior
 from sdsr.prior.weight_files import read_tensors
 from sdsr.restoration.restorer import Restorer
+from sdsr.training.recipes import RECIPES
 from sdsr.training.run import SETTINGS, RunSettings
 from sdsr.training.samples import CACHE_BYTES, make_source, validation_samples
 from sdsr.training.trainer import train

@@ -13,14 +13,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from sdsr.adapters.time_aware_encoder import EncoderSettings
 from sdsr.critics.latent_unet import LatentUnetCritic
 from sdsr.images.floats import quantize
 from sdsr.methods import METHODS
-from sdsr.methods.invsr_predictor import NoisePredictor
+from sdsr.methods.invsr.predictor import NoisePredictor
 from sdsr.methods.recipe import Recipe, Stage
 from sdsr.methods.settings import with_settings
-from sdsr.methods.stablesr import PUBLISHED, Network
+from sdsr.methods.stablesr.encoder import EncoderSettings
+from sdsr.methods.stablesr.recipes import PUBLISHED, Network
 from sdsr.methods.weights import fill_restorer
 from sdsr.objectives.learner import Learner, Sample
 from sdsr.photos.photo import Photo
@@ -155,7 +155,7 @@ LIGHT_STABLESR = Network(
     blocks=1,
     growth=8,
 )
-"""In place of the published one, whose size tests/methods/test_stablesr.py asks for."""
+"""In place of the published one, whose size tests/methods/stablesr/test_recipes.py asks for."""
 
 
 def light(build: Callable[..., Any]) -> Callable[..., Any]:

@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 import torch
 
-from sdsr.methods import METHODS, RECIPES
+from sdsr.methods import METHODS
 from sdsr.photos.photo import Photo
 from sdsr.restoration.restorer import Restorer
+from sdsr.training.recipes import RECIPES
 from sdsr.upscaling import Request, Upscaler
 
 ON_TINY = [name for name in METHODS if name.endswith("-small")] + ["d3sr", "hypir"]

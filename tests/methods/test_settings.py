@@ -8,11 +8,11 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from sdsr.errors import InputError
-from sdsr.methods import RECIPES
 from sdsr.methods.limits import Limit, check_numbers, limit_of
 from sdsr.methods.recipe import OptimizerSettings, Stage
 from sdsr.methods.settings import with_settings
 from sdsr.training.configuration import stage_changes, stage_toml
+from sdsr.training.recipes import RECIPES
 
 STAGES = [stage for recipe in RECIPES.values() for stage in recipe.stages]
 STAGE: Stage = RECIPES["d3sr-small"].stage("realism")

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from sdsr.digests import file_sha256
 from sdsr.errors import ModelError
 from sdsr.method_folders import read_description
-from sdsr.methods.addsr import ADDSR_SMALL, SEESR_SMALL
+from sdsr.methods.addsr.recipes import ADDSR_SMALL, SEESR_SMALL
 from sdsr.methods.weights import fill_restorer, save_method, write_parts
 from sdsr.restoration.restorer import Restorer
 

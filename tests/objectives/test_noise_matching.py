@@ -7,7 +7,7 @@ from torch import nn
 
 from sdsr.diffusion.schedule import NoiseSchedule
 from sdsr.errors import InputError
-from sdsr.methods.d3sr import small_system
+from sdsr.methods.one_step.recipes import small_system
 from sdsr.objectives.learner import Sample
 from sdsr.objectives.noise_matching import NoiseMatching, noise_matching_loss, weight_in_pixels
 from sdsr.objectives.sources import TimeAware

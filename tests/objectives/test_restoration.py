@@ -9,7 +9,7 @@ from sdsr.diffusion.noise import CanvasNoise
 from sdsr.errors import ModelError
 from sdsr.losses.latent_perceptual import LatentPerceptual, LatentVgg16
 from sdsr.losses.terms import StepRecord, Term, image_l1, latent_l2
-from sdsr.methods.d3sr import PLAN, TIME, small_critics, small_system
+from sdsr.methods.one_step.recipes import PLAN, TIME, small_critics, small_system
 from sdsr.objectives.latent_distance import latent_distance
 from sdsr.objectives.learner import Sample
 from sdsr.objectives.restoration import Restoration

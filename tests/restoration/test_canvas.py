@@ -10,12 +10,12 @@ from PIL import Image as pillow
 
 from sdsr.images.floats import quantize
 from sdsr.images.kernels import KEYS
-from sdsr.methods.addsr import CANVAS as SEESR_CANVAS
-from sdsr.methods.consissr import CANVAS as CONSISSR_CANVAS
-from sdsr.methods.d3sr import HYPIR, OSEDIFF
-from sdsr.methods.invsr import CANVAS as INVSR_CANVAS
-from sdsr.methods.stablesr import CANVAS as STABLESR_CANVAS
-from sdsr.methods.stablesr import CANVAS_768
+from sdsr.methods.addsr.recipes import CANVAS as SEESR_CANVAS
+from sdsr.methods.consissr.recipes import CANVAS as CONSISSR_CANVAS
+from sdsr.methods.invsr.recipes import CANVAS as INVSR_CANVAS
+from sdsr.methods.one_step.recipes import HYPIR, OSEDIFF
+from sdsr.methods.stablesr.recipes import CANVAS as STABLESR_CANVAS
+from sdsr.methods.stablesr.recipes import CANVAS_768
 from sdsr.restoration.canvas import MOST_NATIVE_SIDES, Canvas
 from sdsr.tensors import Region
 

@@ -15,7 +15,7 @@ from sdsr.errors import InputError
 from sdsr.images.floats import quantize
 from sdsr.methods import METHODS
 from sdsr.methods.fidelity import by_guidance
-from sdsr.methods.invsr import INVSR, INVSR_SMALL, small_system
+from sdsr.methods.invsr.recipes import INVSR, INVSR_SMALL, small_system
 from sdsr.photos.photo import Photo
 from sdsr.prior.tiny import tiny_prior
 from sdsr.restoration.canvas import Canvas

@@ -10,13 +10,14 @@ from typer.testing import CliRunner
 
 from sdsr.cli.main import app
 from sdsr.errors import InputError
-from sdsr.methods import METHODS, RECIPES
+from sdsr.methods import METHODS
 from sdsr.methods.recipe import Recipe
 from sdsr.prior.evidence import Evidence
 from sdsr.prior.tiny import tiny_prior
 from sdsr.restoration.plan import Plan
 from sdsr.restoration.restorer import Parts, Restorer, Witness, from_photo
 from sdsr.studies.complexity import PHASES, Complexity, Macs, complexity
+from sdsr.training.recipes import RECIPES
 
 TERA = 1e12
 

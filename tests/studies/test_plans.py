@@ -14,8 +14,8 @@ from sdsr.cli.main import app
 from sdsr.errors import InputError
 from sdsr.images.floats import quantize
 from sdsr.methods import METHODS
-from sdsr.methods.addsr import ADDSR_SMALL, SMALL_NETWORK, student
-from sdsr.methods.invsr import INVSR_SMALL, small_system
+from sdsr.methods.addsr.recipes import ADDSR_SMALL, SMALL_NETWORK, student
+from sdsr.methods.invsr.recipes import INVSR_SMALL, small_system
 from sdsr.metrics.protocol import PROTOCOLS
 from sdsr.photos.photo import Photo
 from sdsr.restoration.restorer import Restorer

@@ -10,11 +10,11 @@ import torch
 from PIL import Image as PillowImage
 from typer.testing import CliRunner
 
-from sdsr.adapters.modulation import ScaleShift
 from sdsr.cli.main import app
 from sdsr.errors import InputError
 from sdsr.methods import METHODS
-from sdsr.methods.stablesr import STABLESR_SMALL, timeless
+from sdsr.methods.stablesr.modulation import ScaleShift
+from sdsr.methods.stablesr.recipes import STABLESR_SMALL, timeless
 from sdsr.methods.weights import save_method
 from sdsr.photos.files import Photo
 from sdsr.studies.strength import Moment, curve, moments

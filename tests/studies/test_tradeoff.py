@@ -14,7 +14,7 @@ from sdsr.cli.main import app
 from sdsr.errors import InputError
 from sdsr.images.floats import quantize
 from sdsr.methods import METHODS
-from sdsr.methods.stablesr import STABLESR_SMALL
+from sdsr.methods.stablesr.recipes import STABLESR_SMALL
 from sdsr.metrics.protocol import PROTOCOLS
 from sdsr.photos.photo import Photo
 from sdsr.restoration.restorer import Restorer

@@ -6,10 +6,10 @@ from typer.testing import CliRunner
 
 from sdsr.cli.main import app
 from sdsr.errors import InputError
-from sdsr.methods import RECIPES
 from sdsr.methods.recipe import Stage
 from sdsr.methods.settings import with_settings
 from sdsr.training.configuration import read_toml, run_options, stage_changes, stage_toml
+from sdsr.training.recipes import RECIPES
 
 RUN = CliRunner()
 STAGES = [(name, stage) for name, recipe in RECIPES.items() for stage in recipe.stages]

@@ -16,11 +16,11 @@ from torch import nn
 
 from sdsr.data.batches import Batch, Sampling
 from sdsr.data.photos import open_photos
-from sdsr.methods import RECIPES
 from sdsr.methods.recipe import Stage
 from sdsr.objectives.learner import Learner, Outcome, Sample
 from sdsr.prior.small_autoencoder import SmallAutoencoder
 from sdsr.training.launch import LaunchSettings, launch
+from sdsr.training.recipes import RECIPES
 from sdsr.training.run import RunSettings
 from sdsr.training.samples import make_source, to_sample
 from sdsr.training.trainer import train

@@ -1,0 +1,152 @@
+"""Recipes of the embedded small models that are no method of a paper: the autoencoder, the prior, the perceptual net.
+
+They are trained in this order: `small-autoencoder`, then `small-prior` (with `--prior` the folder of the
+autoencoder's parts), then `small-perceptual`, which needs neither.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from sdsr.embedded.prior_matching import PriorMatching
+from sdsr.embedded.severity import Severity
+from sdsr.losses.small_perceptual import SmallPerceptual
+from sdsr.methods.recipe import OptimizerSettings, Recipe, Stage
+from sdsr.objectives.reconstruction import Reconstruction
+from sdsr.prior.loading import choose_device, choose_dtype
+from sdsr.prior.prior import Prior
+from sdsr.prior.small_autoencoder import SmallAutoencoder
+from sdsr.prior.small_storage import fresh_small_prior
+from sdsr.prior.weight_files import check_finite, fill, read_tensors
+
+PERCEPTUAL_NAME = "perceptual.safetensors"
+
+
+def read_autoencoder(folder: Path) -> SmallAutoencoder:
+    """Return the autoencoder of a training run's folder of parts."""
+    autoencoder = SmallAutoencoder()
+    path = folder / "autoencoder.safetensors"
+    fill(autoencoder, read_tensors(path), path)
+    return autoencoder
+
+
+def read_prior(autoencoder_folder: Path, parts: Path) -> Prior:
+    """Return the prior of two training runs' folders of parts: that of its autoencoder, and its own."""
+    prior = fresh_small_prior(read_autoencoder(autoencoder_folder))
+    for name, module in prior.modules.items():
+        if name != "autoencoder":
+            path = parts / f"{name}.safetensors"
+            fill(module, read_tensors(path), path)
+    return prior
+
+
+def save_perceptual(parts: Path, folder: Path, facts: Mapping[str, str]) -> None:
+    """Write the network of a training run's folder of parts in float16; `facts` become the file's metadata."""
+    network, source, target = SmallPerceptual(), parts / PERCEPTUAL_NAME, folder / PERCEPTUAL_NAME
+    fill(network, read_tensors(source), source)
+    tensors = {name: tensor.half().contiguous() for name, tensor in network.state_dict().items()}
+    check_finite(tensors, target)
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(tensors, target, {"format": "sdsr-small-perceptual", **facts})
+
+
+Device = torch.device | str | None
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def _placed(network: Network, device: Device) -> Network:
+    for parameter in network.parameters():
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    nn.Module.to(network, torch.device(device or choose_device()))
+    return network
+
+
+def _fresh_autoencoder(_: str, device: Device = None) -> SmallAutoencoder:
+    return _placed(SmallAutoencoder(), device)
+
+
+def _trained_autoencoder(folder: str, device: Device = None) -> SmallAutoencoder:
+    return _placed(read_autoencoder(Path(folder)), device)
+
+
+def _fresh_prior(autoencoder_folder: str, device: Device = None) -> Prior:
+    chosen = torch.device(device or choose_device())
+    autoencoder = read_autoencoder(Path(autoencoder_folder))
+    return fresh_small_prior(autoencoder, torch.initial_seed(), dtype=choose_dtype(chosen)).to(chosen)
+
+
+def _fresh_perceptual(_: str, device: Device = None) -> SmallPerceptual:
+    return _placed(SmallPerceptual(), device)
+
+
+SMALL_AUTOENCODER = Recipe(
+    name="small-autoencoder",
+    paper="",
+    summary="The embedded prior's 8x autoencoder.",
+    prior="",
+    stages=(
+        Stage(
+            name="reconstruction",
+            system=_fresh_autoencoder,
+            objective=Reconstruction(),
+            optimizer=OptimizerSettings(learning_rate=1e-3, warmup_steps=100, decay_from=0.4),
+            steps=20_000,
+            batch=16,
+            crop_px=128,
+        ),
+        Stage(
+            name="decoder",
+            system=_trained_autoencoder,
+            objective=Reconstruction(unevenness=1.0, train_encoder=False),
+            optimizer=OptimizerSettings(learning_rate=5e-4, warmup_steps=30, decay_from=0.3),
+            steps=20_000,
+            batch=16,
+            crop_px=128,
+            ema_decay=0.99,
+        ),
+    ),
+)
+
+SMALL_PRIOR = Recipe(
+    name="small-prior",
+    paper="",
+    summary="The embedded prior: UNet, prompts and image encoder on its latents.",
+    prior="runs/autoencoder/parts",
+    stages=(
+        Stage(
+            name="noise-matching",
+            system=_fresh_prior,
+            objective=PriorMatching(),
+            optimizer=OptimizerSettings(learning_rate=5e-4, warmup_steps=100, decay_from=0.5),
+            steps=20_000,
+            batch=24,
+            crop_px=128,
+            degradation="photo",
+        ),
+    ),
+)
+
+SMALL_PERCEPTUAL = Recipe(
+    name="small-perceptual",
+    paper="",
+    summary="The network that stands in for LPIPS and DISTS at small scale.",
+    prior="",
+    stages=(
+        Stage(
+            name="severity",
+            system=_fresh_perceptual,
+            objective=Severity(),
+            optimizer=OptimizerSettings(learning_rate=1e-3, warmup_steps=50, decay_from=0.5),
+            steps=10_000,
+            batch=12,
+            crop_px=96,
+        ),
+    ),
+)
+
+SMALL_RECIPES = {recipe.name: recipe for recipe in (SMALL_AUTOENCODER, SMALL_PRIOR, SMALL_PERCEPTUAL)}

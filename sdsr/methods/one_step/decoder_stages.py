@@ -1,0 +1,69 @@
+"""The stages in which a small method's own decoder learns: from a teacher, then from photos, then its faithful end."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from torch import nn
+
+from sdsr.losses.spectrum import spectral_peaks
+from sdsr.losses.terms import Term, against_teacher, gradient_l1, image_l1, lattice
+from sdsr.methods.one_step.decoding import Decoding
+from sdsr.methods.recipe import OptimizerSettings, Stage
+from sdsr.restoration.plan import Plan
+
+
+def decoder_stages(
+    system: Callable[..., Any], critic: Callable[[Any], nn.Module], plan: Plan
+) -> tuple[Stage, Stage, Stage]:
+    """Return them. The UNet and the autoencoder stay as the stages before left them."""
+    taught = Stage(
+        name="decoder",
+        system=system,
+        objective=Decoding(
+            plan=plan,
+            terms=(
+                Term(name="taught_image", weight=1.0, function=against_teacher(image_l1)),
+                Term(name="taught_gradient", weight=1.0, function=against_teacher(gradient_l1)),
+                Term(name="image", weight=0.0, function=image_l1),
+            ),
+            taught=0.02,
+        ),
+        optimizer=OptimizerSettings(learning_rate=1e-3, warmup_steps=50, decay_from=0.6),
+        steps=100_000,
+        batch=8,
+        crop_px=256,
+        degradation="photo",
+        taught=True,
+        ema_decay=0.995,
+        follows="stage realism",
+    )
+    detail = replace(
+        taught,
+        name="detail",
+        objective=Decoding(
+            plan=plan,
+            terms=(
+                Term(name="taught_image", weight=0.5, function=against_teacher(image_l1)),
+                Term(name="image", weight=0.5, function=image_l1),
+                Term(name="gradient", weight=0.3, function=gradient_l1),
+                Term(name="lattice", weight=1.0, function=lattice(8)),
+                Term(name="spectral_peaks", weight=0.05, function=spectral_peaks(8)),
+            ),
+            taught=0.02,
+            features=0.5,
+            image_critic=0.02,
+            critics_from=0.05,
+        ),
+        critic=critic,
+        critic_optimizer=OptimizerSettings(learning_rate=3e-4, betas=(0.5, 0.99), warmup_steps=20, decay_from=0.6),
+        optimizer=OptimizerSettings(learning_rate=3e-4, warmup_steps=50, decay_from=0.6),
+        follows="stage decoder",
+    )
+    faithful = replace(
+        taught,
+        name="faithful",
+        objective=Decoding(plan=plan, end="faithful", terms=(Term(name="image", weight=1.0, function=image_l1),)),
+        follows="stage detail",
+    )
+    return taught, detail, faithful

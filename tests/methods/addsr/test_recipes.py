@@ -1,0 +1,176 @@
+"""What is special in SeeSR and AddSR: sizes, times, what they are told, teacher and student on one network."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from sdsr.adapters.tagger import SmallTagger, SwinTagger
+from sdsr.diffusion.noise import CanvasNoise
+from sdsr.errors import InputError
+from sdsr.methods.ablations import find_ablation
+from sdsr.methods.addsr.recipes import (
+    ADDSR,
+    ADDSR_SMALL,
+    SEESR,
+    SEESR_SMALL,
+    SMALL_NETWORK,
+    Network,
+    first_times,
+    leading,
+    student,
+    system,
+    teacher_of,
+)
+from sdsr.methods.weights import _inherited
+from sdsr.objectives.learner import Sample
+from sdsr.prior.evidence import evidence_at
+from sdsr.prior.prior import Prior
+from sdsr.prior.shapes import shape_prior
+from sdsr.prior.tiny import tiny_prior
+from sdsr.restoration.photograph import Photograph
+from sdsr.restoration.plan import Plan
+from sdsr.restoration.sample import sample
+
+NOISE = CanvasNoise(seeds=(4,))
+
+
+@pytest.fixture
+def photograph(photo) -> Photograph:
+    return Photograph.of(photo[..., :16, :24], (64, 96), 16)
+
+
+def stirred(restorer):
+    """Silent layers speak."""
+    for parameter in restorer.parts.modules["controlnet"].parameters():
+        if not parameter.any() and parameter.ndim == 4:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(0)
+                torch.nn.init.normal_(parameter, std=0.05)
+    return restorer
+
+
+def size(module: torch.nn.Module, *, learning: bool = False) -> int:
+    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad or not learning)
+
+
+def test_full_size_is_the_published_one():
+    prior = shape_prior("sd-2-base", image_encoder=False)
+    with torch.device("meta"):
+        parts = student(prior).parts.modules
+    assert sum(p.numel() for p in prior.unet.parameters()) + size(parts["attention"]) == 1_126_760_324
+    assert size(parts["controlnet"]) + size(parts["control_attention"]) == 489_031_440
+    assert size(parts, learning=True) == 386_739_280
+    assert isinstance(parts["tagger"], SwinTagger)
+
+
+def test_the_small_ones_fit_in_ten_megabytes():
+    for recipe in (SEESR_SMALL, ADDSR_SMALL):
+        restorer = recipe.system("small")
+        stored = 0
+        for module in restorer.parts.modules.values():
+            kept = _inherited(module, restorer.prior)
+            stored += sum(tensor.numel() for name, tensor in module.state_dict().items() if name not in kept)
+        assert stored <= 4_990_000, recipe.name
+
+
+def test_times_as_published():
+    assert leading(50)[:2] == (981, 961)
+    assert leading(50)[-1] == 1
+    assert len(leading(50)) == 50
+    assert (SEESR.plan.start_time, SEESR.plan.guidance) == (999, 5.5)
+    assert leading(2) == (501, 1)
+    assert [first_times(count) for count in (1, 4)] == [(999,), (999, 749, 499, 249)]
+    assert ADDSR.plan.times == first_times(4)
+    with pytest.raises(InputError, match=r"must be in 1 \.\.\. 4"):
+        first_times(5)
+    with pytest.raises(InputError, match="count of steps"):
+        leading(0)
+
+
+def test_guidance_keeps_what_is_seen_of_the_photo(photograph):
+    restorer = system("tiny")
+    seen = restorer.observe(photograph, None, NOISE)
+    noisy = restorer.start(seen, 999, NOISE)
+    for_it, against = (evidence_at(one, noisy, 500) for one in (seen.evidence, seen.against))
+    assert torch.equal(for_it.tokens, against.tokens)
+    assert not torch.equal(for_it.prompt, against.prompt)
+    assert student("tiny").observe(photograph, None, NOISE).against is None
+
+
+@pytest.mark.parametrize("guided", [False, True])
+def test_the_photo_is_looked_at_once_and_each_refinement_once_more(photograph, monkeypatch, guided):
+    restorer, encoded, tagged = system("tiny") if guided else student("tiny"), [], []
+    encode, tag = Prior.posterior, SmallTagger.__call__
+    monkeypatch.setattr(Prior, "posterior", lambda *asked: encoded.append(asked) or encode(*asked))
+    monkeypatch.setattr(SmallTagger, "__call__", lambda *asked: tagged.append(asked) or tag(*asked))
+    plan = replace(ADDSR.plan, guidance=2.0)
+    sample(restorer, photograph, replace(plan, refinement=None), NOISE)
+    assert (len(encoded), len(tagged)) == (1, 1)
+    sample(restorer, photograph, plan, NOISE)
+    assert (len(encoded), len(tagged)) == (2, 2 + len(plan.times) - 1)
+
+
+def test_tags_and_pixels_are_both_listened_to(photograph):
+    restorer = stirred(system("tiny"))
+    seen = restorer.observe(photograph, None, NOISE)
+    noisy = restorer.start(seen, 999, NOISE)
+    told = evidence_at(seen.evidence, noisy, 500)
+    full = restorer.prior.predict_noise(noisy, 500, told)
+    for port in ("tokens", "residuals"):
+        assert not torch.allclose(
+            restorer.prior.predict_noise(noisy, 500, replace(told, **{port: None})), full, atol=1e-4
+        )
+
+
+def test_without_a_tagger_there_is_no_image_attention(photograph):
+    parts = system("tiny", network=Network(tags=False)).parts
+    assert list(parts.modules) == ["controlnet"]
+    prior = tiny_prior()
+    told = parts.conditioner(prior, photograph, prior.encode(photograph.enlarged()))("clean")
+    assert evidence_at(told, torch.zeros(1, 4, 8, 12), 5).tokens is None
+
+
+def test_a_prior_without_eyes_waits_for_the_published_tagger():
+    blind = replace(tiny_prior(), image=None)
+    assert next(system(blind).parts.modules["tagger"].parameters()).is_meta
+
+
+def test_the_teacher_is_what_the_student_is_until_one_learns(photograph):
+    restorer = stirred(student("tiny", network=SMALL_NETWORK))
+    teacher = teacher_of(restorer)
+    noisy = torch.randn(1, 4, 8, 12, generator=torch.Generator().manual_seed(0))
+
+    def predictions() -> list[torch.Tensor]:
+        return [who.denoise(noisy, 500, who.observe(photograph, None, NOISE)) for who in (restorer, teacher)]
+
+    assert torch.equal(*predictions())
+    before = predictions()[1]
+    with torch.no_grad():
+        for parameter in restorer.parts.modules.parameters():
+            if parameter.requires_grad:
+                parameter.add_(0.05)
+    mine, theirs = predictions()
+    assert torch.equal(theirs, before)
+    assert not torch.allclose(mine, theirs, atol=1e-4)
+
+
+def test_each_step_but_the_first_sees_what_came_before(photograph):
+    restorer = stirred(student("tiny"))
+    refined, plain = (
+        sample(restorer, photograph, plan, NOISE)
+        for plan in (ADDSR.plan, Plan(times=ADDSR.plan.times, step=ADDSR.plan.step))
+    )
+    assert not torch.allclose(refined.clean, plain.clean, atol=1e-3)
+    alone = sample(restorer, photograph, replace(ADDSR.plan, times=(999,)), NOISE)
+    assert torch.equal(alone.clean, sample(restorer, photograph, Plan(times=(999,)), NOISE).clean)
+
+
+@pytest.mark.parametrize("table", ["addsr-weights", "addsr-refinement"])
+def test_each_row_of_the_tables_can_be_trained(table, photo):
+    hq = torch.cat([photo[..., :64, :64], photo[..., -64:, -64:]])
+    pair = Sample(hq=hq, lq=torch.nn.functional.avg_pool2d(hq, 4))
+    for name, variant in find_ablation(table).items():
+        stage = variant.trained({"objective.draws": 1})
+        learner = stage.objective.learner(stage.system("tiny"), None)
+        assert learner(pair, torch.Generator().manual_seed(0), 0.0).loss.isfinite(), name

@@ -1,0 +1,150 @@
+"""What is special in ConsisSR: all of it learns at once, the two readings, guidance that changes words only."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from sdsr.diffusion.noise import CanvasNoise
+from sdsr.errors import ModelError
+from sdsr.methods.consissr.recipes import (
+    ABLATIONS,
+    CONSISSR,
+    CONSISSR_SMALL,
+    PAPER,
+    PUBLISHED,
+    encoders,
+    photo_encoder,
+    system,
+)
+from sdsr.objectives.learner import Sample
+from sdsr.prior.evidence import evidence_at
+from sdsr.prior.prior import Posterior
+from sdsr.prior.tiny import tiny_prior
+from sdsr.restoration.photograph import Photograph
+from sdsr.restoration.sample import sample
+
+
+@pytest.fixture
+def photograph(photo) -> Photograph:
+    return Photograph.of(photo[..., :16, :24], (64, 96), 16)
+
+
+def pair(photo) -> Sample:
+    hq = torch.cat([photo[..., :64, :64], photo[..., -64:, -64:]])
+    return Sample(hq=hq, lq=torch.nn.functional.avg_pool2d(hq, 4))
+
+
+@pytest.mark.parametrize("recipe", [CONSISSR, CONSISSR_SMALL], ids=lambda recipe: recipe.name)
+def test_every_trained_parameter_has_a_gradient_by_the_second_step(recipe, photo):
+    torch.manual_seed(0)
+    stage = recipe.stage("restoration")
+    learner = stage.objective.learner(stage.system("tiny"), None)
+    named = [(f"{part}.{name}", p) for part, module in learner.parts.items() for name, p in module.named_parameters()]
+    trained = {name: parameter for name, parameter in named if parameter.requires_grad}
+    optimizer, sample = torch.optim.Adam(trained.values(), lr=1e-3), pair(photo)
+    for step in range(2):
+        optimizer.zero_grad()
+        learner(sample, torch.Generator().manual_seed(step), 0.0).loss.backward()
+        optimizer.step()
+    assert [name for name, parameter in trained.items() if not parameter.grad.any()] == []
+    frozen = [parameter for _, parameter in named if not parameter.requires_grad]
+    assert frozen
+    assert all(parameter.grad is None for parameter in frozen)
+
+
+def test_what_the_paper_keeps_fixed_does_not_learn():
+    controlnet = system("tiny").parts.modules["controlnet"]
+    fixed = {name for name, parameter in controlnet.named_parameters() if not parameter.requires_grad}
+    in_blocks = {name for name, _ in controlnet.named_parameters() if ".transformer_blocks." in name}
+    assert fixed == {name for name in in_blocks if ".attn2." in name or ".norm2." in name}
+    assert fixed
+
+
+def test_untrained_it_predicts_what_the_prior_does(photograph):
+    restorer, prior = system("tiny"), tiny_prior()
+    latent = prior.encode(photograph.enlarged())
+    told = evidence_at(restorer.parts.conditioner(restorer.prior, photograph, latent)("clean"), latent, 500)
+    plain = prior.predict_noise(latent, 500, replace(told, tokens=None, residuals=None))
+    torch.testing.assert_close(restorer.prior.predict_noise(latent, 500, told), plain, atol=1e-5, rtol=1e-5)
+
+
+def test_both_sides_of_guidance_know_the_photo(photograph):
+    restorer = system("tiny")
+    latent = restorer.prior.encode(photograph.enlarged())
+    testify = restorer.parts.conditioner(restorer.prior, photograph, latent)
+    clean, degraded = (
+        evidence_at(testify(prompt), latent, 500) for prompt in (restorer.parts.prompt, restorer.parts.negative_prompt)
+    )
+    assert not torch.equal(clean.prompt, degraded.prompt)
+    assert torch.equal(clean.tokens, degraded.tokens)
+
+
+@pytest.mark.parametrize("stochastic", [False, True])
+def test_guided_steps_look_at_the_photo_once(photograph, monkeypatch, stochastic):
+    """The autoencoder is asked once, and where the latent is a sample, its mode is the hint."""
+    restorer, encoded, embedded, hints = system("tiny"), [], [], []
+    autoencoder = restorer.prior.autoencoder
+    encode, encoder = autoencoder.posterior, restorer.parts.modules["image_encoder"]
+    restorer.parts.modules["controlnet"].controlnet_cond_embedding.register_forward_pre_hook(
+        lambda _, inputs: hints.append(inputs[0])
+    )
+
+    def posterior(image):
+        encoded.append(encode(image).mean)
+        return Posterior(mean=encoded[-1], std=torch.ones_like(encoded[-1]) if stochastic else None)
+
+    monkeypatch.setattr(autoencoder, "posterior", posterior)
+    encoder.register_forward_pre_hook(lambda _, photos: embedded.append(photos))
+    seen = sample(restorer, photograph, replace(CONSISSR.plan, times=(999, 500)), CanvasNoise(seeds=(4,))).seen
+    assert len(embedded) == len(encoded) == 1
+    assert hints
+    assert all(torch.equal(hint[:1], encoded[0]) for hint in hints)
+    assert torch.equal(seen.latent, encoded[0]) != stochastic
+
+
+def test_tags_can_be_told_instead_of_an_embedding(photograph):
+    network = replace(PAPER, hybrid=replace(PAPER.hybrid, image="none"), tokens="tags")
+    restorer = system("tiny", network=network)
+    modules = restorer.parts.modules
+    assert {"attention", "control_attention"} < set(modules.keys())
+    assert not any("to_out_ip" in name for name in modules.state_dict())
+    latent = restorer.prior.encode(photograph.enlarged())
+    testify = restorer.parts.conditioner(restorer.prior, photograph, latent)("clean")
+    told = evidence_at(testify, latent, 500)
+    shown = restorer.prior.predict_noise(latent, 500, told)
+    withheld = restorer.prior.predict_noise(latent, 500, replace(told, tokens=None))
+    assert (shown - withheld).abs().max() > 1e-4
+    positions = modules["hybrid"].down_blocks
+    for parameter in positions.parameters():
+        parameter.data.add_(0.1)
+    assert not torch.equal(restorer.prior.predict_noise(latent, 500, told), shown)
+
+
+def test_the_published_network_has_projections_of_its_own():
+    paper, published = (system("tiny", network=network).parts.modules["hybrid"] for network in (PAPER, PUBLISHED))
+    own = {name for name, _ in published.named_parameters()} - {name for name, _ in paper.named_parameters()}
+    assert own
+    assert all("_ip.weight" in name for name in own)
+
+
+def test_a_prior_without_an_image_encoder_waits_for_weights_or_asks_for_clip(monkeypatch, tmp_path):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("SDSR_MODELS", str(tmp_path))
+    blind = replace(tiny_prior(), image=None)
+    assert photo_encoder(blind, training=False).width == 1024
+    assert next(system(blind).parts.modules["image_encoder"].parameters()).is_meta
+    with pytest.raises(ModelError, match="clip-vit-h"):
+        encoders(blind)
+
+
+@pytest.mark.parametrize("table", ["consissr-prompts", "consissr-tala"])
+def test_each_row_of_the_tables_can_be_trained(table, photo):
+    for name, variant in ABLATIONS[table].items():
+        stage = variant.trained({})
+        learner = stage.objective.learner(stage.system("tiny"), None)
+        assert learner(pair(photo), torch.Generator().manual_seed(0), 0.0).loss.isfinite(), name
+        restoring = variant.recipe.system("tiny").parts.modules
+        assert {key: set(part.state_dict()) for key, part in restoring.items()} == {
+            key: set(part.state_dict()) for key, part in learner.parts.items()
+        }, name

@@ -1,0 +1,120 @@
+"""Decoding: what learns at which end, latents made once, crops that lie together, and what the terms are held to."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.nn.functional import interpolate
+
+from sdsr.losses.terms import Term, against_teacher, image_l1
+from sdsr.methods.one_step.decoding import Decoding, DecodingLearner
+from sdsr.methods.one_step.recipes import DECODER, PLAN, decoded_system, picture_critic
+from sdsr.objectives.learner import Sample
+
+OBJECTIVE = Decoding(plan=PLAN, crop_px=32)
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.fixture
+def sample(photo) -> Sample:
+    hq = torch.cat([photo[..., :64, :64], photo[..., :64, 64:]])
+    lq = interpolate(hq, scale_factor=0.25, mode="bicubic", antialias=True).clamp(0, 1)
+    return Sample(hq=hq, lq=lq, teacher=hq.flip(-1), numbers=(4, 9))
+
+
+def learner_of(objective: Decoding = OBJECTIVE, critic: bool = False) -> DecodingLearner:
+    torch.manual_seed(0)
+    system = decoded_system("tiny", width=8, blocks=1)
+    return objective.learner(system, picture_critic(system) if critic else None)
+
+
+@pytest.mark.parametrize(
+    ("end", "learns"),
+    [("detailed", {"detailed", "blocks", "from_photo", "from_latent", "gathered"}), ("faithful", {"faithful"})],
+)
+def test_one_end_learns_and_all_else_stays(sample, end, learns):
+    learner = learner_of(replace(OBJECTIVE, end=end))
+    learner(sample, seeded()).loss.backward()
+    moved = {
+        (part, name.split(".")[0])
+        for part, module in learner.parts.items()
+        for name, parameter in module.named_parameters()
+        if parameter.grad is not None and parameter.grad.abs().sum() > 0
+    }
+    assert moved == {(DECODER, name) for name in learns}
+
+
+def test_latents_are_restored_once_per_pair(sample, monkeypatch):
+    learner = learner_of()
+    asked = []
+    made = learner._restored
+    monkeypatch.setattr(learner, "_restored", lambda new: asked.append(len(new.hq)) or made(new))
+    first = learner(sample, seeded())
+    again = learner(sample, seeded())
+    assert asked == [2]
+    assert float(first.loss.detach()) == float(again.loss.detach())
+    fresh = learner_of()(replace(sample, numbers=None), seeded())
+    assert float(fresh.loss.detach()) == pytest.approx(float(first.loss.detach()), rel=1e-3)  # kept in half precision
+
+
+def test_crops_of_all_lie_together(sample):
+    learner = learner_of()
+    latents, enlarged, cropped = learner._cropped(sample, seeded(1))
+    assert enlarged.shape == cropped.hq.shape == (2, 3, 32, 32)
+    assert latents.shape[-2:] == (4, 4)
+    assert (enlarged - cropped.hq).abs().mean() < 0.1, "the photo's crop is that of the HQ photo"
+    whole = interpolate(sample.lq, (64, 64), mode="bicubic", antialias=True)
+    places = [
+        [
+            (top, left)
+            for top in range(0, 33, 8)
+            for left in range(0, 33, 8)
+            if torch.equal(sample.hq[index, :, top : top + 32, left : left + 32], cropped.hq[index])
+        ]
+        for index in range(2)
+    ]
+    assert all(len(found) == 1 for found in places)
+    for index, [(top, left)] in enumerate(places):
+        assert (whole[index, :, top : top + 32, left : left + 32] - enlarged[index]).abs().max() < 0.02
+
+
+def test_terms_are_held_to_the_teacher_or_the_photo(sample):
+    terms = (
+        Term(name="taught", weight=1.0, function=against_teacher(image_l1)),
+        Term(name="image", weight=0.0, function=image_l1),
+    )
+    same = learner_of(replace(OBJECTIVE, terms=terms))(replace(sample, teacher=sample.hq), seeded())
+    assert same.scalars["taught"] == pytest.approx(same.scalars["image"])
+    other = learner_of(replace(OBJECTIVE, terms=terms))(sample, seeded())
+    assert other.scalars["taught"] != pytest.approx(other.scalars["image"], rel=1e-3)
+    assert float(other.loss.detach()) == pytest.approx(other.scalars["taught"])
+
+
+def test_the_critic_is_heard_from_its_time_on(sample):
+    objective = replace(OBJECTIVE, crop_px=64, image_critic=0.5, critics_from=0.5)
+    learner = learner_of(objective, critic=True)
+    early = learner(sample, seeded(), 0.4)
+    late = learner(sample, seeded(), 0.6)
+    assert "adversarial" not in early.scalars
+    assert float(late.loss.detach() - early.loss.detach()) == pytest.approx(0.5 * late.scalars["adversarial"], rel=1e-2)
+    assert late.judged is not None
+    assert learner.critic is not None
+    verdict = learner.critic(late.judged.detached(), seeded())
+    verdict.loss.backward()
+    assert all(p.grad is not None for p in learner.critic.critic.heads.parameters() if p.requires_grad)
+
+
+def test_pixels_of_the_decoder_learn_in_a_few_steps(sample):
+    learner = learner_of(replace(OBJECTIVE, terms=(Term(name="image", weight=1.0, function=image_l1),), crop_px=64))
+    optimizer = torch.optim.Adam([p for p in learner.parameters() if p.requires_grad], lr=3e-3)
+    losses = []
+    for _ in range(40):
+        loss = learner(sample, seeded()).loss
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < 0.9 * losses[0], (losses[0], losses[-1])

@@ -1,0 +1,127 @@
+"""One-step generators: published sizes, the formula, adapted twins, settling, and D3SR's critics."""
+
+from functools import partial
+
+import pytest
+import torch
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+
+from sdsr.adapters.lora import Lora, twin
+from sdsr.critics.diffusion_unet import DiffusionCritic
+from sdsr.diffusion.noise import CanvasNoise
+from sdsr.methods import METHODS
+from sdsr.methods.ablations import ABLATIONS
+from sdsr.methods.one_step.generator import D3SR, HYPIR, OSEDIFF, system
+from sdsr.methods.one_step.recipes import critics, judging_unet
+from sdsr.prior.shapes import UNET
+from sdsr.prior.tiny import tiny_prior
+from sdsr.prior.weight_files import module_sha256
+from sdsr.restoration.photograph import Photograph
+from sdsr.restoration.restorer import Restorer
+from sdsr.studies.complexity import complexity
+
+NOISE = CanvasNoise(seeds=(4,))
+
+
+def stirred(restorer: Restorer) -> Restorer:
+    rng = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in restorer.parts.modules.parameters():
+            parameter += 0.05 * torch.randn(parameter.shape, generator=rng)
+    return restorer
+
+
+def clean(restorer: Restorer, photo: torch.Tensor, t: int = 399) -> torch.Tensor:
+    with torch.no_grad():
+        seen = restorer.observe(Photograph.of(photo[..., :16, :16], (64, 64), 16), None, NOISE)
+        return restorer.denoise(restorer.start(seen, t, NOISE), t, seen)
+
+
+def test_hypir_has_its_published_size():
+    with torch.device("meta"):
+        lora = Lora(UNet2DConditionModel(**UNET), rank=HYPIR.rank, alpha=HYPIR.alpha, targets=HYPIR.targets)
+    assert sum(parameter.numel() for parameter in lora.parameters()) == 259_474_432
+
+
+def test_d3sr_has_the_size_and_the_operations_of_the_paper():
+    found = complexity(METHODS["d3sr"])
+    assert found.parameters == 965_866_283
+    assert found.parameters == pytest.approx(966.3e6, rel=5e-4)
+    assert round(found.macs("image").layers / 1e9) == 2132
+    (critic,) = found.critics
+    heads = 1280 * 256 + 256 + 256 + 1
+    assert critic.parameters == 1_243_367_040 + 23_225_920 + heads
+    assert critic.trained == 23_225_920 + heads
+
+
+def test_untrained_the_step_is_the_priors_own_from_the_photos_latent(photo):
+    restorer, prior = system("tiny"), tiny_prior()
+    told = prior.embed("")
+    seen = restorer.observe(Photograph.of(photo[..., :16, :16], (64, 64), 16), None, NOISE)
+    assert torch.equal(restorer.start(seen, 399, NOISE), seen.latent)
+    noise = prior.unet(seen.latent, 399, told, return_dict=False)[0]
+    root = prior.schedule.alphas_cumprod[399].sqrt()
+    expected = (seen.latent - (1 - root**2).sqrt().float() * noise) / root.float()
+    torch.testing.assert_close(clean(restorer, photo), expected, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("generator", [D3SR, OSEDIFF, HYPIR], ids=["d3sr", "osediff", "hypir"])
+def test_the_prior_stays_and_settled_parts_restore_the_same(photo, generator):
+    before = module_sha256(tiny_prior().modules)
+    restorer = stirred(system("tiny", generator=generator))
+    attached = clean(restorer, photo)
+    assert not torch.allclose(attached, clean(system("tiny", generator=generator), photo), atol=1e-2)
+    assert module_sha256(restorer.prior.modules) == before
+    names = {name: set(part.state_dict()) for name, part in restorer.parts.modules.items()}
+    assert restorer.parts.settle is not None
+    for _ in range(2):
+        restorer.parts.settle()
+        torch.testing.assert_close(clean(restorer, photo), attached, atol=1e-4, rtol=1e-3)
+    assert module_sha256(restorer.prior.modules) == before
+    assert {name: set(part.state_dict()) for name, part in restorer.parts.modules.items()} == names
+    assert not any("lora" in name for name in restorer.prior.unet.state_dict())
+
+
+def test_settled_weights_go_where_the_parts_go():
+    restorer = system("tiny")
+    assert restorer.parts.settle is not None
+    restorer.parts.settle()
+    restorer.parts.modules.double()
+    assert restorer.prior.unet.conv_in.weight.dtype == torch.float64
+    assert restorer.prior.modules.get_parameter("unet.conv_in.weight").dtype == torch.float32
+
+
+def test_a_twin_has_the_same_tensors_and_modules_of_its_own():
+    unet = tiny_prior().unet
+    other = twin(unet)
+    assert all(one is two for one, two in zip(unet.parameters(), other.parameters(), strict=True))
+    other.conv_in = torch.nn.Conv2d(1, 1, 1)
+    assert unet.conv_in is not other.conv_in
+
+
+def test_a_learned_prompt_needs_no_text_encoder(photo, monkeypatch):
+    restorer = system("tiny")
+    monkeypatch.setattr(restorer.prior, "text", lambda *_: 1 / 0)
+    clean(restorer, photo)
+    assert "prompt" not in system("tiny", generator=OSEDIFF).parts.modules
+
+
+def test_the_critic_is_made_of_the_stock_unet_not_of_the_adapted_one():
+    restorer = stirred(system("tiny"))
+    unet = judging_unet(restorer.prior, "prior")
+    assert unet.state_dict().keys() == tiny_prior().unet.state_dict().keys()
+    judge = critics(restorer, source="prior").latent.critic
+    assert isinstance(judge, DiffusionCritic)
+    learning = {name for name, parameter in judge.named_parameters() if parameter.requires_grad}
+    assert learning
+    assert all("lora_" in name or name.startswith("heads.") for name in learning)
+
+
+def test_critics_of_both_sizes_are_rows_of_one_table():
+    rows = ABLATIONS["d3sr-critic-size"]
+    sources = {name: row.recipe.stage().critic for name, row in rows.items()}
+    assert {name: critic.keywords["source"] for name, critic in sources.items() if isinstance(critic, partial)} == {
+        "SD 2.1": "prior",
+        "SDXL": "sdxl-base",
+    }
+    assert ABLATIONS["d3sr-critic"]["no critic"].trained({}).critic is None
