@@ -25,7 +25,7 @@ from sdsr.data.photos import open_photos
 from sdsr.errors import InputError, SdsrError
 from sdsr.images.floats import quantize
 from sdsr.losses.real_esrgan import RealEsrgan, load_real_esrgan
-from sdsr.methods.d3sr import D3SR_SMALL, PLAN, small_system
+from sdsr.methods.one_step.recipes import D3SR_SMALL, PLAN, small_system
 from sdsr.methods.weights import fill_restorer
 from sdsr.metrics.anchors import enlarge
 from sdsr.metrics.planes import Pixels
