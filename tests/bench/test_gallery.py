@@ -12,7 +12,7 @@ from PIL import Image as pillow
 from bench import gallery
 from sdsr.errors import InputError
 from sdsr.losses.real_esrgan import RealEsrgan
-from sdsr.methods.d3sr import D3SR_SMALL, PLAN, decoded_system, small_system
+from sdsr.methods.one_step.recipes import D3SR_SMALL, PLAN, decoded_system, small_system
 from sdsr.upscaling import Upscaler
 
 NEW = ["new, 0", f"new, {PLAN.fidelity:g} (default)", "new, 1"]
