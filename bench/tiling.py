@@ -31,9 +31,10 @@ from sdsr.metrics.sheet import contact_sheet
 from sdsr.photos.photo import Photo
 from sdsr.restoration.coloring import finished
 from sdsr.restoration.sample import sample
+from sdsr.restoration.window_sizes import BYTES_PER_WINDOW_PX
 from sdsr.restoration.windowed import Windowed
 from sdsr.tensors import Region
-from sdsr.upscaling import BYTES_PER_WINDOW_PX, Request, Upscaler
+from sdsr.upscaling import Request, Upscaler
 
 SCALE = 4
 AMPLIFICATION = 20

@@ -28,10 +28,11 @@ from sdsr.prior.sources import SOURCES
 from sdsr.request import ColorFix, Request
 from sdsr.restoration.coloring import TILE_PX, Tile, decoded, finished_tiles, shrunk
 from sdsr.restoration.labeling import step_of
-from sdsr.restoration.photograph import LEAST_MULTIPLES, Photograph
+from sdsr.restoration.photograph import Photograph
 from sdsr.restoration.plan import Plan
 from sdsr.restoration.restorer import Restorer
 from sdsr.restoration.sample import Sampled, trajectory
+from sdsr.restoration.window_sizes import least_window_px, window_size
 from sdsr.restoration.windowed import Windowed
 from sdsr.tensors import Image, Region
 
@@ -39,8 +40,6 @@ log = logging.getLogger(__name__)
 
 DEFAULT_MODEL = "d3sr-small"
 PRIOR_NAMES = ("small", "tiny", *SOURCES)
-MAX_WINDOW_PX = 1024
-WINDOW_STEP_PX = 64
 OnStepEnd = Callable[["Upscaler", int, int, dict[str, Any]], Any]
 
 
@@ -252,8 +251,7 @@ class Upscaler:
     @property
     def least_window_px(self) -> int:
         """The side of the smallest windows: as small as the UNet can do, or those the prior was trained on."""
-        least = LEAST_MULTIPLES * self.multiple_px
-        return max(least, _up(self.recipe.canvas.native_px or least, self.multiple_px))
+        return least_window_px(self.recipe.canvas, self.multiple_px)
 
     def windowed(
         self, canvas: tuple[int, int], memory_bytes: int | None, on_window: Callable[[], None] | None = None
@@ -262,12 +260,10 @@ class Upscaler:
 
         It is one window if the canvas fits in it. Raises InputError where memory doesn't suffice for the smallest.
         """
-        multiple, own = self.multiple_px, self.recipe.canvas
-        window = window_px(canvas, memory_bytes, multiple, least_px=self.least_window_px)
-        window = min(window, _up(own.window_px or MAX_WINDOW_PX, multiple))
-        overlap = _up(own.overlap_px, multiple) if own.overlap_px else window // 4 // multiple * multiple
-        shared = 0 if window >= max(canvas) else min(max(multiple, overlap), window - multiple)
-        return Windowed(restorer=self.restorer, window_px=window, overlap_px=shared, on_window=on_window)
+        size = window_size(self.recipe.canvas, canvas, multiple_px=self.multiple_px, memory_bytes=memory_bytes)
+        return Windowed(
+            restorer=self.restorer, window_px=size.window_px, overlap_px=size.overlap_px, on_window=on_window
+        )
 
     def _job(self, photo: Photo, request: Request, on_progress: Callable[[float], None] | None) -> "_Job":
         begin_computing(self.restorer.prior.device)
@@ -365,27 +361,6 @@ def _recipe(description: dict[str, Any], folder: Path) -> Recipe:
     return METHODS[name]
 
 
-def window_px(
-    canvas: tuple[int, int], memory_bytes: int | None, multiple_px: int, *, least_px: int | None = None
-) -> int:
-    """Return the side of the windows: the longer side of a small canvas, else what memory allows.
-
-    Raises InputError where that is less than `least_px`, by default as small as the UNet can do.
-    """
-    least, most = least_px or LEAST_MULTIPLES * multiple_px, MAX_WINDOW_PX
-    if memory_bytes is not None:
-        most = int((memory_bytes / BYTES_PER_WINDOW_PX) ** 0.5) // WINDOW_STEP_PX * WINDOW_STEP_PX
-        if most < least:
-            needed = BYTES_PER_WINDOW_PX * least**2 // 2**20 + 1
-            raise InputError(f"memory (={memory_bytes // 2**20} MiB) must be at least {needed} MiB; allow more.")
-        most = min(most, MAX_WINDOW_PX)
-    return min(most, max(_up(side, multiple_px) for side in canvas))
-
-
-BYTES_PER_WINDOW_PX = 2000
-"""Activations and weights in flight for each pixel of a window, on the safe side."""
-
-
 def _enlarged_alpha(photo: Photo, size: tuple[int, int]) -> np.ndarray:
     """Return the alpha at the new size, in strips."""
     given, alpha = plane(photo), np.empty(size, photo.pixels.dtype)
@@ -400,7 +375,3 @@ def _middle(size: tuple[int, int], factor: int) -> Region:
     height, width = (min(side, TILE_PX) // factor * factor or min(side, factor) for side in size)
     top, left = ((side - part) // 2 // factor * factor for side, part in zip(size, (height, width), strict=True))
     return Region(top=max(0, top), left=max(0, left), height=height, width=width)
-
-
-def _up(side: int, multiple: int) -> int:
-    return side + -side % multiple

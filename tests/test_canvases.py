@@ -24,7 +24,8 @@ from sdsr.photos.photo import Photo
 from sdsr.restoration.canvas import Canvas
 from sdsr.restoration.coloring import finished_tiles
 from sdsr.restoration.sample import sample
-from sdsr.upscaling import BYTES_PER_WINDOW_PX, Request, Upscaler
+from sdsr.restoration.window_sizes import BYTES_PER_WINDOW_PX
+from sdsr.upscaling import Request, Upscaler
 
 BORDER_PX = 16
 COLORS = ((255, 255, 255), (128, 128, 128), (0, 0, 0), (200, 90, 40))

@@ -17,7 +17,8 @@ from sdsr.photos.files import read_photo
 from sdsr.photos.photo import Photo, Traits
 from sdsr.restoration.plan import Plan
 from sdsr.restoration.restorer import from_noise
-from sdsr.upscaling import BYTES_PER_WINDOW_PX, Preview, Request, Upscaler, as_photo, window_px
+from sdsr.restoration.window_sizes import BYTES_PER_WINDOW_PX, window_px
+from sdsr.upscaling import Preview, Request, Upscaler, as_photo
 
 RECIPE = METHODS["d3sr-small"]
 

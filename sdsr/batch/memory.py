@@ -9,7 +9,8 @@ import torch
 from sdsr.errors import LimitError
 from sdsr.photos.files import Header
 from sdsr.request import Request
-from sdsr.upscaling import BYTES_PER_WINDOW_PX, MAX_WINDOW_PX, Upscaler
+from sdsr.restoration.window_sizes import BYTES_PER_WINDOW_PX, MAX_WINDOW_PX
+from sdsr.upscaling import Upscaler
 
 log = logging.getLogger(__name__)
 
