@@ -1,4 +1,4 @@
-"""The stages in which a small method's own decoder learns: from a teacher, then from photos, then its faithful end."""
+"""The stages in which a small method's own decoder learns: from a teacher, from photos, then as one with the UNet."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,10 +13,8 @@ from sdsr.methods.recipe import OptimizerSettings, Stage
 from sdsr.restoration.plan import Plan
 
 
-def decoder_stages(
-    system: Callable[..., Any], critic: Callable[[Any], nn.Module], plan: Plan
-) -> tuple[Stage, Stage, Stage]:
-    """Return them. The UNet and the autoencoder stay as the stages before left them."""
+def decoder_stages(system: Callable[..., Any], critic: Callable[[Any], nn.Module], plan: Plan) -> tuple[Stage, ...]:
+    """Return them. The autoencoder stays as it is, and the UNet but in the stage `whole`."""
     taught = Stage(
         name="decoder",
         system=system,
@@ -60,10 +58,17 @@ def decoder_stages(
         optimizer=OptimizerSettings(learning_rate=3e-4, warmup_steps=50, decay_from=0.6),
         follows="stage decoder",
     )
+    whole = replace(
+        detail,
+        name="whole",
+        objective=replace(detail.objective, whole=True),
+        optimizer=OptimizerSettings(learning_rate=1.5e-4, warmup_steps=50, decay_from=0.5),
+        follows="stage detail",
+    )
     faithful = replace(
         taught,
         name="faithful",
         objective=Decoding(plan=plan, end="faithful", terms=(Term(name="image", weight=1.0, function=image_l1),)),
-        follows="stage detail",
+        follows="stage whole",
     )
-    return taught, detail, faithful
+    return taught, detail, whole, faithful

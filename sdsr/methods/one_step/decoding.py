@@ -1,9 +1,11 @@
-"""Decoding: train a method's own decoder on what the method restores, all else frozen.
+"""Decoding: train a method's own decoder on what the method restores, with or without the UNet before it.
 
 A teacher's answers give edges a place to be (terms `taught*`), the HQ photos what it paints away, and a discriminator
-what both average out. Latents are restored once per pair and kept, since nothing that makes them learns.
+what both average out. While the UNet is frozen, latents are restored once per pair and kept; once the decoder knows
+what to do with them, both can learn as one network (`whole`), so that the latent holds what the decoder needs.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -37,11 +39,13 @@ class Decoding:
 
     Each pair gives one crop of `crop_px` per use. `terms` are on pixels; `taught` weighs a distance of ImageNet
     features (LPIPS's form, EfficientNet-Lite0) to the teacher's answer, `features` DISTS's form to the HQ photo, and
-    `image_critic` what the discriminator says, from `critics_from` (a share of the run) on.
+    `image_critic` what the discriminator says, from `critics_from` (a share of the run) on. `whole`: the UNet learns
+    beside the decoder's detailed end.
     """
 
     plan: Plan
     end: End = "detailed"
+    whole: bool = False
     crop_px: int = 160
     terms: tuple[Term, ...] = field(
         default_factory=lambda: (Term(name="taught_image", weight=1.0, function=against_teacher(image_l1)),)
@@ -84,6 +88,8 @@ class DecodingLearner(nn.Module):
         restorer.parts.modules.requires_grad_(False)
         decoder.requires_grad_(objective.end == "detailed")
         decoder.faithful.requires_grad_(objective.end == "faithful")
+        if objective.whole:
+            restorer.parts.modules["unet"].requires_grad_(True)
         seen = objective.taught or objective.features
         self.network = load_efficientnet_lite("lite0") if seen else None
         self._critic = [critic]  # in a list: the critic is no submodule of what the main optimizer trains
@@ -98,7 +104,11 @@ class DecodingLearner(nn.Module):
         return dict(self.restorer.parts.modules.items())
 
     def forward(self, sample: Sample, rng: torch.Generator, progress: float = 0.0) -> Outcome:
-        latents, enlarged, sample = self._cropped(sample, rng)
+        if self.objective.whole:
+            sample = self._cropped_pairs(sample, rng)
+            latents, enlarged = self._restored(sample), photograph_of(self.restorer, sample).enlarged()
+        else:
+            latents, enlarged, sample = self._cropped(sample, rng)
         image = self._decoded(latents, enlarged)
         record = StepRecord(
             clean=latents, hq=latents, image=lambda: image, hq_image=sample.hq, teacher_image=sample.teacher
@@ -155,6 +165,19 @@ class DecodingLearner(nn.Module):
         cropped = Sample(hq=_parts(sample.hq, regions), teacher=teacher)
         return _parts(latents, cells), _parts(enlarged, regions), cropped
 
+    def _cropped_pairs(self, sample: Sample, rng: torch.Generator) -> Sample:
+        """One crop of each pair, LQ photo and all, on places that both sizes have."""
+        assert sample.lq is not None, "pairs have an LQ photo"
+        height, width = sample.lq.shape[-2:]
+        scale = sample.hq.shape[-1] // width
+        step = self.restorer.factor // math.gcd(self.restorer.factor, scale)
+        side = self.objective.crop_px // scale // step
+        cells = [_crop((height // step, width // step), side, rng) for _ in range(len(sample.hq))]
+        low, high = [each.scaled(step) for each in cells], [each.scaled(step * scale) for each in cells]
+        teacher = None if sample.teacher is None else _parts(sample.teacher, high)
+        return Sample(hq=_parts(sample.hq, high), lq=_parts(sample.lq, low), teacher=teacher)
+
+    @torch.no_grad()
     def _restored_latents(self, sample: Sample) -> Latent:
         """The latents that the method restores, each made when its pair is first seen."""
         if sample.numbers is None:
@@ -166,17 +189,18 @@ class DecodingLearner(nn.Module):
             self._latents |= {sample.numbers[place]: one.half() for place, one in zip(new, made, strict=True)}
         return torch.stack([self._latents[number].float() for number in sample.numbers])
 
-    @torch.no_grad()
     def _restored(self, sample: Sample) -> Latent:
         noise, plan = CanvasNoise(seeds=tuple(range(len(sample.hq)))), self.objective.plan
         seen = self.restorer.observe(photograph_of(self.restorer, sample), None, noise)
         noisy = self.restorer.start(seen, plan.start_time, noise)
         return self.restorer.denoise(noisy, plan.start_time, seen, plan.guidance).float()
 
+    @torch.no_grad()
     def pictures(self, sample: Sample, rng: torch.Generator) -> dict[str, Image]:
         few = first(sample, PREVIEWS)
         return {"bicubic": photograph_of(self.restorer, few).enlarged(), "restored": self._image(few), "photo": few.hq}
 
+    @torch.no_grad()
     def measure(self, sample: Sample, rng: torch.Generator) -> dict[str, float]:
         image = self._image(sample)
         figures = nearness(image, sample.hq)

@@ -47,6 +47,37 @@ def test_one_end_learns_and_all_else_stays(sample, end, learns):
     assert moved == {(DECODER, name) for name in learns}
 
 
+def test_the_unet_learns_as_one_with_the_detailed_end(sample):
+    learner = learner_of(replace(OBJECTIVE, whole=True))
+    outcome = learner(sample, seeded())
+    outcome.loss.backward()
+    moved = {
+        part
+        for part, module in learner.parts.items()
+        for parameter in module.parameters()
+        if parameter.grad is not None and parameter.grad.abs().sum() > 0
+    }
+    assert moved == {"unet", DECODER}
+    assert all(parameter.grad is None for parameter in learner.decoder.faithful.parameters())
+
+
+def test_pairs_are_cropped_at_one_place(sample):
+    cropped = learner_of(replace(OBJECTIVE, whole=True))._cropped_pairs(sample, seeded(1))
+    assert cropped.lq.shape == (2, 3, 8, 8)
+    assert cropped.hq.shape == cropped.teacher.shape == (2, 3, 32, 32)
+    for index in range(2):
+        places = [
+            (top, left)
+            for top in range(0, 9, 2)
+            for left in range(0, 9, 2)
+            if torch.equal(sample.lq[index, :, top : top + 8, left : left + 8], cropped.lq[index])
+        ]
+        (top, left) = places[0]
+        region = (..., slice(4 * top, 4 * top + 32), slice(4 * left, 4 * left + 32))
+        assert torch.equal(sample.hq[index][region], cropped.hq[index])
+        assert torch.equal(sample.teacher[index][region], cropped.teacher[index])
+
+
 def test_latents_are_restored_once_per_pair(sample, monkeypatch):
     learner = learner_of()
     asked = []
