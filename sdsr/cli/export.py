@@ -10,9 +10,7 @@ from sdsr.cli.folders import complete_folder
 
 
 def export(
-    recipe: Annotated[
-        str, typer.Argument(help="The recipe that was trained; `sdsr methods` lists those that restore.")
-    ],
+    recipe: Annotated[str, typer.Argument(help="The recipe that was trained; `sdsr models` lists those that restore.")],
     parts: Annotated[Path, typer.Option(help="The parts folder of its training run.")],
     to: Annotated[Path, typer.Option(help="Folder to write; a new or empty one.")],
     prior: Annotated[str | None, typer.Option(help="The prior it was trained on; the run's own by default.")] = None,

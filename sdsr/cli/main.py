@@ -1,4 +1,4 @@
-"""`sdsr`: one command per module of this package; none of them imports torch before it runs."""
+"""`sdsr`: one command per module of this package and one study per module of `study/`; see table.py."""
 
 import logging
 import sys
@@ -7,58 +7,19 @@ from typing import Annotated
 import typer
 
 import sdsr
-from sdsr.cli.ablate import ablate
-from sdsr.cli.compare import compare
-from sdsr.cli.complexity import complexity
-from sdsr.cli.convert import convert
-from sdsr.cli.critic_features import critic_features
-from sdsr.cli.curves import curves
-from sdsr.cli.degrade import degrade
-from sdsr.cli.doctor import doctor
-from sdsr.cli.evaluate import evaluate
-from sdsr.cli.export import export
-from sdsr.cli.fidelity import fidelity
-from sdsr.cli.methods import methods
 from sdsr.cli.printing import LineFormatter, echo_line, print_any_name
 from sdsr.cli.processors import share_processors
-from sdsr.cli.similarity import similarity
-from sdsr.cli.starts import starts
-from sdsr.cli.steps import steps
-from sdsr.cli.strength import strength
-from sdsr.cli.teach import teach
-from sdsr.cli.tradeoff import tradeoff
-from sdsr.cli.train import train
-from sdsr.cli.upscale import upscale
+from sdsr.cli.table import COMMANDS, STUDIES, add_aliases, add_commands
 from sdsr.errors import SdsrError
-
-COMMANDS = (
-    upscale,
-    methods,
-    complexity,
-    train,
-    teach,
-    ablate,
-    export,
-    convert,
-    evaluate,
-    compare,
-    curves,
-    steps,
-    starts,
-    fidelity,
-    tradeoff,
-    critic_features,
-    similarity,
-    strength,
-    degrade,
-    doctor,
-)
 
 app = typer.Typer(
     name="sdsr", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich"
 )
-for command in COMMANDS:
-    app.command()(command)
+study = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
+add_commands(app, COMMANDS, "sdsr.cli")
+add_commands(study, STUDIES, "sdsr.cli.study")
+add_aliases(app)
+app.add_typer(study, name="study", help="Make one table or figure of a paper: ablations, curves, complexity ...")
 
 
 def _print_version(wanted: bool) -> None:

@@ -21,7 +21,7 @@ def _take_config(context: typer.Context, path: Path | None) -> Path | None:
 
 
 def train(
-    recipe: Annotated[str, typer.Argument(help="A recipe; `sdsr methods` lists them.")],
+    recipe: Annotated[str, typer.Argument(help="A recipe; `sdsr models` lists them.")],
     data: Annotated[
         list[Path] | None, typer.Option(help="Folders of photos or WebDataset shards (*.tar); may repeat.")
     ] = None,

@@ -64,7 +64,7 @@ def upscale(
     width: Annotated[int | None, typer.Option(min=1, help="Width of the result in pixels.")] = None,
     height: Annotated[int | None, typer.Option(min=1, help="Height of the result in pixels.")] = None,
     megapixels: Annotated[float | None, typer.Option(help="Millions of pixels of the result.")] = None,
-    model: Annotated[str, typer.Option(help="A method (`sdsr methods`), or a folder of a trained one.")] = "d3sr-small",
+    model: Annotated[str, typer.Option(help="A method (`sdsr models`), or a folder of a trained one.")] = "d3sr-small",
     prior: Prior = None,
     steps: Steps = None,
     start: Annotated[

@@ -1,4 +1,4 @@
-"""Tables of variants that `sdsr ablate` trains under equal budgets and seeds."""
+"""Tables of variants that `sdsr study ablation` trains under equal budgets and seeds."""
 
 from collections.abc import Mapping
 

@@ -102,7 +102,7 @@ def complexity(recipe: Recipe, prior: str | None = None, *, given_px: int = 128,
     Networks of the prior that never run while a photo is restored are left out; the method's own are all listed.
     """
     if recipe.system is None or recipe.plan is None:
-        raise InputError(f"recipe (={recipe.name}) restores nothing; choose one that does (`sdsr methods`).")
+        raise InputError(f"recipe (={recipe.name}) restores nothing; choose one that does (`sdsr models`).")
     prior = prior or recipe.prior
     system = _built(recipe.system, prior)
     trained, critics = _training(recipe, prior)

@@ -112,7 +112,7 @@ def launch(recipe: Recipe | str, settings: LaunchSettings, run: RunSettings) -> 
 
 def find_recipe(name: str) -> Recipe:
     if name not in RECIPES:
-        raise InputError(f"recipe (={name}) must be one of {sorted(RECIPES)}; `sdsr methods` describes them.")
+        raise InputError(f"recipe (={name}) must be one of {sorted(RECIPES)}; `sdsr models` describes them.")
     return RECIPES[name]
 
 

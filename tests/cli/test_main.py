@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 import sdsr
 from sdsr.cli import main as cli
+from sdsr.cli.table import ALIASES, COMMANDS, RENAMED, STUDIES, command_of, load_command
 from sdsr.errors import InputError, OutputError
 
 RUN = CliRunner()
@@ -22,24 +23,49 @@ def fail_with(error: BaseException) -> Callable[[], None]:
     return app
 
 
-def test_help_lists_every_command_with_its_summary() -> None:
-    shown = RUN.invoke(cli.app, ["--help"])
+def sentences(text: str) -> str:
+    """Text without its line ends, and the borders of help."""
+    return " ".join(text.replace("│", " ").split())
+
+
+TYPED = [*COMMANDS, *(f"study {name}" for name in STUDIES)]
+
+
+@pytest.mark.parametrize(("words", "names"), [((), [*COMMANDS, "study"]), (("study",), STUDIES)])
+def test_help_lists_every_command(words: tuple[str, ...], names: list[str]) -> None:
+    shown = RUN.invoke(cli.app, [*words, "--help"])
     assert shown.exit_code == 0
-    for command in cli.COMMANDS:
-        assert command.__name__.replace("_", "-") in shown.output
-        assert command.__doc__, command.__name__
+    listed = [line.split()[1] for line in shown.output.splitlines() if line.startswith("│ ") and line[2] != " "]
+    assert [name for name in listed if not name.startswith("-")] == [*names]
 
 
-@pytest.mark.parametrize("command", [command.__name__.replace("_", "-") for command in cli.COMMANDS])
-def test_every_command_explains_itself(command: str) -> None:
-    shown = RUN.invoke(cli.app, [command, "--help"])
+@pytest.mark.parametrize("words", TYPED)
+def test_every_command_explains_itself_as_the_list_does(words: str) -> None:
+    shown = RUN.invoke(cli.app, [*words.split(), "--help"])
     assert shown.exit_code == 0
     assert "Usage" in shown.output
+    summary = (COMMANDS | {f"study {name}": text for name, text in STUDIES.items()})[words]
+    doc = load_command(*command_of(words)).help
+    assert doc is not None
+    assert sentences(doc.partition("\n\n")[0]) == summary
 
 
-def test_help_loads_no_torch() -> None:
+@pytest.mark.parametrize("name", [*RENAMED, *ALIASES])
+def test_former_names_answer_and_say_the_new_one(name: str) -> None:
+    shown = RUN.invoke(cli.app, [name, "--help"])
+    assert shown.exit_code == 0
+    words = (RENAMED | ALIASES)[name]
+    assert words in TYPED
+    said = f"sdsr: `sdsr {name}` is now `sdsr {words}`.\n" if name in RENAMED else ""
+    assert shown.stderr == said
+    new = RUN.invoke(cli.app, [*words.split(), "--help"])
+    assert sentences(shown.stdout).replace(f"sdsr {name} ", f"sdsr {words} ") == sentences(new.stdout)
+
+
+@pytest.mark.parametrize("words", [["--help"], ["study", "--help"]])
+def test_help_loads_no_torch(words: list[str]) -> None:
     probe = (
-        "import sys\nfrom sdsr.cli.main import main\nsys.argv = ['sdsr', '--help']\n"
+        f"import sys\nfrom sdsr.cli.main import main\nsys.argv = ['sdsr', *{words}]\n"
         "try:\n    main()\nexcept SystemExit as done:\n    assert not done.code\n"
         "heavy = {'torch', 'diffusers', 'transformers', 'numpy', 'scipy', 'PIL', 'huggingface_hub'}\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"

@@ -283,13 +283,13 @@ def test_ctrl_c_in_a_folder_and_the_rest_later(typed: Typed, model: Path, tmp_pa
     assert later == ["skipped"] * len(left) + ["done"] * (PHOTOS - len(left))
 
 
-def test_methods_says_what_is_here(typed: Typed) -> None:
-    shown = typed("methods", "--json")
+def test_models_says_what_is_here(typed: Typed) -> None:
+    shown = typed("models", "--json")
     rows = {row["name"]: row for row in json.loads(shown.out)}
     assert METHODS.keys() <= rows.keys()
     assert (rows["d3sr-small"]["steps"], rows["d3sr-small"]["paper"]) == (1, "arXiv:2410.04224")
     assert not rows["small-prior"]["restores"]
-    assert all(row["name"] in typed("methods").out for row in rows.values())
+    assert all(row["name"] in typed("models").out for row in rows.values())
 
 
 def test_export_of_a_run_restores(typed: Typed, model: Path, tmp_path: Path) -> None:

@@ -8,10 +8,10 @@ from PIL import Image as PillowImage
 from typer.testing import CliRunner
 
 from sdsr.cli.compare import compare
-from sdsr.cli.curves import curves
 from sdsr.cli.degrade import degrade
 from sdsr.cli.evaluate import evaluate
-from sdsr.cli.similarity import similarity
+from sdsr.cli.study.curves import curves
+from sdsr.cli.study.similarity import similarity
 from sdsr.errors import InputError, OutputError
 from sdsr.metrics import clip
 

@@ -155,15 +155,15 @@ def test_the_command_prints_the_table(settings, tmp_path, monkeypatch):
     arguments = ["made-up", "--data", photos, "--validation", photos, "--run", str(tmp_path / "run"), "--steps", "1"]
     options = ["--photos", "1", "--photo-px", "192", "--prior", "tiny", "--precision", "no", "--seeds", "0,1"]
     changes = [part for key, value in SMALL.items() for part in ("--set", f"{key}={value}")]
-    done = CliRunner().invoke(app, ["ablate", *arguments, *options, *changes, "--only", "one"])
+    done = CliRunner().invoke(app, ["study", "ablation", *arguments, *options, *changes, "--only", "one"])
     assert done.exit_code == 0, done.output
     assert "| one " in done.output
     assert "| two " not in done.output
-    astray = CliRunner().invoke(app, ["ablate", *arguments, *options, "--only", "three"])
+    astray = CliRunner().invoke(app, ["study", "ablation", *arguments, *options, "--only", "three"])
     assert astray.exit_code == 2
     assert "must be one of one, two" in " ".join(astray.output.split())
     assert "±" in done.output
     assert json.loads((tmp_path / "run" / "one" / "seed-1" / "scores.json").read_text())["seed"] == 1
-    wrong = CliRunner().invoke(app, ["ablate", "made-up-too", *arguments[1:], *options])
+    wrong = CliRunner().invoke(app, ["study", "ablation", "made-up-too", *arguments[1:], *options])
     assert isinstance(wrong.exception, InputError)
     assert "table (=made-up-too) must be one of" in str(wrong.exception)

@@ -152,14 +152,14 @@ def run(*words: object) -> str:
 
 
 def test_the_starts_command_compares_auto_with_each_start(model, folders):
-    output = run("starts", model, folders[1])
+    output = run("study", "starts", model, folders[1])
     (head, *lines) = [line for line in output.splitlines() if line.startswith("|")]
     assert [cell.strip() for cell in head.split("|")[1:-1]] == ["damage", "250", "200", "150", "100", "auto"]
     assert [line.split("|")[1].strip() for line in lines[1:]] == [*(damage.name for damage in DAMAGES), "mean"]
 
 
 def test_the_fidelity_command_writes_figures_and_a_plot(model, folders, tmp_path):
-    run("fidelity", model, folders[0] / "a.png", "-o", tmp_path / "out")
+    run("study", "fidelity", model, folders[0] / "a.png", "-o", tmp_path / "out")
     lines = (tmp_path / "out" / "fidelity.csv").read_text().splitlines()
     assert len(lines) == 1 + len(FIDELITIES)
     with Image.open(tmp_path / "out" / "fidelity.png") as plot:
@@ -203,8 +203,20 @@ def test_colors_part_what_differs_and_are_the_same_for_the_same():
 
 def test_the_critic_features_command_writes_a_sheet(folders, tmp_path):
     photo = folders[1] / "a.png"
-    run("critic-features", photo, "-o", tmp_path / "sheet.png", "--prior", "tiny", "--time", "10", "--critic", "prior")
+    run(
+        "study",
+        "discriminator-features",
+        photo,
+        "-o",
+        tmp_path / "sheet.png",
+        "--prior",
+        "tiny",
+        "--time",
+        "10",
+        "--critic",
+        "prior",
+    )
     with Image.open(tmp_path / "sheet.png") as picture:
         assert picture.width > 2 * 256
     with pytest.raises(InputError, match=r"level \(=7\) of prior must be in"):
-        run("critic-features", photo, "-o", tmp_path / "b.png", "--prior", "tiny", "--level", "7")
+        run("study", "discriminator-features", photo, "-o", tmp_path / "b.png", "--prior", "tiny", "--level", "7")

@@ -86,7 +86,17 @@ def test_pictures_are_those_that_a_user_gets(name, request, folders, monkeypatch
 
 def test_the_command_prints_one_row_for_each_plan(invsr, folders, tmp_path):
     invsr.save_pretrained(tmp_path / "model")
-    words = ("steps", tmp_path / "model", *folders, "--json", "--csv", tmp_path / "rows.csv", "--protocol", "rgb")
+    words = (
+        "study",
+        "steps",
+        tmp_path / "model",
+        *folders,
+        "--json",
+        "--csv",
+        tmp_path / "rows.csv",
+        "--protocol",
+        "rgb",
+    )
     done = CliRunner().invoke(app, [*map(str, words)], catch_exceptions=False)
     found = json.loads(done.stdout)["results"]
     assert list(found) == list(plans_of_steps(invsr))

@@ -75,7 +75,7 @@ def test_the_command_writes_figures_and_pictures_of_both_variants(upscaler, give
     (tmp_path / "parts").mkdir()
     save_parts({name: part.state_dict() for name, part in variant.parts.modules.items()}, tmp_path / "parts", {})
     PillowImage.fromarray(given.pixels).save(tmp_path / "photo.png")
-    asked = ["strength", tmp_path / "model", tmp_path / "photo.png", "-o", tmp_path / "out", "--steps", 3]
+    asked = ["study", "modulation", tmp_path / "model", tmp_path / "photo.png", "-o", tmp_path / "out", "--steps", 3]
     done = CliRunner().invoke(app, [*map(str, asked), "--timeless", str(tmp_path / "parts"), "--prior", "tiny"])
     assert done.exit_code == 0, done.output
     rows = list(csv.DictReader((tmp_path / "out" / "strength.csv").read_text().splitlines()))

@@ -139,7 +139,7 @@ def test_a_subset_is_evenly_spaced():
 
 def test_the_command_prints_a_row_for_each_fidelity(folders, tmp_path):
     Upscaler(STABLESR_SMALL, STABLESR_SMALL.system("tiny", "cpu")).save_pretrained(tmp_path / "model")
-    words = ["tradeoff", tmp_path / "model", *folders, "-o", tmp_path / "out", "--photos", 2, "--steps", STEPS]
+    words = ["study", "tradeoff", tmp_path / "model", *folders, "-o", tmp_path / "out", "--photos", 2, "--steps", STEPS]
     words += ["-w", 0, "-w", 1, "--protocol", "rgb", "--csv", tmp_path / "rows.csv", "--json", "--prior", "tiny"]
     done = CliRunner().invoke(app, [*map(str, words)], catch_exceptions=False)
     found = json.loads(done.stdout)["results"]
@@ -152,7 +152,18 @@ def test_the_command_prints_a_row_for_each_fidelity(folders, tmp_path):
 def test_lq_photos_are_made_where_a_degradation_is_named(folders, tmp_path):
     Upscaler(STABLESR_SMALL, STABLESR_SMALL.system("tiny", "cpu")).save_pretrained(tmp_path / "model")
     _, truths = folders
-    words = ["tradeoff", tmp_path / "model", truths, "--degraded", "photo", "-o", tmp_path / "out", "--steps", STEPS]
+    words = [
+        "study",
+        "tradeoff",
+        tmp_path / "model",
+        truths,
+        "--degraded",
+        "photo",
+        "-o",
+        tmp_path / "out",
+        "--steps",
+        STEPS,
+    ]
     words += ["-w", 0, "-w", 0.5, "--protocol", "rgb", "--json", "--prior", "tiny"]
     done = CliRunner().invoke(app, [*map(str, words)], catch_exceptions=False)
     assert json.loads(done.stdout)["results"]["fidelity 0.5"]["n"] == 2
@@ -161,6 +172,6 @@ def test_lq_photos_are_made_where_a_degradation_is_named(folders, tmp_path):
 @pytest.mark.parametrize(("count", "options"), [(1, []), (3, []), (2, ["--degraded", "photo"])])
 def test_a_wrong_number_of_folders_is_named(folders, count, options):
     given = [str(folder) for folder in (*folders, folders[0])[:count]]
-    done = CliRunner().invoke(app, ["tradeoff", "stablesr-small", *given, *options])
+    done = CliRunner().invoke(app, ["study", "tradeoff", "stablesr-small", *given, *options])
     assert isinstance(done.exception, InputError)
     assert f"folders (={count})" in str(done.exception)

@@ -1,4 +1,4 @@
-"""`sdsr fidelity`: how near to the photo results are at each fidelity."""
+"""`sdsr study fidelity`: how near to the photo results are at each fidelity."""
 
 from pathlib import Path
 from typing import Annotated

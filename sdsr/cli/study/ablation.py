@@ -1,4 +1,4 @@
-"""`sdsr ablate`: the variants of a table, trained under equal budgets and seeds, and scored."""
+"""`sdsr study ablation`: the variants of a table, trained under equal budgets and seeds, and scored."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from sdsr.methods.variant import Variant
 
 
-def ablate(
+def ablation(
     table: Annotated[str, typer.Argument(help="A table of variants, as d3sr-time.")],
     validation: Annotated[list[Path], typer.Option(help="Photos that are restored and scored; may repeat.")],
     run: Annotated[Path, typer.Option(help="Folder of all its runs; an existing one is resumed.")],

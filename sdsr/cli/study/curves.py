@@ -1,4 +1,4 @@
-"""`sdsr curves`: quality along the restoration, time by time."""
+"""`sdsr study curves`: quality along the restoration, time by time."""
 
 import math
 from pathlib import Path
@@ -12,7 +12,7 @@ _SHOWN = 6
 
 
 def curves(
-    models: Annotated[list[str], typer.Argument(help="Methods (`sdsr methods`) or folders of trained ones.")],
+    models: Annotated[list[str], typer.Argument(help="Methods (`sdsr models`) or folders of trained ones.")],
     hr: Annotated[Path, typer.Argument(help="Folder of true photos.")],
     lq: Annotated[Path | None, typer.Option(help="Folder of their LQ photos; without it, they are degraded.")] = None,
     degraded: Annotated[str, typer.Option(help="The degradation, a method's or its own name.")] = "photo",

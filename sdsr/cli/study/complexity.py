@@ -1,4 +1,4 @@
-"""`sdsr complexity`: how large a method is and how much it computes."""
+"""`sdsr study complexity`: how large a method is and how much it computes."""
 
 from collections.abc import Iterator
 from typing import Annotated, Any
@@ -7,7 +7,7 @@ import typer
 
 
 def complexity(
-    method: Annotated[str, typer.Argument(help="A method; `sdsr methods` lists them.")],
+    method: Annotated[str, typer.Argument(help="A method; `sdsr models` lists them.")],
     prior: Annotated[str | None, typer.Option(help="Another prior; a known architecture needs no weights.")] = None,
     size: Annotated[int, typer.Option(min=16, help="Side of the photo that is given, in pixels.")] = 128,
     scale: Annotated[int, typer.Option(min=1, help="How much larger the result is.")] = 4,

@@ -1,4 +1,4 @@
-"""`sdsr steps`: what more steps do, and higher starts or a look back at the result, in one table."""
+"""`sdsr study steps`: what more steps do, and higher starts or a look back at the result, in one table."""
 
 import sys
 from pathlib import Path

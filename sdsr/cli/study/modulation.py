@@ -1,4 +1,4 @@
-"""`sdsr strength`: how strongly a StableSR is told of the photo, time by time."""
+"""`sdsr study modulation`: how strongly a StableSR is told of the photo, time by time."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 _SHOWN = 8
 
 
-def strength(
-    model: Annotated[str, typer.Argument(help="A StableSR (`sdsr methods`), or a folder of a trained one.")],
+def modulation(
+    model: Annotated[str, typer.Argument(help="A StableSR (`sdsr models`), or a folder of a trained one.")],
     photos: Annotated[list[Path], typer.Argument(help="LQ photos.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of strength.csv, strength.png and maps.png.")],
     timeless: Annotated[
@@ -26,7 +26,7 @@ def strength(
     prior: Prior = None,
     device: Device = None,
 ) -> None:
-    """Plot the cosine similarity of features before and after modulation at each time, and the encoder's maps."""
+    """Plot the cosine similarity of features before and after modulation at each time, and the SFT features."""
     from importlib.util import find_spec
 
     from sdsr.errors import ModelError

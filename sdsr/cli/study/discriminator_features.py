@@ -1,4 +1,4 @@
-"""`sdsr critic-features`: what diffusion UNets see in photos as critics."""
+"""`sdsr study discriminator-features`: what diffusion UNets see in photos as discriminators."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,7 +8,7 @@ import typer
 from sdsr.cli.options import Device, NoiseSeed
 
 
-def critic_features(
+def discriminator_features(
     photos: Annotated[list[Path], typer.Argument(help="Photos of one size: true ones, restored ones ...")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The sheet: .png, .jpg or .webp.")],
     prior: Annotated[str, typer.Option(help="Whose latents are judged: a name or a folder.")] = "small",

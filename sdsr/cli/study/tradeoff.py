@@ -1,4 +1,4 @@
-"""`sdsr tradeoff`: what each fidelity costs and gives against the truth, in one table."""
+"""`sdsr study tradeoff`: what each fidelity costs and gives against the truth, in one table."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`sdsr starts`: what the automatic start is worth against any fixed one, on synthetic damage."""
+"""`sdsr study starts`: what the automatic start is worth against any fixed one, on synthetic damage."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -25,7 +25,7 @@ def starts(
     prior: Prior = None,
     device: Device = None,
 ) -> None:
-    """Damage photos in known ways, restore them from each trained start and from the automatic one, and compare."""
+    """Degrade photos in known ways, restore them from each trained start and from the automatic one, and compare."""
     from dataclasses import replace
 
     from sdsr.data.degradation import degradation

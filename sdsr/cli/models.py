@@ -1,4 +1,4 @@
-"""`sdsr methods`: what can restore photos, and what can only be trained."""
+"""`sdsr models`: what can restore photos, and what can only be trained."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -8,7 +8,7 @@ import typer
 from sdsr.cli.options import Json
 
 
-def methods(json: Json = False) -> None:
+def models(json: Json = False) -> None:
     """List the methods: paper, steps, and whether their weights are here, how large and under which licence."""
     rows = describe_all()
     if json:

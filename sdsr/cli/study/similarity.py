@@ -1,4 +1,4 @@
-"""`sdsr similarity`: how near photos are to descriptions, in CLIP's eyes."""
+"""`sdsr study similarity`: how near photos are to descriptions, in CLIP's eyes."""
 
 import json as json_format
 from pathlib import Path

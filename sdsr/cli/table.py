@@ -1,0 +1,109 @@
+"""The commands and what they do, one module for each; a module is imported when its command is called.
+
+So `sdsr --help` is quick and loads no torch, and a command's module imports what it needs at its top.
+"""
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import NoReturn
+
+import typer
+from typer.core import TyperCommand
+from typer.main import get_command
+
+COMMANDS = {
+    "upscale": "Restore and enlarge photos: one, several, folders with all that is in them, or standard input.",
+    "models": "List the methods: paper, steps, and whether their weights are here, how large and under which licence.",
+    "train": "Train one stage of a recipe; resumable, killable at any moment.",
+    "teach": "Make pairs with a teacher's answers; stopped at any moment, it goes on where it was.",
+    "export": "Write a run's trained parts in half precision, ready for `sdsr upscale --model FOLDER`.",
+    "convert": "Turn a published checkpoint into parts for `sdsr upscale --model FOLDER`, and tell what is in it.",
+    "evaluate": "Measure folders of results against a folder of truths, or alone; photos are matched by name.",
+    "compare": "Lay LQ, results and HR side by side, each photo with one region enlarged.",
+    "degrade": "Show samples of a degradation on a contact sheet, or write one degraded photo.",
+    "doctor": "Print versions, devices, embedded and published models, and what is missing for which feature.",
+}
+"""Modules of this package and the first sentence of their functions, which are called like them."""
+
+STUDIES = {
+    "ablation": "Train and score the variants of a table; resumable, killable at any moment.",
+    "complexity": "Count the parameters of a method's parts, and the multiply-accumulates (MACs) it takes to restore a "
+    "photo.",
+    "curves": "Measure the truncated estimate at every time of a method's plan against the truth; plot one or more "
+    "methods.",
+    "steps": "Restore photos in each number of steps that a method was made for, and score every one.",
+    "starts": "Degrade photos in known ways, restore them from each trained start and from the automatic one, and "
+    "compare.",
+    "fidelity": "Restore photos at fidelities from 0 to 1, and plot how far the results are from the photos enlarged.",
+    "tradeoff": "Restore photos once to latents, decode them at each fidelity, and score every fidelity.",
+    "modulation": "Plot the cosine similarity of features before and after modulation at each time, and the SFT "
+    "features.",
+    "discriminator-features": "Show the features of noised photos in diffusion UNets, at several times and in one or "
+    "more UNets.",
+    "similarity": "Compare photos, and degraded and restored versions of the first, with descriptions by CLIP's "
+    "cosine.",
+}
+"""Modules of `study/`, "_" for "-"."""
+
+RENAMED = {
+    "methods": "models",
+    "ablate": "study ablation",
+    "curves": "study curves",
+    "steps": "study steps",
+    "starts": "study starts",
+    "fidelity": "study fidelity",
+    "tradeoff": "study tradeoff",
+    "strength": "study modulation",
+    "critic-features": "study discriminator-features",
+    "similarity": "study similarity",
+}
+"""Former names, which answer, and say the new one."""
+
+ALIASES = {"complexity": "study complexity"}
+"""Short names of a study, which answer without a word."""
+
+
+def add_commands(app: typer.Typer, table: Mapping[str, str], package: str) -> None:
+    """Add the commands of a table, whose modules are in `package`."""
+    for name, summary in table.items():
+        app.command(name, cls=_imported_when_called(package, name), help=summary)(_placeholder)
+
+
+def add_aliases(app: typer.Typer) -> None:
+    """Add the hidden names of commands and studies."""
+    for alias, words in (RENAMED | ALIASES).items():
+        package, name = command_of(words)
+        says = f"`sdsr {alias}` is now `sdsr {words}`." if alias in RENAMED else None
+        app.command(alias, cls=_imported_when_called(package, name, says), hidden=True)(_placeholder)
+
+
+def command_of(words: str) -> tuple[str, str]:
+    """Return the package of a command or study as it is typed ("train", "study curves"), and its name there."""
+    group, _, name = words.rpartition(" ")
+    return (f"sdsr.cli.{group}" if group else "sdsr.cli"), name
+
+
+def load_command(package: str, name: str) -> TyperCommand:
+    """Import a command's module and return the command."""
+    plain = name.replace("-", "_")
+    single = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
+    single.command(name)(getattr(import_module(f"{package}.{plain}"), plain))
+    command = get_command(single)
+    assert isinstance(command, TyperCommand), f"{name} is a command, not a group"
+    return command
+
+
+def _imported_when_called(package: str, name: str, says: str | None = None) -> type[TyperCommand]:
+    """Return what stands for a command in the list, and prints what it `says` on standard error when it is called."""
+
+    class Command(TyperCommand):
+        def make_context(self, *args, **keywords):
+            if says:
+                typer.echo(f"sdsr: {says}", err=True)
+            return load_command(package, name).make_context(*args, **keywords)
+
+    return Command
+
+
+def _placeholder() -> NoReturn:
+    raise AssertionError("the command itself is called")
