@@ -2,14 +2,14 @@
 
 `Image` is RGB in [0, 1] everywhere; only a prior's encode/decode and the perceptual losses map it to [-1, 1].
 `Latent` is already scaled by its prior; its channel count and downsampling factor belong to the prior.
-`Time` is an index 0 ... 999 into the noise schedule.
+`Time` counts as its noise schedule does; a plan's are whole numbers 0 ... 999.
 `Region` is a rectangle on such a tensor's last two dimensions, in its own cells: pixels of an image, cells of a latent.
 """
 
 from dataclasses import dataclass
 from types import EllipsisType
 
-from jaxtyping import Float, Int
+from jaxtyping import Float, Real
 from torch import Tensor
 
 Image = Float[Tensor, "b 3 height width"]
@@ -17,7 +17,8 @@ Plane = Float[Tensor, "b 1 height width"]
 Latent = Float[Tensor, "b c h w"]
 Tokens = Float[Tensor, "b n d"]
 PhotoTokens = Float[Tensor, "photos photo_tokens photo_width"]  # beside prompts of another number and width
-Time = Int[Tensor, " b"]
+Time = Real[Tensor, " b"]
+Times = int | float | Time  # one for the whole batch, or one for each item
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

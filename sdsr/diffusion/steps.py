@@ -38,14 +38,16 @@ def ancestral(
 ) -> Latent:
     """Draw from the posterior of time `to`, given `noisy` and `clean` (arXiv:2006.11239, Eq. 6 and 7).
 
-    beta = 1 - alpha_bar(t) / alpha_bar(to) is that of the chosen list of times. "fixed_small" is the posterior's own
-    variance, "fixed_large" is beta.
+    beta, the variance that is added on the way from `to` to `t`, is that of the chosen list of times. "fixed_small" is
+    the posterior's own variance, "fixed_large" is beta. Any curves have such a posterior (arXiv:2107.00630).
     """
-    alpha_bar, alpha_bar_to = schedule.alpha_bar(t), schedule.alpha_bar(to)
-    beta = 1 - alpha_bar / alpha_bar_to
-    shrink = (1 - alpha_bar_to) / (1 - alpha_bar)
-    of_clean = per_item(alpha_bar_to.sqrt() * beta / (1 - alpha_bar), noisy)
-    of_noisy = per_item((1 - beta).sqrt() * shrink, noisy)
+    signal_to, sigma_to = schedule.signal(to), schedule.sigma(to)
+    kept = schedule.signal(t) / signal_to
+    variance_of_noisy = schedule.sigma(t).square()
+    beta = variance_of_noisy - kept.square() * sigma_to.square()
+    shrink = sigma_to.square() / variance_of_noisy
+    of_clean = per_item(signal_to * beta / variance_of_noisy, noisy)
+    of_noisy = per_item(kept * shrink, noisy)
     deviation = per_item((beta if variance == "fixed_large" else beta * shrink).sqrt(), noisy)
     return (of_clean * clean + of_noisy * noisy + deviation * _drawn(noise)).to(noisy.dtype)
 

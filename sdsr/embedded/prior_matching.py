@@ -58,7 +58,7 @@ class PriorLearner(nn.Module):
         )
         with torch.no_grad():
             clean = self.prior.encode(_mixed(sample, spoiled))
-        t = torch.randint(len(self.prior.schedule.alphas_cumprod), (len(clean),), generator=rng)
+        t = torch.randint(self.prior.schedule.steps, (len(clean),), generator=rng)
         noisy = self.prior.schedule.noisy(clean, torch.randn(clean.shape, generator=rng).to(clean), t)
         evidence = self.evidence(sample.hq, spoiled, unprompted, tokenless)
         loss = noise_matching_loss(self.prior, noisy, clean, t, evidence, channels=self._channels)
@@ -97,7 +97,7 @@ class PriorLearner(nn.Module):
         noisy = torch.randn(len(evidence.prompt), prior.channels, size, size, generator=rng).to(prior.device)
         times = spaced(PREVIEW_STEPS)
         for t, to in zip(times, (*times[1:], None), strict=True):
-            clean = prior.schedule.clean(noisy, prior.predict_noise(noisy, t, evidence), t)
+            clean = prior.denoise(noisy, t, evidence)
             if to is None:
                 return prior.decode(clean).clamp(0, 1)
             noisy = deterministic(prior.schedule, noisy, clean, t, to, noisy)

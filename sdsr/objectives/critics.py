@@ -51,7 +51,7 @@ class NoisedLatents(nn.Module):
             return self.critic(noisy, t.to(noisy.device))
 
     def _draws(self, like: Latent, rng: torch.Generator) -> tuple[Time, Latent]:
-        t = torch.randint(len(self.schedule.alphas_cumprod), (len(like),), generator=rng)
+        t = torch.randint(self.schedule.steps, (len(like),), generator=rng)
         return t, torch.randn(like.shape, generator=rng).to(like)
 
 

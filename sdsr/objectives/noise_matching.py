@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from sdsr.diffusion.noise import CanvasNoise
 from sdsr.diffusion.steps import ancestral
 from sdsr.diffusion.times import spaced
-from sdsr.errors import InputError
 from sdsr.objectives.learner import Outcome, Sample
 from sdsr.objectives.pairs import first, nearness, photograph_of
 from sdsr.objectives.sources import Source, plain
@@ -32,19 +31,14 @@ REACH = 3  # cells around one, beyond which it hardly shows in the picture
 def noise_matching_loss(
     prior: Prior, noisy: Latent, clean: Latent, t: Time, evidence: Evidence, *, channels: Tensor | None = None
 ) -> Tensor:
-    """Return the mean squared error of the prediction, in float32, against what the schedule makes of `clean`.
+    """Return the mean squared error of the prediction, in float32, against its target for `clean`.
 
-    That is `schedule.noise(noisy, clean, t)`, or, for a prior that predicts velocity, the velocity of `clean` and that
-    noise: an error of velocity is one of noise over sqrt(alpha_bar). `channels` weigh those of the latent, (c, 1, 1).
+    The target's noise is what leads from `clean` to `noisy`. `channels` weigh those of the latent, (c, 1, 1).
     """
     schedule = prior.schedule
-    error = (prior.predict_noise(noisy, t, evidence) - schedule.noise(noisy, clean, t)).square()
-    if channels is not None:
-        error = error * channels
-    error = error.mean((1, 2, 3))
-    if schedule.prediction_type == "v_prediction":
-        error = error / schedule.alpha_bar(t).to(error)
-    return error.mean()
+    target = schedule.target(clean, schedule.noise(noisy, clean, t), t)
+    error = (prior.predict(noisy, t, evidence) - target).square()
+    return (error if channels is None else error * channels).mean()
 
 
 @torch.no_grad()
@@ -94,12 +88,6 @@ class NoiseMatchingLearner(nn.Module):
 
     def __init__(self, restorer: Restorer, objective: NoiseMatching) -> None:
         super().__init__()
-        schedule = restorer.schedule
-        if schedule.prediction_type == "v_prediction" and schedule.alphas_cumprod[-1] == 0:
-            raise InputError(
-                f"prior (={restorer.prior.name}) has no signal left at its last time, where no noise can be matched; "
-                "train on one whose betas are not rescaled to that."
-            )
         self.restorer, self.objective = restorer, objective
         self.trained = restorer.parts.modules
         self._channels = weight_in_pixels(restorer.prior) if objective.in_pixels else None
@@ -113,7 +101,7 @@ class NoiseMatchingLearner(nn.Module):
         hq, seen = self.observe(sample, rng)
         if self.objective.clearer:
             seen = self._seen_clearer(sample, seen, rng)
-        t = torch.randint(len(self.restorer.schedule.alphas_cumprod), (len(hq),), generator=rng)
+        t = torch.randint(self.restorer.schedule.steps, (len(hq),), generator=rng)
         loss = self._loss(self.objective.source(hq, seen.latent, t, rng), hq, t, seen, rng, channels=self._channels)
         return Outcome(loss=loss, scalars={"noise": float(loss.detach())})
 

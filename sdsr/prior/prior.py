@@ -1,4 +1,4 @@
-"""The frozen latent-diffusion model that every method restores with: encode, decode, embed, predict_noise."""
+"""The frozen latent-diffusion model that every method restores with: encode, denoise, decode, embed."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from sdsr.diffusion.schedule import NoiseSchedule
 from sdsr.prior.evidence import Evidence
-from sdsr.tensors import Image, Latent, Region, Time, Tokens
+from sdsr.tensors import Image, Latent, Region, Times, Tokens
 
 Picture = Callable[[Region], Image]
 """The pixels of any region of a canvas, whose sides lie on the latent's cells."""
@@ -187,23 +187,27 @@ class Prior:
         with torch.no_grad(), self.precision():
             return self.text([prompt] if isinstance(prompt, str) else prompt).float()
 
-    def predict_noise(self, noisy: Latent, t: int | Time, evidence: Evidence) -> Latent:
-        """Return the noise that the UNet sees in `noisy` at time `t` (converted, where it predicts velocity)."""
+    def denoise(self, noisy: Latent, t: Times, condition: Evidence) -> Latent:
+        """Return the estimate of the clean latent in `noisy` at time `t`.
+
+        Raises InputError where no signal is left and the network predicts noise.
+        """
+        return self.schedule.clean(self.predict(noisy, t, condition), noisy, t)
+
+    def predict(self, noisy: Latent, t: Times, condition: Evidence) -> Latent:
+        """Return what the network itself predicts (float32): what is trained to be the `target` of the schedule."""
         times = torch.as_tensor(t, device=noisy.device).expand(len(noisy))
-        skips, bottleneck = evidence.residuals or (None, None)
-        with self.precision(), evidence.at_hand():
-            prediction = self.unet(
+        skips, bottleneck = condition.residuals or (None, None)
+        with self.precision(), condition.at_hand():
+            return self.unet(
                 noisy,
                 times,
-                encoder_hidden_states=evidence.prompt.expand(len(noisy), -1, -1),
-                cross_attention_kwargs=evidence.attention,
+                encoder_hidden_states=condition.prompt.expand(len(noisy), -1, -1),
+                cross_attention_kwargs=condition.attention,
                 down_block_additional_residuals=skips,
                 mid_block_additional_residual=bottleneck,
                 return_dict=False,
             )[0].float()
-        if self.schedule.prediction_type == "v_prediction":
-            return self.schedule.noise_from_velocity(noisy, prediction, t)
-        return prediction
 
     def precision(self) -> torch.autocast:
         """The context in which everything of this prior computes."""

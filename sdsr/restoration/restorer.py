@@ -168,11 +168,11 @@ class Restorer:
 
     def denoise(self, noisy: Latent, t: int | Time, seen: Seen, guidance: float = 1.0) -> Latent:
         """Return the estimate of the clean latent; `guidance` above 1 moves it away from the negative prompt."""
-        predicted = self.prior.predict_noise(noisy, t, evidence_at(seen.evidence, noisy, t))
-        if guidance != 1.0 and seen.against is not None:
-            against = self.prior.predict_noise(noisy, t, evidence_at(seen.against, noisy, t))
-            predicted = against + guidance * (predicted - against)
-        return self.schedule.clean(noisy, predicted, t)
+        clean = self.prior.denoise(noisy, t, evidence_at(seen.evidence, noisy, t))
+        if guidance == 1.0 or seen.against is None:
+            return clean
+        unwanted = self.prior.denoise(noisy, t, evidence_at(seen.against, noisy, t))
+        return unwanted + guidance * (clean - unwanted)  # of clean estimates as of noise: one is linear in the other
 
     def decode(
         self, clean: Latent, seen: Seen | list[Seen], region: Region | None = None, fidelity: float = 0.0

@@ -59,11 +59,11 @@ def test_is_a_copy_of_the_encoder_and_middle_in_float32():
 def test_says_nothing_until_trained():
     prior = tiny_prior()
     noisy, evidence = noise(2, 4, 8, 8), Evidence(prompt=prior.embed(PROMPT))
-    expected = prior.predict_noise(noisy, 399, evidence)
+    expected = prior.predict(noisy, 399, evidence)
     told = residuals(latent_control(prior.unet), noisy, 399, evidence, noise(2, 4, 8, 8, seed=2))
     assert not any(tensor.any() for tensor in (*told[0], told[1]))
     told_evidence = Evidence(prompt=evidence.prompt, residuals=told)
-    torch.testing.assert_close(prior.predict_noise(noisy, 399, told_evidence), expected, rtol=0, atol=0)
+    torch.testing.assert_close(prior.predict(noisy, 399, told_evidence), expected, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("size", [(8, 8), (8, 14)])
@@ -72,7 +72,7 @@ def test_hint_of_the_latents_size_reaches_the_unet(size: tuple[int, int]):
     controlnet, evidence = stirred(latent_control, prior.unet), Evidence(prompt=prior.embed(PROMPT))
     noisy = noise(2, 4, *size)
     told = [residuals(controlnet, noisy, 399, evidence, noise(2, 4, *size, seed=seed)) for seed in (2, 3)]
-    first, second = (prior.predict_noise(noisy, 399, Evidence(prompt=evidence.prompt, residuals=each)) for each in told)
+    first, second = (prior.predict(noisy, 399, Evidence(prompt=evidence.prompt, residuals=each)) for each in told)
     assert (first - second).abs().max() > 1e-3
 
 

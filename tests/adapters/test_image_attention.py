@@ -37,16 +37,16 @@ def seeded(network: nn.Module, seed: int = 0, **more) -> ImageAttention:
 
 def test_detached_and_without_tokens_the_network_is_the_stock_one(prior, noisy):
     evidence = told(prior)
-    before, names = prior.predict_noise(noisy, 300, evidence), list(prior.unet.state_dict())
+    before, names = prior.predict(noisy, 300, evidence), list(prior.unet.state_dict())
     attention = seeded(prior.unet)
-    assert torch.equal(prior.predict_noise(noisy, 300, evidence), before)
+    assert torch.equal(prior.predict(noisy, 300, evidence), before)
     attention.attach(prior.unet)
     assert list(prior.unet.state_dict()) == names
-    assert not torch.allclose(prior.predict_noise(noisy, 300, evidence), before, atol=1e-3)
+    assert not torch.allclose(prior.predict(noisy, 300, evidence), before, atol=1e-3)
     silent = Evidence(prompt=evidence.prompt)
-    assert torch.equal(prior.predict_noise(noisy, 300, silent), before)
+    assert torch.equal(prior.predict(noisy, 300, silent), before)
     attention.detach(prior.unet)
-    assert torch.equal(prior.predict_noise(noisy, 300, evidence), before)
+    assert torch.equal(prior.predict(noisy, 300, evidence), before)
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in prior.unet.modules())
 
 
@@ -55,16 +55,16 @@ def test_tokens_of_one_photo_are_for_all_latents(prior, noisy):
     evidence = told(prior)
     one = Evidence(prompt=evidence.prompt, tokens=evidence.tokens[:1])
     both = Evidence(prompt=evidence.prompt, tokens=evidence.tokens[:1].expand(2, -1, -1))
-    assert torch.equal(prior.predict_noise(noisy, 300, one), prior.predict_noise(noisy, 300, both))
-    other = prior.predict_noise(noisy, 300, told(prior, seed=3))
-    assert not torch.allclose(prior.predict_noise(noisy, 300, evidence), other, atol=1e-4)
+    assert torch.equal(prior.predict(noisy, 300, one), prior.predict(noisy, 300, both))
+    other = prior.predict(noisy, 300, told(prior, seed=3))
+    assert not torch.allclose(prior.predict(noisy, 300, evidence), other, atol=1e-4)
 
 
 def test_begun_at_nothing_it_changes_nothing_and_narrow_it_is_light(prior, noisy):
-    evidence, before = told(prior), prior.predict_noise(noisy, 300, Evidence(prompt=prior.embed("clean")))
+    evidence, before = told(prior), prior.predict(noisy, 300, Evidence(prompt=prior.embed("clean")))
     attention = seeded(prior.unet, begin=0.0, head_width=2)
     attention.attach(prior.unet)
-    torch.testing.assert_close(prior.predict_noise(noisy, 300, evidence), before, atol=1e-6, rtol=0)
+    torch.testing.assert_close(prior.predict(noisy, 300, evidence), before, atol=1e-6, rtol=0)
     sizes = [sum(p.numel() for p in one.parameters()) for one in (attention, seeded(prior.unet))]
     assert 4 * sizes[0] < sizes[1]
 
@@ -73,7 +73,7 @@ def test_attention_hears_nothing_of_the_tokens_it_does_not_know(prior, noisy, ca
     """diffusers warns of unknown arguments, at every block."""
     seeded(prior.unet).attach(prior.unet)
     with caplog.at_level("WARNING"):
-        prior.predict_noise(noisy, 300, told(prior))
+        prior.predict(noisy, 300, told(prior))
     assert not caplog.records
 
 
@@ -82,12 +82,12 @@ def test_the_voice_says_which_of_two_attends(prior, noisy):
     for seed, voice in ((0, ""), (1, "teacher")):
         attention = seeded(prior.unet, seed, voice=voice)
         attention.attach(prior.unet)
-        alone[voice] = prior.predict_noise(noisy, 300, told(prior, voice=voice))
+        alone[voice] = prior.predict(noisy, 300, told(prior, voice=voice))
         attention.detach(prior.unet)
     for seed, voice in ((0, ""), (1, "teacher")):
         seeded(prior.unet, seed, voice=voice).attach(prior.unet)
     for voice, prediction in alone.items():
-        assert torch.equal(prior.predict_noise(noisy, 300, told(prior, voice=voice)), prediction)
+        assert torch.equal(prior.predict(noisy, 300, told(prior, voice=voice)), prediction)
     assert not torch.allclose(alone[""], alone["teacher"], atol=1e-3)
 
 
@@ -117,7 +117,7 @@ def test_checkpointing_reruns_the_student_although_the_teacher_spoke_last(noisy,
             evidence = told(prior, voice=voice)
             controls = residuals(controlnet, latent, 300, evidence, hint)
             more = Evidence(prompt=evidence.prompt, tokens=evidence.tokens, voice=voice, residuals=controls)
-            return prior.predict_noise(latent, 300, more)
+            return prior.predict(latent, 300, more)
 
         given = noisy.clone().requires_grad_()
         if checkpointed and whole:

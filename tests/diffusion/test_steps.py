@@ -37,7 +37,7 @@ def sampled(step, times, denoised):
     """Return the latents after each step of the loop; the last is the clean estimate."""
     noisy, trajectory = GOLDEN["x_T"], []
     for index, (t, to) in enumerate(pairwise((*times, None))):
-        clean = SCHEDULE.clean(noisy, denoised(noisy), t)
+        clean = SCHEDULE.clean(denoised(noisy), noisy, t)
         if to is None:
             return torch.cat([*trajectory, clean])
         noisy = step(SCHEDULE, noisy, clean, t, to, GOLDEN[f"noises_{len(times)}"][index : index + 1])
@@ -82,7 +82,7 @@ def test_ancestral_agrees_with_diffusers(variance):
     ours, theirs = torch.Generator().manual_seed(0), torch.Generator().manual_seed(0)
     noisy = expected = drawn(1)
     for t, to in pairwise(times):
-        clean = SCHEDULE.clean(noisy, 0.3 * noisy, t)
+        clean = SCHEDULE.clean(0.3 * noisy, noisy, t)
         noisy = ancestral(SCHEDULE, noisy, clean, t, to, lambda: torch.randn(SHAPE, generator=ours), variance=variance)
         expected = scheduler.step(0.3 * expected, t, expected, generator=theirs, return_dict=False)[0]
         torch.testing.assert_close(noisy, expected, rtol=1e-5, atol=2e-5)
@@ -95,7 +95,7 @@ def test_deterministic_agrees_with_ddim():
     assert tuple(scheduler.timesteps.tolist()) == times
     noisy = expected = drawn(1)
     for t, to in pairwise(times):
-        noisy = deterministic(SCHEDULE, noisy, SCHEDULE.clean(noisy, 0.3 * noisy, t), t, to, never)
+        noisy = deterministic(SCHEDULE, noisy, SCHEDULE.clean(0.3 * noisy, noisy, t), t, to, never)
         expected = scheduler.step(0.3 * expected, t, expected, eta=0.0, return_dict=False)[0]
         torch.testing.assert_close(noisy, expected, rtol=1e-5, atol=2e-5)
 
@@ -106,12 +106,12 @@ def test_deterministic_is_eulers_step_in_sigma():
     times = (249, 199, 149, 99, 49)
     scheduler.set_timesteps(timesteps=list(times))
     noisy = drawn(1)
-    expected = noisy / SCHEDULE.alpha_bar(times[0]).sqrt().float()
+    expected = noisy / SCHEDULE.signal(times[0]).float()
     for t, to in pairwise(times):
-        noisy = deterministic(SCHEDULE, noisy, SCHEDULE.clean(noisy, 0.3 * noisy, t), t, to, never)
+        noisy = deterministic(SCHEDULE, noisy, SCHEDULE.clean(0.3 * noisy, noisy, t), t, to, never)
         seen = scheduler.scale_model_input(expected, torch.tensor(float(t)))
         expected = scheduler.step(0.3 * seen, torch.tensor(float(t)), expected, return_dict=False)[0]
-        torch.testing.assert_close(noisy, expected * SCHEDULE.alpha_bar(to).sqrt().float(), rtol=1e-5, atol=2e-5)
+        torch.testing.assert_close(noisy, expected * SCHEDULE.signal(to).float(), rtol=1e-5, atol=2e-5)
 
 
 def test_renoise_forgets_what_was_noisy():
@@ -129,6 +129,6 @@ def test_a_perfect_estimate_keeps_the_marginals(step):
     clean = torch.full((1, 1, 400, 400), 2.0)
     noisy = SCHEDULE.noisy(clean, torch.randn(clean.shape, generator=rng), 600)
     result = step(SCHEDULE, noisy, clean, 600, 300, torch.randn(clean.shape, generator=rng))
-    alpha_bar = SCHEDULE.alpha_bar(300).item()
+    alpha_bar = SCHEDULE.signal(300).square().item()
     assert result.mean().item() == pytest.approx(2 * alpha_bar**0.5, abs=0.01)
     assert result.var().item() == pytest.approx(1 - alpha_bar, rel=0.02)

@@ -78,7 +78,7 @@ def test_a_prior_trained_for_a_few_steps_listens_to_token_and_prompt(learner, sa
         latent = prior.encode(sample.hq)
         noisy = prior.schedule.noisy(latent, torch.randn_like(latent), 400)
         usual, degraded, tokenless = (
-            prior.predict_noise(noisy, 400, learner.evidence(sample.hq, spoiled, NONE, withheld))
+            prior.predict(noisy, 400, learner.evidence(sample.hq, spoiled, NONE, withheld))
             for spoiled, withheld in ((NONE, NONE), (~NONE, NONE), (NONE, ~NONE))
         )
     for other in (degraded, tokenless):

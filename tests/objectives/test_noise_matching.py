@@ -1,10 +1,10 @@
-from dataclasses import replace
 from functools import partial
 
 import pytest
 import torch
 from torch import nn
 
+from sdsr.diffusion.curves import VariancePreserving
 from sdsr.diffusion.schedule import NoiseSchedule
 from sdsr.errors import InputError
 from sdsr.methods.one_step.recipes import small_system
@@ -91,7 +91,7 @@ def test_the_loss_is_the_error_of_the_noise(sample, rng):
     noise, t = torch.randn(clean.shape, generator=rng), torch.tensor([30, 700])
     noisy = prior.schedule.noisy(clean, noise, t)
     evidence = Evidence(prompt=prior.embed(["clean", ""]))
-    errors = (prior.predict_noise(noisy, t, evidence) - noise).square().mean((0, 2, 3))
+    errors = (prior.predict(noisy, t, evidence) - noise).square().mean((0, 2, 3))
     loss = noise_matching_loss(prior, noisy, clean, t, evidence)
     torch.testing.assert_close(loss, errors.mean())
     only_the_first = torch.eye(len(errors))[0][:, None, None]
@@ -144,22 +144,26 @@ def test_a_share_of_the_photos_is_seen_clearer(restorer, sample):
 
 def test_a_prior_of_velocity_learns_the_velocity_of_hq_and_of_the_noise_that_leads_to_it(rng):
     """Also where the noisy latent was made from another one."""
-    schedule = replace(NoiseSchedule.scaled_linear(), prediction_type="v_prediction")
+    schedule = NoiseSchedule.scaled_linear().predicting("v_prediction")
     prior = tiny_prior()
     prior.schedule = schedule
     hq, lq, noise = (torch.randn(2, 4, 8, 8, generator=rng) for _ in range(3))
     t, prompt = torch.tensor([600, 999]), prior.embed("")
     noisy = schedule.noisy(lq, noise, t)
     predicted = prior.unet(noisy, t, encoder_hidden_states=prompt.expand(2, -1, -1), return_dict=False)[0]
-    wanted = schedule.velocity(hq, schedule.noise(noisy, hq, t), t)
+    wanted = schedule.target(hq, schedule.noise(noisy, hq, t), t)
     loss = noise_matching_loss(prior, noisy, hq, t, Evidence(prompt=prompt))
     torch.testing.assert_close(loss, (predicted - wanted).square().mean(), rtol=1e-4, atol=0)
 
 
-def test_a_prior_without_signal_at_its_end_is_refused(restorer):
-    restorer.prior.schedule = replace(NoiseSchedule.scaled_linear().zero_terminal_snr(), prediction_type="v_prediction")
-    with pytest.raises(InputError, match="no signal left"):
-        NoiseMatching().learner(restorer, None)
+def test_a_prior_without_signal_at_its_end_learns_there_too():
+    prior = tiny_prior()
+    curves = VariancePreserving.scaled_linear().zero_terminal_snr()
+    prior.schedule = NoiseSchedule(curves=curves, prediction_type="v_prediction")
+    hq, noise, told = torch.zeros(1, 4, 8, 8), torch.ones(1, 4, 8, 8), Evidence(prompt=prior.embed(""))
+    noisy, t = prior.schedule.noisy(hq, noise, 999), torch.tensor([999])
+    loss = noise_matching_loss(prior, noisy, hq + 0.5, t, told)  # where nothing is left, velocity is minus the clean
+    torch.testing.assert_close(loss, (prior.predict(noisy, 999, told) + 0.5).square().mean())
 
 
 def test_only_what_the_method_lets_learn_gets_gradients(restorer, sample):
@@ -193,7 +197,7 @@ def test_the_source_is_given_hq_and_lq_and_the_target_stays_hq(restorer, sample,
         noised.append((noisy, t))
         return torch.zeros_like(noisy)
 
-    monkeypatch.setattr(Prior, "predict_noise", predict)
+    monkeypatch.setattr(Prior, "predict", predict)
     outcome = NoiseMatching(source=source).learner(restorer, None)(sample, seeded(2))
     ((hq, lq),), ((noisy, t),) = asked, noised
     torch.testing.assert_close(hq, restorer.prior.encode(sample.hq))

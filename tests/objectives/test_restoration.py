@@ -44,7 +44,7 @@ def test_the_step_is_that_of_inference(sample):
         prior = system.prior
         latent = prior.encode(enlarged)
         told = system.parts.conditioner(prior, Photograph.of(sample.lq, (64, 64), 8), latent)("")
-        expected = prior.schedule.clean(latent, prior.predict_noise(latent, TIME, told), TIME)
+        expected = prior.denoise(latent, TIME, told)
     torch.testing.assert_close(clean, expected, atol=1e-3, rtol=1e-3)
 
 

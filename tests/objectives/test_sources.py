@@ -43,7 +43,7 @@ def test_a_random_number_for_each_item_gives_the_published_input_and_target():
 
 @pytest.mark.parametrize("run", range(5))
 def test_the_loss_is_the_published_one(run, monkeypatch):
-    monkeypatch.setattr(Prior, "predict_noise", lambda self, noisy, t, evidence: 0.3 * noisy + 0.1 * LQ)
+    monkeypatch.setattr(Prior, "predict", lambda self, noisy, t, evidence: 0.3 * noisy + 0.1 * LQ)
     prior = tiny_prior()
     noisy = SCHEDULE.noisy(TimeAware().mixed(HQ, LQ, T, GOLDEN["r_batch"][run : run + 1]), NOISE, T)
     loss = noise_matching_loss(prior, noisy, HQ, T, Evidence(prompt=prior.embed("")))

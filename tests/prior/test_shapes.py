@@ -31,7 +31,7 @@ def test_a_prior_on_meta_does_everything_but_compute() -> None:
     prior = shape_prior()
     latent = prior.encode(torch.empty(2, 3, 64, 128))
     told = prior.embed(["a photo", ""])
-    predicted = prior.predict_noise(latent, 500, Evidence(prompt=told))
+    predicted = prior.predict(latent, 500, Evidence(prompt=told))
     assert told.shape == (2, 77, 1024)
     assert latent.shape == predicted.shape == (2, 4, 8, 16)
     assert prior.decode(predicted).shape == (2, 3, 64, 128)

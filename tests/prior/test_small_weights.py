@@ -38,7 +38,7 @@ def prediction(prior: Prior, photo: Tensor, prompt: str, seen: Tensor) -> Tensor
         latent = prior.encode(photo)
         noise = torch.randn(latent.shape, generator=torch.Generator().manual_seed(0))
         tokens = prior.text([prompt], prior.image(seen))
-        return prior.predict_noise(prior.schedule.noisy(latent, noise, 400), 400, Evidence(prompt=tokens))
+        return prior.predict(prior.schedule.noisy(latent, noise, 400), 400, Evidence(prompt=tokens))
 
 
 @pytest.mark.parametrize("prompt", ["degraded", ""])

@@ -120,7 +120,7 @@ def step(image):
 def test_shapes_and_facts_of_the_prior(prior, published):
     assert (prior.factor, prior.channels, prior.native_size_px) == (4, 4, 32)
     assert prior.name == published.name
-    assert prior.schedule.alphas_cumprod[-1] == pytest.approx(0.0046600, rel=1e-4)
+    assert prior.schedule.signal(999).item() == pytest.approx(0.0046600**0.5, rel=1e-4)
     assert prior.sha256 == combined_sha256(weight_digests(published).values())
     assert len(weight_digests(published)) == 3
     assert not any(parameter.requires_grad for parameter in prior.modules.parameters())
@@ -270,7 +270,7 @@ def test_half_precision_keeps_norms_precise_and_follows_full_precision(prior, pu
     for one, other in (
         (half.encode(image), latent),
         (half.decode(latent), prior.decode(latent)),
-        (half.predict_noise(latent, 9, evidence), prior.predict_noise(latent, 9, evidence)),
+        (half.predict(latent, 9, evidence), prior.predict(latent, 9, evidence)),
         (half.embed("x"), prior.embed("x")),
     ):
         assert one.dtype == torch.float32

@@ -56,7 +56,7 @@ class Toys:
     def denoise(self, noisy: Latent, t: int, seen: Seen, guidance: float = 1.0) -> Latent:
         self.inputs.append(noisy)
         predicted = 0.3 * noisy + 0.1 * self.control[-1].mean() + 0.05 * self.told[-1].mean()
-        return self.schedule.clean(noisy, predicted, t)
+        return self.schedule.clean(predicted, noisy, t)
 
     def decode(self, clean: Latent, seen: Seen, region: Region | None = None, fidelity: float = 0.0) -> Image:
         assert region is not None

@@ -64,7 +64,7 @@ def distance(student: Image, teacher: Sequence[Image], weights: Sequence[PerPhot
 
 def teacher_weight(schedule: NoiseSchedule, t: Time) -> PerPhoto:
     """Return sqrt(alpha_bar), the signal that the teacher's input has kept (arXiv:2311.17042; as published)."""
-    return schedule.alpha_bar(t).sqrt().float()
+    return schedule.signal(t).float()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,7 +228,7 @@ class DistillationLearner(nn.Module):
         told = teacher.refresh(taken.seen, lambda region: hq[region.slices])
         pictures, weights = [], []
         for _ in range(self.objective.draws):
-            t = torch.randint(len(schedule.alphas_cumprod), (len(hq),), generator=rng)
+            t = torch.randint(schedule.steps, (len(hq),), generator=rng)
             noisy = schedule.noisy(taken.clean.detach(), taken.noise, t)
             pictures.append(teacher.prior.decode(teacher.denoise(noisy, t, told)).clamp(0, 1))
             weights.append(teacher_weight(schedule, t).to(hq.device))

@@ -116,11 +116,9 @@ def test_tags_and_pixels_are_both_listened_to(photograph):
     seen = restorer.observe(photograph, None, NOISE)
     noisy = restorer.start(seen, 999, NOISE)
     told = evidence_at(seen.evidence, noisy, 500)
-    full = restorer.prior.predict_noise(noisy, 500, told)
+    full = restorer.prior.predict(noisy, 500, told)
     for port in ("tokens", "residuals"):
-        assert not torch.allclose(
-            restorer.prior.predict_noise(noisy, 500, replace(told, **{port: None})), full, atol=1e-4
-        )
+        assert not torch.allclose(restorer.prior.predict(noisy, 500, replace(told, **{port: None})), full, atol=1e-4)
 
 
 def test_without_a_tagger_there_is_no_image_attention(photograph):

@@ -65,8 +65,8 @@ def test_untrained_it_predicts_what_the_prior_does(photograph):
     restorer, prior = system("tiny"), tiny_prior()
     latent = prior.encode(photograph.enlarged())
     told = evidence_at(restorer.parts.conditioner(restorer.prior, photograph, latent)("clean"), latent, 500)
-    plain = prior.predict_noise(latent, 500, replace(told, tokens=None, residuals=None))
-    torch.testing.assert_close(restorer.prior.predict_noise(latent, 500, told), plain, atol=1e-5, rtol=1e-5)
+    plain = prior.predict(latent, 500, replace(told, tokens=None, residuals=None))
+    torch.testing.assert_close(restorer.prior.predict(latent, 500, told), plain, atol=1e-5, rtol=1e-5)
 
 
 def test_both_sides_of_guidance_know_the_photo(photograph):
@@ -112,13 +112,13 @@ def test_tags_can_be_told_instead_of_an_embedding(photograph):
     latent = restorer.prior.encode(photograph.enlarged())
     testify = restorer.parts.conditioner(restorer.prior, photograph, latent)("clean")
     told = evidence_at(testify, latent, 500)
-    shown = restorer.prior.predict_noise(latent, 500, told)
-    withheld = restorer.prior.predict_noise(latent, 500, replace(told, tokens=None))
+    shown = restorer.prior.predict(latent, 500, told)
+    withheld = restorer.prior.predict(latent, 500, replace(told, tokens=None))
     assert (shown - withheld).abs().max() > 1e-4
     positions = modules["hybrid"].down_blocks
     for parameter in positions.parameters():
         parameter.data.add_(0.1)
-    assert not torch.equal(restorer.prior.predict_noise(latent, 500, told), shown)
+    assert not torch.equal(restorer.prior.predict(latent, 500, told), shown)
 
 
 def test_the_published_network_has_projections_of_its_own():

@@ -55,16 +55,16 @@ def test_start_and_steps_are_those_recorded(recorded, steps):
     assert plan.times == tuple(recorded[f"n{steps}.timesteps_model"].int().tolist())
     assert plan.start_time == int(recorded[f"n{steps}.start_predictor_timestep"])
     noisy = schedule.noisy(recorded["z_lq_scaled"], recorded["predicted_noise"], plan.start_time)
-    root = schedule.alpha_bar(plan.start_time).sqrt().float().item()
+    root = schedule.signal(plan.start_time).float().item()
     torch.testing.assert_close(noisy / root, recorded[f"n{steps}.latent_start"], **TOLERANCE)
     for index, (t, to) in enumerate(pairwise((*plan.times, None))):
         assert t is not None
         torch.testing.assert_close(noisy[0], recorded[f"n{steps}.unet_input"][index], **TOLERANCE)
-        clean = schedule.clean(noisy, 0.3 * noisy, t)
+        clean = schedule.clean(0.3 * noisy, noisy, t)
         torch.testing.assert_close(clean[0], recorded[f"n{steps}.x0_pred"][index], **TOLERANCE)
         if to is not None:
             noisy = plan.step(schedule, noisy, clean, t, to, torch.zeros_like(noisy))
-            root = schedule.alpha_bar(to).sqrt().float().item()
+            root = schedule.signal(to).float().item()
             torch.testing.assert_close(noisy[0] / root, recorded[f"n{steps}.latent_after_step"][index], **TOLERANCE)
     torch.testing.assert_close(clean, recorded[f"n{steps}.final_latent"], **TOLERANCE)
 
@@ -75,7 +75,7 @@ def test_the_training_start_is_that_recorded(recorded):
     latent = recorded["z_lq_scaled"].expand(4, -1, -1, -1)
     noisy = schedule.noisy(latent, predicted.sample(recorded["train.posterior_noise"]), times)
     torch.testing.assert_close(noisy, recorded["train.unet_input"], **TOLERANCE)
-    clean = schedule.clean(noisy, 0.3 * noisy, times)
+    clean = schedule.clean(0.3 * noisy, noisy, times)
     torch.testing.assert_close(clean, recorded["train.z0_pred"], **TOLERANCE)
 
 

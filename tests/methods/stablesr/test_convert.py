@@ -204,7 +204,7 @@ def test_the_published_sampler(count):
     rows = zip(io[f"trajectory_{count}"], io[f"noises_{count}"], pairwise((*times, None)), strict=True)
     for expected, noise, (t, to) in rows:
         assert t is not None
-        clean = schedule.clean(noisy, 0.3 * noisy + 0.1 * io["lr_latent"], t)
+        clean = schedule.clean(0.3 * noisy + 0.1 * io["lr_latent"], noisy, t)
         noisy = clean if to is None else ancestral(schedule, noisy, clean, t, to, noise[None])
         torch.testing.assert_close(noisy[0], expected, rtol=0, atol=5e-4)
 
@@ -212,5 +212,5 @@ def test_the_published_sampler(count):
 def test_the_published_coefficients_of_200_steps():
     io, schedule = recorded("sampler"), NoiseSchedule.scaled_linear()
     assert spaced(200) == tuple(io["timesteps_ascending_200"].long().flip(0).tolist())
-    alpha_bar = schedule.alpha_bar(io["timesteps_ascending_200"].long()).float()
+    alpha_bar = schedule.signal(io["timesteps_ascending_200"].long()).square().float()
     torch.testing.assert_close(alpha_bar, io["alphas_cumprod_200"], rtol=2e-5, atol=0)

@@ -39,7 +39,7 @@ def evidence(prior: Prior, seed: int | None, **kwargs) -> Evidence:
 
 def predict(prior: Prior, told: Evidence, size: tuple[int, int] = (8, 6)) -> torch.Tensor:
     noisy = torch.randn(2, 4, *size, generator=torch.Generator().manual_seed(9))
-    return prior.predict_noise(noisy, torch.tensor([3, 700]), told)
+    return prior.predict(noisy, torch.tensor([3, 700]), told)
 
 
 def modulated(seed: int = 0) -> tuple[Prior, Modulation]:
@@ -157,7 +157,7 @@ def test_checkpointing_that_copies_the_time_embedding_is_refused():
         leaf.requires_grad_()
     noisy = torch.randn(2, 4, 8, 6, requires_grad=True)
     with pytest.raises(ModelError, match="not reentrant"):
-        prior.predict_noise(noisy, 3, told).sum().backward()
+        prior.predict(noisy, 3, told).sum().backward()
 
 
 def test_it_learns_on_frozen_features_in_any_layout():
