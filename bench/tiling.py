@@ -21,16 +21,12 @@ import torch
 from PIL import Image as pillow
 from PIL import ImageOps
 
-from sdsr.diffusion.noise import CanvasNoise
-from sdsr.images.floats import image
 from sdsr.images.windows import cover
 from sdsr.metrics.planes import Pixels, plane
 from sdsr.metrics.save import save_image
 from sdsr.metrics.seams import Borders, Seam, borders_of, seam
 from sdsr.metrics.sheet import contact_sheet
 from sdsr.photos.photo import Photo
-from sdsr.restoration.coloring import finished
-from sdsr.restoration.sample import sample
 from sdsr.restoration.window_sizes import BYTES_PER_WINDOW_PX
 from sdsr.restoration.windowed import Windowed
 from sdsr.tensors import Region
@@ -138,10 +134,9 @@ def _windowed(
     upscaler: Upscaler, lq: Photo, size: tuple[int, int], window: tuple[int, int], steps: int | None
 ) -> Pixels:
     """The photo restored in windows of (side, overlap), their estimates blended."""
-    photograph = upscaler.photograph(image(lq), size)
+    job = upscaler.job(lq, Request(width=size[1], height=size[0], steps=steps, label=False))
     restorer = Windowed(restorer=upscaler.restorer, window_px=window[0], overlap_px=window[1])
-    sampled = sample(restorer, photograph, upscaler.plan(steps), CanvasNoise(seeds=(0,)))
-    return finished(restorer, photograph, sampled, color_fix=upscaler.recipe.color_fix, dtype=np.uint8)
+    return replace(job, restorer=restorer).run().pixels
 
 
 def _chopped(upscaler: Upscaler, lq: Photo, size: tuple[int, int], window: int, steps: int | None) -> Pixels:

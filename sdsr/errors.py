@@ -19,3 +19,7 @@ class OutputError(SdsrError, OSError):
 
 class ModelError(SdsrError):
     """Weights are missing, damaged, or belong to another prior or version."""
+
+
+class CancelledError(SdsrError):
+    """The work was given up because somebody asked for that; nothing was written."""

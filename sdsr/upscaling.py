@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,41 +14,28 @@ from PIL import Image as pillow
 from sdsr.diffusion.noise import CanvasNoise
 from sdsr.errors import InputError, ModelError
 from sdsr.images.arrays import as_output, as_photo
-from sdsr.images.floats import image, plane, quantize
-from sdsr.images.resize import resample
+from sdsr.images.floats import image
+from sdsr.job import Credit, Job, Preview, Progress
 from sdsr.method_folders import embedded_methods, find_method, read_description, weights_sha256
 from sdsr.methods import METHODS
 from sdsr.methods.recipe import Recipe
 from sdsr.methods.weights import fill_restorer, save_method, trained_recipe
-from sdsr.photos.files import Photo, Traits
-from sdsr.photos.label import labeled
+from sdsr.photos.files import Photo
 from sdsr.prior.forked import begin_computing
 from sdsr.prior.sources import SOURCES
-from sdsr.request import ColorFix, Request
-from sdsr.restoration.coloring import TILE_PX, Tile, decoded, finished_tiles, shrunk
-from sdsr.restoration.labeling import step_of
+from sdsr.request import Request
 from sdsr.restoration.photograph import Photograph
 from sdsr.restoration.plan import Plan
 from sdsr.restoration.restorer import Restorer
-from sdsr.restoration.sample import Sampled, trajectory
 from sdsr.restoration.window_sizes import least_window_px, window_size
 from sdsr.restoration.windowed import Windowed
-from sdsr.tensors import Image, Region
+from sdsr.tensors import Image
 
 log = logging.getLogger(__name__)
 
 DEFAULT_MODEL = "d3sr-small"
 PRIOR_NAMES = ("small", "tiny", *SOURCES)
 OnStepEnd = Callable[["Upscaler", int, int, dict[str, Any]], Any]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Preview:
-    """What can be shown of a photo while it is restored: a part of the result, `final` or still an estimate."""
-
-    region: Region
-    image: Image
-    final: bool
 
 
 @dataclass
@@ -148,31 +134,50 @@ class Upscaler:
         Its XMP says what was done, unless the request has no `label`. `on_progress` is told the share of the work that
         is done, after each window and tile.
         """
-        job = self._job(photo, request, on_progress)
-        sampled: Sampled | None = None
-        for index, sampled in enumerate(job.trajectory()):
-            if callback_on_step_end is not None:
-                callback_on_step_end(self, index, sampled.t, {"latents": sampled.clean})
-        assert sampled is not None, "a plan has at least one time"
-        height, width = job.photograph.final_size
-        pixels = np.empty((height, width, 3), photo.pixels.dtype)
-        for tile in job.tiles(sampled):
-            pixels[tile.region.rows, tile.region.columns] = quantize(tile.image, pixels.dtype)
-        alpha = None if photo.alpha is None else _enlarged_alpha(photo, (height, width))
-        traits = self._labeled(photo, job) if request.label else photo.traits
-        return Photo(pixels=pixels, alpha=alpha, traits=traits)
+        job = self.job(photo, request, on_progress=on_progress)
+        if callback_on_step_end is None:
+            return job.run()
+        look = callback_on_step_end
+        return job.run(on_step=lambda index, sampled: look(self, index, sampled.t, {"latents": sampled.clean}))
 
     def stream(self, photo: Photo, request: Request = Request()) -> Iterator[Preview]:
         """Yield what becomes of the photo: an estimate (of its middle, if large) after each step, then final tiles."""
-        job = self._job(photo, request, None)
-        sampled: Sampled | None = None
-        for sampled in job.trajectory():
-            if not sampled.last:
-                region, estimate = job.estimate(sampled)
-                yield Preview(region=region, image=estimate.clamp(0, 1), final=False)
-        assert sampled is not None, "a plan has at least one time"
-        for tile in job.tiles(sampled):
-            yield Preview(region=tile.region, image=tile.image, final=True)
+        yield from self.job(photo, request).previews()
+
+    def job(
+        self,
+        photo: Photo,
+        request: Request = Request(),
+        *,
+        plan: Plan | None = None,
+        on_progress: Callable[[float], None] | None = None,
+    ) -> Job:
+        """Return the work on one photo, decided and not begun; see `Job`.
+
+        `plan` stands for the one that the request asks for. `on_progress` is told the share of the work that is done,
+        after each window and tile. Raises InputError for what the method or the memory doesn't allow.
+        """
+        begin_computing(self.restorer.prior.device)
+        if request.prompt is not None and not self.recipe.listens:
+            raise InputError(f"prompt (={request.prompt!r}) means nothing to {self.recipe.name}; leave it out.")
+        width, height = request.size(photo.size[1], photo.size[0])
+        request, chosen = self.settled(photo, request)
+        canvas = self.photograph(image(photo), (height, width))
+        progress = Progress(report=on_progress)
+        size = canvas.region.height, canvas.region.width
+        return Job(
+            photo=photo,
+            request=request,
+            canvas=canvas,
+            plan=plan or self._planned(request),
+            restorer=self.windowed(size, request.memory_bytes, progress.add),
+            noise=CanvasNoise(seeds=(request.seed,)),
+            color_fix=request.color_fix or self.recipe.color_fix,
+            adain_floor=self.recipe.adain_floor,
+            credit=self._credit(),
+            progress=progress,
+            chosen=chosen,
+        )
 
     def plan(
         self,
@@ -209,19 +214,16 @@ class Upscaler:
         reason = f"start {choice.start}, {steps} step{'s' if steps > 1 else ''}: {choice.reason}"
         return replace(request, start=choice.start, steps=steps), reason
 
-    def _labeled(self, photo: Photo, job: "_Job") -> Traits:
-        step = step_of(
-            photo,
-            model=self.recipe.name,
-            weights_sha256=self.weights_sha256,
-            size=job.photograph.size,
-            seed=job.noise.seeds[0],
-            plan=job.plan,
-            color_fix=job.color_fix,
-            own_decoder=self.restorer.parts.decoder is not None,
-            prompt=job.prompt,
+    def _planned(self, request: Request) -> Plan:
+        """Return the plan of a request whose start is settled."""
+        assert request.start != "auto", "it is settled"
+        return self.plan(
+            request.steps, start=request.start, untrained_start=request.untrained_start, fidelity=request.fidelity
         )
-        return replace(photo.traits, xmp=labeled(photo.traits.xmp, step))
+
+    def _credit(self) -> Credit:
+        own_decoder = self.restorer.parts.decoder is not None
+        return Credit(model=self.recipe.name, weights_sha256=self.weights_sha256, own_decoder=own_decoder)
 
     def _times(self, steps: int, start: int, *, any_start: bool) -> tuple[int, ...]:
         if self.recipe.starts is None:
@@ -265,80 +267,6 @@ class Upscaler:
             restorer=self.restorer, window_px=size.window_px, overlap_px=size.overlap_px, on_window=on_window
         )
 
-    def _job(self, photo: Photo, request: Request, on_progress: Callable[[float], None] | None) -> "_Job":
-        begin_computing(self.restorer.prior.device)
-        if request.prompt is not None and not self.recipe.listens:
-            raise InputError(f"prompt (={request.prompt!r}) means nothing to {self.recipe.name}; leave it out.")
-        width, height = request.size(photo.size[1], photo.size[0])
-        request, _ = self.settled(photo, request)
-        assert request.start != "auto", "it is settled"
-        plan = self.plan(
-            request.steps, start=request.start, untrained_start=request.untrained_start, fidelity=request.fidelity
-        )
-        photograph = self.photograph(image(photo), (height, width))
-        canvas = photograph.region.height, photograph.region.width
-        windows = len(self.windowed(canvas, request.memory_bytes).windows(canvas))
-        meter = _Meter(total=float(windows * (len(plan.times) + 2)), report=on_progress)
-        return _Job(
-            photograph=photograph,
-            restorer=self.windowed(canvas, request.memory_bytes, meter.add),
-            plan=plan,
-            noise=CanvasNoise(seeds=(request.seed,)),
-            prompt=request.prompt,
-            color_fix=request.color_fix or self.recipe.color_fix,
-            adain_floor=self.recipe.adain_floor,
-            meter=meter,
-            windows=windows,
-        )
-
-
-@dataclass(slots=True, kw_only=True)
-class _Meter:
-    """How far a restoration is, in windows looked at, denoised or decoded."""
-
-    total: float
-    report: Callable[[float], None] | None
-    done: float = 0.0
-
-    def add(self, amount: float = 1.0) -> None:
-        self.done += amount
-        if self.report is not None:
-            self.report(min(1.0, self.done / self.total))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Job:
-    """One photo at work."""
-
-    photograph: Photograph
-    restorer: Windowed
-    plan: Plan
-    noise: CanvasNoise
-    prompt: str | None
-    color_fix: ColorFix
-    adain_floor: float
-    meter: _Meter
-    windows: int
-
-    def trajectory(self) -> Iterator[Sampled]:
-        return trajectory(self.restorer, self.photograph, self.plan, self.noise, prompt=self.prompt)
-
-    def estimate(self, sampled: Sampled) -> tuple[Region, Image]:
-        """Return what can be shown of a step: the middle of the result, or all of it where it is shrunk in the end."""
-        photograph, made = self.photograph, self.photograph.made
-        if photograph.wanted is None:
-            region = _middle((made.height, made.width), self.restorer.factor)
-            return region, decoded(self.restorer, photograph, sampled, region)
-        whole = decoded(self.restorer, photograph, sampled, Region.whole(made.height, made.width))
-        return Region.whole(*photograph.wanted), shrunk(photograph, whole)
-
-    def tiles(self, sampled: Sampled) -> Iterator[Tile]:
-        height, width = self.photograph.final_size
-        finishing = partial(finished_tiles, color_fix=self.color_fix, adain_floor=self.adain_floor)
-        for tile in finishing(self.restorer, self.photograph, sampled):
-            yield tile
-            self.meter.add(self.windows * tile.region.height * tile.region.width / (height * width))
-
 
 def method_folder(model: str | Path) -> Path:
     """Return where the weights of a model are; see `find_method`. Raises InputError or ModelError where they aren't."""
@@ -359,19 +287,3 @@ def _recipe(description: dict[str, Any], folder: Path) -> Recipe:
     if name not in METHODS:
         raise ModelError(f"recipe (={name}) of {folder} must be one of {', '.join(sorted(METHODS))}; update sdsr.")
     return METHODS[name]
-
-
-def _enlarged_alpha(photo: Photo, size: tuple[int, int]) -> np.ndarray:
-    """Return the alpha at the new size, in strips."""
-    given, alpha = plane(photo), np.empty(size, photo.pixels.dtype)
-    for top in range(0, size[0], TILE_PX):
-        strip = Region(top=top, left=0, height=min(TILE_PX, size[0] - top), width=size[1])
-        alpha[strip.rows] = quantize(resample(given, size, strip), alpha.dtype)
-    return alpha
-
-
-def _middle(size: tuple[int, int], factor: int) -> Region:
-    """Return the middle of a picture, at most a tile of it, on the autoencoder's cells."""
-    height, width = (min(side, TILE_PX) // factor * factor or min(side, factor) for side in size)
-    top, left = ((side - part) // 2 // factor * factor for side, part in zip(size, (height, width), strict=True))
-    return Region(top=max(0, top), left=max(0, left), height=height, width=width)

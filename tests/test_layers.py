@@ -15,7 +15,7 @@ LAYERS = (
     ("adapters", "losses"),
     ("critics", "metrics"),
     ("restoration",),
-    ("objectives", "checkpoints"),
+    ("objectives", "checkpoints", "job"),
     ("methods",),
     ("embedded",),
     ("upscaling", "training"),

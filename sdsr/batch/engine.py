@@ -118,10 +118,10 @@ def restore(
     request = within_memory(upscaler, header, (height, width), settings.request)
     photo = read_photo(source, settings.limits)
     check_transparency(photo, format or header.format)
-    request, chosen = upscaler.settled(photo, request)
     while True:
         try:
-            return upscaler.upscale(photo, request, on_progress=on_progress), chosen
+            job = upscaler.job(photo, request, on_progress=on_progress)
+            return job.run(), job.chosen
         except (MemoryError, RuntimeError) as error:
             if not ran_out(error):
                 raise

@@ -54,6 +54,20 @@ def finished_tiles(
         yield Tile(region=region, image=whole[region.slices])
 
 
+@torch.inference_mode()
+def estimated(restorer: Restoring, photograph: Photograph, sampled: Sampled) -> Tile:
+    """Return what can be shown of a step: the middle of the result, or all of it where it is shrunk in the end.
+
+    Colors are as they were decoded, clamped to [0, 1].
+    """
+    height, width = photograph.made.height, photograph.made.width
+    if photograph.wanted is None:
+        region = _middle((height, width), restorer.factor)
+        return Tile(region=region, image=decoded(restorer, photograph, sampled, region).clamp(0, 1))
+    whole = decoded(restorer, photograph, sampled, Region.whole(height, width))
+    return Tile(region=Region.whole(*photograph.wanted), image=shrunk(photograph, whole).clamp(0, 1))
+
+
 def shrunk(photograph: Photograph, image: Image) -> Float[Tensor, "b 3 _ _"]:
     """Return a result at the size that was wanted of it."""
     if photograph.wanted is None:
@@ -154,6 +168,13 @@ def decoded(restorer: Restoring, photograph: Photograph, sampled: Sampled, regio
     height, width = (-(-side // factor) * factor for side in (place.bottom - top, place.right - left))
     cells = Region(top=top, left=left, height=height, width=width)
     return restorer.decode(sampled.clean, sampled.seen, cells, sampled.fidelity)[place.relative_to(cells).slices]
+
+
+def _middle(size: tuple[int, int], factor: int) -> Region:
+    """Return the middle of a picture, at most a tile of it, on the autoencoder's cells."""
+    height, width = (min(side, TILE_PX) // factor * factor or min(side, factor) for side in size)
+    top, left = ((side - part) // 2 // factor * factor for side, part in zip(size, (height, width), strict=True))
+    return Region(top=max(0, top), left=max(0, left), height=height, width=width)
 
 
 def _grid(size: tuple[int, int], tile_px: int) -> list[Region]:

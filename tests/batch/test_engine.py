@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from sdsr import job
 from sdsr.batch.claims import claimed
 from sdsr.batch.engine import Outcome, Settings, process, settings_sha256
 from sdsr.batch.manifest import NAME
@@ -96,13 +97,13 @@ def test_too_large_a_result_is_refused_before_decoding(
 
 def test_two_at_once_restore_each_photo_once(tree: Path, upscaler: Upscaler, monkeypatch: pytest.MonkeyPatch) -> None:
     restored: list[int] = []
-    own = Upscaler.upscale
+    own = job.Job.run
 
-    def upscale(self: Upscaler, *args: object, **kwargs: object) -> files.Photo:
+    def run(self: job.Job) -> files.Photo:
         restored.append(1)
-        return own(self, *args, **kwargs)  # pyright: ignore[reportArgumentType]
+        return own(self)
 
-    monkeypatch.setattr(Upscaler, "upscale", upscale)
+    monkeypatch.setattr(job.Job, "run", run)
     (tree / "broken.jpg").unlink()
     jobs = plan([tree], TWICE, output=tree.parent / "out")
     model, settings = Model.of(upscaler), Settings(request=TWICE)

@@ -12,6 +12,7 @@ import torch
 from sdsr.batch.engine import Settings, restore
 from sdsr.batch.memory import BASE_BYTES, within_memory
 from sdsr.errors import LimitError
+from sdsr.job import Job
 from sdsr.photos.files import Header, Photo
 from sdsr.upscaling import Request, Upscaler
 
@@ -60,13 +61,13 @@ def test_when_memory_runs_out_smaller_windows_are_tried(
 ) -> None:
     tried: list[int] = []
 
-    def upscale(self: Upscaler, photo: Photo, request: Request, **_: object) -> Photo:
-        tried.append(request.memory_bytes or 0)
+    def run(self: Job) -> Photo:
+        tried.append(self.request.memory_bytes or 0)
         if len(tried) < 3:
             raise error
-        return photo
+        return self.photo
 
-    monkeypatch.setattr(Upscaler, "upscale", upscale)
+    monkeypatch.setattr(Job, "run", run)
     restore(tree / "a.png", upscaler, Settings(), format=None)
     assert tried == [tried[0], tried[0] // 2, tried[0] // 4]
 
@@ -75,14 +76,14 @@ def test_in_the_end_it_is_an_error_and_a_bug_is_none_of_it(
     upscaler: Upscaler, tree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(error: BaseException) -> Callable[..., Photo]:
-        def upscale(*_: object, **__: object) -> Photo:
+        def run(*_: object, **__: object) -> Photo:
             raise error
 
-        return upscale
+        return run
 
-    monkeypatch.setattr(Upscaler, "upscale", fail(MemoryError()))
+    monkeypatch.setattr(Job, "run", fail(MemoryError()))
     with pytest.raises(LimitError, match="memory ran out"):
         restore(tree / "a.png", upscaler, Settings(), format=None)
-    monkeypatch.setattr(Upscaler, "upscale", fail(RuntimeError("a bug")))
+    monkeypatch.setattr(Job, "run", fail(RuntimeError("a bug")))
     with pytest.raises(RuntimeError, match="a bug"):
         restore(tree / "a.png", upscaler, Settings(), format=None)

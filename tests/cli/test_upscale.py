@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 
 from sdsr.batch.manifest import NAME
 from sdsr.cli import main as cli
+from sdsr.job import Job
 from sdsr.methods import METHODS
 from sdsr.methods.weights import fill_restorer
 from sdsr.upscaling import Upscaler
@@ -250,7 +251,7 @@ def test_a_request_to_end_is_obeyed_like_ctrl_c(
     typed: Typed, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     photo, handler = save(tmp_path / "a.png"), signal.getsignal(signal.SIGTERM)
-    monkeypatch.setattr(Upscaler, "upscale", lambda *_, **__: os.kill(os.getpid(), signal.SIGTERM))
+    monkeypatch.setattr(Job, "run", lambda *_, **__: os.kill(os.getpid(), signal.SIGTERM))
     shown = typed("upscale", photo, "--model", model)
     assert shown.code == 130
     assert "nothing is half-written" in shown.err

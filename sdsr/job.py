@@ -1,0 +1,208 @@
+"""A job: one photo on its way to a picture, with previews, progress and cancel; the one way that there is."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from threading import Event
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from sdsr.diffusion.noise import CanvasNoise
+from sdsr.errors import CancelledError
+from sdsr.images.floats import plane, quantize
+from sdsr.images.resize import resample
+from sdsr.photos.label import labeled
+from sdsr.photos.photo import Photo, Traits
+from sdsr.request import ColorFix, Request
+from sdsr.restoration.coloring import TILE_PX, Tile, estimated, finished_tiles
+from sdsr.restoration.labeling import step_of
+from sdsr.restoration.photograph import Photograph
+from sdsr.restoration.plan import Plan
+from sdsr.restoration.sample import Sampled, trajectory
+from sdsr.restoration.windowed import Windowed
+from sdsr.tensors import Image, Region
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preview:
+    """What can be shown of a photo while it is restored: a part of the result, `final` or still an estimate."""
+
+    region: Region
+    image: Image
+    final: bool
+
+
+@dataclass(slots=True, kw_only=True)
+class Progress:
+    """How far a job is, counted in windows encoded, denoised or decoded; `report` is told the share that is done.
+
+    `cancelled` may be set from another thread; counting then raises CancelledError.
+    """
+
+    report: Callable[[float], None] | None = None
+    total: float = 1.0
+    done: float = 0.0
+    cancelled: Event = field(default_factory=Event)
+
+    @property
+    def share(self) -> float:
+        return min(1.0, self.done / self.total)
+
+    def begin(self, total: float) -> None:
+        self.total = total
+        self.done = 0.0
+
+    def add(self, amount: float = 1.0) -> None:
+        self.done += amount
+        if self.report is not None:
+            self.report(self.share)
+        self.check()
+
+    def check(self) -> None:
+        """Raise CancelledError where the job is not wanted any more."""
+        if self.cancelled.is_set():
+            raise CancelledError("job was cancelled; no result was made.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credit:
+    """What a label says of the model: its name, the sha256 of its weights, and whether fidelity is its decoder's."""
+
+    model: str
+    weights_sha256: str | None = None
+    own_decoder: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One photo, what is wanted of it, and all that is decided before it is restored.
+
+    `request` has the start that was chosen where "auto" was wanted, and `chosen` says why. `canvas` is the photo on the
+    canvas of its result, `restorer` restores it in windows. A job may be run again, and with another plan, as
+    `replace(job, plan=...)`; it is run by one thread at a time.
+    """
+
+    photo: Photo
+    request: Request
+    canvas: Photograph
+    plan: Plan
+    restorer: Windowed
+    noise: CanvasNoise
+    color_fix: ColorFix
+    adain_floor: float
+    credit: Credit
+    progress: Progress
+    chosen: str | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """The (height, width) of the result."""
+        return self.canvas.final_size
+
+    @property
+    def windows(self) -> tuple[Region, ...]:
+        """The windows of the canvas, in its pixels."""
+        return self.restorer.windows((self.canvas.region.height, self.canvas.region.width))
+
+    def cancel(self) -> None:
+        """Let the job end with CancelledError, after the window or tile that is at work; from any thread."""
+        self.progress.cancelled.set()
+
+    def run(
+        self,
+        *,
+        on_step: Callable[[int, Sampled], None] | None = None,
+        on_preview: Callable[[Preview], None] | None = None,
+    ) -> Photo:
+        """Return the photo restored at the wanted size, with its bit depth, alpha and traits.
+
+        Its XMP says what was done, unless the request has no `label`. `on_step` is told each step's index and what is
+        known after it; `on_preview`, what can be shown then, and each finished tile.
+        """
+        sampled = self._sampled(on_step, on_preview)
+        pixels = self._painted(self._shown(self.tiles(sampled), on_preview), self.photo.pixels.dtype)
+        alpha = None if self.photo.alpha is None else _enlarged_alpha(self.photo, self.size)
+        traits = self._labeled() if self.request.label else self.photo.traits
+        return Photo(pixels=pixels, alpha=alpha, traits=traits)
+
+    def previews(self) -> Iterator[Preview]:
+        """Yield what becomes of the photo: an estimate (of its middle, if large) after each step, then final tiles."""
+        sampled: Sampled | None = None
+        for sampled in self.steps():
+            if not sampled.last:
+                yield self.preview(sampled)
+        assert sampled is not None, "a plan has at least one time"
+        for tile in self.tiles(sampled):
+            yield Preview(region=tile.region, image=tile.image, final=True)
+
+    def steps(self) -> Iterator[Sampled]:
+        """Yield the clean estimate after each of the plan's times; the last one is the restored latent."""
+        self.progress.begin(float(len(self.windows) * (len(self.plan.times) + 2)))
+        self.progress.check()
+        yield from trajectory(self.restorer, self.canvas, self.plan, self.noise, prompt=self.request.prompt)
+
+    def preview(self, sampled: Sampled) -> Preview:
+        """Return what can be shown of a step: the middle of the result, or all of it where it is shrunk in the end."""
+        tile = estimated(self.restorer, self.canvas, sampled)
+        return Preview(region=tile.region, image=tile.image, final=False)
+
+    def tiles(self, sampled: Sampled) -> Iterator[Tile]:
+        """Yield the result that a step's estimate gives in tiles, its colors corrected, in about [0, 1]."""
+        height, width = self.size
+        windows = len(self.windows)
+        for tile in finished_tiles(self.restorer, self.canvas, sampled, self.color_fix, adain_floor=self.adain_floor):
+            yield tile
+            self.progress.add(windows * tile.region.height * tile.region.width / (height * width))
+
+    def pixels(self, sampled: Sampled, dtype: DTypeLike | None = None) -> np.ndarray:
+        """Return the whole result of a step's estimate, (height, width, 3), by default stored like the photo's."""
+        return self._painted(self.tiles(sampled), np.dtype(dtype or self.photo.pixels.dtype))
+
+    def _sampled(
+        self,
+        on_step: Callable[[int, Sampled], None] | None,
+        on_preview: Callable[[Preview], None] | None,
+    ) -> Sampled:
+        sampled: Sampled | None = None
+        for index, sampled in enumerate(self.steps()):
+            if on_step is not None:
+                on_step(index, sampled)
+            if on_preview is not None and not sampled.last:
+                on_preview(self.preview(sampled))
+        assert sampled is not None, "a plan has at least one time"
+        return sampled
+
+    def _shown(self, tiles: Iterator[Tile], on_preview: Callable[[Preview], None] | None) -> Iterator[Tile]:
+        for tile in tiles:
+            if on_preview is not None:
+                on_preview(Preview(region=tile.region, image=tile.image, final=True))
+            yield tile
+
+    def _painted(self, tiles: Iterator[Tile], dtype: np.dtype) -> np.ndarray:
+        pixels = np.empty((*self.size, 3), dtype)
+        for tile in tiles:
+            pixels[tile.region.rows, tile.region.columns] = quantize(tile.image, dtype)
+        return pixels
+
+    def _labeled(self) -> Traits:
+        step = step_of(
+            self.photo,
+            model=self.credit.model,
+            weights_sha256=self.credit.weights_sha256,
+            size=self.canvas.size,
+            seed=self.noise.seeds[0],
+            plan=self.plan,
+            color_fix=self.color_fix,
+            own_decoder=self.credit.own_decoder,
+            prompt=self.request.prompt,
+        )
+        return replace(self.photo.traits, xmp=labeled(self.photo.traits.xmp, step))
+
+
+def _enlarged_alpha(photo: Photo, size: tuple[int, int]) -> np.ndarray:
+    """Return the alpha at the new size, in strips."""
+    given, alpha = plane(photo), np.empty(size, photo.pixels.dtype)
+    for top in range(0, size[0], TILE_PX):
+        strip = Region(top=top, left=0, height=min(TILE_PX, size[0] - top), width=size[1])
+        alpha[strip.rows] = quantize(resample(given, size, strip), alpha.dtype)
+    return alpha
