@@ -248,7 +248,7 @@ class Upscaler:
 
     def photograph(self, given: Image, size: tuple[int, int]) -> Photograph:
         """Return a photo on the canvas of a result of `size` (height, width)."""
-        return self.recipe.canvas.photograph(given, size, self.multiple_px)
+        return Photograph.on(self.recipe.canvas, given, size, self.multiple_px)
 
     @property
     def least_window_px(self) -> int:

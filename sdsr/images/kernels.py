@@ -1,15 +1,15 @@
 """Kernels of resampling as values: which filter, and what it does at the border and beyond [0, 1].
 
 Bicubic enlargement differs from library to library, by up to 17/255 at an edge, and a network was trained to one of
-them. All are separable; what is given for each is the weight of an input by its distance.
+them. All are separable; what is given for each is the weight of an input by its distance. Weights are float64, and no
+tensors, so that a canvas can be laid out without torch.
 """
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
+import numpy as np
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,48 +22,50 @@ class Kernel:
     """
 
     name: str
-    weight: Callable[[Tensor], Tensor]
+    weight: Callable[[np.ndarray], np.ndarray]
     reach: int
     antialias: bool = True
     repeats: bool = False
     clips: bool = False
 
-    def band(self, length: int, size: int, first: int, last: int) -> tuple[int, Tensor]:
+    def band(self, length: int, size: int, first: int, last: int) -> tuple[int, np.ndarray]:
         """Return the band of `images.banded` that resamples `length` inputs to `size` outputs."""
         ratio = length / size
         stretch = max(ratio, 1.0) if self.antialias else 1.0
-        centers = (torch.arange(first, last, dtype=torch.float64) + 0.5) * ratio
-        start = math.floor(centers[0].item() - self.reach * stretch)
-        stop = math.ceil(centers[-1].item() + self.reach * stretch)
+        centers = (np.arange(first, last) + 0.5) * ratio
+        start = math.floor(centers[0] - self.reach * stretch)
+        stop = math.ceil(centers[-1] + self.reach * stretch)
         if not self.repeats:
-            start, stop = max(start, 0), min(stop, length)
-        inputs = torch.arange(start, stop)
-        weights = self.weight(((inputs + 0.5 - centers[:, None]) / stretch).abs())
+            start = max(start, 0)
+            stop = min(stop, length)
+        inputs = np.arange(start, stop)
+        weights = self.weight(np.abs((inputs + 0.5 - centers[:, None]) / stretch))
         if not self.repeats:
-            return start, weights / weights.sum(1, keepdim=True)
-        there = inputs.clamp(0, length - 1)
+            return start, weights / weights.sum(1, keepdims=True)
+        there = inputs.clip(0, length - 1)
         least = int(there[0])
-        folded = weights.new_zeros(len(weights), int(there[-1]) - least + 1)
-        return least, folded.index_add_(1, there - least, weights)
+        folded = np.zeros((len(weights), int(there[-1]) - least + 1))
+        np.add.at(folded.T, there - least, weights.T)
+        return least, folded
 
 
-def cubic(a: float, distance: Tensor) -> Tensor:
+def cubic(a: float, distance: np.ndarray) -> np.ndarray:
     """Return the weights of cubic convolution (Keys 1981)."""
-    near = ((a + 2) * distance - (a + 3)) * distance.square() + 1
+    near = ((a + 2) * distance - (a + 3)) * np.square(distance) + 1
     far = ((a * distance - 5 * a) * distance + 8 * a) * distance - 4 * a
-    return torch.where(distance < 1, near, torch.where(distance < 2, far, 0.0))
+    return np.where(distance < 1, near, np.where(distance < 2, far, 0.0))
 
 
-def _keys(distance: Tensor) -> Tensor:
+def _keys(distance: np.ndarray) -> np.ndarray:
     return cubic(-0.5, distance)
 
 
-def _sharper(distance: Tensor) -> Tensor:
+def _sharper(distance: np.ndarray) -> np.ndarray:
     return cubic(-0.75, distance)
 
 
-def _lanczos(distance: Tensor) -> Tensor:
-    return torch.where(distance < 3, torch.sinc(distance) * torch.sinc(distance / 3), 0.0)
+def _lanczos(distance: np.ndarray) -> np.ndarray:
+    return np.where(distance < 3, np.sinc(distance) * np.sinc(distance / 3), 0.0)
 
 
 KEYS = Kernel(name="keys", weight=_keys, reach=2)

@@ -1,8 +1,8 @@
 """Resampling to a size: in parts, if the whole is too much."""
 
-from functools import partial
 from typing import Literal
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
@@ -61,4 +61,9 @@ def _resample_axis(image: Tensor, size: int, outputs: slice, kernel: Kernel, *, 
     """Return these outputs of an axis resampled to `size`; blocks are shorter where each output reads more."""
     length = image.shape[dim]
     block = max(8, min(64, 64 * size // length))
-    return apply_banded(image, partial(kernel.band, length, size), outputs, dim=dim, block=block)
+
+    def band(first: int, last: int) -> tuple[int, Tensor]:
+        start, weights = kernel.band(length, size, first, last)
+        return start, torch.from_numpy(weights)
+
+    return apply_banded(image, band, outputs, dim=dim, block=block)

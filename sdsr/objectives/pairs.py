@@ -3,7 +3,8 @@
 from sdsr.errors import InputError
 from sdsr.objectives.learner import Sample
 from sdsr.objectives.reconstruction import psnr
-from sdsr.restoration.photograph import LEAST_MULTIPLES, Photograph
+from sdsr.restoration.canvas import LEAST_MULTIPLES
+from sdsr.restoration.photograph import Photograph
 from sdsr.restoration.restorer import Restorer
 from sdsr.tensors import Image
 

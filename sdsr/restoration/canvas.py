@@ -5,24 +5,57 @@ method; it is a value of the recipe.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
-from jaxtyping import Float
-from torch import Tensor
-
 from sdsr.images.kernels import KEYS, Kernel
-from sdsr.images.resize import resample
-from sdsr.restoration.photograph import Photograph, grown, mirrored
-from sdsr.tensors import Image, Region
+from sdsr.region import Region
 
 MOST_NATIVE_SIDES = 4
 """A result is made larger until its long side is as many native sides; what its short side still lacks is mirrored."""
+LEAST_MULTIPLES = 4
+"""A canvas is at least as many multiples, so that the UNet's coarsest features are no single cell."""
 _CELLS_PX = 4  # of InvSR's predictor: what is made smaller still lies on its pixels
 
 Size = tuple[int, int]
-Resized = Float[Tensor, "b 3 _ _"]
 Small = Literal["enlarged", "enlarged twice", "photo enlarged first", "mirrored"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resizing:
+    """A photo's resampling to a size, (height, width), before it is enlarged to its canvas."""
+
+    size: Size
+    kernel: Kernel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mirroring:
+    """The rows and columns of a photo that are taken before it is enlarged; those beyond its border mirror it."""
+
+    rows: slice
+    columns: slice
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """Where a photo lies on the canvas of its result; a `Photograph` has the pixels, too.
+
+    The photo, after what is done `first`, is enlarged by `kernel` to `size` (height, width), clamped to [0, 1] if
+    `clamped`. Places are counted from the first pixel of that; `region` is the canvas, whose sides are multiples of
+    `multiple`. `result` is what it is made for, None for all of the enlarged photo; it is resampled by `shrink` to
+    `wanted`, None if it has its size.
+    """
+
+    size: Size
+    multiple: int
+    region: Region
+    kernel: Kernel = KEYS
+    clamped: bool = True
+    first: Resizing | Mirroring | None = None
+    result: Region | None = None
+    wanted: Size | None = None
+    shrink: Kernel = KEYS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,23 +90,31 @@ class Canvas:
     window_px: int | None = None
     overlap_px: int | None = None
 
-    def photograph(self, given: Image, size: Size, multiple: int) -> Photograph:
-        """Return a photo on the canvas of a result of `size` (height, width), in multiples of the UNet's `multiple`.
+    def layout(self, photo: Size, size: Size, multiple: int) -> Layout:
+        """Return where a photo of a size lies on the canvas of a result of `size`, in multiples of the UNet's own.
 
         Where one direction is reduced, antialiasing is needed, which no published program has: `KEYS` does that.
         """
-        multiple, kernel = self.multiple_px or multiple, self._kernel(given, size)
+        multiple = self.multiple_px or multiple
         if self.small == "mirrored" and self.native_px is not None:
-            return self._mirrored(given, size, multiple, kernel)
+            return self._mirrored(photo, size, multiple)
+        kernel = self._kernel(photo, size)
         made = self.made(size)
+        first: Resizing | None = None
         if made != size:
-            given, kernel, made = self._first(given, size, made, kernel)
+            first, kernel, made = self._first(photo, size, made, kernel)
         height, width = (max(grown(side + 2 * self.margin_px, multiple), self._least(multiple)) for side in made)
-        region = Region(top=-self.margin_px, left=-self.margin_px, height=height, width=width)
-        photograph = Photograph(
-            given=given, size=made, multiple=multiple, region=region, kernel=kernel, clamped=self.clamped
+        shrunk = made != size
+        return Layout(
+            size=made,
+            multiple=multiple,
+            region=Region(top=-self.margin_px, left=-self.margin_px, height=height, width=width),
+            kernel=kernel,
+            clamped=self.clamped,
+            first=first,
+            wanted=size if shrunk else None,
+            shrink=self.shrink if shrunk else KEYS,
         )
-        return photograph if made == size else replace(photograph, wanted=size, shrink=self.shrink)
 
     def made(self, size: Size) -> Size:
         """Return the size at which a result is made."""
@@ -87,45 +128,46 @@ class Canvas:
         height, width = (-(-each * side // of) if self.round_up else max(1, each * side // of) for each in size)
         return height, width
 
-    def _kernel(self, given: Image, size: Size) -> Kernel:
-        reduces = any(side < length for side, length in zip(size, given.shape[-2:], strict=True))
+    def _kernel(self, photo: Size, size: Size) -> Kernel:
+        reduces = any(side < length for side, length in zip(size, photo, strict=True))
         return KEYS if reduces else self.kernel
 
-    def _first(self, given: Image, size: Size, made: Size, kernel: Kernel) -> tuple[Resized, Kernel, Size]:
-        """Return what is enlarged, by what, and to which size, to make a result of `size` at about the size `made`."""
+    def _first(self, photo: Size, size: Size, made: Size, kernel: Kernel) -> tuple[Resizing | None, Kernel, Size]:
+        """Return what is done first, what enlarges that, and to which size: about `made`."""
         if self.small == "enlarged twice":
-            return self._clamped(resample(given, size, kernel=kernel)), self.kernel_twice or self.kernel, made
+            return Resizing(size=size, kernel=kernel), self.kernel_twice or self.kernel, made
         if self.small == "photo enlarged first":
-            lengths = given.shape[-2:]
-            first = _each(lambda length, to, side: max(1, length * to // side), lengths, made, size)
-            made = _each(lambda to, side, length: round(to * side / length), first, size, lengths)
-            return self._clamped(resample(given, first, kernel=self._kernel(given, first))), self.kernel, made
-        return given, self._kernel(given, made), made
+            first = _each(lambda length, to, side: max(1, length * to // side), photo, made, size)
+            made = _each(lambda to, side, length: round(to * side / length), first, size, photo)
+            return Resizing(size=first, kernel=self._kernel(photo, first)), self.kernel, made
+        return None, self._kernel(photo, made), made
 
-    def _clamped(self, image: Image) -> Resized:
-        return image.clamp(0, 1) if self.clamped else image
-
-    def _mirrored(self, given: Image, size: Size, multiple: int, kernel: Kernel) -> Photograph:
+    def _mirrored(self, photo: Size, size: Size, multiple: int) -> Layout:
         """Return the photo in the middle of a mirrored canvas, or at its start where the canvas is only filled up."""
+        kernel = self._kernel(photo, size)
         height, width = (max(grown(side, multiple), self._least(multiple)) for side in size)
-        scale = _whole_scale(given, size)
+        scale = _whole_scale(photo, size)
         step = scale if scale and not (height % scale or width % scale) else None
         top, left = (
             (least - side) // 2 // (step or _CELLS_PX) * (step or _CELLS_PX) if side < least else 0
             for side, least in zip(size, (self._least(multiple),) * 2, strict=True)
         )
-        facts = {"multiple": multiple, "kernel": kernel, "clamped": self.clamped}
         if step is None:
             region = Region(top=-top, left=-left, height=height, width=width)
-            return Photograph(given=given, size=size, region=region, **facts)
+            return Layout(size=size, multiple=multiple, region=region, kernel=kernel, clamped=self.clamped)
         rows, columns = (
-            mirrored(slice(-before // step, (side - before) // step), length)
-            for before, side, length in zip((top, left), (height, width), given.shape[-2:], strict=True)
+            slice(-before // step, (side - before) // step)
+            for before, side in zip((top, left), (height, width), strict=True)
         )
-        given = given[..., rows.to(given.device), :][..., columns.to(given.device)]
-        result = Region(top=top, left=left, height=size[0], width=size[1])
-        whole = Region.whole(height, width)
-        return Photograph(given=given, size=(height, width), region=whole, result=result, **facts)
+        return Layout(
+            size=(height, width),
+            multiple=multiple,
+            region=Region.whole(height, width),
+            kernel=kernel,
+            clamped=self.clamped,
+            first=Mirroring(rows=rows, columns=columns),
+            result=Region(top=top, left=left, height=size[0], width=size[1]),
+        )
 
     def _least(self, multiple: int) -> int:
         """The least side of a canvas."""
@@ -138,7 +180,12 @@ def _each(side: Callable[..., int], *sizes: Sequence[int]) -> Size:
     return height, width
 
 
-def _whole_scale(given: Image, size: Size) -> int | None:
+def _whole_scale(photo: Size, size: Size) -> int | None:
     """Return by what whole number a photo is enlarged, None where it is no whole number."""
-    scale = size[0] // given.shape[-2]
-    return scale if scale and size == (scale * given.shape[-2], scale * given.shape[-1]) else None
+    scale = size[0] // photo[0]
+    return scale if scale and size == (scale * photo[0], scale * photo[1]) else None
+
+
+def grown(side: int, multiple: int) -> int:
+    """Return the side of a canvas for `side` pixels."""
+    return max(side + -side % multiple, LEAST_MULTIPLES * multiple)

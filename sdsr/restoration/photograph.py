@@ -1,15 +1,15 @@
 """The photo to restore: as it was given, and as any part of the canvas it is enlarged to."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from sdsr.images.kernels import KEYS, Kernel
 from sdsr.images.resize import resample
+from sdsr.restoration.canvas import Canvas, Layout, Mirroring, Resizing, grown
 from sdsr.tensors import Image, Region
-
-LEAST_MULTIPLES = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,10 +36,18 @@ class Photograph:
     def of(cls, given: Image, size: tuple[int, int], multiple: int) -> "Photograph":
         """Return the photo on a canvas that is the result, grown at the bottom and right to multiples of `multiple`.
 
-        It is at least `LEAST_MULTIPLES` of them, so that the UNet's coarsest maps are no single cell.
+        It is at least `LEAST_MULTIPLES` of them.
         """
         height, width = (grown(side, multiple) for side in size)
         return cls(given=given, size=size, multiple=multiple, region=Region.whole(height, width))
+
+    @classmethod
+    def on(cls, canvas: Canvas, given: Image, size: tuple[int, int], multiple: int) -> "Photograph":
+        """Return the photo on the canvas that a method has for a result of `size` (height, width)."""
+        height, width = given.shape[-2:]
+        layout = canvas.layout((height, width), size, multiple)
+        facts = {each.name: getattr(layout, each.name) for each in fields(layout) if each.name != "first"}
+        return cls(given=_prepared(given, layout), **facts)
 
     @property
     def made(self) -> Region:
@@ -76,9 +84,18 @@ class Photograph:
         return image[..., (rows - top).to(image.device), :][..., (columns - left).to(image.device)]
 
 
-def grown(side: int, multiple: int) -> int:
-    """Return the side of a canvas for `side` pixels."""
-    return max(side + -side % multiple, LEAST_MULTIPLES * multiple)
+def _prepared(given: Image, layout: Layout) -> Float[Tensor, "b 3 _ _"]:
+    """Return what of a photo is enlarged to its canvas."""
+    match layout.first:
+        case None:
+            return given
+        case Resizing(size=size, kernel=kernel):
+            image = resample(given, size, kernel=kernel)
+            return image.clamp(0, 1) if layout.clamped else image
+        case Mirroring(rows=rows, columns=columns):
+            height, width = given.shape[-2:]
+            lines = mirrored(rows, height).to(given.device)
+            return given[..., lines, :][..., mirrored(columns, width).to(given.device)]
 
 
 def mirrored(lines: slice, length: int) -> Tensor:

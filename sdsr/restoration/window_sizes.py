@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 
 from sdsr.errors import InputError
-from sdsr.restoration.canvas import Canvas
-from sdsr.restoration.photograph import LEAST_MULTIPLES
+from sdsr.restoration.canvas import LEAST_MULTIPLES, Canvas
 
 MAX_WINDOW_PX = 1024
 WINDOW_STEP_PX = 64

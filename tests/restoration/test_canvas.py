@@ -17,6 +17,7 @@ from sdsr.methods.one_step.recipes import HYPIR, OSEDIFF
 from sdsr.methods.stablesr.recipes import CANVAS as STABLESR_CANVAS
 from sdsr.methods.stablesr.recipes import CANVAS_768
 from sdsr.restoration.canvas import MOST_NATIVE_SIDES, Canvas
+from sdsr.restoration.photograph import Photograph
 from sdsr.tensors import Region
 
 ROUNDED = 3.2 / 255
@@ -53,7 +54,7 @@ def test_stablesr_makes_small_results_at_the_priors_size(lq, canvas, least, scal
     height, width = round(48 * up), int(60 * up)
     enlarged = F.interpolate(lq, size=(height, width), mode="bicubic").clamp(0, 1)
     padded = F.pad(enlarged, (0, -width % 32, 0, -height % 32), mode="reflect")
-    photograph = canvas.photograph(lq, (48 * scale, 60 * scale), MULTIPLE)
+    photograph = Photograph.on(canvas, lq, (48 * scale, 60 * scale), MULTIPLE)
     torch.testing.assert_close(photograph.enlarged(), padded, rtol=0, atol=1e-5)
     assert photograph.made == Region.whole(height, width)
     assert photograph.final_size == (48 * scale, 60 * scale)
@@ -67,7 +68,7 @@ def test_stablesr_makes_small_results_at_the_priors_size(lq, canvas, least, scal
 def test_consissr_enlarges_by_the_scale_and_then_to_512(lq):
     first = pillows(picture(lq), 192, 240)
     second = pillows(first, 512, math.ceil(240 * 512 / 192))
-    photograph = CONSISSR_CANVAS.photograph(lq, (192, 240), MULTIPLE)
+    photograph = Photograph.on(CONSISSR_CANVAS, lq, (192, 240), MULTIPLE)
     image = photograph.enlarged()
     assert image.shape == (1, 3, 512, 640)
     torch.testing.assert_close(image, tensor(second), rtol=0, atol=ROUNDED)
@@ -76,17 +77,17 @@ def test_consissr_enlarges_by_the_scale_and_then_to_512(lq):
 
 
 def test_consissr_rounds_sides_up(lq):
-    assert CONSISSR_CANVAS.photograph(lq[..., :59], (192, 236), MULTIPLE).made == Region.whole(512, 630)
+    assert Photograph.on(CONSISSR_CANVAS, lq[..., :59], (192, 236), MULTIPLE).made == Region.whole(512, 630)
 
 
 @pytest.mark.parametrize("canvas", [SEESR_CANVAS, OSEDIFF.canvas], ids=["seesr", "osediff"])
 def test_seesr_and_osediff_enlarge_the_photo_to_128_and_then_by_the_scale(lq, canvas):
     first = pillows(picture(lq), 128, int(60 * 128 / 48))
     second = pillows(first, 4 * first.height, 4 * first.width)
-    photograph = canvas.photograph(lq, (192, 240), MULTIPLE)
+    photograph = Photograph.on(canvas, lq, (192, 240), MULTIPLE)
     torch.testing.assert_close(photograph.enlarged(), tensor(second), rtol=0, atol=ROUNDED)
     assert photograph.wanted == (192, 240)
-    assert canvas.photograph(lq[..., :59], (192, 236), MULTIPLE).made == Region.whole(512, 628)
+    assert Photograph.on(canvas, lq[..., :59], (192, 236), MULTIPLE).made == Region.whole(512, 628)
 
 
 def test_hypir_enlarges_by_the_scale_and_then_with_antialiasing_and_clamps_nothing(lq):
@@ -94,7 +95,7 @@ def test_hypir_enlarges_by_the_scale_and_then_with_antialiasing_and_clamps_nothi
     first = F.interpolate(hard, scale_factor=4, mode="bicubic")
     second = F.interpolate(first, size=(512, 640), mode="bicubic", antialias=True)
     assert second.amax() > 1.01
-    photograph = HYPIR.canvas.photograph(hard, (192, 240), MULTIPLE)
+    photograph = Photograph.on(HYPIR.canvas, hard, (192, 240), MULTIPLE)
     torch.testing.assert_close(photograph.enlarged(), second, rtol=0, atol=1e-4)
 
 
@@ -115,7 +116,7 @@ def test_invsr_mirrors_small_photos_all_around_and_enlarges_that(photo, cut):
     rest = [-padded.shape[-1] % 16, -padded.shape[-2] % 16]
     padded = F.pad(padded, (0, rest[0], 0, rest[1]), mode="reflect")
     expected = F.interpolate(padded, scale_factor=4, mode="bicubic")
-    photograph = INVSR_CANVAS.photograph(lq, (4 * cut[0], 4 * cut[1]), MULTIPLE)
+    photograph = Photograph.on(INVSR_CANVAS, lq, (4 * cut[0], 4 * cut[1]), MULTIPLE)
     torch.testing.assert_close(photograph.enlarged(), expected, rtol=0, atol=1e-4)
     place = Region(top=4 * before[0], left=4 * before[1], height=4 * cut[0], width=4 * cut[1])
     assert photograph.made == place
@@ -123,7 +124,7 @@ def test_invsr_mirrors_small_photos_all_around_and_enlarges_that(photo, cut):
 
 
 def test_invsr_mirrors_the_enlarged_photo_where_the_scale_is_no_whole_number(lq):
-    photograph = INVSR_CANVAS.photograph(lq, (158, 198), MULTIPLE)
+    photograph = Photograph.on(INVSR_CANVAS, lq, (158, 198), MULTIPLE)
     assert (photograph.region.height, photograph.region.width) == (512, 512)
     assert photograph.made == Region.whole(158, 198)
     inside = photograph.placed(photograph.made).enlarged()
@@ -135,7 +136,7 @@ def test_invsr_mirrors_the_enlarged_photo_where_the_scale_is_no_whole_number(lq)
 
 @pytest.mark.parametrize("size", [(192, 240), (60, 2000), (8, 4096), (3000, 1), (511, 513), (2048, 500), (600, 700)])
 def test_no_side_of_a_full_size_canvas_is_below_native_and_none_explodes(lq, size):
-    photograph = Canvas(native_px=512).photograph(lq, size, MULTIPLE)
+    photograph = Photograph.on(Canvas(native_px=512), lq, size, MULTIPLE)
     assert min(photograph.region.height, photograph.region.width) >= 512
     made = photograph.made
     assert photograph.final_size == size
@@ -147,7 +148,7 @@ def test_no_side_of_a_full_size_canvas_is_below_native_and_none_explodes(lq, siz
 
 
 def test_a_margin_mirrors_the_photo_all_around(lq):
-    photograph = Canvas(margin_px=32).photograph(lq, (96, 120), 16)
+    photograph = Photograph.on(Canvas(margin_px=32), lq, (96, 120), 16)
     image = photograph.enlarged()
     assert image.shape == (1, 3, 160, 192)
     inside = photograph.placed(photograph.made).enlarged()
@@ -155,5 +156,5 @@ def test_a_margin_mirrors_the_photo_all_around(lq):
 
 
 def test_what_is_reduced_is_antialiased_whatever_the_kernel(lq):
-    reduced = STABLESR_CANVAS.photograph(lq.repeat(1, 1, 40, 40), (960, 1200), MULTIPLE)
+    reduced = Photograph.on(STABLESR_CANVAS, lq.repeat(1, 1, 40, 40), (960, 1200), MULTIPLE)
     assert reduced.kernel is KEYS

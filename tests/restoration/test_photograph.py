@@ -3,7 +3,8 @@ import torch
 import torch.nn.functional as F
 
 from sdsr.images.resize import resample
-from sdsr.restoration.photograph import LEAST_MULTIPLES, Photograph, mirrored
+from sdsr.restoration.canvas import LEAST_MULTIPLES
+from sdsr.restoration.photograph import Photograph, mirrored
 from sdsr.tensors import Region
 
 

@@ -1,0 +1,60 @@
+"""A rectangle of a canvas; it knows no torch, so that windows can be planned without."""
+
+from dataclasses import dataclass
+from types import EllipsisType
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Region:
+    """A rectangle of a canvas, in the canvas's cells; rows grow downward."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+    @classmethod
+    def whole(cls, height: int, width: int) -> "Region":
+        """Return the region that is the canvas."""
+        return Region(top=0, left=0, height=height, width=width)
+
+    @property
+    def bottom(self) -> int:
+        """The first row below."""
+        return self.top + self.height
+
+    @property
+    def right(self) -> int:
+        """The first column to the right."""
+        return self.left + self.width
+
+    @property
+    def rows(self) -> slice:
+        """The rows it covers."""
+        return slice(self.top, self.bottom)
+
+    @property
+    def columns(self) -> slice:
+        """The columns it covers."""
+        return slice(self.left, self.right)
+
+    @property
+    def slices(self) -> tuple[EllipsisType, slice, slice]:
+        """The index that cuts this region from a tensor: `image[region.slices]`."""
+        return ..., self.rows, self.columns
+
+    def scaled(self, factor: int) -> "Region":
+        """Return the same rectangle on a canvas `factor` times finer."""
+        return Region(
+            top=self.top * factor, left=self.left * factor, height=self.height * factor, width=self.width * factor
+        )
+
+    def expand(self, margin: int, *, within: tuple[int, int]) -> "Region":
+        """Return this region with `margin` more cells on each side, as far as a canvas of (height, width) goes."""
+        top, left = max(self.top - margin, 0), max(self.left - margin, 0)
+        bottom, right = min(self.bottom + margin, within[0]), min(self.right + margin, within[1])
+        return Region(top=top, left=left, height=bottom - top, width=right - left)
+
+    def relative_to(self, outer: "Region") -> "Region":
+        """Return this region in the coordinates of another, most often one that contains it."""
+        return Region(top=self.top - outer.top, left=self.left - outer.left, height=self.height, width=self.width)
