@@ -105,7 +105,7 @@ def _restored(
             took.append(seconds)
             if to is not None:
                 noisy = plan.step(restorer.schedule, noisy, clean, t, to, lambda like=clean: torch.randn_like(like))
-        image, decoded = _timed(lambda: restorer.decode(clean, seen))
+        image, decoded = _timed(lambda: restorer.decode(clean, photograph))
     assert image.isfinite().all(), "random weights were to keep signals finite"
     median = statistics.median(took)
     whole = observed + len(plan.times) * median + decoded
@@ -116,7 +116,7 @@ def _restored(
 
     def around() -> None:
         _begun(restorer, photograph, plan.start_time, noise)
-        restorer.decode(clean, seen)
+        restorer.decode(clean, photograph)
 
     return lambda: restorer.denoise(noisy, plan.times[0], seen, plan.guidance), around
 

@@ -55,7 +55,7 @@ def gaps(model: str, arguments: argparse.Namespace) -> dict[str, list[float]]:
     for time in arguments.times:
         noise = torch.randn(seen.latent.shape, generator=torch.Generator().manual_seed(time)).to(seen.latent)
         pictures = [
-            restorer.decode(restorer.denoise(prior.schedule.noisy(source, noise, time), time, seen), seen)
+            restorer.decode(restorer.denoise(prior.schedule.noisy(source, noise, time), time, seen), seen.photograph)
             for source in (prior.encode(sample.hq), seen.latent)
         ]
         found[f"t = {time}"] = [nearness(picture.clamp(0, 1), sample.hq)["psnr"] for picture in pictures]

@@ -151,4 +151,4 @@ class NoiseMatchingLearner(nn.Module):
     def _restored(self, sample: Sample, rng: torch.Generator) -> Image:
         noise = CanvasNoise.from_generator(rng, photos=len(sample.hq))
         last = restore(self.restorer, photograph_of(self.restorer, sample), self.objective.preview, noise)
-        return self.restorer.decode(last.clean, last.seen).clamp(0, 1)
+        return self.restorer.decode(last.clean, last.seen.photograph).clamp(0, 1)

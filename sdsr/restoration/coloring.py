@@ -167,7 +167,7 @@ def decoded(restorer: Restoring, photograph: Photograph, sampled: Sampled, regio
     top, left = place.top // factor * factor, place.left // factor * factor
     height, width = (-(-side // factor) * factor for side in (place.bottom - top, place.right - left))
     cells = Region(top=top, left=left, height=height, width=width)
-    return restorer.decode(sampled.clean, sampled.seen, cells, sampled.fidelity)[place.relative_to(cells).slices]
+    return restorer.decode(sampled.clean, photograph, cells, sampled.fidelity)[place.relative_to(cells).slices]
 
 
 def _middle(size: tuple[int, int], factor: int) -> Region:

@@ -106,7 +106,9 @@ class Restoring(Protocol):
 
     def denoise(self, noisy: Latent, t: int, seen, guidance: float = 1.0) -> Latent: ...
 
-    def decode(self, clean: Latent, seen, region: Region | None = None, fidelity: float = 0.0) -> Image: ...
+    def decode(
+        self, clean: Latent, canvas: Photograph, region: Region | None = None, fidelity: float = 0.0
+    ) -> Image: ...
 
     def refresh(self, seen, picture: Picture) -> "Seen | list[Seen]": ...
 
@@ -174,17 +176,15 @@ class Restorer:
         unwanted = self.prior.denoise(noisy, t, evidence_at(seen.against, noisy, t))
         return unwanted + guidance * (clean - unwanted)  # of clean estimates as of noise: one is linear in the other
 
-    def decode(
-        self, clean: Latent, seen: Seen | list[Seen], region: Region | None = None, fidelity: float = 0.0
-    ) -> Image:
+    def decode(self, clean: Latent, canvas: Photograph, region: Region | None = None, fidelity: float = 0.0) -> Image:
         """Return the pixels of a latent, or of a region of it (in pixels, a multiple of the factor on each side).
 
-        They are the prior's own where the method has no decoder of its own.
+        They are the prior's own where the method has no decoder of its own; that one looks at the photo on the latent's
+        `canvas`, and takes the more of it the greater `fidelity` is, 0 ... 1.
         """
         cells = Region.whole(*clean.shape[-2:]) if region is None else latent_region(region, self.factor)
         if self.parts.decoder is not None:
-            photograph = self._canvas(seen, clean)
-            return self.parts.decoder(self.prior, clean, photograph, cells, fidelity)
+            return self.parts.decoder(self.prior, clean, canvas, cells, fidelity)
         return self.prior.decode(clean) if region is None else self.prior.decode_part(clean, cells)
 
     def _testimony(
@@ -193,12 +193,6 @@ class Restorer:
         """The evidence under a prompt, and under the negative one where the method has one."""
         testify, against = self.parts.conditioner(self.prior, photograph, latent), self.parts.negative_prompt
         return testify(prompt or ""), None if against is None else testify(against)
-
-    def _canvas(self, seen: Seen | list[Seen], clean: Latent) -> Photograph:
-        """Return the photograph on the whole canvas of a latent; of windows, the first begins where the canvas does."""
-        photograph = (seen[0] if isinstance(seen, list) else seen).photograph
-        height, width = (side * self.factor for side in clean.shape[-2:])
-        return replace(photograph, region=replace(photograph.region, height=height, width=width))
 
 
 def latent_region(region: Region, factor: int) -> Region:

@@ -54,7 +54,7 @@ def _refreshed(restorer: Restoring, photograph: Photograph, refinement: Refineme
     def mixture(region: Region) -> Image:
         lq = photograph.placed(region).enlarged()
         cells = region.relative_to(photograph.region)
-        return refinement.blend(restorer.decode(clean, seen, cells), lq.to(clean.device))
+        return refinement.blend(restorer.decode(clean, photograph, cells), lq.to(clean.device))
 
     return restorer.refresh(seen, mixture)
 

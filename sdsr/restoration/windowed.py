@@ -73,8 +73,8 @@ class Windowed:
     def refresh(self, seen: list[Seen], picture: Picture) -> list[Seen]:
         return [self.restorer.refresh(one, picture) for one in seen]
 
-    def decode(self, clean: Latent, seen: list[Seen], region: Region | None = None, fidelity: float = 0.0) -> Image:
-        return self.restorer.decode(clean, seen, region, fidelity)
+    def decode(self, clean: Latent, canvas: Photograph, region: Region | None = None, fidelity: float = 0.0) -> Image:
+        return self.restorer.decode(clean, canvas, region, fidelity)
 
     def _cells(self, seen: list[Seen]) -> list[Region]:
         """The windows' places on the canvas's latent; the first window begins where the canvas does."""

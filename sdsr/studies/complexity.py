@@ -188,7 +188,7 @@ def _work(system: Restorer, recipe: Recipe, *, given_px: int, size_px: int) -> d
         step = one_pass
         if plan.guidance != 1.0:
             step = _measured(networks, lambda: system.denoise(noisy, plan.times[0], seen, plan.guidance))[1]
-        _, decode = _measured(networks, lambda: system.decode(clean, seen, fidelity=plan.fidelity))
+        _, decode = _measured(networks, lambda: system.decode(clean, photograph, fidelity=plan.fidelity))
     work = {}
     for name in networks:
         before = observe.get(name, Macs()) + start.get(name, Macs())

@@ -28,7 +28,7 @@ def test_tiles_together_are_the_whole_picture_decoded_and_corrected_at_once(
     restorer, photograph, sampled, color_fix, tile_px
 ):
     with torch.inference_mode():
-        content = restorer.decode(sampled.clean, sampled.seen)[..., :108, :152]
+        content = restorer.decode(sampled.clean, photograph)[..., :108, :152]
         whole = WHOLE[color_fix](content, photograph.enlarged()[..., :108, :152])
     tiled, count = torch.full((1, 3, 108, 152), float("nan")), torch.zeros(108, 152, dtype=torch.int)
     for tile in finished_tiles(restorer, photograph, sampled, color_fix, tile_px=tile_px):
@@ -42,7 +42,7 @@ def test_tiles_together_are_the_whole_picture_decoded_and_corrected_at_once(
 @pytest.mark.parametrize("floor", [0.5, SIGNED_VARIANCE_FLOOR])
 def test_the_floor_of_adain_is_the_given_one(restorer, photograph, sampled, floor):
     with torch.inference_mode():
-        content = restorer.decode(sampled.clean, sampled.seen)[..., :108, :152]
+        content = restorer.decode(sampled.clean, photograph)[..., :108, :152]
     (tile,) = finished_tiles(restorer, photograph, sampled, "adain", adain_floor=floor)
     style = photograph.enlarged()[..., :108, :152]
     torch.testing.assert_close(tile.image, adain(content, style, floor), atol=1e-5, rtol=0)

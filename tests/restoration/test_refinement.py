@@ -58,7 +58,7 @@ class Toys:
         predicted = 0.3 * noisy + 0.1 * self.control[-1].mean() + 0.05 * self.told[-1].mean()
         return self.schedule.clean(predicted, noisy, t)
 
-    def decode(self, clean: Latent, seen: Seen, region: Region | None = None, fidelity: float = 0.0) -> Image:
+    def decode(self, clean: Latent, canvas: Photograph, region: Region | None = None, fidelity: float = 0.0) -> Image:
         assert region is not None
         decoded = 0.2 * F.interpolate(clean[:, :3] / SCALE, scale_factor=8) + 0.1
         return ((decoded + 1) / 2)[region.slices]

@@ -38,7 +38,7 @@ class Halving:
         self.asked.append((t, guidance, seen))
         return noisy / 2
 
-    def decode(self, clean: Latent, seen: str, region: Region | None = None, fidelity: float = 0.0) -> Image:
+    def decode(self, clean: Latent, canvas: Photograph, region: Region | None = None, fidelity: float = 0.0) -> Image:
         raise AssertionError("sampling decodes nothing")
 
     def refresh(self, seen: str, picture: Picture) -> str:

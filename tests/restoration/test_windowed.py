@@ -31,7 +31,7 @@ def test_one_window_is_the_restorer_itself(restorer, photograph):
     torch.testing.assert_close(behind.clean, alone.clean, atol=1e-5, rtol=0)
     part = Region(top=96, left=144, height=16, width=16)
     torch.testing.assert_close(
-        windowed.decode(alone.clean, behind.seen, part), restorer.decode(alone.clean, alone.seen, part)
+        windowed.decode(alone.clean, photograph, part), restorer.decode(alone.clean, photograph, part)
     )
 
 

@@ -63,7 +63,7 @@ def test_an_estimate_is_the_decoded_clean_latent_at_its_time(upscaler, sweep):
     photograph = upscaler.photograph(image(lq), (192, 192))
     ended = sample(upscaler.restorer, photograph, Plan(times=(300, 200)), CanvasNoise(seeds=(0,)))
     with torch.inference_mode():
-        decoded = upscaler.restorer.decode(ended.clean, ended.seen, fidelity=ended.fidelity)
+        decoded = upscaler.restorer.decode(ended.clean, photograph, fidelity=ended.fidelity)
     place = photograph.made.relative_to(photograph.region)
     expected = decoded[place.slices][0].permute(1, 2, 0).clamp(0, 1)
     np.testing.assert_allclose(found[200], expected * 255, atol=0.51)

@@ -238,7 +238,7 @@ class DistillationLearner(nn.Module):
     def _looked_back(self, seen: Seen, noisy: Latent, t: int | Time) -> tuple[Latent, Seen]:
         """A step without gradients: what it finds, and what the next one sees: its picture mixed with the photo."""
         found = self.restorer.denoise(noisy, t, seen, self.objective.plan.guidance)
-        decoded, lq = self.restorer.decode(found, seen), seen.photograph.enlarged().to(found.device)
+        decoded, lq = self.restorer.decode(found, seen.photograph), seen.photograph.enlarged().to(found.device)
         mixture = self.objective.looked_back.blend(decoded, lq)
         with torch.enable_grad():
             return found, self.restorer.refresh(seen, lambda region: mixture[region.slices])
@@ -262,4 +262,4 @@ class DistillationLearner(nn.Module):
         noise, plan = CanvasNoise.from_generator(rng, photos=len(sample.hq)), self.objective.plan
         plan = replace(plan, times=plan.times[:steps])
         last = restore(self.restorer, photograph_of(self.restorer, sample), plan, noise)
-        return self.restorer.decode(last.clean, last.seen).clamp(0, 1)
+        return self.restorer.decode(last.clean, last.seen.photograph).clamp(0, 1)

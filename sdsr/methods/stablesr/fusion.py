@@ -177,7 +177,7 @@ class FusionLearner(nn.Module):
         return {w: self._decoded(restored.clean, restored.seen, w).clamp(0, 1) for w in MEASURED}
 
     def _decoded(self, latent: Latent, seen: Seen, fidelity: float) -> Image:
-        image = self.restorer.decode(latent, seen, fidelity=fidelity)
+        image = self.restorer.decode(latent, seen.photograph, fidelity=fidelity)
         if not self.objective.corrected:
             return image
         return wavelet(image, seen.photograph.enlarged().to(image.device))

@@ -136,39 +136,38 @@ def test_untrained_the_wrapping_adds_nothing(photo):
     restorer = STABLESR_SMALL.system("tiny")
     stir(restorer.prior.modules["autoencoder"])
     photograph = Photograph.of(photo[..., :16, :24], (64, 96), 16)
-    seen, clean = restorer.observe(photograph, None, NOISE), torch.randn(1, 4, 8, 12)
-    assert torch.equal(restorer.decode(clean, seen, fidelity=1.0), restorer.decode(clean, seen))
+    clean = torch.randn(1, 4, 8, 12)
+    assert torch.equal(restorer.decode(clean, photograph, fidelity=1.0), restorer.decode(clean, photograph))
 
 
 @torch.no_grad()
 def test_fidelity_0_is_the_prior_bit_for_bit_and_the_rest_is_its_formula(restorer, photo):
     photograph = Photograph.of(photo[..., :16, :24], (64, 96), 16)
-    seen, clean = restorer.observe(photograph, None, NOISE), torch.randn(1, 4, 8, 12)
+    clean = torch.randn(1, 4, 8, 12)
     stock = restorer.prior.decode(clean)
-    assert torch.equal(restorer.decode(clean, seen, fidelity=0.0), stock)
+    assert torch.equal(restorer.decode(clean, photograph, fidelity=0.0), stock)
     wrapping, model = restorer.parts.modules["feature_wrapping"], restorer.prior.autoencoder.model
     with noted(model) as features:
         restorer.prior.encode(photograph.enlarged())
     with wrapping.fused(model, features, 0.7):
         expected = restorer.prior.decode(clean)
-    found = restorer.decode(clean, seen, fidelity=0.7)
+    found = restorer.decode(clean, photograph, fidelity=0.7)
     assert torch.equal(found, expected)
     assert (found - stock).abs().max() > 1e-3
-    assert torch.equal(restorer.decode(clean, seen), stock)
+    assert torch.equal(restorer.decode(clean, photograph), stock)
 
 
 @torch.no_grad()
 def test_parts_are_decoded_like_the_whole(restorer, photo, monkeypatch):
     photograph = Photograph.of(photo[..., :64, :96], (256, 384), 16)
     windowed = Windowed(restorer=restorer, window_px=128, overlap_px=64)
-    alone, behind = (one.observe(photograph, None, NOISE) for one in (restorer, windowed))
     clean = torch.randn(1, 4, 32, 48, generator=torch.Generator().manual_seed(2))
-    whole = restorer.decode(clean, alone, fidelity=1.0)
+    whole = restorer.decode(clean, photograph, fidelity=1.0)
     monkeypatch.setattr("sdsr.methods.stablesr.decoder.WINDOW_CELLS", 16)
     for region in (Region(top=0, left=0, height=64, width=64), Region(top=104, left=200, height=48, width=80)):
         for found in (
-            restorer.decode(clean, alone, region, fidelity=1.0),
-            windowed.decode(clean, behind, region, fidelity=1.0),
+            restorer.decode(clean, photograph, region, fidelity=1.0),
+            windowed.decode(clean, photograph, region, fidelity=1.0),
         ):
             torch.testing.assert_close(found, whole[region.slices], atol=1e-4, rtol=0)
 
