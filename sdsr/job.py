@@ -1,26 +1,31 @@
-"""A job: one photo on its way to a picture, with previews, progress and cancel; the one way that there is."""
+"""A job: one photo on its way to a picture, with previews, progress and cancel; the one way that there is.
+
+What computes is loaded when a job runs: to decide one takes no torch.
+"""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from threading import Event
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import DTypeLike
 
-from sdsr.diffusion.noise import CanvasNoise
 from sdsr.errors import CancelledError
-from sdsr.images.floats import plane, quantize
-from sdsr.images.resize import resample
 from sdsr.photos.label import labeled
 from sdsr.photos.photo import Photo, Traits
+from sdsr.region import Region
 from sdsr.request import ColorFix, Request
-from sdsr.restoration.coloring import TILE_PX, Tile, estimated, finished_tiles
 from sdsr.restoration.labeling import step_of
-from sdsr.restoration.photograph import Photograph
 from sdsr.restoration.plan import Plan
-from sdsr.restoration.sample import Sampled, trajectory
-from sdsr.restoration.windowed import Windowed
-from sdsr.tensors import Image, Region
+from sdsr.restoration.protocol import RestoringInWindows
+
+if TYPE_CHECKING:
+    from sdsr.diffusion.noise import CanvasNoise
+    from sdsr.restoration.coloring import Tile
+    from sdsr.restoration.photograph import Photograph
+    from sdsr.restoration.sample import Sampled
+    from sdsr.tensors import Image
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +33,7 @@ class Preview:
     """What can be shown of a photo while it is restored: a part of the result, `final` or still an estimate."""
 
     region: Region
-    image: Image
+    image: "Image"
     final: bool
 
 
@@ -84,10 +89,10 @@ class Job:
 
     photo: Photo
     request: Request
-    canvas: Photograph
+    canvas: "Photograph"
     plan: Plan
-    restorer: Windowed
-    noise: CanvasNoise
+    restorer: RestoringInWindows
+    noise: "CanvasNoise"
     color_fix: ColorFix
     adain_floor: float
     credit: Credit
@@ -111,7 +116,7 @@ class Job:
     def run(
         self,
         *,
-        on_step: Callable[[int, Sampled], None] | None = None,
+        on_step: Callable[[int, "Sampled"], None] | None = None,
         on_preview: Callable[[Preview], None] | None = None,
     ) -> Photo:
         """Return the photo restored at the wanted size, with its bit depth, alpha and traits.
@@ -121,7 +126,7 @@ class Job:
         """
         sampled = self._sampled(on_step, on_preview)
         pixels = self._painted(self._shown(self.tiles(sampled), on_preview), self.photo.pixels.dtype)
-        alpha = None if self.photo.alpha is None else _enlarged_alpha(self.photo, self.size)
+        alpha = None if self.photo.alpha is None else self._enlarged_alpha()
         traits = self._labeled() if self.request.label else self.photo.traits
         return Photo(pixels=pixels, alpha=alpha, traits=traits)
 
@@ -135,34 +140,45 @@ class Job:
         for tile in self.tiles(sampled):
             yield Preview(region=tile.region, image=tile.image, final=True)
 
-    def steps(self) -> Iterator[Sampled]:
+    def steps(self) -> "Iterator[Sampled]":
         """Yield the clean estimate after each of the plan's times; the last one is the restored latent."""
+        from sdsr.restoration.sample import trajectory
+
         self.progress.begin(float(len(self.windows) * (len(self.plan.times) + 2)))
         self.progress.check()
         yield from trajectory(self.restorer, self.canvas, self.plan, self.noise, prompt=self.request.prompt)
 
-    def preview(self, sampled: Sampled) -> Preview:
+    def preview(self, sampled: "Sampled") -> Preview:
         """Return what can be shown of a step: the middle of the result, or all of it where it is shrunk in the end."""
+        from sdsr.restoration.coloring import estimated
+
         tile = estimated(self.restorer, self.canvas, sampled)
         return Preview(region=tile.region, image=tile.image, final=False)
 
-    def tiles(self, sampled: Sampled) -> Iterator[Tile]:
+    def tiles(self, sampled: "Sampled") -> "Iterator[Tile]":
         """Yield the result that a step's estimate gives in tiles, its colors corrected, in about [0, 1]."""
+        from sdsr.restoration.coloring import finished_tiles
+
         height, width = self.size
         windows = len(self.windows)
         for tile in finished_tiles(self.restorer, self.canvas, sampled, self.color_fix, adain_floor=self.adain_floor):
             yield tile
             self.progress.add(windows * tile.region.height * tile.region.width / (height * width))
 
-    def pixels(self, sampled: Sampled, dtype: DTypeLike | None = None) -> np.ndarray:
+    def pixels(self, sampled: "Sampled", dtype: DTypeLike | None = None) -> np.ndarray:
         """Return the whole result of a step's estimate, (height, width, 3), by default stored like the photo's."""
         return self._painted(self.tiles(sampled), np.dtype(dtype or self.photo.pixels.dtype))
 
+    def _enlarged_alpha(self) -> np.ndarray:
+        from sdsr.restoration.coloring import enlarged_alpha
+
+        return enlarged_alpha(self.photo, self.size)
+
     def _sampled(
         self,
-        on_step: Callable[[int, Sampled], None] | None,
+        on_step: Callable[[int, "Sampled"], None] | None,
         on_preview: Callable[[Preview], None] | None,
-    ) -> Sampled:
+    ) -> "Sampled":
         sampled: Sampled | None = None
         for index, sampled in enumerate(self.steps()):
             if on_step is not None:
@@ -172,13 +188,15 @@ class Job:
         assert sampled is not None, "a plan has at least one time"
         return sampled
 
-    def _shown(self, tiles: Iterator[Tile], on_preview: Callable[[Preview], None] | None) -> Iterator[Tile]:
+    def _shown(self, tiles: "Iterator[Tile]", on_preview: Callable[[Preview], None] | None) -> "Iterator[Tile]":
         for tile in tiles:
             if on_preview is not None:
                 on_preview(Preview(region=tile.region, image=tile.image, final=True))
             yield tile
 
-    def _painted(self, tiles: Iterator[Tile], dtype: np.dtype) -> np.ndarray:
+    def _painted(self, tiles: "Iterator[Tile]", dtype: np.dtype) -> np.ndarray:
+        from sdsr.images.floats import quantize
+
         pixels = np.empty((*self.size, 3), dtype)
         for tile in tiles:
             pixels[tile.region.rows, tile.region.columns] = quantize(tile.image, dtype)
@@ -197,12 +215,3 @@ class Job:
             prompt=self.request.prompt,
         )
         return replace(self.photo.traits, xmp=labeled(self.photo.traits.xmp, step))
-
-
-def _enlarged_alpha(photo: Photo, size: tuple[int, int]) -> np.ndarray:
-    """Return the alpha at the new size, in strips."""
-    given, alpha = plane(photo), np.empty(size, photo.pixels.dtype)
-    for top in range(0, size[0], TILE_PX):
-        strip = Region(top=top, left=0, height=min(TILE_PX, size[0] - top), width=size[1])
-        alpha[strip.rows] = quantize(resample(given, size, strip), alpha.dtype)
-    return alpha

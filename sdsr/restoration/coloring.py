@@ -10,11 +10,12 @@ from numpy.typing import DTypeLike
 from torch import Tensor
 
 from sdsr.images.color import VARIANCE_FLOOR, WAVELET_HALO_PX, Moments, apply_moments, moments, wavelet, ycbcr
-from sdsr.images.floats import quantize
+from sdsr.images.floats import plane, quantize
 from sdsr.images.resize import resample
+from sdsr.photos.photo import Photo
 from sdsr.request import ColorFix
 from sdsr.restoration.photograph import Photograph
-from sdsr.restoration.restorer import Restoring
+from sdsr.restoration.protocol import Restoring
 from sdsr.restoration.sample import Sampled
 from sdsr.tensors import Image, Region
 
@@ -119,6 +120,15 @@ def finished(
     for tile in finished_tiles(restorer, photograph, sampled, color_fix, adain_floor=adain_floor):
         pixels[tile.region.rows, tile.region.columns] = quantize(tile.image, pixels.dtype)
     return pixels
+
+
+def enlarged_alpha(photo: Photo, size: tuple[int, int]) -> np.ndarray:
+    """Return the alpha at the new size, in strips."""
+    given, alpha = plane(photo), np.empty(size, photo.pixels.dtype)
+    for top in range(0, size[0], TILE_PX):
+        strip = Region(top=top, left=0, height=min(TILE_PX, size[0] - top), width=size[1])
+        alpha[strip.rows] = quantize(resample(given, size, strip), alpha.dtype)
+    return alpha
 
 
 def _fixed(

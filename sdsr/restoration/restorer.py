@@ -88,31 +88,6 @@ class Parts:
     on_mode: bool = False
 
 
-class Restoring(Protocol):
-    """The four verbs; a `Restorer`, or one behind windows."""
-
-    @property
-    def schedule(self) -> NoiseSchedule: ...
-
-    @property
-    def channels(self) -> int: ...
-
-    @property
-    def factor(self) -> int: ...
-
-    def observe(self, photograph: Photograph, prompt: str | None, noise: CanvasNoise) -> "Seen | list[Seen]": ...
-
-    def start(self, seen, t: int, noise: CanvasNoise) -> Latent: ...
-
-    def denoise(self, noisy: Latent, t: int, seen, guidance: float = 1.0) -> Latent: ...
-
-    def decode(
-        self, clean: Latent, canvas: Photograph, region: Region | None = None, fidelity: float = 0.0
-    ) -> Image: ...
-
-    def refresh(self, seen, picture: Picture) -> "Seen | list[Seen]": ...
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restorer:
     """Restores a photo, or a window of one, in one piece."""

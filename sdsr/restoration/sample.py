@@ -11,7 +11,8 @@ import torch
 from sdsr.diffusion.noise import CanvasNoise
 from sdsr.restoration.photograph import Photograph
 from sdsr.restoration.plan import Plan, Refinement
-from sdsr.restoration.restorer import Restoring, noise_region
+from sdsr.restoration.protocol import Restoring
+from sdsr.restoration.restorer import noise_region
 from sdsr.tensors import Image, Latent, Region
 
 

@@ -1,0 +1,67 @@
+"""What restores a photo, whatever computes it: the same verbs with torch and without.
+
+`Array` is what a runtime computes with, a torch tensor or another; `Known` is what it knows of a photo before sampling,
+which the loop hands back and never looks into. Images are RGB in [0, 1], shape (b, 3, height, width); latents are
+scaled, (b, c, h, w).
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from sdsr.diffusion.steps import Schedule
+from sdsr.region import Region
+
+if TYPE_CHECKING:
+    from sdsr.diffusion.noise import CanvasNoise
+    from sdsr.restoration.photograph import Photograph
+
+Array = TypeVar("Array")
+Known = TypeVar("Known")
+
+
+class Restoring(Protocol[Array, Known]):
+    """Encode an LQ photo, start, denoise, decode; of a whole canvas, or of one behind windows."""
+
+    @property
+    def schedule(self) -> Schedule[Array]: ...
+
+    @property
+    def channels(self) -> int:
+        """Of a latent."""
+        ...
+
+    @property
+    def factor(self) -> int:
+        """Pixels to a cell of the latent, on each side."""
+        ...
+
+    def observe(self, photograph: "Photograph", prompt: str | None, noise: "CanvasNoise") -> Known:
+        """Encode the enlarged photo and gather what conditions its restoration."""
+        ...
+
+    def start(self, seen: Known, t: int, noise: "CanvasNoise") -> Array:
+        """Return the first noisy latent."""
+        ...
+
+    def denoise(self, noisy: Array, t: int, seen: Known, guidance: float = 1.0) -> Array:
+        """Return the estimate of the clean latent."""
+        ...
+
+    def decode(self, clean: Array, canvas: "Photograph", region: Region | None = None, fidelity: float = 0.0) -> Array:
+        """Return the pixels of a latent, or of a region of it in pixels, beside the photo on its canvas."""
+        ...
+
+    def refresh(self, seen: Known, picture: Callable[[Region], Array]) -> Known:
+        """Return what is known when a picture is looked at in the photo's place."""
+        ...
+
+
+class RestoringInWindows(Restoring[Array, Known], Protocol):
+    """The same over the windows of a canvas."""
+
+    @property
+    def window_px(self) -> int: ...
+
+    def windows(self, canvas: tuple[int, int]) -> tuple[Region, ...]:
+        """Return the windows of a canvas of (height, width), in pixels."""
+        ...
