@@ -25,7 +25,7 @@ from sdsr.data.photos import open_photos
 from sdsr.errors import InputError, SdsrError
 from sdsr.images.floats import quantize
 from sdsr.losses.real_esrgan import RealEsrgan, load_real_esrgan
-from sdsr.methods.one_step.recipes import D3SR_SMALL, PLAN, small_system
+from sdsr.methods.one_step.recipes import D3SR_SMALL, PLAN, UNDECODED
 from sdsr.methods.weights import fill_restorer
 from sdsr.metrics.anchors import enlarge
 from sdsr.metrics.planes import Pixels
@@ -38,7 +38,7 @@ from sdsr.upscaling import DEFAULT_MODEL, Upscaler
 
 SIDE_PX = 192
 SCALE = 4
-OLD = replace(D3SR_SMALL, system=small_system, color_fix="wavelet", plan=replace(PLAN, fidelity=0.0))
+OLD = replace(D3SR_SMALL, method=replace(UNDECODED, own_plan=replace(PLAN, fidelity=0.0)), color_fix="wavelet")
 """The default as it was: decoded by the prior, its colors fixed by wavelets."""
 
 
@@ -158,7 +158,7 @@ def columns_of(restorers: Restorers, truth: Image, seed: int) -> dict[str, Pixel
 
 def old_upscaler(folder: Path) -> Upscaler:
     """Return the default with the weights that it had before it got a decoder; ModelError where they are damaged."""
-    restorer = small_system(D3SR_SMALL.prior)
+    restorer = UNDECODED.build(D3SR_SMALL.prior)
     fill_restorer(restorer, folder)
     return Upscaler(OLD, restorer)
 

@@ -11,6 +11,20 @@ DEFAULT_SEED = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Wishes:
+    """What is wished of a method's plan; None leaves it to the method.
+
+    `start` is in the paper's counting; "auto" lets the photo choose it, and any start is taken with `untrained_start`.
+    `fidelity` is how near to the photo the result shall be, 0 ... 1.
+    """
+
+    steps: int | None = None
+    start: int | Literal["auto"] | None = None
+    untrained_start: bool = False
+    fidelity: float | int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """What is wanted of one photo. Its size: `scale`, `width` and/or `height`, or `megapixels`; x4 if nothing is said.
 
@@ -33,6 +47,11 @@ class Request:
     color_fix: ColorFix | None = None
     memory_bytes: int | None = None
     label: bool = True
+
+    @property
+    def wishes(self) -> Wishes:
+        """What of it a method's plan is made by."""
+        return Wishes(steps=self.steps, start=self.start, untrained_start=self.untrained_start, fidelity=self.fidelity)
 
     def size(self, width: int, height: int) -> tuple[int, int]:
         """Return the (width, height) of the result for a photo of this size; raise InputError where there is none."""

@@ -23,7 +23,7 @@ from sdsr.methods.weights import fill_restorer, save_method, trained_recipe
 from sdsr.photos.files import Photo
 from sdsr.prior.forked import begin_computing
 from sdsr.prior.sources import SOURCES
-from sdsr.request import Request
+from sdsr.request import Request, Wishes
 from sdsr.restoration.photograph import Photograph
 from sdsr.restoration.plan import Plan
 from sdsr.restoration.restorer import Restorer
@@ -49,7 +49,7 @@ class Upscaler:
     """A method with its weights, ready to restore photos; like a diffusers pipeline, and safe to call again and again.
 
     >>> recipe = METHODS["d3sr-small"]
-    >>> upscaler = Upscaler(recipe, recipe.system("tiny"))  # random weights; `from_pretrained` has trained ones
+    >>> upscaler = Upscaler(recipe, recipe.method.build("tiny"))  # random weights; `from_pretrained` has trained ones
     >>> upscaler(pillow.new("RGB", (20, 10)), scale=2.5).images[0].size
     (50, 25)
     """
@@ -78,11 +78,11 @@ class Upscaler:
         """
         folder = method_folder(model)
         description = read_description(folder)
-        recipe, noted = _recipe(description, folder), description.get("prior")
-        assert recipe.system is not None, f"{recipe.name} is a method and restores"
-        restorer = recipe.system(prior or (noted if noted in PRIOR_NAMES else recipe.prior), device)
+        recipe, noted = trained_recipe(_recipe(description, folder), description), description.get("prior")
+        assert recipe.method is not None, f"{recipe.name} is a method and restores"
+        restorer = recipe.method.build(prior or (noted if noted in PRIOR_NAMES else recipe.prior), device)
         fill_restorer(restorer, folder)
-        return cls(trained_recipe(recipe, description), restorer, weights_sha256=weights_sha256(description))
+        return cls(recipe, restorer, weights_sha256=weights_sha256(description))
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the trained parts; the prior is named by its sha256, not copied."""
@@ -188,20 +188,9 @@ class Upscaler:
         fidelity: float | int | None = None,
     ) -> Plan:
         """Return the plan of this many steps, start and fidelity; InputError where the method has no such choice."""
-        assert self.recipe.plan is not None
-        plan = self.recipe.plan
-        own = len(plan.times)
-        if start is not None:
-            plan = replace(plan, times=self._times(steps or own, start, any_start=untrained_start))
-        elif steps not in (None, own):
-            if self.recipe.times_for is None:
-                raise InputError(f"steps (={steps}) of {self.recipe.name} must be {own}; leave --steps out.")
-            plan = replace(plan, times=self.recipe.times_for(steps))
-        if fidelity is None:
-            return plan
-        if start is not None:
-            raise InputError(f"fidelity (={fidelity}) chooses the start (={start}); leave one of them out.")
-        return self._faithful(plan, float(fidelity))
+        assert self.recipe.method is not None, "it restores"
+        wishes = Wishes(steps=steps, start=start, untrained_start=untrained_start, fidelity=fidelity)
+        return self.recipe.method.plan(wishes)
 
     def settled(self, photo: Photo, request: Request) -> tuple[Request, str | None]:
         """Return the request with the start chosen for this photo, and why, where "auto" is wanted."""
@@ -224,27 +213,6 @@ class Upscaler:
     def _credit(self) -> Credit:
         own_decoder = self.restorer.parts.decoder is not None
         return Credit(model=self.recipe.name, weights_sha256=self.weights_sha256, own_decoder=own_decoder)
-
-    def _times(self, steps: int, start: int, *, any_start: bool) -> tuple[int, ...]:
-        if self.recipe.starts is None:
-            raise InputError(f"start (={start}) means nothing to {self.recipe.name}; leave it out.")
-        trained = self.recipe.starts.trained
-        if start not in trained and not any_start:
-            raise InputError(
-                f"start (={start}) must be one of {', '.join(map(str, trained))}, where {self.recipe.name} was trained "
-                "to; choose one of them, or allow --untrained-start."
-            )
-        return self.recipe.starts.times_for(steps, start)
-
-    def _faithful(self, plan: Plan, fidelity: float) -> Plan:
-        """Return the plan with another fidelity: as the recipe says, or the decoder's, where the method has one."""
-        if not 0 <= fidelity <= 1:
-            raise InputError(f"fidelity (={fidelity}) must be in 0 ... 1; 0 trusts the model, 1 the photo.")
-        if self.recipe.at_fidelity is not None:
-            return self.recipe.at_fidelity(plan, fidelity)
-        if self.restorer.parts.decoder is not None:
-            return replace(plan, fidelity=fidelity)
-        raise InputError(f"fidelity (={fidelity}) means nothing to {self.recipe.name}; leave it out.")
 
     def photograph(self, given: Image, size: tuple[int, int]) -> Photograph:
         """Return a photo on the canvas of a result of `size` (height, width)."""

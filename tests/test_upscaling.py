@@ -25,8 +25,8 @@ RECIPE = METHODS["d3sr-small"]
 
 @pytest.fixture(scope="module")
 def upscaler() -> Upscaler:
-    assert RECIPE.system is not None
-    return Upscaler(RECIPE, RECIPE.system("tiny"))
+    assert RECIPE.method is not None
+    return Upscaler(RECIPE, RECIPE.method.build("tiny"))
 
 
 @pytest.fixture(scope="module")
@@ -242,8 +242,8 @@ def test_a_name_stays_the_embedded_method_where_a_folder_is_called_like_it(upsca
 
 
 def test_everything_moves_to_another_device():
-    assert RECIPE.system is not None
-    upscaler = Upscaler(RECIPE, RECIPE.system("tiny"))
+    assert RECIPE.method is not None
+    upscaler = Upscaler(RECIPE, RECIPE.method.build("tiny"))
     assert upscaler.to("meta") is upscaler
     elsewhere = upscaler.restorer
     places = {p.device.type for each in (elsewhere.prior, elsewhere.parts) for p in each.modules.parameters()}

@@ -22,7 +22,8 @@ from sdsr.data.degradation import degradation
 from sdsr.data.photos import open_photos
 from sdsr.losses.real_esrgan import load_real_esrgan
 from sdsr.methods.one_step.decoding import DecodingLearner
-from sdsr.methods.one_step.recipes import D3SR_SMALL, DECODER
+from sdsr.methods.one_step.recipes import D3SR_SMALL
+from sdsr.methods.one_step.small import DECODER
 from sdsr.methods.recipe import Stage
 from sdsr.prior.loading import choose_device, choose_dtype
 from sdsr.training.device_source import DeviceSource, photos_on
@@ -92,7 +93,7 @@ def _stage(options: argparse.Namespace) -> Stage:
 
 
 def _learner(stage: Stage, options: argparse.Namespace, device: torch.device) -> DecodingLearner:
-    system = stage.system("tiny" if options.rehearse else "small", device)
+    system = stage.build("tiny" if options.rehearse else "small", device)
     if options.begin is not None:
         load_parts(dict(system.parts.modules.items()), [options.begin])
     learner = stage.objective.learner(system, stage.critic(system) if stage.critic else None)

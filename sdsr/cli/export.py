@@ -68,9 +68,9 @@ def _write(
     if recipe == "small-perceptual":
         save_perceptual(parts, folder, run_facts(parts))
         return "small perceptual network"
-    system = METHODS[recipe].system
-    assert system is not None, f"{recipe} is a method and restores"
-    restorer = system(prior or noted.get("prior") or METHODS[recipe].prior)
+    method = METHODS[recipe].method
+    assert method is not None, f"{recipe} is a method and restores"
+    restorer = method.build(prior or noted.get("prior") or METHODS[recipe].prior)
     own, trained_on = restorer.prior.sha256, noted.get("prior_sha256") or restorer.prior.sha256
     if own != trained_on:
         raise ModelError(

@@ -5,6 +5,7 @@ autoencoder's parts), then `small-perceptual`, which needs neither.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,6 +16,7 @@ from torch import nn
 from sdsr.embedded.prior_matching import PriorMatching
 from sdsr.embedded.severity import Severity
 from sdsr.losses.small_perceptual import SmallPerceptual
+from sdsr.methods.method import Device
 from sdsr.methods.recipe import OptimizerSettings, Recipe, Stage
 from sdsr.objectives.reconstruction import Reconstruction
 from sdsr.prior.loading import choose_device, choose_dtype
@@ -54,7 +56,6 @@ def save_perceptual(parts: Path, folder: Path, facts: Mapping[str, str]) -> None
     save_file(tensors, target, {"format": "sdsr-small-perceptual", **facts})
 
 
-Device = torch.device | str | None
 Network = TypeVar("Network", bound=nn.Module)
 
 
@@ -66,22 +67,32 @@ def _placed(network: Network, device: Device) -> Network:
     return network
 
 
-def _fresh_autoencoder(_: str, device: Device = None) -> SmallAutoencoder:
-    return _placed(SmallAutoencoder(), device)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Autoencoder:
+    """The small prior's autoencoder: a new one, or `trained`, that of a folder which is given as the prior's name."""
+
+    trained: bool = False
+
+    def build(self, prior: str | Prior, device: Device = None) -> SmallAutoencoder:
+        return _placed(read_autoencoder(Path(str(prior))) if self.trained else SmallAutoencoder(), device)
 
 
-def _trained_autoencoder(folder: str, device: Device = None) -> SmallAutoencoder:
-    return _placed(read_autoencoder(Path(folder)), device)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SmallPrior:
+    """The small prior, new but for its autoencoder, whose folder is given as the prior's name."""
+
+    def build(self, prior: str | Prior, device: Device = None) -> Prior:
+        chosen = torch.device(device or choose_device())
+        autoencoder = read_autoencoder(Path(str(prior)))
+        return fresh_small_prior(autoencoder, torch.initial_seed(), dtype=choose_dtype(chosen)).to(chosen)
 
 
-def _fresh_prior(autoencoder_folder: str, device: Device = None) -> Prior:
-    chosen = torch.device(device or choose_device())
-    autoencoder = read_autoencoder(Path(autoencoder_folder))
-    return fresh_small_prior(autoencoder, torch.initial_seed(), dtype=choose_dtype(chosen)).to(chosen)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Perceptual:
+    """A new perceptual network; it stands on no prior."""
 
-
-def _fresh_perceptual(_: str, device: Device = None) -> SmallPerceptual:
-    return _placed(SmallPerceptual(), device)
+    def build(self, prior: str | Prior, device: Device = None) -> SmallPerceptual:
+        return _placed(SmallPerceptual(), device)
 
 
 SMALL_AUTOENCODER = Recipe(
@@ -92,7 +103,7 @@ SMALL_AUTOENCODER = Recipe(
     stages=(
         Stage(
             name="reconstruction",
-            system=_fresh_autoencoder,
+            method=Autoencoder(),
             objective=Reconstruction(),
             optimizer=OptimizerSettings(learning_rate=1e-3, warmup_steps=100, decay_from=0.4),
             steps=20_000,
@@ -101,7 +112,7 @@ SMALL_AUTOENCODER = Recipe(
         ),
         Stage(
             name="decoder",
-            system=_trained_autoencoder,
+            method=Autoencoder(trained=True),
             objective=Reconstruction(unevenness=1.0, train_encoder=False),
             optimizer=OptimizerSettings(learning_rate=5e-4, warmup_steps=30, decay_from=0.3),
             steps=20_000,
@@ -120,7 +131,7 @@ SMALL_PRIOR = Recipe(
     stages=(
         Stage(
             name="noise-matching",
-            system=_fresh_prior,
+            method=SmallPrior(),
             objective=PriorMatching(),
             optimizer=OptimizerSettings(learning_rate=5e-4, warmup_steps=100, decay_from=0.5),
             steps=20_000,
@@ -139,7 +150,7 @@ SMALL_PERCEPTUAL = Recipe(
     stages=(
         Stage(
             name="severity",
-            system=_fresh_perceptual,
+            method=Perceptual(),
             objective=Severity(),
             optimizer=OptimizerSettings(learning_rate=1e-3, warmup_steps=50, decay_from=0.5),
             steps=10_000,

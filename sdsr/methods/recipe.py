@@ -1,14 +1,17 @@
 """A recipe is data: what a method is made of and how each of its stages is trained."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from torch import nn
 
 from sdsr.errors import InputError
 from sdsr.images.color import VARIANCE_FLOOR
+from sdsr.methods.learning import Learns
+from sdsr.methods.method import Device, Method, Trainable
 from sdsr.objectives.learner import Learner
+from sdsr.prior.prior import Prior
 from sdsr.request import ColorFix
 from sdsr.restoration.canvas import Canvas
 from sdsr.restoration.plan import Plan
@@ -42,19 +45,20 @@ class OptimizerSettings:
 class Stage:
     """One training run of a recipe.
 
-    `system(prior, device)` builds what is trained from the name or folder of a prior; `critic(system)` its critic.
+    `method` builds what is trained, and of its parts learns what `learns` says; `critic(system)` builds its critic.
     Crops are `crop_px` wide and flipped, left to right and upside down, with the probabilities of `flips`;
     `degradation` names a table of sdsr/data, None where the objective needs only HQ photos. `taught`: it learns from
     pairs with a teacher's answers (`sdsr teach`). `follows` says whose parts it is made to begin with, if any.
     """
 
     name: str
-    system: Callable[..., Any]
+    method: Trainable
     objective: Objective
     optimizer: OptimizerSettings
     steps: int
     batch: int
     crop_px: int
+    learns: Learns = field(default_factory=Learns)
     flips: tuple[float, float] = (0.5, 0.0)
     accumulate: int = 1
     degradation: str | None = None
@@ -63,6 +67,13 @@ class Stage:
     critic_optimizer: OptimizerSettings | None = None
     ema_decay: float = 0.999
     follows: str | None = None
+
+    def build(self, prior: str | Prior, device: Device = None) -> Any:
+        """Return what is trained, on a prior or that of a name or folder; of a restorer's parts learns what shall."""
+        built = self.method.build(prior, device)
+        if isinstance(built, Restorer):
+            self.learns.apply(dict(built.parts.modules.items()))
+        return built
 
 
 class Choice(Protocol):
@@ -93,22 +104,22 @@ class Starts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """A method as a value; `dataclasses.replace` and `settings.with_settings` make ablations of it.
+    """A method and how it is trained; `dataclasses.replace` and `settings.with_settings` make ablations of it.
 
-    `system(prior, device)` builds what restores; None for recipes that only train a part of a prior. `listens` says
+    `method` is None for recipes that only train a part of a prior. `listens` says
     whether a user's prompt means anything to it. `times_for(steps)` gives the times of another number of steps than the
     plan's, and raises InputError for numbers it has none for; None where there is no such choice. `starts`: the choice
     of a start, where there is one. `at_fidelity(plan, fidelity)` gives a plan whose results are the nearer to the photo
     the higher the fidelity, 0 ... 1. `adain_floor`: what AdaIN adds to variances of colors in
-    [0, 1]. `canvas`: what enlarges a photo, and in which canvases and windows the method restores it.
+    [0, 1]. `canvas`: what enlarges a photo, and in which canvases and windows the method restores it. `learns`: what of
+    a published method learned that has no stage here.
     """
 
     name: str
     paper: str
     summary: str
     prior: str
-    system: Callable[..., Restorer] | None = None
-    plan: Plan | None = None
+    method: Method | None = None
     color_fix: ColorFix = "wavelet"
     adain_floor: float = VARIANCE_FLOOR
     listens: bool = False
@@ -116,7 +127,18 @@ class Recipe:
     starts: Starts | None = None
     at_fidelity: Callable[[Plan, float], Plan] | None = None
     canvas: Canvas = field(default_factory=Canvas)
+    learns: Learns = field(default_factory=Learns)
     stages: tuple[Stage, ...] = field(default=())
+
+    @property
+    def plan(self) -> Plan | None:
+        """The method's own plan; None where nothing is restored."""
+        return None if self.method is None else self.method.own_plan
+
+    def with_plan(self, plan: Plan) -> "Recipe":
+        """Return the recipe whose method has another plan of its own."""
+        assert self.method is not None, f"{self.name} restores nothing: it has no plan"
+        return replace(self, method=replace(self.method, own_plan=plan))  # pyright: ignore[reportArgumentType]
 
     def stage(self, name: str | None = None) -> Stage:
         """Return the stage of this name, or the only one."""

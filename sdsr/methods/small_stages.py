@@ -7,12 +7,13 @@ from typing import Any
 from torch import nn
 
 from sdsr.losses.terms import Term, gradient_l1, image_l1, latent_l2, lattice, unevenness
+from sdsr.methods.method import Method
 from sdsr.methods.recipe import OptimizerSettings, Stage
 from sdsr.objectives.restoration import Restoration
 
 
 def small_stages(
-    system: Callable[..., Any],
+    method: Method,
     critics: Callable[[Any], nn.Module],
     objective: Restoration,
     *,
@@ -30,7 +31,7 @@ def small_stages(
     )
     fidelity = Stage(
         name=first,
-        system=system,
+        method=method,
         objective=replace(objective, terms=terms),
         optimizer=OptimizerSettings(learning_rate=5e-4, warmup_steps=100, decay_from=1.0),
         steps=20_000,

@@ -1,5 +1,7 @@
 """Soft tags of a photo for a UNet and its ControlNet: SeeSR's, and a row of ConsisSR's table of prompts."""
 
+from dataclasses import dataclass
+
 import torch
 from torch import nn
 
@@ -7,31 +9,43 @@ from sdsr.adapters.image_attention import ImageAttention
 from sdsr.adapters.tagger import SmallTagger, SwinTagger, Tagger
 from sdsr.prior.prior import Prior
 from sdsr.prior.small import SmallImageEncoder
+from sdsr.tensors import Image, PhotoTokens
 
 ATTENTION, CONTROL_ATTENTION, TAGGER = "attention", "control_attention", "tagger"
 
 
+@dataclass(frozen=True, slots=True)
+class Tags:
+    """The tags of a photo; the tagger itself does not learn."""
+
+    tagger: Tagger
+
+    def __call__(self, image: Image) -> PhotoTokens:
+        with torch.no_grad():
+            return self.tagger(image)
+
+
 def attach_tags(
-    prior: Prior, controlnet: nn.Module, *, head_width: int | None, begin: float | int, training: bool
-) -> tuple[Tagger, dict[str, nn.Module]]:
+    prior: Prior, controlnet: nn.Module, *, head_width: int | None, begin: float | int, deferred: bool
+) -> tuple[Tags, dict[str, nn.Module]]:
     """Let both networks attend to tags; return who makes them of a photo, and the parts that hold weights.
 
-    `head_width` and `begin` are those of `ImageAttention`. The tagger itself does not learn; that of a full prior waits
-    for its weights on "meta", if it is not to train beside.
+    `head_width` and `begin` are those of `ImageAttention`. The tagger of a full prior waits for its weights on "meta",
+    if it is `deferred`.
     """
-    tagger = _tagger(prior, training=training)
+    tagger = _tagger(prior, deferred=deferred)
     parts: dict[str, nn.Module] = {}
     for name, network in ((ATTENTION, prior.unet), (CONTROL_ATTENTION, controlnet)):
         parts[name] = attention = ImageAttention(network, token_width=tagger.width, head_width=head_width, begin=begin)
         attention.attach(network)
     if isinstance(tagger, nn.Module):
         parts[TAGGER] = tagger.requires_grad_(False)
-    return tagger, parts
+    return Tags(tagger), parts
 
 
-def _tagger(prior: Prior, *, training: bool) -> Tagger:
+def _tagger(prior: Prior, *, deferred: bool) -> Tagger:
     """The small prior's own eyes, or DAPE's."""
     if isinstance(prior.image, SmallImageEncoder):
         return SmallTagger(prior.image)
-    with torch.device(prior.device if training else "meta"):
+    with torch.device("meta" if deferred else prior.device):
         return SwinTagger().eval()

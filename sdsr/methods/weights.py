@@ -180,7 +180,7 @@ def run_facts(parts: Path) -> dict[str, str]:
 def trained_recipe(recipe: Recipe, description: Mapping[str, Any]) -> Recipe:
     """Return the recipe with the times that the described parts were trained at."""
     assert recipe.plan is not None, f"{recipe.name} restores nothing: it has no plan"
-    return replace(recipe, plan=replace(recipe.plan, times=tuple(description["times"])))
+    return recipe.with_plan(replace(recipe.plan, times=tuple(description["times"])))
 
 
 def run_metadata(parts: Path) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """The plan of a restoration: which times are visited, and which step leads from one to the next."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sdsr.diffusion.steps import Step, deterministic
@@ -30,6 +30,7 @@ class Plan:
 
     `fidelity` is how much of the photo a method's own decoder takes over (StableSR's w, there 0.5 by default): with 0
     the prior decodes alone. `refinement`: how what was seen of the photo is renewed between steps, None for not at all.
+    `reason` says why it is this plan, where the photo decided.
     """
 
     times: tuple[int, ...]
@@ -38,6 +39,7 @@ class Plan:
     guidance: float = 1.0
     fidelity: float = 0.5
     refinement: Refinement | None = None
+    reason: str | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         validate(self.times)

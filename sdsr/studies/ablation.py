@@ -234,7 +234,7 @@ def _of_use(settings: AblationSettings, recipe: Recipe, stage: Stage) -> tuple[P
     """The folders that have parts of this variant, which may do without what others begin with."""
     if not settings.start_from:
         return ()
-    system = stage.system(settings.prior or recipe.prior, torch.device(choose_device()))
+    system = stage.build(settings.prior or recipe.prior, torch.device(choose_device()))
     names = system.parts.modules.keys()
     return tuple(
         folder for folder in settings.start_from if any((folder / f"{name}.safetensors").is_file() for name in names)
@@ -249,14 +249,14 @@ def _upscaler(
         raise InputError(f"variant (={recipe.name}) restores nothing; an ablation compares what restores photos.")
     device = torch.device(choose_device())
     torch.manual_seed(seed)
-    system = stage.system(settings.prior or recipe.prior, device)
+    system = stage.build(settings.prior or recipe.prior, device)
     assert isinstance(system, Restorer), f"{recipe.name}, {stage.name} trains no restorer"
     load_parts(dict(system.parts.modules.items()), folders)
     system.parts.modules.to(device).eval().requires_grad_(False)
     system.prior.dtype = precision_of(settings.precision, device)
     trained_at = json.loads(run_metadata(folders[-1]).get("times", "[]"))
     times = tuple(trained_at) or (recipe.times_for(settings.sampling_steps) if recipe.times_for else recipe.plan.times)
-    return Upscaler(replace(recipe, plan=replace(recipe.plan, times=times)), system)
+    return Upscaler(recipe.with_plan(replace(recipe.plan, times=times)), system)
 
 
 def _scored(upscaler: Upscaler, stage: Stage, settings: AblationSettings) -> dict[str, float]:

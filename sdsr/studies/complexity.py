@@ -101,12 +101,15 @@ def complexity(recipe: Recipe, prior: str | None = None, *, given_px: int = 128,
 
     Networks of the prior that never run while a photo is restored are left out; the method's own are all listed.
     """
-    if recipe.system is None or recipe.plan is None:
+    if recipe.method is None or recipe.plan is None:
         raise InputError(f"recipe (={recipe.name}) restores nothing; choose one that does (`sdsr models`).")
     prior = prior or recipe.prior
-    system = _built(recipe.system, prior)
+    system = _built(recipe.method.build, prior)
     trained, critics = _training(recipe, prior)
-    parts = list(_sizes(system, trained if recipe.stages else _learning(system.parts.modules)))
+    if not recipe.stages:
+        recipe.learns.apply(dict(system.parts.modules.items()))
+        trained = _learning(system.parts.modules)
+    parts = list(_sizes(system, trained))
     work = _work(system, recipe, given_px=given_px, size_px=scale * given_px)
     return Complexity(
         recipe=recipe.name,
@@ -133,7 +136,7 @@ def _training(recipe: Recipe, prior: str) -> tuple[dict[str, int], list[Part]]:
     trained: Counter[str] = Counter()
     critics = []
     for stage in recipe.stages:
-        system = _built(stage.system, prior)
+        system = _built(stage.build, prior)
         if stage.critic is not None:
             with system.prior.device:
                 parameters = list(stage.critic(system).parameters())

@@ -83,7 +83,7 @@ def launch(recipe: Recipe | str, settings: LaunchSettings, run: RunSettings) -> 
     )
     assert process.device is not None, "accelerate chooses a device"
     dtype = precision_of(settings.precision, process.device)
-    system = stage.system(settings.prior or recipe.prior, process.device)
+    system = stage.build(settings.prior or recipe.prior, process.device)
     _prepare_system(system, dtype, checkpointing=run.gradient_checkpointing)
     critic = stage.critic(system) if stage.critic else None
     if stage.follows and not settings.start_from:

@@ -13,8 +13,8 @@ from sdsr.upscaling import Upscaler
 @pytest.fixture(scope="session")
 def upscaler() -> Upscaler:
     recipe = METHODS["d3sr-small"]
-    assert recipe.system is not None
-    return Upscaler(recipe, recipe.system("tiny"))
+    assert recipe.method is not None
+    return Upscaler(recipe, recipe.method.build("tiny"))
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from sdsr.digests import combined_sha256, file_sha256
 from sdsr.errors import InputError, ModelError, OutputError
 from sdsr.method_folders import read_description
 from sdsr.methods import METHODS
-from sdsr.methods.consissr.recipes import PUBLISHED as NETWORK
+from sdsr.methods.consissr.recipes import CONSISSR_PUBLISHED
 from sdsr.methods.published import PUBLISHED, Published, check_complete, description
 from sdsr.prior.sources import SOURCES
 
@@ -133,12 +133,12 @@ def test_parts_have_as_many_parameters_as_published(full_size: dict[str, State])
 def test_parts_fit_the_networks_of_the_recipe(full_size: dict[str, State]) -> None:
     with torch.device("meta"):
         unet = UNet2DConditionModel(**STABLE_DIFFUSION_2)
-        controlnet = latent_control(unet, widths=NETWORK.hint_widths)
+        controlnet = latent_control(unet, widths=CONSISSR_PUBLISHED.method.hint_widths)
         networks = {
             "unet": unet,
             "controlnet": controlnet,
-            "hybrid": HybridAttention(unet, NETWORK.hybrid),
-            "control_hybrid": HybridAttention(controlnet, NETWORK.hybrid),
+            "hybrid": HybridAttention(unet, CONSISSR_PUBLISHED.method.hybrid),
+            "control_hybrid": HybridAttention(controlnet, CONSISSR_PUBLISHED.method.hybrid),
             "image_prompt": ImagePrompt(1024, 1024),
         }
     for name, network in networks.items():

@@ -26,8 +26,8 @@ IIM = b"\x1c\x02x\0\x09A caption"
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A method's folder that names the tiny prior."""
     folder, recipe = tmp_path_factory.mktemp("models") / "tiny-method", METHODS["d3sr-small"]
-    assert recipe.system is not None
-    Upscaler(recipe, recipe.system("tiny")).save_pretrained(folder)
+    assert recipe.method is not None
+    Upscaler(recipe, recipe.method.build("tiny")).save_pretrained(folder)
     return folder
 
 

@@ -33,8 +33,8 @@ sys.exit(code)
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with photos/, its results in out/, and the method that made them in method/."""
     root, recipe = tmp_path_factory.mktemp("finished"), METHODS["d3sr-small"]
-    assert recipe.system is not None
-    Upscaler(recipe, recipe.system("tiny")).save_pretrained(root / "method")
+    assert recipe.method is not None
+    Upscaler(recipe, recipe.method.build("tiny")).save_pretrained(root / "method")
     (root / "photos" / "sub").mkdir(parents=True)
     for index in range(PHOTOS):
         pixels = np.random.default_rng(index).integers(0, 256, (12, 16, 3), dtype=np.uint8)

@@ -39,8 +39,8 @@ PHOTOS = 6  # of a folder that Ctrl-C ends after the first
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A method's folder that names the tiny prior."""
     folder, recipe = tmp_path_factory.mktemp("models") / "tiny-method", METHODS["d3sr-small"]
-    assert recipe.system is not None
-    Upscaler(recipe, recipe.system("tiny")).save_pretrained(folder)
+    assert recipe.method is not None
+    Upscaler(recipe, recipe.method.build("tiny")).save_pretrained(folder)
     return folder
 
 
@@ -295,10 +295,10 @@ def test_models_says_what_is_here(typed: Typed) -> None:
 
 def test_export_of_a_run_restores(typed: Typed, model: Path, tmp_path: Path) -> None:
     recipe, parts = METHODS["d3sr-small"], tmp_path / "parts"
-    assert recipe.system is not None
+    assert recipe.method is not None
     parts.mkdir()
     noted = {"recipe": "d3sr-small", "prior": "tiny", "step": "3", "stage": "<function f>"}
-    restorer = recipe.system("tiny")
+    restorer = recipe.method.build("tiny")
     fill_restorer(restorer, model)
     for name, module in restorer.parts.modules.items():
         save_file(

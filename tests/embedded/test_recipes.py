@@ -11,7 +11,7 @@ def test_a_fresh_prior_has_the_given_autoencoder_and_begins_as_the_run_is_seeded
     begun = []
     for seed in (0, 0, 1):
         torch.manual_seed(seed)
-        begun.append(SMALL_PRIOR.stage(None).system(str(tmp_path), "cpu"))
+        begun.append(SMALL_PRIOR.stage(None).build(str(tmp_path), "cpu"))
     first, same, other = (prior.modules["unet"].conv_in.weight for prior in begun)
     assert torch.equal(first, same)
     assert not torch.equal(first, other)

@@ -3,8 +3,7 @@
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from functools import cache, partial
-from inspect import signature
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +12,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from sdsr.critics.latent_unet import LatentUnetCritic
 from sdsr.images.floats import quantize
 from sdsr.methods import METHODS
-from sdsr.methods.invsr.predictor import NoisePredictor
+from sdsr.methods.invsr.method import InvSR, PredictorSettings
+from sdsr.methods.invsr.recipes import LatentJudge
+from sdsr.methods.one_step.recipes import NoisedJudge
 from sdsr.methods.recipe import Recipe, Stage
 from sdsr.methods.settings import with_settings
 from sdsr.methods.stablesr.encoder import EncoderSettings
-from sdsr.methods.stablesr.recipes import PUBLISHED, Network
+from sdsr.methods.stablesr.method import StableSR
 from sdsr.methods.weights import fill_restorer
 from sdsr.objectives.learner import Learner, Sample
 from sdsr.photos.photo import Photo
@@ -38,7 +38,7 @@ def brief(recipe: Recipe) -> Recipe:
     recipe = replace(recipe, canvas=reduced(recipe.canvas))
     if recipe.plan is None or recipe.times_for is None or len(recipe.plan.times) <= STEPS:
         return recipe
-    return replace(recipe, plan=replace(recipe.plan, times=recipe.times_for(STEPS)))
+    return recipe.with_plan(replace(recipe.plan, times=recipe.times_for(STEPS)))
 
 
 def reduced(canvas: Canvas) -> Canvas:
@@ -50,10 +50,10 @@ def reduced(canvas: Canvas) -> Canvas:
 
 def built(recipe: Recipe) -> Restorer:
     """The method on the tiny prior, as its recipe makes it."""
-    assert recipe.system is not None
+    assert recipe.method is not None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return light(recipe.system)(PRIOR)
+        return light(recipe.method).build(PRIOR)
 
 
 def stirred(recipe: Recipe) -> Restorer:
@@ -142,30 +142,19 @@ def kept(name: str, parameters: Iterable[str]) -> set[str]:
     return {parameter for parameter in parameters if name in FROZEN and re.match(FROZEN[name], parameter)}
 
 
-LIGHT = {
-    "predictor": partial(NoisePredictor, widths=(16, 32), layers=1, norm_groups=8, head_width=8),
-    "critic": partial(LatentUnetCritic, widths=(16, 16, 32), attention_heads=(2, 2, 2), norm_groups=8, pooling_heads=4),
-    "source": "prior",
-}
-
-
-LIGHT_STABLESR = Network(
-    encoder=EncoderSettings(widths=(32, 64), blocks=1, attention_at=(2,), map_channels=32),
-    hidden=32,
-    blocks=1,
-    growth=8,
-)
-"""In place of the published one, whose size tests/methods/stablesr/test_recipes.py asks for."""
-
-
-def light(build: Callable[..., Any]) -> Callable[..., Any]:
-    """A system or critic with networks that suit the tiny prior, where its own are values."""
-    own = build.keywords if isinstance(build, partial) else {}
-    chosen = {name: value for name, value in LIGHT.items() if name in own}
-    default = signature(build).parameters.get("network")
-    if default is not None and default.default is PUBLISHED:
-        chosen["network"] = LIGHT_STABLESR
-    return partial(build, **chosen)
+def light(value: Any) -> Any:
+    """A method or critic with networks that suit the tiny prior, where its own are of the published size."""
+    match value:
+        case InvSR() if value.predictor == PredictorSettings():
+            return replace(value, predictor=PredictorSettings(widths=(16, 32), layers=1, norm_groups=8, head_width=8))
+        case StableSR() if value.encoder == EncoderSettings():
+            encoder = EncoderSettings(widths=(32, 64), blocks=1, attention_at=(2,), map_channels=32)
+            return replace(value, encoder=encoder, hidden=32, blocks=1, growth=8)
+        case LatentJudge() if value == LatentJudge():
+            return LatentJudge(widths=(16, 16, 32), attention_heads=(2, 2, 2), norm_groups=8, pooling_heads=4)
+        case NoisedJudge():
+            return NoisedJudge(source="prior")
+    return value
 
 
 def training(stage: Stage) -> tuple[Learner, nn.Module | None]:
@@ -180,7 +169,7 @@ def training(stage: Stage) -> tuple[Learner, nn.Module | None]:
 
 
 def _training(stage: Stage) -> tuple[Learner, nn.Module | None]:
-    system = light(stage.system)(PRIOR)
+    system = replace(stage, method=light(stage.method)).build(PRIOR)
     if isinstance(system, Restorer):
         _wake(system.prior.modules["autoencoder"].get_submodule("decoder"))
         _wake(system.parts.modules)

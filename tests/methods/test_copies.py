@@ -39,13 +39,13 @@ def test_recipes_can_be_pickled(name: str) -> None:
 def stirred(name: str) -> Upscaler:
     """The method on the tiny prior, where everything that it adds is heard."""
     recipe = METHODS[name]
-    assert recipe.system is not None
+    assert recipe.method is not None
     assert recipe.plan is not None
-    restorer, rng = recipe.system("tiny"), torch.Generator().manual_seed(0)
+    restorer, rng = recipe.method.build("tiny"), torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in restorer.parts.modules.parameters():
             parameter.add_(0.05 * torch.randn(parameter.shape, generator=rng))
-    return Upscaler(replace(recipe, plan=replace(recipe.plan, times=recipe.plan.times[:2])), restorer)
+    return Upscaler(recipe.with_plan(replace(recipe.plan, times=recipe.plan.times[:2])), restorer)
 
 
 def restored(upscaler: Upscaler) -> np.ndarray:
@@ -98,7 +98,7 @@ from sdsr.upscaling import Request, Upscaler
 warnings.simplefilter("ignore")
 torch.set_num_threads(2)
 recipe, photo = METHODS["d3sr-small"], Photo(pixels=np.zeros((64, 64, 3), np.uint8))
-upscaler = Upscaler(recipe, recipe.system("tiny"))
+upscaler = Upscaler(recipe, recipe.method.build("tiny"))
 upscaler.upscale(photo, Request(scale=2))
 for loads, threads in ((False, 2), (True, 2), (True, 1)):
     child = os.fork()
@@ -107,7 +107,7 @@ for loads, threads in ((False, 2), (True, 2), (True, 1)):
         continue
     torch.set_num_threads(threads)
     try:
-        mine = Upscaler(recipe, recipe.system("tiny")) if loads else upscaler
+        mine = Upscaler(recipe, recipe.method.build("tiny")) if loads else upscaler
         mine.upscale(photo, Request(scale=2))
         print("restored", flush=True)
     except InputError as error:

@@ -13,12 +13,12 @@ from sdsr.checkpoints.converted import Converted
 from sdsr.checkpoints.reading import read_checkpoint
 from sdsr.errors import ModelError
 from sdsr.methods.one_step.convert import low_rank, unet_shapes
-from sdsr.methods.one_step.generator import D3SR, OSEDIFF, Generator
+from sdsr.methods.one_step.generator import D3SR, OSEDIFF, OneStep
 from sdsr.methods.published import PUBLISHED, check_complete, check_fit, converted_from
 
 FILE = Path("weights.pth")
 KEYS = Path(__file__).parents[1] / "golden" / "keys"
-SHAPES = unet_shapes(Generator())
+SHAPES = unet_shapes(OneStep())
 PROMPT = {"prompt": torch.zeros(1).expand(77, 1024)}
 
 
@@ -31,7 +31,7 @@ def predictor(value: float | None = None) -> dict[str, Tensor]:
     return {name: torch.full((1,), value).expand(shape) for name, shape in sides.items()}
 
 
-def updates(pattern: str = "{layer}.lora_{side}.weight", generator: Generator = D3SR) -> dict[str, Tensor]:
+def updates(pattern: str = "{layer}.lora_{side}.weight", generator: OneStep = D3SR) -> dict[str, Tensor]:
     """All updates of a UNet, without memory."""
     state = {}
     for name, shape in unet_shapes(generator).items():
@@ -120,7 +120,7 @@ def test_another_shape_or_rank_is_refused(method: str, change: str) -> None:
 
 def test_the_rank_of_updates_is_that_of_the_recipe() -> None:
     with pytest.raises(ModelError, match=r"lora's \S+lora_A.weight is \(4, .* instead of \(16, .* and 515 more"):
-        converted_from(PUBLISHED["d3sr"], updates(generator=Generator(rank=4, alpha=4)) | PROMPT, FILE)
+        converted_from(PUBLISHED["d3sr"], updates(generator=OneStep(rank=4, alpha=4)) | PROMPT, FILE)
 
 
 BROKEN = {

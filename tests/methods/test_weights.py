@@ -48,7 +48,7 @@ def test_parts_join_those_that_are_there(tmp_path: Path) -> None:
 
 def seesr(seed: int) -> Restorer:
     torch.manual_seed(seed)
-    return SEESR_SMALL.system("tiny")
+    return SEESR_SMALL.method.build("tiny")
 
 
 @pytest.fixture

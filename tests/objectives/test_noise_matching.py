@@ -7,7 +7,7 @@ from torch import nn
 from sdsr.diffusion.curves import VariancePreserving
 from sdsr.diffusion.schedule import NoiseSchedule
 from sdsr.errors import InputError
-from sdsr.methods.one_step.recipes import small_system
+from sdsr.methods.one_step.recipes import UNDECODED
 from sdsr.objectives.learner import Sample
 from sdsr.objectives.noise_matching import NoiseMatching, noise_matching_loss, weight_in_pixels
 from sdsr.objectives.sources import TimeAware
@@ -224,7 +224,7 @@ def test_the_same_generator_gives_the_same_loss(restorer, sample):
 
 
 def test_a_few_steps_on_another_methods_parts_lower_the_loss(sample):
-    system = small_system("tiny")
+    system = UNDECODED.build("tiny")
     learner = NoiseMatching(source=TimeAware()).learner(system, None)
     trained = list(system.parts.modules.requires_grad_(True).parameters())
     optimizer, losses = torch.optim.Adam(trained, lr=1e-3), []

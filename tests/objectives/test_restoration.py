@@ -9,7 +9,7 @@ from sdsr.diffusion.noise import CanvasNoise
 from sdsr.errors import ModelError
 from sdsr.losses.latent_perceptual import LatentPerceptual, LatentVgg16
 from sdsr.losses.terms import StepRecord, Term, image_l1, latent_l2
-from sdsr.methods.one_step.recipes import PLAN, TIME, small_critics, small_system
+from sdsr.methods.one_step.recipes import PLAN, UNDECODED, small_critics
 from sdsr.objectives.latent_distance import latent_distance
 from sdsr.objectives.learner import Sample
 from sdsr.objectives.restoration import Restoration
@@ -34,9 +34,9 @@ def sample(photo) -> Sample:
 
 
 def test_the_step_is_that_of_inference(sample):
-    system = small_system("tiny")
+    system = UNDECODED.build("tiny")
     learner = Restoration(plan=PLAN).learner(system, None)
-    clean = learner.step(sample, NOISE, torch.full((2,), TIME))
+    clean = learner.step(sample, NOISE, torch.full((2,), PLAN.times[0]))
     assert clean.requires_grad
     assert sample.lq is not None
     enlarged = interpolate(sample.lq, (64, 64), mode="bicubic", antialias=True).clamp(0, 1)
@@ -44,12 +44,12 @@ def test_the_step_is_that_of_inference(sample):
         prior = system.prior
         latent = prior.encode(enlarged)
         told = system.parts.conditioner(prior, Photograph.of(sample.lq, (64, 64), 8), latent)("")
-        expected = prior.denoise(latent, TIME, told)
+        expected = prior.denoise(latent, PLAN.times[0], told)
     torch.testing.assert_close(clean, expected, atol=1e-3, rtol=1e-3)
 
 
 def test_the_loss_is_the_weighted_sum_of_the_terms(sample):
-    learner = Restoration(plan=PLAN, terms=TERMS).learner(small_system("tiny"), None)
+    learner = Restoration(plan=PLAN, terms=TERMS).learner(UNDECODED.build("tiny"), None)
     outcome = learner(sample, seeded())
     assert set(outcome.scalars) == {"latent", "image"}
     expected = 0.5 * outcome.scalars["latent"] + 2 * outcome.scalars["image"]
@@ -58,7 +58,7 @@ def test_the_loss_is_the_weighted_sum_of_the_terms(sample):
 
 
 def test_critics_are_heard_only_from_their_time_on(sample):
-    system = small_system("tiny")
+    system = UNDECODED.build("tiny")
     critics = small_critics(system)
     learner = Restoration(plan=PLAN, terms=TERMS, critics_from=0.5).learner(system, critics)
     early, late = learner(sample, seeded(), 0.49), learner(sample, seeded(), 0.5)
@@ -75,12 +75,12 @@ def test_critics_are_heard_only_from_their_time_on(sample):
 
 
 def test_each_photo_of_a_batch_starts_from_its_own_noise(sample):
-    system = small_system("tiny")
+    system = UNDECODED.build("tiny")
     noisy = replace(system, parts=replace(system.parts, start=from_noise))
     assert sample.lq is not None
     twice = Sample(hq=sample.hq[:1].repeat(2, 1, 1, 1), lq=sample.lq[:1].repeat(2, 1, 1, 1))
     learner = Restoration(plan=PLAN).learner(noisy, None)
-    t = torch.full((2,), TIME)
+    t = torch.full((2,), PLAN.times[0])
     first, second = learner.step(twice, NOISE, t)
     assert not torch.allclose(first, second)
     assert torch.equal(learner.step(twice, NOISE, t), learner.step(twice, NOISE, t))
@@ -88,12 +88,12 @@ def test_each_photo_of_a_batch_starts_from_its_own_noise(sample):
 
 def test_photos_without_a_pair_are_our_mistake(sample):
     with pytest.raises(AssertionError, match="this objective needs pairs"):
-        Restoration(plan=PLAN).learner(small_system("tiny"), None)(Sample(hq=sample.hq), seeded())
+        Restoration(plan=PLAN).learner(UNDECODED.build("tiny"), None)(Sample(hq=sample.hq), seeded())
 
 
 def test_a_start_that_learns_gets_gradients(sample):
     """InvSR's predictor makes what the step begins from, so nothing on the way may be detached."""
-    system = small_system("tiny")
+    system = UNDECODED.build("tiny")
     shift = torch.nn.Parameter(torch.zeros(1))
     learns = replace(system, parts=replace(system.parts, start=lambda _, seen, t, noise: seen.latent + shift))
     Restoration(plan=PLAN).learner(learns, None)(sample, seeded()).loss.backward()
@@ -102,7 +102,7 @@ def test_a_start_that_learns_gets_gradients(sample):
 
 
 def test_each_photo_starts_at_a_time_of_its_own(sample):
-    system, seen = small_system("tiny"), []
+    system, seen = UNDECODED.build("tiny"), []
 
     def noted(schedule, seen_, t, noise):
         seen.append(t)
@@ -116,11 +116,11 @@ def test_each_photo_starts_at_a_time_of_its_own(sample):
     assert {int(t) for times in seen for t in times} == {10, 20, 30}
     with torch.no_grad():
         learner.measure(sample, seeded())
-    assert seen[-1].tolist() == [TIME, TIME]
+    assert seen[-1].tolist() == [PLAN.times[0], PLAN.times[0]]
 
 
 def test_latent_lpips_is_zero_for_equal_latents_and_teaches(sample):
-    system = small_system("tiny")
+    system = UNDECODED.build("tiny")
     (_, term) = Restoration(plan=PLAN, latent_lpips=2.0).all_terms(system.prior)
     latent = system.prior.encode(sample.hq)
     moved = (latent + 0.1).requires_grad_()
@@ -133,7 +133,7 @@ def test_latent_lpips_is_zero_for_equal_latents_and_teaches(sample):
 
 
 def test_latent_lpips_of_other_latents_is_refused(tmp_path):
-    prior, path = small_system("tiny").prior, tmp_path / "perceptual.safetensors"
+    prior, path = UNDECODED.build("tiny").prior, tmp_path / "perceptual.safetensors"
     save_file(LatentPerceptual(5).state_dict(), path)
     with pytest.raises(ModelError, match="see latents of 5 channels, those of tiny have 4"):
         latent_distance(prior, str(path))

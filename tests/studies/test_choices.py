@@ -15,7 +15,7 @@ from sdsr.errors import InputError
 from sdsr.images.floats import quantize
 from sdsr.methods import METHODS
 from sdsr.methods.fidelity import by_guidance
-from sdsr.methods.invsr.recipes import INVSR, INVSR_SMALL, small_system
+from sdsr.methods.invsr.recipes import INVSR, INVSR_SMALL, SMALL_METHOD
 from sdsr.photos.photo import Photo
 from sdsr.prior.tiny import tiny_prior
 from sdsr.restoration.canvas import Canvas
@@ -29,7 +29,7 @@ RUN = CliRunner()
 @pytest.fixture(scope="module")
 def upscaler() -> Upscaler:
     """The small InvSR untrained on the tiny prior: it starts from plain noise, as much as its start says."""
-    return Upscaler(replace(INVSR_SMALL, color_fix="none"), small_system("tiny"))
+    return Upscaler(replace(INVSR_SMALL, color_fix="none"), SMALL_METHOD.build("tiny"))
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_what_can_not_be_is_an_error_of_one_line(upscaler, given, wanted, messag
 def test_methods_without_a_choice_say_so(given, wanted):
     recipe = METHODS["seesr-small"]
     with pytest.raises(InputError, match=r"means nothing to seesr-small; leave it out\."):
-        Upscaler(recipe, recipe.system("tiny")).upscale(given, Request(**wanted))
+        Upscaler(recipe, recipe.method.build("tiny")).upscale(given, Request(**wanted))
 
 
 def test_the_automatic_start_is_the_fixed_one_it_names(upscaler, photo):
@@ -103,14 +103,14 @@ def test_guidance_falls_with_fidelity():
 def test_full_size_windows_are_limited():
     recipe = replace(INVSR_SMALL, canvas=Canvas(window_px=INVSR.canvas.window_px))
     assert INVSR.canvas.window_px == 512
-    wide, narrow = (Upscaler(one, small_system("tiny")) for one in (INVSR_SMALL, recipe))
+    wide, narrow = (Upscaler(one, SMALL_METHOD.build("tiny")) for one in (INVSR_SMALL, recipe))
     assert wide.windowed((768, 1024), None).window_px == 1024
     assert narrow.windowed((768, 1024), None).window_px == 512
     assert narrow.windowed((96, 128), None).window_px == 128
 
 
 def test_another_window_size_gives_nearly_the_same_picture(photo):
-    restorer, given = small_system("small", "cpu"), Photo(pixels=quantize(photo[..., :40, :48], np.uint8))
+    restorer, given = SMALL_METHOD.build("small", "cpu"), Photo(pixels=quantize(photo[..., :40, :48], np.uint8))
     pictures = [
         Upscaler(replace(INVSR_SMALL, canvas=Canvas(window_px=most)), restorer)
         .upscale(given, Request(seed=1))
@@ -131,7 +131,7 @@ def test_damage_is_what_its_name_says(photo):
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models") / "invsr-tiny"
-    Upscaler(INVSR_SMALL, small_system("tiny")).save_pretrained(folder)
+    Upscaler(INVSR_SMALL, SMALL_METHOD.build("tiny")).save_pretrained(folder)
     return folder
 
 

@@ -1,7 +1,7 @@
 """What is counted: exact sizes of the published architectures, and multiply-accumulates against closed forms."""
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import pytest
 import torch
@@ -14,9 +14,11 @@ from sdsr.methods import METHODS
 from sdsr.methods.recipe import Recipe
 from sdsr.prior.evidence import Evidence
 from sdsr.prior.tiny import tiny_prior
+from sdsr.request import Wishes
 from sdsr.restoration.plan import Plan
 from sdsr.restoration.restorer import Parts, Restorer, Witness, from_photo
 from sdsr.studies.complexity import PHASES, Complexity, Macs, complexity
+from sdsr.tensors import Image
 from sdsr.training.recipes import RECIPES
 
 TERA = 1e12
@@ -33,7 +35,22 @@ class Mixer(nn.Module):
         return self.scale(self.layer(tokens)) @ tokens.mT @ tokens
 
 
-def mixed_system(prior: str, device: object = None) -> Restorer:
+@dataclass(frozen=True, kw_only=True)
+class Mixed:
+    """A method that is nothing but what `mixed_system` makes, or what it is given."""
+
+    own_plan: Plan = field(default_factory=lambda: Plan(times=(700, 500, 300), guidance=2.0))
+    starts: tuple[int, ...] = ()
+    built: Restorer | None = None
+
+    def build(self, prior: object, device: object = None) -> Restorer:
+        return self.built or mixed_system()
+
+    def plan(self, wishes: Wishes, photo: Image | None = None) -> Plan:
+        return self.own_plan
+
+
+def mixed_system() -> Restorer:
     mixer = Mixer()
 
     def look(prior, photograph, latent) -> Witness:
@@ -56,8 +73,7 @@ def mixed() -> Complexity:
         paper="",
         summary="",
         prior="tiny",
-        system=mixed_system,
-        plan=Plan(times=(700, 500, 300), guidance=2.0),
+        method=Mixed(),
     )
     return complexity(recipe, given_px=16)
 
@@ -88,8 +104,8 @@ def test_a_shared_tensor_counts_once_for_the_smallest_part_and_idle_networks_of_
 
 
 def test_watching_leaves_no_hooks_behind() -> None:
-    system = mixed_system("tiny")
-    complexity(replace(METHODS["d3sr-small"], system=lambda prior, device: system, stages=()), given_px=16)
+    system = mixed_system()
+    complexity(replace(METHODS["d3sr-small"], method=Mixed(built=system), stages=()), given_px=16)
     networks = (*system.prior.modules.modules(), *system.parts.modules.modules())
     assert not any(network._forward_hooks or network._forward_pre_hooks for network in networks)
 
@@ -97,7 +113,7 @@ def test_watching_leaves_no_hooks_behind() -> None:
 def test_decoding_counts_the_feature_wrapping_and_encoding_the_photo_for_it() -> None:
     recipe, channels, growth, size_px = replace(METHODS["stablesr-small"], stages=()), 8, 8, 64
     assert recipe.plan is not None
-    plain = replace(recipe, plan=replace(recipe.plan, fidelity=0.0))
+    plain = recipe.with_plan(replace(recipe.plan, fidelity=0.0))
     fused, stock = (
         next(part for part in complexity(each, "tiny", given_px=size_px // 4).parts if part.name == "autoencoder")
         for each in (recipe, plain)

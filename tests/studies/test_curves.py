@@ -29,8 +29,8 @@ SOURCE = "LQ of LR"
 def upscaler():
     """A random one, of many steps that draw noise: what the curves are about."""
     recipe = METHODS["d3sr-small"]
-    assert recipe.system is not None
-    restorer = recipe.system("tiny")
+    assert recipe.method is not None
+    restorer = recipe.method.build("tiny")
     torch.nn.init.normal_(restorer.prior.unet.conv_out.weight, std=0.05, generator=torch.Generator().manual_seed(0))
     restorer = replace(restorer, parts=replace(restorer.parts, start=from_noised_photo))
     return Upscaler(replace(recipe, plan=Plan(times=(300, 200, 100)), times_for=spaced), restorer)

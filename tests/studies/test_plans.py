@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +13,8 @@ from sdsr.cli.main import app
 from sdsr.errors import InputError
 from sdsr.images.floats import quantize
 from sdsr.methods import METHODS
-from sdsr.methods.addsr.recipes import ADDSR_SMALL, SMALL_NETWORK, student
-from sdsr.methods.invsr.recipes import INVSR_SMALL, small_system
+from sdsr.methods.addsr.recipes import ADDSR_SMALL, SMALL_STUDENT
+from sdsr.methods.invsr.recipes import INVSR_SMALL, SMALL_METHOD
 from sdsr.metrics.protocol import PROTOCOLS
 from sdsr.photos.photo import Photo
 from sdsr.restoration.restorer import Restorer
@@ -26,14 +25,13 @@ from sdsr.upscaling import Request, Upscaler
 
 @pytest.fixture(scope="module")
 def invsr() -> Upscaler:
-    return Upscaler(INVSR_SMALL, small_system("tiny"))
+    return Upscaler(INVSR_SMALL, SMALL_METHOD.build("tiny"))
 
 
 @pytest.fixture(scope="module")
 def addsr() -> Upscaler:
     """Untrained on the tiny prior: what is seen of the photo is felt, as image attention begins at full strength."""
-    network = replace(SMALL_NETWORK, begin=1.0)
-    return Upscaler(ADDSR_SMALL, partial(student, network=network)("tiny"))
+    return Upscaler(ADDSR_SMALL, replace(SMALL_STUDENT, begin=1.0).build("tiny"))
 
 
 @pytest.fixture
@@ -62,7 +60,7 @@ def test_addsr_has_one_to_four_steps_with_and_without_a_look_back(addsr):
 def test_a_method_of_one_number_of_steps_says_so():
     recipe = METHODS["d3sr-small"]
     with pytest.raises(InputError, match=r"model \(=d3sr-small\) has neither starts nor self-refinement; try"):
-        plans_of_steps(Upscaler(recipe, recipe.system("tiny")))
+        plans_of_steps(Upscaler(recipe, recipe.method.build("tiny")))
 
 
 @pytest.mark.parametrize("name", ["invsr", "addsr"])
@@ -78,7 +76,7 @@ def test_pictures_are_those_that_a_user_gets(name, request, folders, monkeypatch
     assert len(taken) < sum(len(plan.times) for plan in plans.values())
     photo = Photo(pixels=np.asarray(Image.open(folders[0] / "a.png")))
     for plan in plans.values():
-        recipe = replace(upscaler.recipe, plan=plan, starts=None)
+        recipe = upscaler.recipe.with_plan(plan)
         alone = Upscaler(recipe, upscaler.restorer).upscale(photo, Request(scale=4, seed=5)).pixels
         assert any(np.array_equal(alone, picture) for picture in shown.values())
     assert len({picture.tobytes() for picture in shown.values()}) == len(plans)

@@ -2,6 +2,7 @@
 
 import csv
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from sdsr.cli.main import app
 from sdsr.errors import InputError
 from sdsr.methods import METHODS
 from sdsr.methods.stablesr.modulation import ScaleShift
-from sdsr.methods.stablesr.recipes import STABLESR_SMALL, timeless
+from sdsr.methods.stablesr.recipes import SMALL_METHOD, STABLESR_SMALL
 from sdsr.methods.weights import save_method
 from sdsr.photos.files import Photo
 from sdsr.studies.strength import Moment, curve, moments
@@ -27,7 +28,7 @@ REQUEST = Request(scale=4, steps=3)
 @pytest.fixture
 def upscaler() -> Upscaler:
     torch.manual_seed(0)
-    return Upscaler(STABLESR_SMALL, STABLESR_SMALL.system("tiny"))
+    return Upscaler(STABLESR_SMALL, STABLESR_SMALL.method.build("tiny"))
 
 
 @pytest.fixture
@@ -66,12 +67,12 @@ def test_a_curve_is_the_mean_over_photos_and_layers_with_the_layers_deviation():
 def test_a_method_that_modulates_nothing_is_refused(given):
     recipe = METHODS["d3sr-small"]
     with pytest.raises(InputError, match=r"model \(=d3sr-small\) modulates nothing"):
-        next(moments(Upscaler(recipe, recipe.system("tiny")), given, Request()))
+        next(moments(Upscaler(recipe, recipe.method.build("tiny")), given, Request()))
 
 
 def test_the_command_writes_figures_and_pictures_of_both_variants(upscaler, given, tmp_path: Path):
     save_method(upscaler.restorer, tmp_path / "model", STABLESR_SMALL, {})
-    variant = timeless(STABLESR_SMALL).system("tiny")
+    variant = replace(SMALL_METHOD, encoder=replace(SMALL_METHOD.encoder, time_aware=False)).build("tiny")
     (tmp_path / "parts").mkdir()
     save_parts({name: part.state_dict() for name, part in variant.parts.modules.items()}, tmp_path / "parts", {})
     PillowImage.fromarray(given.pixels).save(tmp_path / "photo.png")

@@ -28,7 +28,7 @@ STEPS = 2
 def stirred() -> Upscaler:
     """The small StableSR on the tiny prior; decoder and fusion are random, so that fidelity is felt."""
     rng = torch.Generator().manual_seed(0)
-    restorer = STABLESR_SMALL.system("tiny", "cpu")
+    restorer = STABLESR_SMALL.method.build("tiny", "cpu")
     restorer.prior.schedule = replace(restorer.prior.schedule, prediction_type="v_prediction")
     with torch.no_grad():
         for module in (restorer.prior.modules["autoencoder"], restorer.parts.modules["feature_wrapping"]):
@@ -121,7 +121,7 @@ def test_a_damaged_latent_is_named(upscaler, folders, tmp_path):
 
 def test_methods_without_fidelity_say_so_at_once(folders, tmp_path):
     recipe = METHODS["seesr-small"]
-    plain = Upscaler(recipe, recipe.system("tiny"))
+    plain = Upscaler(recipe, recipe.method.build("tiny"))
     with pytest.raises(InputError, match="means nothing to seesr-small"):
         scored(plain, paired_subjects(*folders), Tradeoff(folder=tmp_path), PROTOCOLS["rgb"])
     assert not list(tmp_path.glob("*.safetensors"))
@@ -138,7 +138,7 @@ def test_a_subset_is_evenly_spaced():
 
 
 def test_the_command_prints_a_row_for_each_fidelity(folders, tmp_path):
-    Upscaler(STABLESR_SMALL, STABLESR_SMALL.system("tiny", "cpu")).save_pretrained(tmp_path / "model")
+    Upscaler(STABLESR_SMALL, STABLESR_SMALL.method.build("tiny", "cpu")).save_pretrained(tmp_path / "model")
     words = ["study", "tradeoff", tmp_path / "model", *folders, "-o", tmp_path / "out", "--photos", 2, "--steps", STEPS]
     words += ["-w", 0, "-w", 1, "--protocol", "rgb", "--csv", tmp_path / "rows.csv", "--json", "--prior", "tiny"]
     done = CliRunner().invoke(app, [*map(str, words)], catch_exceptions=False)
@@ -150,7 +150,7 @@ def test_the_command_prints_a_row_for_each_fidelity(folders, tmp_path):
 
 
 def test_lq_photos_are_made_where_a_degradation_is_named(folders, tmp_path):
-    Upscaler(STABLESR_SMALL, STABLESR_SMALL.system("tiny", "cpu")).save_pretrained(tmp_path / "model")
+    Upscaler(STABLESR_SMALL, STABLESR_SMALL.method.build("tiny", "cpu")).save_pretrained(tmp_path / "model")
     _, truths = folders
     words = [
         "study",

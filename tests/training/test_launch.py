@@ -46,7 +46,7 @@ def test_parts_say_how_they_came_to_be_and_fill_a_restorer(settings, tmp_path, d
     assert metadata["prior_sha256"] == tiny_prior().sha256
     assert [json.loads(metadata[key]) for key in ("seed", "step", "finished")] == [4, 2, True]
     assert "crop_px=64" in metadata["stage"]
-    restorer = METHODS["d3sr-small"].stage("fidelity").system("tiny")
+    restorer = METHODS["d3sr-small"].stage("fidelity").build("tiny")
     assert fill_from_run(restorer, folder)["step"] == "2"
     trained = load_file(folder / "unet.safetensors")
     assert torch.equal(restorer.prior.unet.conv_in.weight, trained["conv_in.weight"])
@@ -115,7 +115,7 @@ def test_a_teacher_begins_as_its_student(settings, tmp_path, monkeypatch, caplog
 def test_a_run_begins_with_an_exported_method_too(tmp_path):
     """Whose files leave out what is still the prior's, or in the folder beside it."""
     recipe, other = METHODS["seesr-small"], METHODS["addsr-small"]
-    restorer, begun = (recipe.system("tiny") for _ in range(2))
+    restorer, begun = (recipe.method.build("tiny") for _ in range(2))
     with torch.no_grad():
         for parameter in restorer.parts.modules["attention"].parameters():
             parameter.add_(0.25)

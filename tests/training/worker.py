@@ -60,7 +60,7 @@ def _trained(stage: Stage, data: Path, settings: RunSettings, validation: Sequen
 
     world = PartialState(cpu=True)
     torch.manual_seed(world.process_index)
-    system = stage.system("tiny")
+    system = stage.build("tiny")
     learner = stage.objective.learner(system, None if stage.critic is None else stage.critic(system))
     sampling = Sampling(size_px=64, batch_size=stage.batch, rank=world.process_index, world_size=world.num_processes)
     train(learner, stage, make_source(open_photos(data), stage, sampling), validation, settings, metadata={})

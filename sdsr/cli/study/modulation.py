@@ -62,12 +62,12 @@ def modulation(
 
 def _timeless(like: "Upscaler", parts: Path, prior: str | None, device: str | None) -> "Upscaler":
     """The same method without the time, with the parts of a run."""
-    from sdsr.methods.stablesr.recipes import timeless
+    from sdsr.methods.settings import with_settings
     from sdsr.methods.weights import fill_from_run
     from sdsr.upscaling import Upscaler
 
-    recipe = timeless(like.recipe)
-    assert recipe.system is not None, f"{recipe.name} restores"
-    restorer = recipe.system(prior or recipe.prior, device)
+    recipe = with_settings(like.recipe, {"method.encoder.time_aware": False})
+    assert recipe.method is not None, f"{recipe.name} restores"
+    restorer = recipe.method.build(prior or recipe.prior, device)
     fill_from_run(restorer, parts)
     return Upscaler(recipe, restorer)

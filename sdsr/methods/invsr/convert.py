@@ -7,8 +7,8 @@ from torch import Tensor
 
 from sdsr.checkpoints.converted import Converted, shapes_of
 from sdsr.checkpoints.reading import without_wrappers
+from sdsr.methods.invsr.method import PART
 from sdsr.methods.invsr.predictor import NoisePredictor
-from sdsr.methods.invsr.recipes import PART
 
 PREFIX = "encoder."
 

@@ -1,34 +1,38 @@
 """Recipes of the networks that stand for LPIPS between latents: InvSR's own form, and one for the small prior."""
 
-from collections.abc import Callable
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
-
-import torch
-from torch import nn
+from typing import Literal
 
 from sdsr.losses.latent_perceptual import LatentPerceptual, LatentVgg16
 from sdsr.losses.lpips import load_lpips
 from sdsr.losses.perceptual import PerceptualDistance
 from sdsr.losses.small_perceptual import load_small_perceptual
 from sdsr.methods.invsr.latent_ranking import LatentRanking, LatentTeaching
+from sdsr.methods.method import Device
 from sdsr.methods.recipe import OptimizerSettings, Recipe, Stage
 from sdsr.prior.loading import load_prior
 from sdsr.prior.prior import Prior
 
 
-def teaching(
-    prior: str | Prior,
-    device: torch.device | str | None = None,
-    *,
-    network: Callable[[Prior], nn.Module],
-    teacher: str | None = None,
-) -> LatentTeaching:
-    """What the recipes train; `teacher` is a file of LPIPS on VGG-16, None the embedded small perceptual network."""
-    prior = load_prior(prior, device=device)
-    distance = taught_by(teacher).to(prior.device)
-    return LatentTeaching(prior=prior, network=network(prior).to(prior.device), teacher=distance)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ranked:
+    """What the recipes train: a light network, or InvSR's, which is VGG-16 for latents.
+
+    `teacher` is a file of LPIPS on VGG-16, None the embedded small perceptual network; `classifier` is ImageNet's
+    VGG-16 for InvSR's to begin from, without which it begins at random.
+    """
+
+    network: Literal["small", "vgg16"] = "small"
+    teacher: str | None = None
+    classifier: str | None = None
+
+    def build(self, prior: str | Prior, device: Device = None) -> LatentTeaching:
+        """Return the network and its teacher, on the prior whose latents it shall compare."""
+        prior = load_prior(prior, device=device)
+        distance = taught_by(self.teacher).to(prior.device)
+        network = LatentPerceptual(prior.channels) if self.network == "small" else _vgg16(self.classifier)
+        return LatentTeaching(prior=prior, network=network.to(prior.device), teacher=distance)
 
 
 def taught_by(teacher: str | None) -> PerceptualDistance:
@@ -37,12 +41,7 @@ def taught_by(teacher: str | None) -> PerceptualDistance:
     return load_small_perceptual().distance()
 
 
-def small_network(prior: Prior) -> LatentPerceptual:
-    return LatentPerceptual(prior.channels)
-
-
-def vgg16_network(prior: Prior, *, classifier: str | None = None) -> LatentVgg16:
-    """InvSR's network; `classifier` is ImageNet's VGG-16 to begin from, without which it begins at random."""
+def _vgg16(classifier: str | None) -> LatentVgg16:
     network = LatentVgg16()
     if classifier is not None:
         network.begin_from(Path(classifier))
@@ -57,7 +56,7 @@ SMALL_LATENT_PERCEPTUAL = Recipe(
     stages=(
         Stage(
             name="ranking",
-            system=partial(teaching, network=small_network),
+            method=Ranked(),
             objective=LatentRanking(),
             optimizer=OptimizerSettings(learning_rate=1e-3, warmup_steps=50, decay_from=0.5),
             steps=10_000,
@@ -75,7 +74,7 @@ LATENT_PERCEPTUAL = replace(
     stages=(
         replace(
             SMALL_LATENT_PERCEPTUAL.stages[0],
-            system=partial(teaching, network=vgg16_network),
+            method=Ranked(network="vgg16"),
             optimizer=OptimizerSettings(learning_rate=1e-4, betas=(0.5, 0.999), warmup_steps=100, decay_from=0.5),
             steps=50_000,
             batch=8,

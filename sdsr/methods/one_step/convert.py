@@ -22,7 +22,7 @@ from sdsr.adapters.lora import Lora
 from sdsr.checkpoints.converted import Converted, Shapes, shapes_of
 from sdsr.checkpoints.reading import without_wrappers
 from sdsr.errors import ModelError
-from sdsr.methods.one_step.generator import HYPIR, LORA, PROMPT, Generator, encoder_layers
+from sdsr.methods.one_step.generator import HYPIR, LORA, PROMPT, OneStep, encoder_layers
 from sdsr.prior.shapes import AUTOENCODER, UNET
 
 _BEFORE = r"(?:base_model\.model\.)?(?:unet\.)?"
@@ -42,8 +42,8 @@ def convert(state: Mapping[str, Tensor]) -> Converted:
 
     The prompt is the one tensor beside the updates that has two dimensions, or three with one photo's.
     """
-    shapes = unet_shapes(Generator())
-    updates, rest = low_rank(without_wrappers(state), shapes, scale=Generator().alpha / Generator().rank)
+    shapes = unet_shapes(OneStep())
+    updates, rest = low_rank(without_wrappers(state), shapes, scale=OneStep().alpha / OneStep().rank)
     told = [name for name, tensor in rest.items() if tensor.squeeze(0).ndim == 2]
     prompt = {_TOKENS: rest[told[0]].reshape(1, *rest[told[0]].shape[-2:])} if len(told) == 1 else {}
     return Converted(
@@ -130,7 +130,7 @@ def _strengthened(
 
 
 @cache
-def unet_shapes(generator: Generator) -> dict[str, tuple[int, ...]]:
+def unet_shapes(generator: OneStep) -> dict[str, tuple[int, ...]]:
     """Return the names and shapes of the updates of Stable Diffusion 2's UNet."""
     with torch.device("meta"):
         unet = UNet2DConditionModel(**UNET)

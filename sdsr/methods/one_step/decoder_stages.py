@@ -8,16 +8,23 @@ from torch import nn
 
 from sdsr.losses.spectrum import spectral_peaks
 from sdsr.losses.terms import Term, against_teacher, gradient_l1, image_l1, lattice
+from sdsr.methods.learning import Learns
+from sdsr.methods.method import Method
 from sdsr.methods.one_step.decoding import Decoding
 from sdsr.methods.recipe import OptimizerSettings, Stage
 from sdsr.restoration.plan import Plan
 
+DETAILED = Learns(parts=("decoder",), but=("decoder.faithful",))
+WHOLE = Learns(parts=("unet", "decoder"), but=DETAILED.but)
+FAITHFUL = Learns(parts=("decoder.faithful",))
 
-def decoder_stages(system: Callable[..., Any], critic: Callable[[Any], nn.Module], plan: Plan) -> tuple[Stage, ...]:
+
+def decoder_stages(method: Method, critic: Callable[[Any], nn.Module], plan: Plan) -> tuple[Stage, ...]:
     """Return them. The autoencoder stays as it is, and the UNet but in the stage `whole`."""
     taught = Stage(
         name="decoder",
-        system=system,
+        method=method,
+        learns=DETAILED,
         objective=Decoding(
             plan=plan,
             terms=(
@@ -61,6 +68,7 @@ def decoder_stages(system: Callable[..., Any], critic: Callable[[Any], nn.Module
     whole = replace(
         detail,
         name="whole",
+        learns=WHOLE,
         objective=replace(detail.objective, whole=True),
         optimizer=OptimizerSettings(learning_rate=1.5e-4, warmup_steps=50, decay_from=0.5),
         follows="stage detail",
@@ -68,6 +76,7 @@ def decoder_stages(system: Callable[..., Any], critic: Callable[[Any], nn.Module
     faithful = replace(
         taught,
         name="faithful",
+        learns=FAITHFUL,
         objective=Decoding(plan=plan, end="faithful", terms=(Term(name="image", weight=1.0, function=image_l1),)),
         follows="stage whole",
     )

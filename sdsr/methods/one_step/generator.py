@@ -9,23 +9,27 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import torch
 from torch import nn
 
 from sdsr.adapters.lora import TARGETS, Lora, twin
 from sdsr.data.prompts import prompts_of
+from sdsr.methods.method import Device, wished_plan
 from sdsr.prior.loading import load_prior
 from sdsr.prior.prior import Prior
 from sdsr.prior.small import SmallLatents
 from sdsr.prior.stable_diffusion import PublishedLatents
+from sdsr.request import Wishes
+from sdsr.restoration.plan import Plan
 from sdsr.restoration.prompting import FixedPrompt, FixedPromptConditioner, PromptConditioner
 from sdsr.restoration.restorer import Conditioner, Parts, Restorer, from_photo
+from sdsr.tensors import Image
 
+PLAN = Plan(times=(399,))
 LORA, ENCODER_LORA, FIRST_LAYER, PROMPT = "lora", "encoder_lora", "first_layer", "prompt"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Generator:
+class OneStep:
     """What of a prior is adapted; the defaults are D3SR's.
 
     `rank` and `alpha` are those of the UNet's low-rank updates, scaled by alpha / rank, on the layers whose name ends
@@ -41,62 +45,80 @@ class Generator:
     encoder_alpha: int = 0
     first_layer: bool = False
     prompts: str | None = None
+    own_plan: Plan = PLAN
+
+    def plan(self, wishes: Wishes, photo: Image | None = None) -> Plan:
+        """Return the plan: its one step."""
+        return wished_plan(self.own_plan, wishes)
+
+    def build(self, prior: str | Prior, device: Device = None) -> Restorer:
+        """Return the restorer on any prior, whose own networks stay as they are: twins of the same weights are adapted.
+
+        Settled, the twins have weights of their own, with the updates added: the memory of a second UNet, but no more
+        work.
+        """
+        prior = load_prior(prior, device=device)
+        said = prompts_of(self.prompts or "d3sr", prior.text.vocabulary)
+        unet = prior.unet = twin(prior.unet)
+        modules = nn.ModuleDict()
+        if self.first_layer:
+            modules[FIRST_LAYER] = unet.conv_in = _own(unet.conv_in)
+        lora = modules[LORA] = Lora(unet, rank=self.rank, alpha=self.alpha, targets=self.targets)
+        adapted: list[tuple[Lora, nn.Module]] = [(lora, unet)]
+        if self.encoder_rank:
+            encoder_lora, model = self._adapt_encoder(prior)
+            modules[ENCODER_LORA] = encoder_lora
+            adapted.append((encoder_lora, model))
+        for updates, network in adapted:
+            updates.attach(network)
+        conditioner: Conditioner = PromptConditioner(prior)
+        if self.prompts is None:
+            prompt = modules[PROMPT] = FixedPrompt(prior.embed(said.training))
+            conditioner = FixedPromptConditioner(prompt)
+        modules.to(prior.device)
+        parts = Parts(
+            conditioner=conditioner,
+            start=from_photo,
+            modules=modules,
+            prompt=said.positive,
+            settle=partial(_settle, adapted),
+        )
+        return Restorer(prior=prior, parts=parts)
+
+    def _adapt_encoder(self, prior: Prior) -> tuple[Lora, nn.Module]:
+        """Give the prior a twin of its autoencoder; return the updates of every layer of its encoder, and the twin."""
+        assert isinstance(prior.autoencoder, PublishedLatents | SmallLatents), (
+            "only autoencoders we know can be adapted"
+        )
+        model: Any = twin(prior.autoencoder.model)
+        prior.autoencoder = type(prior.autoencoder)(model)
+        return Lora(model, rank=self.encoder_rank, alpha=self.encoder_alpha, targets=encoder_layers(model)), model
 
 
-D3SR = Generator()
-OSEDIFF = Generator(rank=4, alpha=8, encoder_rank=4, encoder_alpha=8, first_layer=True, prompts="osediff")
+D3SR = OneStep()
+OSEDIFF = OneStep(
+    rank=4,
+    alpha=8,
+    encoder_rank=4,
+    encoder_alpha=8,
+    first_layer=True,
+    prompts="osediff",
+    own_plan=Plan(times=(999,)),
+)
 """arXiv:2406.08177; alpha is peft's default, which its authors left in place, so the scale is 2."""
-HYPIR = Generator(rank=256, alpha=256, targets=tuple(name for name in TARGETS if name != "conv_in"), prompts="hypir")
+HYPIR = OneStep(
+    rank=256,
+    alpha=256,
+    targets=tuple(name for name in TARGETS if name != "conv_in"),
+    prompts="hypir",
+    own_plan=Plan(times=(200,)),
+)
 """arXiv:2507.20590."""
-
-
-def system(prior: str | Prior, device: torch.device | str | None = None, *, generator: Generator = D3SR) -> Restorer:
-    """The restorer on any prior, whose own networks stay as they are: twins with the same weights are adapted.
-
-    Settled, the twins have weights of their own, with the updates added: the memory of a second UNet, but no more work.
-    """
-    prior = load_prior(prior, device=device)
-    said = prompts_of(generator.prompts or "d3sr", prior.text.vocabulary)
-    unet = prior.unet = twin(prior.unet)
-    modules = nn.ModuleDict()
-    if generator.first_layer:
-        modules[FIRST_LAYER] = unet.conv_in = _own(unet.conv_in)
-    lora = modules[LORA] = Lora(unet, rank=generator.rank, alpha=generator.alpha, targets=generator.targets)
-    adapted: list[tuple[Lora, nn.Module]] = [(lora, unet)]
-    if generator.encoder_rank:
-        encoder_lora, model = _adapted_encoder(prior, generator)
-        modules[ENCODER_LORA] = encoder_lora
-        adapted.append((encoder_lora, model))
-    for updates, network in adapted:
-        updates.attach(network)
-    conditioner: Conditioner = PromptConditioner(prior)
-    if generator.prompts is None:
-        prompt = modules[PROMPT] = FixedPrompt(prior.embed(said.training))
-        conditioner = FixedPromptConditioner(prompt)
-    modules.to(prior.device)
-
-    parts = Parts(
-        conditioner=conditioner,
-        start=from_photo,
-        modules=modules,
-        prompt=said.positive,
-        settle=partial(_settle, adapted),
-    )
-    return Restorer(prior=prior, parts=parts)
 
 
 def _settle(adapted: Sequence[tuple[Lora, nn.Module]]) -> None:
     for updates, network in adapted:
         updates.settle(network)
-
-
-def _adapted_encoder(prior: Prior, generator: Generator) -> tuple[Lora, nn.Module]:
-    """Give the prior a twin of its autoencoder; return the updates of every layer of its encoder, and the twin."""
-    assert isinstance(prior.autoencoder, PublishedLatents | SmallLatents), "only autoencoders we know can be adapted"
-    model: Any = twin(prior.autoencoder.model)
-    prior.autoencoder = type(prior.autoencoder)(model)
-    rank, alpha = generator.encoder_rank, generator.encoder_alpha
-    return Lora(model, rank=rank, alpha=alpha, targets=encoder_layers(model)), model
 
 
 def encoder_layers(autoencoder: nn.Module) -> list[str]:

@@ -13,13 +13,10 @@ validation PSNR was about equal (22.27 and 22.19 dB). A comparison under equal s
 
 import math
 from copy import deepcopy
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
-from torch import nn
 
 from sdsr.critics.diffusion_unet import DiffusionCritic
 from sdsr.critics.patch import PatchCritic
@@ -27,40 +24,42 @@ from sdsr.critics.projected import ProjectedCritic
 from sdsr.images.kernels import KEYS, PILLOW_BICUBIC, TORCH_BICUBIC
 from sdsr.losses.efficientnet import load_efficientnet_lite
 from sdsr.losses.terms import Term, image_l2
-from sdsr.methods.one_step import generator as one_step
+from sdsr.methods.one_step import generator
 from sdsr.methods.one_step.decoder_stages import decoder_stages
 from sdsr.methods.one_step.decoding import PictureGame
-from sdsr.methods.one_step.guided_decoder import GuidedDecoder
-from sdsr.methods.one_step.guided_decoding import GuidedDecoding
+from sdsr.methods.one_step.small import PLAN, DecoderSettings, SmallOneStep
 from sdsr.methods.recipe import OptimizerSettings, Recipe, Stage
 from sdsr.methods.small_canvas import SMALL_CANVAS
 from sdsr.methods.small_stages import small_stages
 from sdsr.methods.variant import Variant
 from sdsr.objectives.critics import Critics, NoisedLatents, Pixels
 from sdsr.objectives.restoration import Restoration
-from sdsr.prior.loading import load_prior
 from sdsr.prior.prior import Prior
 from sdsr.prior.shapes_sdxl import blank_sdxl_unet
 from sdsr.prior.sources import resolve
 from sdsr.prior.stable_diffusion import load_unet
 from sdsr.restoration.canvas import Canvas
 from sdsr.restoration.plan import Plan
-from sdsr.restoration.prompting import FixedPrompt, FixedPromptConditioner
-from sdsr.restoration.restorer import Parts, Restorer, from_photo
+from sdsr.restoration.restorer import Restorer
 
 PRIOR = "prior"
 
 
-def critics(system: Restorer, *, source: str = "sdxl-base") -> Critics:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoisedJudge:
     """A critic of noised latents, made of a pretrained UNet with low-rank updates of its own.
 
     `source` is that UNet's: a name or a folder as a prior's, or "prior" for the method's own prior (SD 2.1's, as in the
     paper's first versions). Latents stay those of the method's autoencoder; SDXL's own are scaled by 0.13025 instead of
     0.18215, which the updates have to learn.
     """
-    prior = system.prior
-    critic = DiffusionCritic(judging_unet(prior, source)).to(prior.device)
-    return Critics(NoisedLatents(prior.schedule, critic, precision=prior.precision))
+
+    source: str = "sdxl-base"
+
+    def __call__(self, system: Restorer) -> Critics:
+        prior = system.prior
+        critic = DiffusionCritic(judging_unet(prior, self.source)).to(prior.device)
+        return Critics(NoisedLatents(prior.schedule, critic, precision=prior.precision))
 
 
 def judging_unet(prior: Prior, source: str) -> UNet2DConditionModel:
@@ -76,7 +75,7 @@ def judging_unet(prior: Prior, source: str) -> UNet2DConditionModel:
 
 _GENERATION = Stage(
     name="generation",
-    system=one_step.system,
+    method=generator.D3SR,
     objective=Restoration(
         plan=Plan(times=(399,)),
         terms=(Term(name="image", weight=1.0, function=image_l2),),
@@ -88,7 +87,7 @@ _GENERATION = Stage(
     optimizer=OptimizerSettings(
         learning_rate=5e-5, betas=(0.9, 0.999), weight_decay=0.01, warmup_steps=0, decay_from=1.0, clip_norm=math.inf
     ),
-    critic=partial(critics, source="sdxl-base"),
+    critic=NoisedJudge(),
     steps=100_000,
     batch=2,
     crop_px=512,
@@ -107,8 +106,7 @@ D3SR = Recipe(
     paper="arXiv:2410.04224",
     summary="One step from the LQ latent by Stable Diffusion 2.1 with low-rank updates.",
     prior="sd-2.1-base",
-    system=one_step.system,
-    plan=Plan(times=(399,)),
+    method=generator.D3SR,
     canvas=CANVAS,
     stages=(_GENERATION,),
 )
@@ -118,8 +116,7 @@ OSEDIFF = replace(
     name="osediff",
     paper="arXiv:2406.08177",
     summary="OSEDiff's generator, for its published weights; one step, told what the photo shows.",
-    system=partial(one_step.system, generator=one_step.OSEDIFF),
-    plan=Plan(times=(999,)),
+    method=generator.OSEDIFF,
     canvas=Canvas(
         kernel=PILLOW_BICUBIC,
         native_px=512,
@@ -132,14 +129,12 @@ OSEDIFF = replace(
     listens=True,
     stages=(),
 )
-
 HYPIR = replace(
     OSEDIFF,
     name="hypir",
     paper="arXiv:2507.20590",
     summary="HYPIR's generator, for its published weights; one step, told what the photo shows.",
-    system=partial(one_step.system, generator=one_step.HYPIR),
-    plan=Plan(times=(200,)),
+    method=generator.HYPIR,
     canvas=Canvas(
         kernel=TORCH_BICUBIC,
         clamped=False,
@@ -157,25 +152,8 @@ fixes colors after it has; both give the sides of whole cells otherwise than by 
 
 Comparators that differ from D3SR's generator by values alone; they are restored with, not trained, here."""
 
-TIME = 99
-DECODER = "decoder"
-PLAN = Plan(times=(TIME,), fidelity=0.2)
-"""Of the small prior's step. Its fidelity was chosen by eye on degraded validation photos: with 0, noise gets crisp."""
-
-
-def small_system(prior_name: str | Prior, device: torch.device | str | None = None) -> Restorer:
-    """The restorer on a small prior, all UNet weights trained: the variant for a UNet this light.
-
-    What the UNet predicts is read as noise, as in the paper's formula, whatever the prior predicts: all of it learns.
-    """
-    prior = load_prior(prior_name, device=device)
-    unet = deepcopy(prior.unet).requires_grad_(True)
-    prompt = FixedPrompt(prior.embed("clean"))
-    modules = nn.ModuleDict({"unet": unet, "prompt": prompt})
-    return Restorer(
-        prior=replace(prior, unet=unet, schedule=replace(prior.schedule, prediction_type="epsilon")),
-        parts=Parts(conditioner=FixedPromptConditioner(prompt), start=from_photo, modules=modules),
-    )
+UNDECODED = SmallOneStep()
+DECODED = SmallOneStep(decoder=DecoderSettings())
 
 
 def small_critics(system: Restorer) -> Critics:
@@ -184,26 +162,6 @@ def small_critics(system: Restorer) -> Critics:
     unet.disable_gradient_checkpointing()  # its weights are frozen and freed between forward and backward
     critic = DiffusionCritic(unet, train="all", heads_on=(0,), hidden=128)
     return Critics(NoisedLatents(system.schedule, critic), Pixels(PatchCritic(sees="image")))
-
-
-def decoded_system(
-    prior_name: str | Prior,
-    device: torch.device | str | None = None,
-    *,
-    width: int = 64,
-    blocks: int = 10,
-    sees_latent: bool = True,
-) -> Restorer:
-    """The restorer on a small prior with a decoder of its own, which sees the LQ photo beside the restored latent.
-
-    Without `sees_latent`, the photo is all that it sees.
-    """
-    system = small_system(prior_name, device)
-    decoder = GuidedDecoder(system.channels if sees_latent else 0, width=width, blocks=blocks)
-    decoder.to(system.prior.device)
-    decoder.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  (missing in torch's stub)
-    modules = nn.ModuleDict({**system.parts.modules, DECODER: decoder})
-    return replace(system, parts=replace(system.parts, modules=modules, decoder=GuidedDecoding(decoder)))
 
 
 def picture_critic(system: Restorer) -> PictureGame:
@@ -216,13 +174,12 @@ D3SR_SMALL = Recipe(
     paper="arXiv:2410.04224",
     summary="One step from the LQ latent on the embedded prior; fast on a CPU.",
     prior="small",
-    system=decoded_system,
-    plan=PLAN,
+    method=DECODED,
     canvas=SMALL_CANVAS,
     color_fix="none",
     stages=(
-        *small_stages(small_system, small_critics, Restoration(plan=PLAN)),
-        *decoder_stages(decoded_system, picture_critic, PLAN),
+        *small_stages(UNDECODED, small_critics, Restoration(plan=PLAN)),
+        *decoder_stages(DECODED, picture_critic, PLAN),
     ),
 )
 
@@ -236,10 +193,9 @@ def _unjudged() -> Variant:
     return Variant(recipe=D3SR_SMALL, stage="realism", changes={"critic": None})
 
 
-def _decoded(**kind: Any) -> Variant:
-    system = partial(decoded_system, **kind)
-    stages = decoder_stages(system, picture_critic, PLAN)
-    return Variant(recipe=replace(D3SR_SMALL, system=system, stages=stages), stage="decoder")
+def _decoded(**shape: Any) -> Variant:
+    changes = {f"method.decoder.{name}": value for name, value in shape.items()}
+    return Variant(recipe=D3SR_SMALL, stage="decoder", changes=changes)
 
 
 def _detailed(**changes: Any) -> Variant:
@@ -248,8 +204,7 @@ def _detailed(**changes: Any) -> Variant:
 
 
 def _judged_by(source: str) -> Variant:
-    stage = replace(_GENERATION, critic=partial(critics, source=source))
-    return Variant(recipe=replace(D3SR, stages=(stage,)), stage="generation")
+    return Variant(recipe=D3SR, stage="generation", changes={"critic.source": source})
 
 
 ABLATIONS = {

@@ -3,7 +3,6 @@
 arXiv:2305.07015 and its published code. At full size: 52,494,080 parameters.
 """
 
-from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,9 +28,9 @@ class EncoderSettings:
     gives the variant that it is compared with, which is not told the time.
     """
 
-    widths: Sequence[int] = (256, 256, 512, 512)
+    widths: tuple[int, ...] = (256, 256, 512, 512)
     blocks: int = 2
-    attention_at: Collection[int] = (1, 2, 4)
+    attention_at: tuple[int, ...] = (1, 2, 4)
     heads: int = 4
     map_channels: int = 256
     groups: int = 32

@@ -23,7 +23,7 @@ from sdsr.cli.main import app
 from sdsr.errors import ModelError
 from sdsr.method_folders import read_description
 from sdsr.methods.addsr.convert import RANK, convert, merged
-from sdsr.methods.addsr.recipes import student
+from sdsr.methods.addsr.recipes import ADDSR_METHOD
 from sdsr.methods.published import PUBLISHED
 from sdsr.prior.evidence import Evidence
 from sdsr.prior.shapes import shape_prior
@@ -206,7 +206,7 @@ def test_the_command_makes_a_folder_that_restores_of_all_files(tmp_path, rng, mo
     assert {name for name, part in report["parts"].items() if not part["kept"]} == {"unet"}
     prior = shape_prior("sd-2-base", image_encoder=False)
     with torch.device("meta"):
-        wanted = student(prior).parts.modules
+        wanted = ADDSR_METHOD.build(prior).parts.modules
     for name, module in wanted.items():
         assert load_file(tmp_path / "ours" / f"{name}.safetensors").keys() == module.state_dict().keys()
     assert read_description(tmp_path / "ours")["recipe"] == "addsr"

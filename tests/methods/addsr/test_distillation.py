@@ -19,7 +19,7 @@ from sdsr.methods.addsr.distillation import (
     distance,
     teacher_weight,
 )
-from sdsr.methods.addsr.recipes import ADDSR_SMALL, critic_of, student
+from sdsr.methods.addsr.recipes import ADDSR_SMALL, critic_of
 from sdsr.objectives.learner import Judged, Sample
 from sdsr.prior.tiny import tiny_prior
 from sdsr.restoration.plan import Refinement
@@ -81,7 +81,7 @@ def learner(**changes) -> DistillationLearner:
     torch.manual_seed(0)
     prior = tiny_prior()
     prior.schedule = replace(prior.schedule, prediction_type="v_prediction")
-    restorer = student(prior, network=STAGE.system.keywords["network"], training=True)
+    restorer = STAGE.build(prior)
     for parameter in restorer.parts.modules["controlnet"].parameters():
         if not parameter.any() and parameter.ndim == 4:
             torch.nn.init.normal_(parameter, std=0.05)

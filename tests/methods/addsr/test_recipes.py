@@ -9,18 +9,13 @@ from sdsr.adapters.tagger import SmallTagger, SwinTagger
 from sdsr.diffusion.noise import CanvasNoise
 from sdsr.errors import InputError
 from sdsr.methods.ablations import find_ablation
+from sdsr.methods.addsr.method import SeeSR, first_times, leading, teacher_of
 from sdsr.methods.addsr.recipes import (
     ADDSR,
+    ADDSR_METHOD,
     ADDSR_SMALL,
     SEESR,
     SEESR_SMALL,
-    SMALL_NETWORK,
-    Network,
-    first_times,
-    leading,
-    student,
-    system,
-    teacher_of,
 )
 from sdsr.methods.weights import _inherited
 from sdsr.objectives.learner import Sample
@@ -57,7 +52,7 @@ def size(module: torch.nn.Module, *, learning: bool = False) -> int:
 def test_full_size_is_the_published_one():
     prior = shape_prior("sd-2-base", image_encoder=False)
     with torch.device("meta"):
-        parts = student(prior).parts.modules
+        parts = ADDSR.stage().build(prior).parts.modules
     assert sum(p.numel() for p in prior.unet.parameters()) + size(parts["attention"]) == 1_126_760_324
     assert size(parts["controlnet"]) + size(parts["control_attention"]) == 489_031_440
     assert size(parts, learning=True) == 386_739_280
@@ -66,7 +61,7 @@ def test_full_size_is_the_published_one():
 
 def test_the_small_ones_fit_in_ten_megabytes():
     for recipe in (SEESR_SMALL, ADDSR_SMALL):
-        restorer = recipe.system("small")
+        restorer = recipe.method.build("small")
         stored = 0
         for module in restorer.parts.modules.values():
             kept = _inherited(module, restorer.prior)
@@ -89,18 +84,18 @@ def test_times_as_published():
 
 
 def test_guidance_keeps_what_is_seen_of_the_photo(photograph):
-    restorer = system("tiny")
+    restorer = SeeSR().build("tiny")
     seen = restorer.observe(photograph, None, NOISE)
     noisy = restorer.start(seen, 999, NOISE)
     for_it, against = (evidence_at(one, noisy, 500) for one in (seen.evidence, seen.against))
     assert torch.equal(for_it.tokens, against.tokens)
     assert not torch.equal(for_it.prompt, against.prompt)
-    assert student("tiny").observe(photograph, None, NOISE).against is None
+    assert ADDSR_METHOD.build("tiny").observe(photograph, None, NOISE).against is None
 
 
 @pytest.mark.parametrize("guided", [False, True])
 def test_the_photo_is_looked_at_once_and_each_refinement_once_more(photograph, monkeypatch, guided):
-    restorer, encoded, tagged = system("tiny") if guided else student("tiny"), [], []
+    restorer, encoded, tagged = SeeSR().build("tiny") if guided else ADDSR_METHOD.build("tiny"), [], []
     encode, tag = Prior.posterior, SmallTagger.__call__
     monkeypatch.setattr(Prior, "posterior", lambda *asked: encoded.append(asked) or encode(*asked))
     monkeypatch.setattr(SmallTagger, "__call__", lambda *asked: tagged.append(asked) or tag(*asked))
@@ -112,7 +107,7 @@ def test_the_photo_is_looked_at_once_and_each_refinement_once_more(photograph, m
 
 
 def test_tags_and_pixels_are_both_listened_to(photograph):
-    restorer = stirred(system("tiny"))
+    restorer = stirred(SeeSR().build("tiny"))
     seen = restorer.observe(photograph, None, NOISE)
     noisy = restorer.start(seen, 999, NOISE)
     told = evidence_at(seen.evidence, noisy, 500)
@@ -122,7 +117,7 @@ def test_tags_and_pixels_are_both_listened_to(photograph):
 
 
 def test_without_a_tagger_there_is_no_image_attention(photograph):
-    parts = system("tiny", network=Network(tags=False)).parts
+    parts = SeeSR(tags=False).build("tiny").parts
     assert list(parts.modules) == ["controlnet"]
     prior = tiny_prior()
     told = parts.conditioner(prior, photograph, prior.encode(photograph.enlarged()))("clean")
@@ -131,11 +126,11 @@ def test_without_a_tagger_there_is_no_image_attention(photograph):
 
 def test_a_prior_without_eyes_waits_for_the_published_tagger():
     blind = replace(tiny_prior(), image=None)
-    assert next(system(blind).parts.modules["tagger"].parameters()).is_meta
+    assert next(SeeSR().build(blind).parts.modules["tagger"].parameters()).is_meta
 
 
 def test_the_teacher_is_what_the_student_is_until_one_learns(photograph):
-    restorer = stirred(student("tiny", network=SMALL_NETWORK))
+    restorer = stirred(ADDSR_SMALL.stage().build("tiny"))
     teacher = teacher_of(restorer)
     noisy = torch.randn(1, 4, 8, 12, generator=torch.Generator().manual_seed(0))
 
@@ -154,7 +149,7 @@ def test_the_teacher_is_what_the_student_is_until_one_learns(photograph):
 
 
 def test_each_step_but_the_first_sees_what_came_before(photograph):
-    restorer = stirred(student("tiny"))
+    restorer = stirred(ADDSR_METHOD.build("tiny"))
     refined, plain = (
         sample(restorer, photograph, plan, NOISE)
         for plan in (ADDSR.plan, Plan(times=ADDSR.plan.times, step=ADDSR.plan.step))
@@ -170,5 +165,5 @@ def test_each_row_of_the_tables_can_be_trained(table, photo):
     pair = Sample(hq=hq, lq=torch.nn.functional.avg_pool2d(hq, 4))
     for name, variant in find_ablation(table).items():
         stage = variant.trained({"objective.draws": 1})
-        learner = stage.objective.learner(stage.system("tiny"), None)
+        learner = stage.objective.learner(stage.build("tiny"), None)
         assert learner(pair, torch.Generator().manual_seed(0), 0.0).loss.isfinite(), name

@@ -5,17 +5,15 @@ from dataclasses import replace
 import pytest
 import torch
 
+from sdsr.adapters.hybrid_attention import HybridSettings
 from sdsr.diffusion.noise import CanvasNoise
 from sdsr.errors import ModelError
+from sdsr.methods.consissr.method import ConsisSR, PhotoEncoders, photo_encoder
 from sdsr.methods.consissr.recipes import (
     ABLATIONS,
     CONSISSR,
+    CONSISSR_PUBLISHED,
     CONSISSR_SMALL,
-    PAPER,
-    PUBLISHED,
-    encoders,
-    photo_encoder,
-    system,
 )
 from sdsr.objectives.learner import Sample
 from sdsr.prior.evidence import evidence_at
@@ -39,7 +37,7 @@ def pair(photo) -> Sample:
 def test_every_trained_parameter_has_a_gradient_by_the_second_step(recipe, photo):
     torch.manual_seed(0)
     stage = recipe.stage("restoration")
-    learner = stage.objective.learner(stage.system("tiny"), None)
+    learner = stage.objective.learner(stage.build("tiny"), None)
     named = [(f"{part}.{name}", p) for part, module in learner.parts.items() for name, p in module.named_parameters()]
     trained = {name: parameter for name, parameter in named if parameter.requires_grad}
     optimizer, sample = torch.optim.Adam(trained.values(), lr=1e-3), pair(photo)
@@ -54,7 +52,7 @@ def test_every_trained_parameter_has_a_gradient_by_the_second_step(recipe, photo
 
 
 def test_what_the_paper_keeps_fixed_does_not_learn():
-    controlnet = system("tiny").parts.modules["controlnet"]
+    controlnet = CONSISSR.stage("restoration").build("tiny").parts.modules["controlnet"]
     fixed = {name for name, parameter in controlnet.named_parameters() if not parameter.requires_grad}
     in_blocks = {name for name, _ in controlnet.named_parameters() if ".transformer_blocks." in name}
     assert fixed == {name for name in in_blocks if ".attn2." in name or ".norm2." in name}
@@ -62,7 +60,7 @@ def test_what_the_paper_keeps_fixed_does_not_learn():
 
 
 def test_untrained_it_predicts_what_the_prior_does(photograph):
-    restorer, prior = system("tiny"), tiny_prior()
+    restorer, prior = ConsisSR().build("tiny"), tiny_prior()
     latent = prior.encode(photograph.enlarged())
     told = evidence_at(restorer.parts.conditioner(restorer.prior, photograph, latent)("clean"), latent, 500)
     plain = prior.predict(latent, 500, replace(told, tokens=None, residuals=None))
@@ -70,7 +68,7 @@ def test_untrained_it_predicts_what_the_prior_does(photograph):
 
 
 def test_both_sides_of_guidance_know_the_photo(photograph):
-    restorer = system("tiny")
+    restorer = ConsisSR().build("tiny")
     latent = restorer.prior.encode(photograph.enlarged())
     testify = restorer.parts.conditioner(restorer.prior, photograph, latent)
     clean, degraded = (
@@ -83,7 +81,7 @@ def test_both_sides_of_guidance_know_the_photo(photograph):
 @pytest.mark.parametrize("stochastic", [False, True])
 def test_guided_steps_look_at_the_photo_once(photograph, monkeypatch, stochastic):
     """The autoencoder is asked once, and where the latent is a sample, its mode is the hint."""
-    restorer, encoded, embedded, hints = system("tiny"), [], [], []
+    restorer, encoded, embedded, hints = ConsisSR().build("tiny"), [], [], []
     autoencoder = restorer.prior.autoencoder
     encode, encoder = autoencoder.posterior, restorer.parts.modules["image_encoder"]
     restorer.parts.modules["controlnet"].controlnet_cond_embedding.register_forward_pre_hook(
@@ -104,8 +102,7 @@ def test_guided_steps_look_at_the_photo_once(photograph, monkeypatch, stochastic
 
 
 def test_tags_can_be_told_instead_of_an_embedding(photograph):
-    network = replace(PAPER, hybrid=replace(PAPER.hybrid, image="none"), tokens="tags")
-    restorer = system("tiny", network=network)
+    restorer = ConsisSR(hybrid=HybridSettings(image="none"), tokens="tags").build("tiny")
     modules = restorer.parts.modules
     assert {"attention", "control_attention"} < set(modules.keys())
     assert not any("to_out_ip" in name for name in modules.state_dict())
@@ -122,7 +119,7 @@ def test_tags_can_be_told_instead_of_an_embedding(photograph):
 
 
 def test_the_published_network_has_projections_of_its_own():
-    paper, published = (system("tiny", network=network).parts.modules["hybrid"] for network in (PAPER, PUBLISHED))
+    paper, published = (one.method.build("tiny").parts.modules["hybrid"] for one in (CONSISSR, CONSISSR_PUBLISHED))
     own = {name for name, _ in published.named_parameters()} - {name for name, _ in paper.named_parameters()}
     assert own
     assert all("_ip.weight" in name for name in own)
@@ -132,19 +129,15 @@ def test_a_prior_without_an_image_encoder_waits_for_weights_or_asks_for_clip(mon
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("SDSR_MODELS", str(tmp_path))
     blind = replace(tiny_prior(), image=None)
-    assert photo_encoder(blind, training=False).width == 1024
-    assert next(system(blind).parts.modules["image_encoder"].parameters()).is_meta
+    assert photo_encoder(blind, deferred=True).width == 1024
+    assert next(ConsisSR().build(blind).parts.modules["image_encoder"].parameters()).is_meta
     with pytest.raises(ModelError, match="clip-vit-h"):
-        encoders(blind)
+        PhotoEncoders().build(blind)
 
 
 @pytest.mark.parametrize("table", ["consissr-prompts", "consissr-tala"])
 def test_each_row_of_the_tables_can_be_trained(table, photo):
     for name, variant in ABLATIONS[table].items():
         stage = variant.trained({})
-        learner = stage.objective.learner(stage.system("tiny"), None)
+        learner = stage.objective.learner(stage.build("tiny"), None)
         assert learner(pair(photo), torch.Generator().manual_seed(0), 0.0).loss.isfinite(), name
-        restoring = variant.recipe.system("tiny").parts.modules
-        assert {key: set(part.state_dict()) for key, part in restoring.items()} == {
-            key: set(part.state_dict()) for key, part in learner.parts.items()
-        }, name

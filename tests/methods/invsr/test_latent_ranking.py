@@ -10,7 +10,7 @@ from sdsr.errors import ModelError
 from sdsr.losses.latent_perceptual import LatentPerceptual, LatentVgg16, load_latent_perceptual
 from sdsr.losses.lpips import load_lpips
 from sdsr.losses.perceptual import feature_distance
-from sdsr.methods.invsr.latent_perceptual import LATENT_RECIPES, small_network, teaching
+from sdsr.methods.invsr.latent_perceptual import LATENT_RECIPES, Ranked
 from sdsr.methods.invsr.latent_ranking import LatentRanking
 from sdsr.objectives.learner import Sample
 
@@ -26,7 +26,7 @@ def seeded(seed: int = 0) -> torch.Generator:
 
 def test_it_learns_what_it_is_taught(sample):
     torch.manual_seed(0)
-    system = teaching("tiny", network=small_network)
+    system = Ranked().build("tiny")
     learner = LatentRanking().learner(system, None)
     optimizer, losses = torch.optim.Adam(learner.network.parameters(), lr=1e-3), []
     for _ in range(12):
@@ -45,7 +45,7 @@ def test_it_learns_what_it_is_taught(sample):
 
 
 def test_each_photo_is_ranked_by_itself(sample):
-    learner = LatentRanking(versions=3).learner(teaching("tiny", network=small_network), None)
+    learner = LatentRanking(versions=3).learner(Ranked().build("tiny"), None)
     spoiled = learner._spoiled(sample.hq, seeded())
     assert spoiled.shape == (2, 1 + 2 * 3, 3, 64, 64)
     taught = learner._taught(sample.hq, spoiled)

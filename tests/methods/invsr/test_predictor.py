@@ -1,5 +1,6 @@
 """InvSR's noise predictor against a recording of the published one, its published size, and its attention."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from torch.nn import functional as F
 
 from sdsr.methods.invsr.convert import convert
 from sdsr.methods.invsr.predictor import Gaussian, NoisePredictor, by_rows
-from sdsr.methods.invsr.recipes import small_predictor
+from sdsr.methods.invsr.recipes import SMALL_METHOD
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "invsr_noise_predictor"
 
@@ -80,7 +81,7 @@ def test_published_size():
 
 def test_the_small_one_is_small():
     with torch.device("meta"):
-        predictor = small_predictor(latent_channels=16)
+        predictor = NoisePredictor(**asdict(SMALL_METHOD.predictor), latent_channels=16)
     assert 2 * sum(parameter.numel() for parameter in predictor.parameters()) < 10e6
 
 

@@ -14,8 +14,9 @@ from sdsr.diffusion.schedule import NoiseSchedule
 from sdsr.errors import InputError
 from sdsr.images.floats import quantize
 from sdsr.methods.ablations import ABLATIONS
-from sdsr.methods.invsr.predictor import Gaussian, NoisePredictor
-from sdsr.methods.invsr.recipes import INVSR, INVSR_SMALL, PART, PredictedNoise, reduced, small_system
+from sdsr.methods.invsr.method import PART, PredictedNoise, reduced
+from sdsr.methods.invsr.predictor import Gaussian
+from sdsr.methods.invsr.recipes import INVSR, INVSR_SMALL, SMALL_METHOD
 from sdsr.methods.invsr.times import plan_for
 from sdsr.objectives.learner import Sample
 from sdsr.photos.photo import Photo
@@ -40,7 +41,7 @@ def recorded() -> dict[str, torch.Tensor]:
 @pytest.fixture(scope="module")
 def restorer() -> Restorer:
     """The small variant on the tiny prior, its predictor stirred so that it sees the photo and the time."""
-    restorer = small_system("tiny")
+    restorer = SMALL_METHOD.build("tiny")
     rng = torch.Generator().manual_seed(2)
     with torch.no_grad():
         for parameter in restorer.parts.modules.parameters():
@@ -102,7 +103,7 @@ def test_a_start_may_have_a_time_for_each_photo(restorer, photo):
 
 
 def test_a_fresh_predictor_is_plain_noise_and_always_the_same(photo):
-    first, second = (small_system("tiny") for _ in range(2))
+    first, second = (SMALL_METHOD.build("tiny") for _ in range(2))
     states = [restorer.parts.modules.state_dict() for restorer in (first, second)]
     assert all(torch.equal(tensor, states[1][name]) for name, tensor in states[0].items())
     photograph = Photograph.of(photo[..., :16, :16], (64, 64), 16)
@@ -195,9 +196,8 @@ def test_the_recipes_say_what_they_are():
 
 
 def test_a_predictor_of_published_kind_fits_any_prior(photo):
-    assert INVSR.system is not None
-    build = lambda **kept: NoisePredictor(widths=(16, 32), norm_groups=8, head_width=8, **kept)  # noqa: E731
-    restorer = INVSR.system("tiny", predictor=build)  # pyright: ignore[reportCallIssue]
+    predictor = PredictorSettings(widths=(16, 32), norm_groups=8, head_width=8)
+    restorer = replace(SMALL_METHOD, predictor=predictor).build("tiny")
     assert isinstance(restorer.parts.start, PredictedNoise)
     clean = sample(restorer, Photograph.of(photo[..., :9, :14], (36, 56), 16), plan_for(3), NOISE).clean
     assert clean.shape == (1, 4, 8, 8)
@@ -211,7 +211,7 @@ def pair(photo: torch.Tensor) -> Sample:
 
 def test_each_photo_starts_at_a_trained_time_of_its_own(photo):
     objective = INVSR_SMALL.stage("inversion").objective
-    learner = objective.learner(small_system("tiny"), None)
+    learner = objective.learner(SMALL_METHOD.build("tiny"), None)
     drawn = torch.cat([learner._times(8, torch.Generator().manual_seed(seed)) for seed in range(8)])
     assert set(drawn.tolist()) == {249, 199, 149, 99}
     outcome = learner(pair(photo), torch.Generator().manual_seed(0))
@@ -230,26 +230,26 @@ def test_the_published_stage_has_the_published_terms_and_critic():
 
 
 def test_the_small_predictor_fits_ten_megabytes():
-    parts = INVSR_SMALL.system("small", "cpu").parts.modules
+    parts = INVSR_SMALL.method.build("small", "cpu").parts.modules
     assert sum(parameter.numel() for parameter in parts.parameters()) == 4_174_912
 
 
 def test_a_photo_token_is_a_part_that_changes_nothing_at_first(photo):
     photograph = Photograph.of(photo[..., :16, :16], (64, 64), 16)
-    plain, told = (small_system("tiny", photo_token=token) for token in (False, True))
+    plain, told = (replace(SMALL_METHOD, photo_token=token).build("tiny") for token in (False, True))
     assert set(told.parts.modules) == {PART, "hybrid", "image_prompt"}
     first, second = (sample(restorer, photograph, plan_for(), NOISE).clean for restorer in (plain, told))
     torch.testing.assert_close(first, second, atol=1e-5, rtol=1e-5)
     blind = replace(tiny_prior(), image=None)
     with pytest.raises(InputError, match="needs an image encoder, which prior"):
-        small_system(blind, photo_token=True)
+        replace(SMALL_METHOD, photo_token=True).build(blind)
 
 
 @pytest.mark.parametrize("table", ["invsr-prompt", "invsr-terms"])
 def test_each_row_of_the_tables_can_be_trained(table, photo):
     for name, variant in ABLATIONS[table].items():
         stage = variant.trained({})
-        learner = stage.objective.learner(stage.system("tiny"), None)
+        learner = stage.objective.learner(stage.build("tiny"), None)
         learner(pair(photo), torch.Generator().manual_seed(0), 0.0).loss.backward()
         trained = [p for part in learner.parts.values() for p in part.parameters() if p.requires_grad]
         assert any(p.grad is not None for p in trained), name

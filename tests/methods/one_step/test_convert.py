@@ -14,7 +14,7 @@ from sdsr.methods.invsr import convert as invsr
 from sdsr.methods.one_step import convert as lora
 from sdsr.methods.one_step import convert_osediff as osediff
 from sdsr.methods.one_step.convert import convert, convert_hypir, low_rank, unet_shapes
-from sdsr.methods.one_step.generator import HYPIR, OSEDIFF, Generator
+from sdsr.methods.one_step.generator import HYPIR, OSEDIFF, OneStep
 from sdsr.prior.sources import SOURCES
 
 KEYS = Path(__file__).parents[2] / "golden" / "keys"
@@ -72,7 +72,7 @@ def test_every_tensor_of_invsr_is_used():
     ],
 )
 def test_names_of_every_kind_are_understood(pattern):
-    state, names = {}, unet_shapes(Generator())
+    state, names = {}, unet_shapes(OneStep())
     for name in names:
         layer, side, _ = name.rsplit(".", 2)
         side = side.removeprefix("lora_")

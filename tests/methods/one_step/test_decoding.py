@@ -8,7 +8,8 @@ from torch.nn.functional import interpolate
 
 from sdsr.losses.terms import Term, against_teacher, image_l1
 from sdsr.methods.one_step.decoding import Decoding, DecodingLearner
-from sdsr.methods.one_step.recipes import DECODER, PLAN, decoded_system, picture_critic
+from sdsr.methods.one_step.recipes import picture_critic
+from sdsr.methods.one_step.small import DECODER, PLAN, DecoderSettings, SmallOneStep
 from sdsr.objectives.learner import Sample
 
 OBJECTIVE = Decoding(plan=PLAN, crop_px=32)
@@ -27,7 +28,7 @@ def sample(photo) -> Sample:
 
 def learner_of(objective: Decoding = OBJECTIVE, critic: bool = False) -> DecodingLearner:
     torch.manual_seed(0)
-    system = decoded_system("tiny", width=8, blocks=1)
+    system = SmallOneStep(decoder=DecoderSettings(width=8, blocks=1)).build("tiny")
     return objective.learner(system, picture_critic(system) if critic else None)
 
 

@@ -1,7 +1,5 @@
 """One-step generators: published sizes, the formula, adapted twins, settling, and D3SR's critics."""
 
-from functools import partial
-
 import pytest
 import torch
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
@@ -11,8 +9,8 @@ from sdsr.critics.diffusion_unet import DiffusionCritic
 from sdsr.diffusion.noise import CanvasNoise
 from sdsr.methods import METHODS
 from sdsr.methods.ablations import ABLATIONS
-from sdsr.methods.one_step.generator import D3SR, HYPIR, OSEDIFF, system
-from sdsr.methods.one_step.recipes import critics, judging_unet
+from sdsr.methods.one_step.generator import D3SR, HYPIR, OSEDIFF
+from sdsr.methods.one_step.recipes import NoisedJudge, judging_unet
 from sdsr.prior.shapes import UNET
 from sdsr.prior.tiny import tiny_prior
 from sdsr.prior.weight_files import module_sha256
@@ -55,7 +53,7 @@ def test_d3sr_has_the_size_and_the_operations_of_the_paper():
 
 
 def test_untrained_the_step_is_the_priors_own_from_the_photos_latent(photo):
-    restorer, prior = system("tiny"), tiny_prior()
+    restorer, prior = D3SR.build("tiny"), tiny_prior()
     told = prior.embed("")
     seen = restorer.observe(Photograph.of(photo[..., :16, :16], (64, 64), 16), None, NOISE)
     assert torch.equal(restorer.start(seen, 399, NOISE), seen.latent)
@@ -68,9 +66,9 @@ def test_untrained_the_step_is_the_priors_own_from_the_photos_latent(photo):
 @pytest.mark.parametrize("generator", [D3SR, OSEDIFF, HYPIR], ids=["d3sr", "osediff", "hypir"])
 def test_the_prior_stays_and_settled_parts_restore_the_same(photo, generator):
     before = module_sha256(tiny_prior().modules)
-    restorer = stirred(system("tiny", generator=generator))
+    restorer = stirred(generator.build("tiny"))
     attached = clean(restorer, photo)
-    assert not torch.allclose(attached, clean(system("tiny", generator=generator), photo), atol=1e-2)
+    assert not torch.allclose(attached, clean(generator.build("tiny"), photo), atol=1e-2)
     assert module_sha256(restorer.prior.modules) == before
     names = {name: set(part.state_dict()) for name, part in restorer.parts.modules.items()}
     assert restorer.parts.settle is not None
@@ -83,7 +81,7 @@ def test_the_prior_stays_and_settled_parts_restore_the_same(photo, generator):
 
 
 def test_settled_weights_go_where_the_parts_go():
-    restorer = system("tiny")
+    restorer = D3SR.build("tiny")
     assert restorer.parts.settle is not None
     restorer.parts.settle()
     restorer.parts.modules.double()
@@ -100,17 +98,17 @@ def test_a_twin_has_the_same_tensors_and_modules_of_its_own():
 
 
 def test_a_learned_prompt_needs_no_text_encoder(photo, monkeypatch):
-    restorer = system("tiny")
+    restorer = D3SR.build("tiny")
     monkeypatch.setattr(restorer.prior, "text", lambda *_: 1 / 0)
     clean(restorer, photo)
-    assert "prompt" not in system("tiny", generator=OSEDIFF).parts.modules
+    assert "prompt" not in OSEDIFF.build("tiny").parts.modules
 
 
 def test_the_critic_is_made_of_the_stock_unet_not_of_the_adapted_one():
-    restorer = stirred(system("tiny"))
+    restorer = stirred(D3SR.build("tiny"))
     unet = judging_unet(restorer.prior, "prior")
     assert unet.state_dict().keys() == tiny_prior().unet.state_dict().keys()
-    judge = critics(restorer, source="prior").latent.critic
+    judge = NoisedJudge(source="prior")(restorer).latent.critic
     assert isinstance(judge, DiffusionCritic)
     learning = {name for name, parameter in judge.named_parameters() if parameter.requires_grad}
     assert learning
@@ -119,9 +117,6 @@ def test_the_critic_is_made_of_the_stock_unet_not_of_the_adapted_one():
 
 def test_critics_of_both_sizes_are_rows_of_one_table():
     rows = ABLATIONS["d3sr-critic-size"]
-    sources = {name: row.recipe.stage().critic for name, row in rows.items()}
-    assert {name: critic.keywords["source"] for name, critic in sources.items() if isinstance(critic, partial)} == {
-        "SD 2.1": "prior",
-        "SDXL": "sdxl-base",
-    }
+    sources = {name: row.trained({}).critic for name, row in rows.items()}
+    assert sources == {"SD 2.1": NoisedJudge(source="prior"), "SDXL": NoisedJudge(source="sdxl-base")}
     assert ABLATIONS["d3sr-critic"]["no critic"].trained({}).critic is None

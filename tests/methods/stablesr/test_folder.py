@@ -96,8 +96,8 @@ def test_the_wrapping_alone_is_examined_but_makes_no_folder(files: tuple[Path, P
 
 @pytest.mark.parametrize("name", ["stablesr", "stablesr-768v", "stablesr-turbo"])
 def test_what_is_kept_is_what_the_recipe_has(name: str) -> None:
-    system = METHODS[name].system
-    assert system is not None
+    method = METHODS[name].method
+    assert method is not None
     kept = {*PUBLISHED[name].parts, *PUBLISHED["stablesr-cfw"].parts}
-    assert set(system("tiny").parts.modules) == kept
+    assert set(method.build("tiny").parts.modules) == kept
     assert name in PUBLISHED["stablesr-cfw"].completes

@@ -1,6 +1,7 @@
 """What is special in StableSR: published sizes and plans, what learns when, fidelity, windows, checkpointing."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -21,9 +22,6 @@ from sdsr.methods.stablesr.recipes import (
     STABLESR_768V,
     STABLESR_SMALL,
     STABLESR_TURBO,
-    published_windows,
-    published_windows_768,
-    timeless,
 )
 from sdsr.objectives.learner import Sample
 from sdsr.photos.photo import Photo
@@ -40,6 +38,8 @@ from sdsr.tensors import Region
 from sdsr.upscaling import Request, Upscaler
 
 NOISE = CanvasNoise(seeds=(7,))
+published_windows = partial(Windowed, window_px=512, overlap_px=256, weight=published_weight)
+"""Aggregation sampling exactly as published: 64 cells, 32 of them shared, weights half a cell off center in rows."""
 
 
 def count(module: nn.Module) -> int:
@@ -71,7 +71,7 @@ def test_flat_pictures_take_colors_as_published_on_both_ranges(restorer):
 def restorer() -> Restorer:
     """The small method on the tiny prior; decoder and fusion are random, so that both are felt."""
     torch.manual_seed(0)
-    restorer = STABLESR_SMALL.system("tiny")
+    restorer = STABLESR_SMALL.method.build("tiny")
     restorer.prior.schedule = replace(restorer.prior.schedule, prediction_type="v_prediction")
     stir(restorer.prior.modules["autoencoder"])
     stir(restorer.parts.modules["feature_wrapping"], 0.05)
@@ -86,7 +86,7 @@ def pair(photo) -> Sample:
 def test_full_size_is_the_published_one():
     prior = shape_prior("sd-2.1-base", image_encoder=False)
     with torch.device("meta"):
-        parts = STABLESR.system(prior, "meta").parts.modules
+        parts = STABLESR.method.build(prior, "meta").parts.modules
     assert {name: count(part) for name, part in parts.items()} == {
         "time_aware_encoder": 52_494_080,
         "modulation": 53_020_160,
@@ -96,7 +96,7 @@ def test_full_size_is_the_published_one():
 
 
 def test_the_small_one_is_at_most_10_mb():
-    parts = STABLESR_SMALL.system(fresh_small_prior(SmallAutoencoder())).parts.modules
+    parts = STABLESR_SMALL.method.build(fresh_small_prior(SmallAutoencoder())).parts.modules
     assert count(parts) == 4_669_600
     assert sum(2 * tensor.numel() for tensor in parts.state_dict().values()) <= 10_000_000
 
@@ -107,7 +107,9 @@ def test_the_published_plans():
         assert recipe.plan.times[-2:] == last
         assert recipe.plan.fidelity == 0.5
     assert (len(STABLESR.plan.times), len(STABLESR_768V.plan.times), len(STABLESR_SMALL.plan.times)) == (200, 200, 50)
-    starts = [recipe.system("tiny").parts.start for recipe in (STABLESR, STABLESR_768V, STABLESR_TURBO, STABLESR_SMALL)]
+    starts = [
+        recipe.method.build("tiny").parts.start for recipe in (STABLESR, STABLESR_768V, STABLESR_TURBO, STABLESR_SMALL)
+    ]
     assert starts == [from_noise, *[from_noised_photo] * 3]
 
 
@@ -116,7 +118,7 @@ def test_the_published_plans():
 )
 @pytest.mark.parametrize("recipe", [STABLESR, STABLESR_SMALL], ids=lambda recipe: recipe.name)
 def test_what_each_stage_trains(recipe, stage, learning):
-    parts = recipe.stage(stage).system("tiny").parts.modules
+    parts = recipe.stage(stage).build("tiny").parts.modules
     assert {name for name, part in parts.items() if all(p.requires_grad for p in part.parameters())} == learning
     assert {name for name, part in parts.items() if any(p.requires_grad for p in part.parameters())} == learning
 
@@ -133,7 +135,7 @@ def test_the_maps_change_with_the_time_and_the_prompt_does_not(restorer, photo):
 
 
 def test_untrained_the_wrapping_adds_nothing(photo):
-    restorer = STABLESR_SMALL.system("tiny")
+    restorer = STABLESR_SMALL.method.build("tiny")
     stir(restorer.prior.modules["autoencoder"])
     photograph = Photograph.of(photo[..., :16, :24], (64, 96), 16)
     clean = torch.randn(1, 4, 8, 12)
@@ -200,7 +202,7 @@ def test_parts_of_an_autoencoder_that_normalises_share_their_statistics(photo, m
 
 
 def test_fidelity_is_asked_for_and_refused_where_it_means_nothing(restorer, photo):
-    recipe = replace(STABLESR_SMALL, plan=replace(STABLESR_SMALL.plan, times=(999, 0)))
+    recipe = STABLESR_SMALL.with_plan(replace(STABLESR_SMALL.plan, times=(999, 0)))
     given = Photo(pixels=(photo[0, :, :16, :16].permute(1, 2, 0) * 255).byte().numpy())
     upscaler = Upscaler(recipe, restorer)
     none, half, all_of_it = (upscaler.upscale(given, Request(fidelity=w)).pixels.astype(int) for w in (0, 0.5, 1.0))
@@ -209,9 +211,6 @@ def test_fidelity_is_asked_for_and_refused_where_it_means_nothing(restorer, phot
     assert (upscaler.upscale(given, Request()).pixels == all_of_it).all()
     with pytest.raises(InputError, match=r"fidelity \(=1.5\) must be in 0 \.\.\. 1"):
         upscaler.upscale(given, Request(fidelity=1.5))
-    deaf = replace(restorer, parts=replace(restorer.parts, decoder=None))
-    with pytest.raises(InputError, match=r"fidelity \(=0.5\) means nothing to stablesr-small"):
-        Upscaler(recipe, deaf).upscale(given, Request(fidelity=0.5))
 
 
 def test_published_windows(restorer, photo):
@@ -219,7 +218,7 @@ def test_published_windows(restorer, photo):
     windows = published_windows(restorer=restorer)
     lengths = {length: len(windows.windows((512, 8 * length))) for length in (64, 96, 128, 160, 256, 512)}
     assert lengths == {64: 1, 96: 2, 128: 3, 160: 4, 256: 7, 512: 15}
-    wide = published_windows_768(restorer=restorer)
+    wide = published_windows(restorer=restorer, window_px=768, overlap_px=384)
     assert (wide.window_px, wide.overlap_px, len(wide.windows((768, 1024)))) == (768, 384, 2)
     narrow = replace(windows, window_px=64, overlap_px=32)
     photograph = Photograph.of(photo[..., :24, :24], (96, 96), 16)
@@ -240,7 +239,7 @@ def test_checkpointing_does_not_change_what_the_modulation_learns(recipe, photo)
     def gradients(checkpointed: bool) -> list[torch.Tensor]:
         torch.manual_seed(0)
         stage = recipe.stage("modulation")
-        system = stage.system("tiny")
+        system = stage.build("tiny")
         system.prior.unet.train()
         if checkpointed:
             system.prior.unet.enable_gradient_checkpointing()
@@ -258,7 +257,7 @@ def test_checkpointing_does_not_change_what_the_modulation_learns(recipe, photo)
 def test_the_variant_without_time_is_not_told_it_and_can_be_trained(photo):
     rows = ABLATIONS["stablesr-time"]
     stage = rows["without time"].trained({})
-    system = stage.system("tiny")
+    system = stage.build("tiny")
     stir(system.parts.modules["time_aware_encoder"])
     latent = torch.randn(1, 4, 8, 8)
     encoder = system.parts.modules["time_aware_encoder"]
@@ -266,5 +265,5 @@ def test_the_variant_without_time_is_not_told_it_and_can_be_trained(photo):
     assert all(torch.equal(early[factor], late[factor]) for factor in early)
     learner = stage.objective.learner(system, None)
     assert learner(pair(photo), torch.Generator().manual_seed(0), 0.0).loss.isfinite()
-    restores = timeless(STABLESR_SMALL).system("tiny").parts.modules
-    assert set(restores.state_dict()) == set(system.parts.modules.state_dict())
+    other = STABLESR_SMALL.method.build("tiny").parts.modules
+    assert set(other.state_dict()) > set(system.parts.modules.state_dict())

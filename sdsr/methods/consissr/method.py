@@ -1,0 +1,129 @@
+"""ConsisSR: a ControlNet on the LQ latent, and the Hybrid Prompt Adapter.
+
+arXiv:2410.13807. The UNet is told a prompt, one token of the photo (CLIP's embedding of the LQ photo by RCLIP, an image
+encoder fine-tuned to see through degradation) and what a ControlNet makes of the LQ latent.
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import torch
+from torch import nn
+
+from sdsr.adapters.control import HINT_WIDTHS, latent_control
+from sdsr.adapters.hybrid_attention import HybridAttention, HybridSettings
+from sdsr.adapters.image_prompt import ImagePrompt
+from sdsr.data.prompts import prompts_of
+from sdsr.diffusion.steps import ancestral
+from sdsr.diffusion.times import spaced
+from sdsr.methods.consissr.rclip import EncoderPair, module_of
+from sdsr.methods.fidelity import by_guidance
+from sdsr.methods.method import Device, wished_plan
+from sdsr.methods.photo_conditioner import PhotoConditioner
+from sdsr.methods.tags import attach_tags
+from sdsr.prior.loading import load_prior
+from sdsr.prior.prior import ImageEncoder, Prior
+from sdsr.prior.shapes import blank_image_encoder
+from sdsr.prior.sources import resolve
+from sdsr.prior.stable_diffusion import load_image_encoder
+from sdsr.request import Wishes
+from sdsr.restoration.plan import Plan
+from sdsr.restoration.restorer import Parts, Restorer, from_noise
+from sdsr.tensors import Image, PhotoTokens
+
+PLAN = Plan(times=spaced(50), step=ancestral, guidance=5.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsisSR:
+    """What of ConsisSR's network there is; as it stands here, what the paper says.
+
+    `tokens` says what of the photo is told besides: its embedding as one token, SeeSR's soft tags, or nothing.
+    `zero_last`: whether the layers that make the token end in zeros too; with the zero-initialised linear of `hybrid`
+    behind it, neither ever learns. `hint_widths` are those of the ControlNet's layers on the LQ latent; `begin` is what
+    its own additions begin at, as a share of their usual initialisation. Its outputs begin at zero: zeros before them
+    would learn nothing for a step or two. `deferred`: whether what never learns here, and the prior has not, waits on
+    "meta" for a folder's weights; if not, the image encoder begins as OpenCLIP's.
+    """
+
+    hybrid: HybridSettings = field(default_factory=HybridSettings)
+    tokens: Literal["embedding", "tags", "none"] = "embedding"
+    zero_last: bool = False
+    hint_widths: tuple[int, ...] = HINT_WIDTHS
+    begin: float | int = 0.1
+    deferred: bool = True
+    own_plan: Plan = PLAN
+
+    def plan(self, wishes: Wishes, photo: Image | None = None) -> Plan:
+        """Return the plan: any number of spaced times, and fidelity by guidance."""
+        return wished_plan(self.own_plan, wishes, times=spaced, faithful=by_guidance)
+
+    def build(self, prior: str | Prior, device: Device = None) -> Restorer:
+        """Return the restorer on any prior."""
+        prior = load_prior(prior, device=device)
+        hybrid = HybridAttention(prior.unet, self.hybrid)
+        controlnet = latent_control(prior.unet, widths=self.hint_widths, begin=self.begin)
+        control_hybrid = HybridAttention(controlnet, replace(self.hybrid, begin=self.begin))
+        modules = nn.ModuleDict({"controlnet": controlnet, "control_hybrid": control_hybrid, "hybrid": hybrid})
+        conditioner = PhotoConditioner(controlnet=controlnet, hint="latent")
+        if self.tokens == "tags":
+            tags, tagged = attach_tags(prior, controlnet, head_width=None, begin=self.begin, deferred=self.deferred)
+            modules.update(tagged)
+            conditioner = replace(conditioner, tokens_of=tags)
+        elif self.tokens == "embedding":
+            encoder = photo_encoder(prior, deferred=self.deferred)
+            image_prompt = ImagePrompt(encoder.width, prior.unet.config["cross_attention_dim"], zero=self.zero_last)
+            modules["image_prompt"] = image_prompt.to(prior.device)
+            modules["image_encoder"] = module_of(encoder).requires_grad_(False)
+            conditioner = replace(conditioner, tokens_of=PhotoToken(encoder, image_prompt))
+        hybrid.attach(prior.unet)
+        control_hybrid.attach(controlnet)
+        said = prompts_of("consissr", prior.text.vocabulary)
+        return Restorer(
+            prior=prior,
+            parts=Parts(
+                conditioner=conditioner,
+                start=from_noise,
+                modules=modules,
+                prompt=said.positive,
+                negative_prompt=said.negative,
+                on_mode=True,
+            ),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PhotoToken:
+    """One token of a photo, squashed to the image encoder's size: its embedding, made fit for the UNet's attention."""
+
+    encoder: ImageEncoder
+    prompt: ImagePrompt
+
+    def __call__(self, image: Image) -> PhotoTokens:
+        with torch.no_grad():
+            embedding = self.encoder(image)
+        return self.prompt(embedding)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhotoEncoders:
+    """What the first stage trains: a copy of the prior's image encoder, or of OpenCLIP's, taught by the original."""
+
+    def build(self, prior: str | Prior, device: Device = None) -> EncoderPair:
+        """Return the pair; raise ModelError where OpenCLIP's weights are needed and are not here."""
+        prior = load_prior(prior, device=device)
+        return EncoderPair.of(prior if prior.image else replace(prior, image=photo_encoder(prior, deferred=False)))
+
+
+def photo_encoder(prior: Prior, *, deferred: bool) -> ImageEncoder:
+    """A copy of the prior's image encoder, or else OpenCLIP's ViT-H/14, whose weights may be `deferred`.
+
+    Raises ModelError where OpenCLIP's weights are needed and are not here.
+    """
+    if prior.image is not None:
+        return EncoderPair.of(prior).student
+    if deferred:
+        return blank_image_encoder()
+    clip = load_image_encoder(resolve("clip-vit-h"))
+    nn.Module.to(clip.model, prior.device)
+    return clip

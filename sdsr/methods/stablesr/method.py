@@ -1,0 +1,114 @@
+"""StableSR: SFT features of the LQ latent, made by an encoder that is told the time, scale and shift inside the UNet.
+
+arXiv:2305.07015 (IJCV 2024). The UNet is told an empty prompt and, in every residual block, the maps of the time-aware
+encoder (`modulation.py`). The decoder may take details of the LQ photo, as many as the user wants (`Plan.fidelity`, the
+paper's w; `feature_wrapping.py`). Photos larger than the prior's own size are restored in windows whose estimates are
+blended at every step (`restoration/windowed.py`, which is this paper's too).
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from torch import nn
+
+from sdsr.data.prompts import prompts_of
+from sdsr.diffusion.steps import ancestral
+from sdsr.diffusion.times import spaced
+from sdsr.methods.fidelity import by_decoder
+from sdsr.methods.method import Device, wished_plan
+from sdsr.methods.stablesr.decoder import WrappedDecoder
+from sdsr.methods.stablesr.encoder import EncoderSettings, TimeAwareEncoder
+from sdsr.methods.stablesr.feature_wrapping import FeatureWrapping
+from sdsr.methods.stablesr.modulation import Modulation
+from sdsr.prior.evidence import Evidence, Testimony
+from sdsr.prior.loading import load_prior
+from sdsr.prior.prior import Prior
+from sdsr.prior.small import SmallLatents
+from sdsr.prior.small_autoencoder import SmallAutoencoder
+from sdsr.prior.stable_diffusion import PublishedLatents
+from sdsr.request import Wishes
+from sdsr.restoration.photograph import Photograph
+from sdsr.restoration.plan import Plan
+from sdsr.restoration.restorer import Parts, Restorer, Witness, from_noise, from_noised_photo
+from sdsr.tensors import Image, Latent, Time
+
+ENCODER, MODULATION, WRAPPING = "time_aware_encoder", "modulation", "feature_wrapping"
+PLAN = Plan(times=spaced(200), step=ancestral)
+
+
+@dataclass(frozen=True, slots=True)
+class MapConditioner:
+    """Tells the UNet a prompt and, at each time, the encoder's maps of the LQ latent."""
+
+    encoder: TimeAwareEncoder
+
+    def __call__(self, prior: Prior, photograph: Photograph, latent: Latent) -> Witness:
+        def testify(prompt: str) -> Testimony:
+            told = Evidence(prompt=prior.embed(prompt))
+
+            def mapped(noisy: Latent, t: int | Time) -> Evidence:
+                with prior.precision():
+                    return replace(told, maps=self.encoder(latent, t))
+
+            return mapped
+
+        return testify
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StableSR:
+    """What StableSR adds; the defaults are those published: 52,494,080 and 53,020,160 and 44,393,728 parameters.
+
+    `hidden`: channels inside each modulation. `blocks` and `growth` are those of the feature wrapping, which normalises
+    like the autoencoder: in as many groups, or not at all. `start`: the paper's own, noise, or the noised LQ latent,
+    which the published programs for any size begin with.
+    """
+
+    encoder: EncoderSettings = field(default_factory=EncoderSettings)
+    hidden: int = 128
+    blocks: int = 2
+    growth: int = 32
+    start: Literal["noise", "noised photo"] = "noise"
+    own_plan: Plan = PLAN
+
+    def plan(self, wishes: Wishes, photo: Image | None = None) -> Plan:
+        """Return the plan: any number of spaced times, and the fidelity of the decoder."""
+        return wished_plan(self.own_plan, wishes, times=spaced, faithful=by_decoder)
+
+    def build(self, prior: str | Prior, device: Device = None) -> Restorer:
+        """Return the restorer on any prior.
+
+        The encoder has as many levels as the UNet. The modulation begins at random, as published: even untrained it
+        changes the UNet. Deviation: the feature wrapping begins by adding nothing, so that a run of the first stage
+        alone restores.
+        """
+        prior = load_prior(prior, device=device)
+        levels = len(prior.unet.config["block_out_channels"])
+        settings = replace(self.encoder, widths=tuple(self.encoder.widths)[:levels])
+        encoder = TimeAwareEncoder(prior.channels, settings).to(prior.device)
+        modulation = Modulation(prior.unet, map_channels=self.encoder.map_channels, hidden=self.hidden)
+        modulation.attach(prior.unet)
+        wrapping = self._silent_wrapping(prior)
+        said = prompts_of("stablesr", prior.text.vocabulary)
+        return Restorer(
+            prior=prior,
+            parts=Parts(
+                conditioner=MapConditioner(encoder),
+                start=from_noise if self.start == "noise" else from_noised_photo,
+                modules=nn.ModuleDict({ENCODER: encoder, MODULATION: modulation, WRAPPING: wrapping}),
+                prompt=said.positive,
+                negative_prompt=said.negative or None,
+                decoder=WrappedDecoder(wrapping),
+            ),
+        )
+
+    def _silent_wrapping(self, prior: Prior) -> FeatureWrapping:
+        """A fusion that gives nothing at first: nothing is merged, and without biases nothing stays nothing."""
+        assert isinstance(prior.autoencoder, PublishedLatents | SmallLatents), "features are read from those we know"
+        model = prior.autoencoder.model
+        groups = None if isinstance(model, SmallAutoencoder) else model.config["norm_num_groups"]
+        wrapping = FeatureWrapping(model, blocks=self.blocks, growth=self.growth, groups=groups)
+        for name, parameter in wrapping.named_parameters():
+            if name.endswith(".bias") or ".merge.conv2." in name or ".merge.shortcut." in name:
+                nn.init.zeros_(parameter)
+        return wrapping
