@@ -187,12 +187,14 @@ def test_half_precision_is_close_to_full(recipe: Recipe, photo):
 def test_a_recipe_is_a_value_that_prints_and_changes(recipe: Recipe):
     assert recipe.name in repr(recipe)
     assert repr(recipe) == repr(replace(recipe))
-    changed = with_settings(recipe, {"plan.guidance": "2.5", "prior": "tiny"})
+    changed = with_settings(recipe, {"method.own_plan.guidance": "2.5", "prior": "tiny"})
     assert (changed.plan.guidance, changed.prior) == (2.5, "tiny")
     assert recipe.plan is not None
     assert recipe.plan.guidance != 2.5
-    with pytest.raises(InputError, match=r"plan\.guidanze\) has no 'guidanze' in Plan; did you mean 'guidance'\?"):
-        with_settings(recipe, {"plan.guidanze": "1"})
+    with pytest.raises(
+        InputError, match=r"method\.own_plan\.guidanze\) has no 'guidanze' in Plan; did you mean 'guidance'\?"
+    ):
+        with_settings(recipe, {"method.own_plan.guidanze": "1"})
 
 
 @NAMED_STAGE

@@ -10,10 +10,10 @@ from PIL import Image as PillowImage
 
 from sdsr.data.degradation import degradation
 from sdsr.diffusion.noise import CanvasNoise
-from sdsr.diffusion.times import spaced
 from sdsr.errors import InputError
 from sdsr.images.floats import image
 from sdsr.methods import METHODS
+from sdsr.methods.stablesr.method import StableSR
 from sdsr.restoration.plan import Plan
 from sdsr.restoration.restorer import from_noised_photo
 from sdsr.restoration.sample import sample
@@ -33,7 +33,8 @@ def upscaler():
     restorer = recipe.method.build("tiny")
     torch.nn.init.normal_(restorer.prior.unet.conv_out.weight, std=0.05, generator=torch.Generator().manual_seed(0))
     restorer = replace(restorer, parts=replace(restorer.parts, start=from_noised_photo))
-    return Upscaler(replace(recipe, plan=Plan(times=(300, 200, 100)), times_for=spaced), restorer)
+    planning = StableSR(own_plan=Plan(times=(300, 200, 100)))
+    return Upscaler(replace(recipe, method=planning), restorer)
 
 
 @pytest.fixture
