@@ -82,7 +82,7 @@ class Credit:
 class Job:
     """One photo, what is wanted of it, and all that is decided before it is restored.
 
-    `request` has the start that was chosen where "auto" was wanted, and `chosen` says why. `canvas` is the photo on the
+    `chosen` says why the plan is what it is, where the photo decided. `canvas` is the photo on the
     canvas of its result, `restorer` restores it in windows. A job may be run again, and with another plan, as
     `replace(job, plan=...)`; it is run by one thread at a time.
     """

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -161,22 +161,24 @@ class Upscaler:
         if request.prompt is not None and not self.recipe.listens:
             raise InputError(f"prompt (={request.prompt!r}) means nothing to {self.recipe.name}; leave it out.")
         width, height = request.size(photo.size[1], photo.size[0])
-        request, chosen = self.settled(photo, request)
-        canvas = self.photograph(image(photo), (height, width))
+        assert self.recipe.method is not None, "it restores"
+        given = image(photo)
+        plan = plan or self.recipe.method.plan(request.wishes, given)
+        canvas = self.photograph(given, (height, width))
         progress = Progress(report=on_progress)
         size = canvas.region.height, canvas.region.width
         return Job(
             photo=photo,
             request=request,
             canvas=canvas,
-            plan=plan or self._planned(request),
+            plan=plan,
             restorer=self.windowed(size, request.memory_bytes, progress.add),
             noise=CanvasNoise(seeds=(request.seed,)),
             color_fix=request.color_fix or self.recipe.color_fix,
             adain_floor=self.recipe.adain_floor,
             credit=self._credit(),
             progress=progress,
-            chosen=chosen,
+            chosen=plan.reason,
         )
 
     def plan(
@@ -191,24 +193,6 @@ class Upscaler:
         assert self.recipe.method is not None, "it restores"
         wishes = Wishes(steps=steps, start=start, untrained_start=untrained_start, fidelity=fidelity)
         return self.recipe.method.plan(wishes)
-
-    def settled(self, photo: Photo, request: Request) -> tuple[Request, str | None]:
-        """Return the request with the start chosen for this photo, and why, where "auto" is wanted."""
-        if request.start != "auto":
-            return request, None
-        if self.recipe.starts is None:
-            raise InputError(f"start (=auto) means nothing to {self.recipe.name}; leave it out.")
-        choice = self.recipe.starts.automatic(image(photo))
-        steps = request.steps or choice.steps
-        reason = f"start {choice.start}, {steps} step{'s' if steps > 1 else ''}: {choice.reason}"
-        return replace(request, start=choice.start, steps=steps), reason
-
-    def _planned(self, request: Request) -> Plan:
-        """Return the plan of a request whose start is settled."""
-        assert request.start != "auto", "it is settled"
-        return self.plan(
-            request.steps, start=request.start, untrained_start=request.untrained_start, fidelity=request.fidelity
-        )
 
     def _credit(self) -> Credit:
         own_decoder = self.restorer.parts.decoder is not None

@@ -25,10 +25,10 @@ SMALL_WINDOWS = Request(scale=4, memory_bytes=2_000 * 64**2)
 @pytest.fixture(scope="module")
 def upscaler() -> Upscaler:
     """Three ancestral steps from noise, so that the seed is felt and there is something to preview."""
-    assert RECIPE.system is not None
-    restorer = RECIPE.system("tiny")
+    assert RECIPE.method is not None
+    restorer = RECIPE.method.build("tiny")
     restorer = replace(restorer, parts=replace(restorer.parts, start=from_noise))
-    return Upscaler(replace(RECIPE, plan=THREE_STEPS), restorer)
+    return Upscaler(RECIPE.with_plan(THREE_STEPS), restorer)
 
 
 @pytest.fixture(scope="module")

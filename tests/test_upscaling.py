@@ -33,7 +33,7 @@ def upscaler() -> Upscaler:
 def many_steps(upscaler: Upscaler) -> Upscaler:
     """Three ancestral steps from noise, so that the seed is felt and there is something to preview."""
     restorer = replace(upscaler.restorer, parts=replace(upscaler.restorer.parts, start=from_noise))
-    return Upscaler(replace(RECIPE, plan=Plan(times=(900, 500, 100), step=ancestral)), restorer)
+    return Upscaler(RECIPE.with_plan(Plan(times=(900, 500, 100), step=ancestral)), restorer)
 
 
 def pixels(height: int, width: int, dtype: Any = np.uint8) -> np.ndarray:
@@ -207,7 +207,7 @@ def test_an_unknown_model_is_an_error_that_lists_what_there_is():
 
 def test_steps_that_the_method_does_not_offer_are_an_error(upscaler):
     assert upscaler.upscale(Photo(pixels=pixels(4, 4)), Request(steps=1)).size == (16, 16)
-    with pytest.raises(InputError, match=r"steps \(=4\) of d3sr-small must be 1"):
+    with pytest.raises(InputError, match=r"steps \(=4\) of this method must be 1"):
         upscaler.upscale(Photo(pixels=pixels(4, 4)), Request(steps=4))
 
 

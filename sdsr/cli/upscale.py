@@ -191,22 +191,13 @@ def _load(model: str, prior: str | None, device: str | None, request: "Request")
 
 def _check_plan(upscaler: "Upscaler", request: "Request") -> None:
     """Raise InputError, before any photo is read, for a plan that the method has not; warn of an untrained start."""
-    from sdsr.errors import InputError
-
-    if request.start == "auto":
-        if upscaler.recipe.starts is None or request.fidelity is not None:
-            reason = "means nothing to" if upscaler.recipe.starts is None else "and fidelity choose the start of"
-            raise InputError(f"start (=auto) {reason} {upscaler.recipe.name}; leave it out.")
-        upscaler.plan(request.steps)
-        return
-    upscaler.plan(
-        request.steps, start=request.start, untrained_start=request.untrained_start, fidelity=request.fidelity
-    )
-    starts = upscaler.recipe.starts
-    if starts and request.start not in (None, *starts.trained):
+    recipe = upscaler.recipe
+    assert recipe.method is not None, "it restores"
+    recipe.method.plan(request.wishes)
+    if recipe.starts and request.start not in (None, "auto", *recipe.starts):
         typer.echo(
-            f"sdsr: warning: start (={request.start}) is none that {upscaler.recipe.name} was trained at "
-            f"({', '.join(map(str, starts.trained))}); the result may be off.",
+            f"sdsr: warning: start (={request.start}) is none that {recipe.name} was trained at "
+            f"({', '.join(map(str, recipe.starts))}); the result may be off.",
             err=True,
         )
 

@@ -16,7 +16,6 @@ from sdsr.request import ColorFix
 from sdsr.restoration.canvas import Canvas
 from sdsr.restoration.plan import Plan
 from sdsr.restoration.restorer import Restorer
-from sdsr.tensors import Image
 
 
 class Objective(Protocol):
@@ -76,41 +75,13 @@ class Stage:
         return built
 
 
-class Choice(Protocol):
-    """A start and a number of steps that were chosen for a photo, and why."""
-
-    @property
-    def start(self) -> int: ...
-
-    @property
-    def steps(self) -> int: ...
-
-    @property
-    def reason(self) -> str: ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Starts:
-    """Where a method may start, in its paper's counting, and where it was trained to.
-
-    `times_for(steps, start)` gives the plan's times and raises InputError where there are none; `automatic(photo)`
-    chooses for a photo as it was given.
-    """
-
-    trained: tuple[int, ...]
-    times_for: Callable[[int, int], tuple[int, ...]]
-    automatic: Callable[[Image], Choice]
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
     """A method and how it is trained; `dataclasses.replace` and `settings.with_settings` make ablations of it.
 
-    `method` is None for recipes that only train a part of a prior. `listens` says
-    whether a user's prompt means anything to it. `times_for(steps)` gives the times of another number of steps than the
-    plan's, and raises InputError for numbers it has none for; None where there is no such choice. `starts`: the choice
-    of a start, where there is one. `at_fidelity(plan, fidelity)` gives a plan whose results are the nearer to the photo
-    the higher the fidelity, 0 ... 1. `adain_floor`: what AdaIN adds to variances of colors in
+    `method` is None for recipes that only train a part of a prior. `listens` says whether a user's prompt means
+    anything to it. One to `most_steps` steps can be wished, if more than one. `starts` are those that it was trained
+    at, in its paper's counting; none where there is no choice of a start. `adain_floor`: what AdaIN adds to variances of colors in
     [0, 1]. `canvas`: what enlarges a photo, and in which canvases and windows the method restores it. `learns`: what of
     a published method learned that has no stage here.
     """
@@ -123,9 +94,8 @@ class Recipe:
     color_fix: ColorFix = "wavelet"
     adain_floor: float = VARIANCE_FLOOR
     listens: bool = False
-    times_for: Callable[[int], tuple[int, ...]] | None = None
-    starts: Starts | None = None
-    at_fidelity: Callable[[Plan, float], Plan] | None = None
+    most_steps: int = 1
+    starts: tuple[int, ...] = ()
     canvas: Canvas = field(default_factory=Canvas)
     learns: Learns = field(default_factory=Learns)
     stages: tuple[Stage, ...] = field(default=())

@@ -35,6 +35,7 @@ from sdsr.metrics.report import SIGNS
 from sdsr.metrics.save import save_text
 from sdsr.photos.photo import Photo
 from sdsr.prior.loading import choose_device
+from sdsr.request import Wishes
 from sdsr.restoration.restorer import Restorer
 from sdsr.training.launch import LaunchSettings, launch, load_parts, precision_of
 from sdsr.training.run import RunSettings
@@ -255,8 +256,14 @@ def _upscaler(
     system.parts.modules.to(device).eval().requires_grad_(False)
     system.prior.dtype = precision_of(settings.precision, device)
     trained_at = json.loads(run_metadata(folders[-1]).get("times", "[]"))
-    times = tuple(trained_at) or (recipe.times_for(settings.sampling_steps) if recipe.times_for else recipe.plan.times)
+    times = tuple(trained_at) or _times(recipe, settings.sampling_steps)
     return Upscaler(recipe.with_plan(replace(recipe.plan, times=times)), system)
+
+
+def _times(recipe: Recipe, steps: int) -> tuple[int, ...]:
+    """The times of this many steps, or the method's own where it has no such choice."""
+    assert recipe.method is not None, "it restores"
+    return recipe.method.plan(Wishes(steps=steps if recipe.most_steps > 1 else None)).times
 
 
 def _scored(upscaler: Upscaler, stage: Stage, settings: AblationSettings) -> dict[str, float]:

@@ -36,7 +36,7 @@ def plans_of_steps(upscaler: "Upscaler") -> dict[str, Plan]:
 
     InvSR's are `STARTS`, in the paper's counting; AddSR's are one to all steps, with self-refinement and without.
     """
-    if upscaler.recipe.starts is not None:
+    if upscaler.recipe.starts:
         plans = [upscaler.plan(steps, start=start) for steps, start in STARTS]
         return {f"{len(plan.times)}: " + ", ".join(str(t + 1) for t in plan.times): plan for plan in plans}
     own = upscaler.plan()

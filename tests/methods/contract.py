@@ -24,6 +24,7 @@ from sdsr.methods.stablesr.method import StableSR
 from sdsr.methods.weights import fill_restorer
 from sdsr.objectives.learner import Learner, Sample
 from sdsr.photos.photo import Photo
+from sdsr.request import Wishes
 from sdsr.restoration.canvas import Canvas
 from sdsr.restoration.restorer import Restorer
 from sdsr.upscaling import Request, Upscaler
@@ -36,9 +37,10 @@ CROP_PX = 64
 def brief(recipe: Recipe) -> Recipe:
     """The method in few steps, where it offers the choice, and on canvases of the tiny prior's native size."""
     recipe = replace(recipe, canvas=reduced(recipe.canvas))
-    if recipe.plan is None or recipe.times_for is None or len(recipe.plan.times) <= STEPS:
+    assert recipe.method is not None
+    if recipe.most_steps < STEPS:
         return recipe
-    return recipe.with_plan(replace(recipe.plan, times=recipe.times_for(STEPS)))
+    return recipe.with_plan(recipe.method.plan(Wishes(steps=STEPS)))
 
 
 def reduced(canvas: Canvas) -> Canvas:

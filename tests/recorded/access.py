@@ -76,7 +76,7 @@ def restored(name: str, pixels: np.ndarray, *, seed: int) -> np.ndarray:
     """8-bit RGB pixels (H W 3), four times as large, by an embedded method in few steps, where it has that choice."""
     upscaler = Upscaler.from_pretrained(name, device="cpu")
     plan, own = upscaler.recipe.plan, None
-    if plan is not None and upscaler.recipe.times_for is not None and len(plan.times) > FEW:
+    if plan is not None and upscaler.recipe.most_steps > 1 and len(plan.times) > FEW:
         own = FEW
     request = Request(scale=4, steps=own, seed=seed, label=False)
     return upscaler.upscale(Photo(pixels=pixels), request).pixels
@@ -169,8 +169,8 @@ def _learner(name: str, stage: Stage, folder: Path) -> tuple[Learner, nn.Module 
     if name.partition("/")[0] in METHODS:
         return contract.training(stage)
     if name in OWN_PRIORS:
-        return stage.objective.learner(stage.system(OWN_PRIORS[name](folder), "cpu"), None), None
-    return stage.objective.learner(stage.system(contract.PRIOR, "cpu"), None), None
+        return stage.objective.learner(stage.build(OWN_PRIORS[name](folder), "cpu"), None), None
+    return stage.objective.learner(stage.build(contract.PRIOR, "cpu"), None), None
 
 
 def _autoencoder(folder: Path) -> str:

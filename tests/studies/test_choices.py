@@ -68,7 +68,7 @@ def test_what_can_not_be_is_an_error_of_one_line(upscaler, given, wanted, messag
 @pytest.mark.parametrize("wanted", [{"start": 200}, {"start": "auto"}, {"fidelity": 0.5}])
 def test_methods_without_a_choice_say_so(given, wanted):
     recipe = METHODS["seesr-small"]
-    with pytest.raises(InputError, match=r"means nothing to seesr-small; leave it out\."):
+    with pytest.raises(InputError, match=r"means nothing to this method; leave it out\."):
         Upscaler(recipe, recipe.method.build("tiny")).upscale(given, Request(**wanted))
 
 
@@ -76,13 +76,13 @@ def test_the_automatic_start_is_the_fixed_one_it_names(upscaler, photo):
     clean = Photo(pixels=quantize(photo[..., :48, :64], np.uint8))
     noise = np.random.default_rng(0).normal(0, 40, clean.pixels.shape)
     noisy = Photo(pixels=(clean.pixels + noise).clip(0, 255).astype(np.uint8))
-    settled, reason = upscaler.settled(noisy, Request(start="auto"))
-    assert (settled.start, settled.steps) == (100, 1)
-    assert reason.startswith("start 100, 1 step: very noisy")
+    chosen = upscaler.job(noisy, Request(start="auto")).plan
+    assert chosen == upscaler.plan(1, start=100)
+    assert (chosen.reason or "").startswith("start 100, 1 step: very noisy")
     fixed = upscaler.upscale(noisy, Request(start=100)).pixels
     assert np.array_equal(upscaler.upscale(noisy, Request(start="auto")).pixels, fixed)
-    assert upscaler.settled(noisy, Request(start="auto", steps=2))[0].steps == 2
-    assert upscaler.settled(noisy, Request(start=150)) == (Request(start=150), None)
+    assert len(upscaler.job(noisy, Request(start="auto", steps=2)).plan.times) == 2
+    assert upscaler.job(noisy, Request(start=150)).plan.reason is None
 
 
 def test_more_fidelity_is_never_farther_from_the_photo(upscaler, given):

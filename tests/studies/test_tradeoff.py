@@ -122,7 +122,7 @@ def test_a_damaged_latent_is_named(upscaler, folders, tmp_path):
 def test_methods_without_fidelity_say_so_at_once(folders, tmp_path):
     recipe = METHODS["seesr-small"]
     plain = Upscaler(recipe, recipe.method.build("tiny"))
-    with pytest.raises(InputError, match="means nothing to seesr-small"):
+    with pytest.raises(InputError, match="means nothing to this method"):
         scored(plain, paired_subjects(*folders), Tradeoff(folder=tmp_path), PROTOCOLS["rgb"])
     assert not list(tmp_path.glob("*.safetensors"))
 

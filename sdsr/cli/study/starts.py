@@ -43,9 +43,9 @@ def starts(
     settings = degradation("photo")
     subjects = degraded_subjects(hr, settings, photos, crop)
     upscaler = Upscaler.from_pretrained(model, prior=prior, device=device)
-    if upscaler.recipe.starts is None:
+    if not upscaler.recipe.starts:
         raise InputError(f"model (={model}) has no choice of starts; try invsr-small.")
-    fixed = {str(start): Request(seed=seed, start=start) for start in upscaler.recipe.starts.trained}
+    fixed = {str(start): Request(seed=seed, start=start) for start in upscaler.recipe.starts}
     requests = fixed | {AUTOMATIC: Request(seed=seed, start="auto")}
     rows = {}
     for damage in DAMAGES:

@@ -15,9 +15,8 @@ from sdsr.methods.addsr.method import (
     CONTROLNET,
     HINT,
     SEESR_PLAN,
+    TIMES,
     SeeSR,
-    first_times,
-    leading,
     teacher_of,
 )
 from sdsr.methods.learning import Learns
@@ -73,7 +72,7 @@ SEESR = Recipe(
     canvas=CANVAS,
     color_fix="adain",
     listens=True,
-    times_for=leading,
+    most_steps=999,
     stages=(
         Stage(
             name="restoration",
@@ -104,7 +103,7 @@ ADDSR = Recipe(
     canvas=CANVAS,
     color_fix="adain",
     listens=True,
-    times_for=first_times,
+    most_steps=len(TIMES),
     stages=(
         Stage(
             name="distillation",

@@ -14,7 +14,6 @@ from sdsr.diffusion.times import spaced
 from sdsr.images.kernels import PILLOW_BICUBIC, PILLOW_LANCZOS
 from sdsr.methods.consissr.method import PLAN, ConsisSR, PhotoEncoders
 from sdsr.methods.consissr.rclip import Embedding
-from sdsr.methods.fidelity import by_guidance
 from sdsr.methods.learning import Learns
 from sdsr.methods.recipe import OptimizerSettings, Recipe, Stage
 from sdsr.methods.small_canvas import SMALL_CANVAS
@@ -81,8 +80,7 @@ CONSISSR = Recipe(
     method=ConsisSR(),
     color_fix="adain",
     listens=True,
-    times_for=spaced,
-    at_fidelity=by_guidance,
+    most_steps=1000,
     canvas=CANVAS,
     stages=(_RCLIP, _RESTORATION),
 )
@@ -103,8 +101,7 @@ CONSISSR_SMALL = Recipe(
     prior="small",
     method=SMALL_METHOD,
     listens=True,
-    times_for=spaced,
-    at_fidelity=by_guidance,
+    most_steps=1000,
     canvas=SMALL_CANVAS,
     stages=(
         replace(

@@ -11,8 +11,8 @@ from sdsr.critics.latent_unet import LatentUnetCritic
 from sdsr.critics.patch import PatchCritic
 from sdsr.images.kernels import TORCH_BICUBIC
 from sdsr.methods.invsr.method import InvSR, PredictorSettings
-from sdsr.methods.invsr.times import TRAINED_STARTS, at_fidelity, automatic_start, plan_for, times_for
-from sdsr.methods.recipe import OptimizerSettings, Recipe, Stage, Starts
+from sdsr.methods.invsr.times import PUBLISHED, TRAINED_STARTS, plan_for
+from sdsr.methods.recipe import OptimizerSettings, Recipe, Stage
 from sdsr.methods.small_canvas import SMALL_CANVAS
 from sdsr.methods.small_stages import small_stages
 from sdsr.methods.variant import Variant
@@ -88,9 +88,8 @@ INVSR = Recipe(
     prior="sd-turbo",
     method=InvSR(),
     listens=True,
-    times_for=times_for,
-    starts=Starts(trained=TRAINED_STARTS, times_for=times_for, automatic=automatic_start),
-    at_fidelity=at_fidelity,
+    most_steps=max(PUBLISHED),
+    starts=TRAINED_STARTS,
     canvas=CANVAS,
     stages=(_INVERSION,),
 )

@@ -85,7 +85,7 @@ STABLESR = Recipe(
     method=StableSR(),
     color_fix="adain",
     adain_floor=SIGNED_VARIANCE_FLOOR,
-    times_for=spaced,
+    most_steps=1000,
     canvas=CANVAS,
     stages=(_MODULATION, _FUSION),
 )

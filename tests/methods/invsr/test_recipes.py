@@ -14,13 +14,14 @@ from sdsr.diffusion.schedule import NoiseSchedule
 from sdsr.errors import InputError
 from sdsr.images.floats import quantize
 from sdsr.methods.ablations import ABLATIONS
-from sdsr.methods.invsr.method import PART, PredictedNoise, reduced
+from sdsr.methods.invsr.method import PART, PredictedNoise, PredictorSettings, reduced
 from sdsr.methods.invsr.predictor import Gaussian
 from sdsr.methods.invsr.recipes import INVSR, INVSR_SMALL, SMALL_METHOD
 from sdsr.methods.invsr.times import plan_for
 from sdsr.objectives.learner import Sample
 from sdsr.photos.photo import Photo
 from sdsr.prior.tiny import tiny_prior
+from sdsr.request import Wishes
 from sdsr.restoration.photograph import Photograph
 from sdsr.restoration.restorer import Restorer, latent_region
 from sdsr.restoration.sample import sample
@@ -191,8 +192,8 @@ def test_the_recipes_say_what_they_are():
     for recipe in (INVSR, INVSR_SMALL):
         assert recipe.plan is not None
         assert recipe.plan.times == (199,)
-        assert recipe.times_for is not None
-        assert len(recipe.times_for(5)) == 5
+        assert recipe.method is not None
+        assert len(recipe.method.plan(Wishes(steps=5)).times) == 5
 
 
 def test_a_predictor_of_published_kind_fits_any_prior(photo):
