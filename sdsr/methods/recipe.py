@@ -81,9 +81,9 @@ class Recipe:
 
     `method` is None for recipes that only train a part of a prior. `listens` says whether a user's prompt means
     anything to it. One to `most_steps` steps can be wished, if more than one. `starts` are those that it was trained
-    at, in its paper's counting; none where there is no choice of a start. `adain_floor`: what AdaIN adds to variances of colors in
-    [0, 1]. `canvas`: what enlarges a photo, and in which canvases and windows the method restores it. `learns`: what of
-    a published method learned that has no stage here.
+    at, in its paper's counting; none where there is no choice of a start. `adain_floor`: what AdaIN adds to variances
+    of colors in [0, 1]. `canvas`: what enlarges a photo, and in which canvases and windows the method restores it.
+    `learns`: what of a published method learned that has no stage here.
     """
 
     name: str

@@ -52,7 +52,7 @@ def test_steps_and_start_give_the_papers_lists(upscaler):
         ({"steps": 9}, r"steps \(=9\) of InvSR must be in 1 \.\.\. 5; "),
         (
             {"start": 220},
-            r"start \(=220\) must be one of 250, 200, 150, 100, where invsr-small was trained",
+            r"start \(=220\) must be one of 250, 200, 150, 100, where this method was trained",
         ),
         ({"start": 2000, "untrained_start": True}, r"start \(=2000\) must be in 1 \.\.\. 1000; "),
         ({"fidelity": 1.5}, r"fidelity \(=1\.5\) must be in 0 \.\.\. 1; "),
