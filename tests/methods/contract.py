@@ -147,7 +147,7 @@ def kept(name: str, parameters: Iterable[str]) -> set[str]:
 def light(value: Any) -> Any:
     """A method or critic with networks that suit the tiny prior, where its own are of the published size."""
     match value:
-        case InvSR() if value.predictor == PredictorSettings():
+        case InvSR():
             return replace(value, predictor=PredictorSettings(widths=(16, 32), layers=1, norm_groups=8, head_width=8))
         case StableSR() if value.encoder == EncoderSettings():
             encoder = EncoderSettings(widths=(32, 64), blocks=1, attention_at=(2,), map_channels=32)
