@@ -94,7 +94,7 @@ def _restored(
     """
     plan, noise = recipe.plan, CanvasNoise(seeds=(0,))
     assert plan is not None
-    multiple = restorer.factor * 2 ** (len(restorer.prior.unet.config["block_out_channels"]) - 1)
+    multiple = restorer.prior.multiple_px
     photograph = Photograph.of(torch.rand(1, 3, size, size), (size * scale, size * scale), multiple)
     with torch.inference_mode():
         (seen, noisy), observed = _timed(lambda: _begun(restorer, photograph, plan.start_time, noise))

@@ -8,6 +8,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -40,8 +41,8 @@ def _settings(model: str) -> dict[str, Upscaler]:
         ("float32, contiguous", torch.float32, torch.contiguous_format),
     ):
         upscaler = found[name] = Upscaler.from_pretrained(model)
-        prior = upscaler.restorer.prior
-        prior.dtype = dtype or prior.dtype
+        prior = upscaler.restorer.prior.adapted(dtype=dtype)
+        upscaler.restorer = replace(upscaler.restorer, prior=prior)
         if layout is not None:
             for parameter in (*prior.modules.parameters(), *upscaler.restorer.parts.modules.parameters()):
                 if parameter.ndim == 4:

@@ -96,8 +96,7 @@ class Upscaler:
     @property
     def multiple_px(self) -> int:
         """What the sides of a canvas are multiples of: the autoencoder's factor times that of the UNet's levels."""
-        prior = self.restorer.prior
-        return prior.factor * 2 ** (len(prior.unet.config["block_out_channels"]) - 1)
+        return self.restorer.prior.multiple_px
 
     def __call__(
         self,

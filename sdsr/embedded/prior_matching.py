@@ -93,7 +93,7 @@ class PriorLearner(nn.Module):
         return {"photo": photo, "sampled with its token": guided, "sampled": free}
 
     def _sample(self, evidence: Evidence, rng: torch.Generator) -> Image:
-        prior, size = self.prior, self.prior.native_size_px // self.prior.factor // 2
+        prior, size = self.prior, self.prior.native_px // self.prior.factor // 2
         noisy = torch.randn(len(evidence.prompt), prior.channels, size, size, generator=rng).to(prior.device)
         times = spaced(PREVIEW_STEPS)
         for t, to in zip(times, (*times[1:], None), strict=True):

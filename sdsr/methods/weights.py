@@ -151,10 +151,10 @@ def _stored(tensor: Tensor, *, keep_precision: bool) -> Tensor:
 
 
 def _inherited(module: nn.Module, prior: Prior) -> list[str]:
-    """Return the names of tensors that a part has in common with the prior's UNet, in name and in value."""
-    if module is prior.unet:
+    """Return the names of tensors that a part has in common with the prior's network, in name and in value."""
+    if module is prior.network:
         return []
-    given = prior.unet.state_dict()
+    given = prior.network.state_dict()
     return [
         name
         for name, tensor in module.state_dict().items()

@@ -1,15 +1,18 @@
 """The frozen latent-diffusion model that every method restores with: encode, denoise, decode, embed."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import torch
+from diffusers.models.modeling_utils import ModelMixin
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor, nn
 
 from sdsr.diffusion.schedule import NoiseSchedule
+from sdsr.errors import InputError
 from sdsr.prior.evidence import Evidence
+from sdsr.prior.unet import UNetBackbone
 from sdsr.tensors import Image, Latent, Region, Times, Tokens
 
 Picture = Callable[[Region], Image]
@@ -33,8 +36,9 @@ class Posterior:
 
 
 class Autoencoder(Protocol):
-    """Images in [0, 1] to scaled latents and back; sizes are multiples of `factor` pixels."""
+    """Images in [0, 1] to scaled latents and back, by a `model`; sizes are multiples of `factor` pixels."""
 
+    model: nn.Module
     factor: int
     channels: int
 
@@ -113,28 +117,91 @@ class ImageEncoder(Protocol):
     def __call__(self, image: Image) -> Tensor: ...
 
 
-@dataclass(slots=True, kw_only=True)
-class Prior:
-    """An autoencoder, a denoising UNet and the encoders of its prompts, on one device, in one precision.
+class Backbone(Protocol):
+    """The network that predicts, what it needs, and how a condition is told to it."""
 
-    The autoencoder and the text encoder compute in `dtype`, decided once, when the prior is loaded; the UNet runs
+    @property
+    def name(self) -> str:
+        """What the network is called among a prior's modules."""
+        ...
+
+    @property
+    def network(self) -> ModelMixin: ...
+
+    def with_network(self, network: Any) -> "Backbone":
+        """Return what is told alike to another network of this kind."""
+        ...
+
+    @property
+    def multiple(self) -> int:
+        """Cells of which a latent's sides are multiples."""
+        ...
+
+    @property
+    def bytes_per_cell(self) -> int:
+        """Memory in use at once for each cell of a latent, weights aside; on the safe side."""
+        ...
+
+    def predict(self, noisy: Latent, timestep: Tensor, condition: Evidence) -> Latent:
+        """Return what the network predicts; `timestep` is what it is told of the time, one for each item."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prior:
+    """An autoencoder, a denoising network and the encoders of its prompts, on one device, in one precision.
+
+    The autoencoder and the text encoder compute in `dtype`, decided once, when the prior is loaded; the network runs
     under autocast to `dtype`, so that trained parts may stay in float32 beside frozen weights in half precision.
+    A prior never changes: `adapted` gives another one. `modules` are its own networks, whatever was adapted.
     """
 
     name: str
     sha256: str
     autoencoder: Autoencoder
-    unet: UNet2DConditionModel
+    backbone: Backbone
     text: TextEncoder
     schedule: NoiseSchedule
     modules: nn.ModuleDict
-    native_size_px: int
+    native_px: int
     dtype: torch.dtype = torch.float32
     image: ImageEncoder | None = None
 
+    def adapted(
+        self,
+        *,
+        network: nn.Module | None = None,
+        autoencoder: Autoencoder | None = None,
+        schedule: NoiseSchedule | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> "Prior":
+        """Return a prior that computes with these instead, and is this one in all else."""
+        return replace(
+            self,
+            backbone=self.backbone if network is None else self.backbone.with_network(network),
+            autoencoder=autoencoder or self.autoencoder,
+            schedule=schedule or self.schedule,
+            dtype=dtype or self.dtype,
+        )
+
+    @property
+    def network(self) -> ModelMixin:
+        """The network that predicts, of whatever kind."""
+        return self.backbone.network
+
+    @property
+    def unet(self) -> UNet2DConditionModel:
+        """The network that predicts, for methods that need a UNet's levels and skips; raise InputError for others."""
+        if not isinstance(self.backbone, UNetBackbone):
+            raise InputError(
+                f"prior (={self.name}) predicts by {type(self.network).__name__}, and this needs a UNet's levels and "
+                "skips; use a Stable Diffusion 1.x or 2.x prior, or a method of one step."
+            )
+        return self.backbone.network
+
     @property
     def device(self) -> torch.device:
-        return self.unet.device
+        return self.network.device
 
     @property
     def factor(self) -> int:
@@ -145,8 +212,25 @@ class Prior:
     def channels(self) -> int:
         return self.autoencoder.channels
 
+    @property
+    def multiple_px(self) -> int:
+        """Pixels of which a canvas's sides are multiples."""
+        return self.factor * self.backbone.multiple
+
+    @property
+    def bytes_per_px(self) -> int:
+        """Memory in use at once for each pixel of a window, weights aside; on the safe side."""
+        return -(-self.backbone.bytes_per_cell // self.factor**2)
+
+    @property
+    def times(self) -> range:
+        """The whole times of the schedule."""
+        return range(self.schedule.steps)
+
     def to(self, device: torch.device | str) -> "Prior":
-        self.modules.to(device)
+        """Move the networks, those of priors that share their weights too, and return the prior."""
+        for module in (self.modules, self.network, self.autoencoder.model):
+            nn.Module.to(module, device)
         return self
 
     def encode(self, image: Image, noise: Latent | None = None) -> Latent:
@@ -196,19 +280,11 @@ class Prior:
 
     def predict(self, noisy: Latent, t: Times, condition: Evidence) -> Latent:
         """Return what the network itself predicts (float32): what is trained to be the `target` of the schedule."""
-        times = torch.as_tensor(t, device=noisy.device).expand(len(noisy))
-        skips, bottleneck = condition.residuals or (None, None)
-        with self.precision(), condition.at_hand():
-            return self.unet(
-                noisy,
-                times,
-                encoder_hidden_states=condition.prompt.expand(len(noisy), -1, -1),
-                cross_attention_kwargs=condition.attention,
-                down_block_additional_residuals=skips,
-                mid_block_additional_residual=bottleneck,
-                return_dict=False,
-            )[0].float()
+        timestep = self.schedule.curves.timestep(t).float().to(noisy.device).expand(len(noisy))
+        with self.precision():
+            return self.backbone.predict(noisy, timestep, condition).float()
 
     def precision(self) -> torch.autocast:
         """The context in which everything of this prior computes."""
-        return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
+        kind = "cpu" if self.device.type == "meta" else self.device.type  # autocast knows no meta
+        return torch.autocast(kind, self.dtype, enabled=self.dtype != torch.float32)

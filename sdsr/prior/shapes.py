@@ -18,6 +18,7 @@ from sdsr.diffusion.schedule import NoiseSchedule
 from sdsr.errors import InputError
 from sdsr.prior.prior import Prior
 from sdsr.prior.stable_diffusion import ClipImage, PublishedLatents, store
+from sdsr.prior.unet import UNetBackbone
 from sdsr.tensors import Tokens
 
 if TYPE_CHECKING:
@@ -82,15 +83,6 @@ class CharacterText:
         return self.model(ids).last_hidden_state
 
 
-class _Weightless(Prior):
-    """A prior on "meta", a device that autocast doesn't know."""
-
-    __slots__ = ()
-
-    def precision(self) -> torch.autocast:
-        return torch.autocast("cpu", enabled=False)
-
-
 def shape_prior(
     name: str = "sd-2.1-base",
     *,
@@ -121,26 +113,24 @@ def shape_prior(
     if image is not None:
         networks["image_encoder"] = image.model
     networks.eval().requires_grad_(False)
-    kind: type[Prior] = Prior
     if torch.device(device).type == "meta":
         assert dtype == torch.float32, f"nothing computes in {dtype} on meta"
-        kind = _Weightless
     else:
         store(networks, dtype)
         randomize(networks, device, torch.Generator(device).manual_seed(seed))
         for network in networks.values():
             network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  (missing in torch's stub)
     parts: Any = networks
-    return kind(
+    return Prior(
         name=name,
         sha256=hashlib.sha256(f"{name}, random, seed {seed}".encode()).hexdigest(),
         autoencoder=PublishedLatents(parts["autoencoder"]),
-        unet=parts["unet"],
+        backbone=UNetBackbone(parts["unet"]),
         text=CharacterText(parts["text_encoder"]),
         image=image,
         schedule=NoiseSchedule.scaled_linear(),
         modules=networks,
-        native_size_px=512,
+        native_px=512,
         dtype=dtype,
     ).to(device)
 

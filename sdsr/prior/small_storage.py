@@ -17,6 +17,7 @@ from sdsr.errors import ModelError
 from sdsr.prior.prior import Prior
 from sdsr.prior.small import NATIVE_SIZE_PX, PromptTable, SmallImageEncoder, SmallLatents, small_unet
 from sdsr.prior.small_autoencoder import SmallAutoencoder
+from sdsr.prior.unet import UNetBackbone
 from sdsr.prior.weight_files import check_finite, fill, module_sha256, read_tensors
 
 FORMAT = 1
@@ -53,9 +54,7 @@ class SmallParts:
     def modules(self) -> nn.ModuleDict:
         return nn.ModuleDict({name: getattr(self, name) for name in PART_NAMES})
 
-    def prior(
-        self, *, name: str, sha256: str, native_size_px: int, schedule: NoiseSchedule, dtype: torch.dtype
-    ) -> Prior:
+    def prior(self, *, name: str, sha256: str, native_px: int, schedule: NoiseSchedule, dtype: torch.dtype) -> Prior:
         """Return the prior made of these parts, which are from now on frozen, in evaluation mode and channels_last."""
         modules = self.modules.eval().requires_grad_(False)
         for module in modules.values():
@@ -64,12 +63,12 @@ class SmallParts:
             name=name,
             sha256=sha256,
             autoencoder=SmallLatents(self.autoencoder),
-            unet=self.unet,
+            backbone=UNetBackbone(self.unet),
             text=self.prompts,
             image=self.image_encoder,
             schedule=schedule,
             modules=modules,
-            native_size_px=native_size_px,
+            native_px=native_px,
             dtype=dtype,
         )
 
@@ -102,7 +101,7 @@ def fresh_small_prior(
     return parts.prior(
         name="fresh-small",
         sha256=sha256,
-        native_size_px=NATIVE_SIZE_PX,
+        native_px=NATIVE_SIZE_PX,
         schedule=NoiseSchedule.from_config(SCHEDULE),
         dtype=dtype,
     )
@@ -137,7 +136,7 @@ def load_small_prior(
     return parts.prior(
         name=name,
         sha256=sha256,
-        native_size_px=config["native_size_px"],
+        native_px=config["native_size_px"],
         schedule=NoiseSchedule.from_config(config["schedule"]),
         dtype=dtype,
     ).to(device)
@@ -172,7 +171,7 @@ def _describe(parts: SmallParts, prior: Prior) -> dict[str, Any]:
     _, tokens, width = parts.prompts.table.shape
     return {
         "format": FORMAT,
-        "native_size_px": prior.native_size_px,
+        "native_size_px": prior.native_px,
         "schedule": schedule,
         "autoencoder": _public(parts.autoencoder.config),
         "unet": _public(parts.unet.config),

@@ -24,6 +24,7 @@ from sdsr.errors import ModelError
 from sdsr.prior.group_statistics import Statistics, imposed, mosaic, mosaic_of_picture, recorded
 from sdsr.prior.notes import OwnLock, TensorNotes
 from sdsr.prior.prior import Picture, Posterior, Prior, decode_around, encode_in_parts
+from sdsr.prior.unet import UNetBackbone
 from sdsr.prior.weight_files import check_finite
 from sdsr.tensors import Image, Latent, Region, Tokens
 
@@ -184,9 +185,9 @@ def load_stable_diffusion(folder: Path, *, name: str, sha256: str, dtype: torch.
     from transformers import CLIPTextModel, CLIPTokenizer
 
     modules = nn.ModuleDict()
-    vae = modules["autoencoder"] = _load(AutoencoderKL, folder, "vae", dtype)
-    unet = modules["unet"] = _load(UNet2DConditionModel, folder, "unet", dtype)
-    text = modules["text_encoder"] = _load(CLIPTextModel, folder, "text_encoder", dtype)
+    vae = modules["autoencoder"] = load_network(AutoencoderKL, folder, "vae", dtype)
+    unet = modules["unet"] = load_network(UNet2DConditionModel, folder, "unet", dtype)
+    text = modules["text_encoder"] = load_network(CLIPTextModel, folder, "text_encoder", dtype)
     _check_shape(folder, vae, unet, text)
     image = None
     if (folder / "image_encoder").is_dir():
@@ -197,12 +198,12 @@ def load_stable_diffusion(folder: Path, *, name: str, sha256: str, dtype: torch.
         name=name,
         sha256=sha256,
         autoencoder=latents,
-        unet=unet,
-        text=ClipText(text, CLIPTokenizer.from_pretrained(_existing(folder, "tokenizer", "tokenizer_config.json"))),
+        backbone=UNetBackbone(unet),
+        text=ClipText(text, CLIPTokenizer.from_pretrained(existing_part(folder, "tokenizer", "tokenizer_config.json"))),
         image=image,
-        schedule=NoiseSchedule.from_config(_scheduler_config(folder)),
+        schedule=NoiseSchedule.from_config(scheduler_config(folder)),
         modules=modules.eval(),
-        native_size_px=unet.config["sample_size"] * latents.factor,
+        native_px=unet.config["sample_size"] * latents.factor,
         dtype=dtype,
     )
 
@@ -211,12 +212,12 @@ def load_image_encoder(folder: Path, *, dtype: torch.dtype = torch.float32) -> C
     """Return the frozen CLIP image tower whose config and weights lie in `folder`."""
     from transformers import CLIPVisionModelWithProjection
 
-    return ClipImage(_load(CLIPVisionModelWithProjection, folder, "", dtype))
+    return ClipImage(load_network(CLIPVisionModelWithProjection, folder, "", dtype))
 
 
 def load_unet(folder: Path, *, dtype: torch.dtype = torch.float32) -> UNet2DConditionModel:
     """Return the frozen UNet of a published model in `folder`, on the CPU; raise ModelError."""
-    return _load(UNet2DConditionModel, folder, "unet", dtype)
+    return load_network(UNet2DConditionModel, folder, "unet", dtype)
 
 
 def weight_digests(folder: Path) -> dict[str, str]:
@@ -233,9 +234,9 @@ def store(module: nn.Module, dtype: torch.dtype) -> None:
             parameter.data = parameter.data.to(wanted)
 
 
-def _load(kind: Any, folder: Path, subfolder: str, dtype: torch.dtype) -> Any:
+def load_network(kind: Any, folder: Path, subfolder: str, dtype: torch.dtype) -> Any:
     """A part of the prior: strictly read, finite, frozen; safetensors only."""
-    path = _existing(folder, subfolder, "config.json")
+    path = existing_part(folder, subfolder, "config.json")
     variant = _variant(path)
     precision = "dtype" if kind.__module__.startswith("transformers") else "torch_dtype"
     try:
@@ -266,7 +267,8 @@ def _weight_files(path: Path) -> list[Path]:
     return [file for file in files if (".fp16" in file.name) == (variant is not None)]
 
 
-def _existing(folder: Path, subfolder: str, file: str) -> Path:
+def existing_part(folder: Path, subfolder: str, file: str) -> Path:
+    """Return the folder of a part that has this file; raise ModelError where it hasn't."""
     if not (folder / subfolder / file).is_file():
         raise ModelError(
             f"prior (={folder}) has no {Path(subfolder, file)}; give a folder in diffusers' layout, with vae, unet, "
@@ -275,8 +277,10 @@ def _existing(folder: Path, subfolder: str, file: str) -> Path:
     return folder / subfolder
 
 
-def _scheduler_config(folder: Path) -> dict[str, Any]:
-    return json.loads((_existing(folder, "scheduler", "scheduler_config.json") / "scheduler_config.json").read_text())
+def scheduler_config(folder: Path) -> dict[str, Any]:
+    """Return what `scheduler_config.json` of a prior's folder says; raise ModelError."""
+    path = existing_part(folder, "scheduler", "scheduler_config.json") / "scheduler_config.json"
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def _check_shape(folder: Path, vae: Any, unet: Any, text: Any) -> None:

@@ -41,7 +41,7 @@ def tiny_prior(seed: int = 0, dtype: torch.dtype = torch.float32) -> Prior:
     return parts.prior(
         name="tiny",
         sha256=module_sha256(parts.modules),
-        native_size_px=NATIVE_SIZE_PX,
+        native_px=NATIVE_SIZE_PX,
         schedule=NoiseSchedule.scaled_linear(),
         dtype=dtype,
     )

@@ -13,17 +13,16 @@ from sdsr.tensors import Latent, Tokens
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PromptConditioner:
-    """Tells the photo's prompt to the UNet of a prior, which embeds each prompt once."""
+    """Tells the photo's prompt to a prior's network; each prompt is embedded once."""
 
-    prior: Prior
     _embedded: dict[str, Tokens] = field(default_factory=dict, repr=False)
 
     def __call__(self, prior: Prior, photograph: Photograph, latent: Latent) -> Witness:
-        return lambda prompt: Evidence(prompt=self._tokens(prompt).to(latent.device))
+        return lambda prompt: Evidence(prompt=self._tokens(prior, prompt).to(latent.device))
 
-    def _tokens(self, prompt: str) -> Tokens:
+    def _tokens(self, prior: Prior, prompt: str) -> Tokens:
         if prompt not in self._embedded:
-            self._embedded[prompt] = self.prior.embed(prompt)
+            self._embedded[prompt] = prior.embed(prompt)
         return self._embedded[prompt]
 
 

@@ -254,7 +254,7 @@ def _upscaler(
     assert isinstance(system, Restorer), f"{recipe.name}, {stage.name} trains no restorer"
     load_parts(dict(system.parts.modules.items()), folders)
     system.parts.modules.to(device).eval().requires_grad_(False)
-    system.prior.dtype = precision_of(settings.precision, device)
+    system = replace(system, prior=system.prior.adapted(dtype=precision_of(settings.precision, device)))
     trained_at = json.loads(run_metadata(folders[-1]).get("times", "[]"))
     times = tuple(trained_at) or _times(recipe, settings.sampling_steps)
     return Upscaler(recipe.with_plan(replace(recipe.plan, times=times)), system)

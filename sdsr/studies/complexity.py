@@ -157,7 +157,7 @@ def _networks(system: Restorer) -> dict[str, nn.Module]:
     """The method's parts, then those of the prior which they don't replace, by name, as they are at work."""
     own, prior = dict(system.parts.modules.items()), system.prior
     stock = dict(prior.modules.items())
-    at_work = {"unet": prior.unet, "autoencoder": getattr(prior.autoencoder, "model", stock["autoencoder"])}
+    at_work = {prior.backbone.name: prior.network, "autoencoder": prior.autoencoder.model}
     return own | {name: network for name, network in (stock | at_work).items() if name not in own}
 
 
@@ -179,7 +179,7 @@ def _work(system: Restorer, recipe: Recipe, *, given_px: int, size_px: int) -> d
     """Return the MACs of each network that runs, in each of `PHASES`."""
     plan, noise = recipe.plan, CanvasNoise(seeds=(0,))
     assert plan is not None
-    multiple = system.factor * 2 ** (len(system.prior.unet.config["block_out_channels"]) - 1)
+    multiple = system.prior.multiple_px
     photograph = Photograph.of(torch.zeros(1, 3, given_px, given_px), (size_px, size_px), multiple)
     networks = _networks(system)
     for network in networks.values():

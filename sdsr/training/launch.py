@@ -84,7 +84,7 @@ def launch(recipe: Recipe | str, settings: LaunchSettings, run: RunSettings) -> 
     assert process.device is not None, "accelerate chooses a device"
     dtype = precision_of(settings.precision, process.device)
     system = stage.build(settings.prior or recipe.prior, process.device)
-    _prepare_system(system, dtype, checkpointing=run.gradient_checkpointing)
+    system = _prepared(system, dtype, checkpointing=run.gradient_checkpointing)
     critic = stage.critic(system) if stage.critic else None
     if stage.follows and not settings.start_from:
         log.warning("%s begins anew, though made to begin with parts of %s (--from)", stage.name, stage.follows)
@@ -175,19 +175,22 @@ def precision_of(asked: str, device: torch.device) -> torch.dtype:
     return known[asked]
 
 
-def _prepare_system(system: object, dtype: torch.dtype, *, checkpointing: bool) -> None:
-    """Let what is trained compute in `dtype` and, if asked, its networks forget activations until backward."""
-    prior = system.prior if isinstance(system, Restorer | EncoderPair) else system
-    if isinstance(prior, Prior):
-        prior.dtype = dtype
+def _prepared(system: Any, dtype: torch.dtype, *, checkpointing: bool) -> Any:
+    """Return what is trained, computing in `dtype`; if asked, its networks forget activations until backward."""
+    if isinstance(system, Restorer | EncoderPair):
+        system = replace(system, prior=system.prior.adapted(dtype=dtype))
+    elif isinstance(system, Prior):
+        system = system.adapted(dtype=dtype)
     if not checkpointing:
-        return
+        return system
+    prior = system.prior if isinstance(system, Restorer | EncoderPair) else system
     if not isinstance(prior, Prior) or isinstance(system, EncoderPair):
         raise InputError("--gradient-checkpointing needs a UNet, which this stage does not train; leave it out.")
     added = system.parts.modules.modules() if isinstance(system, Restorer) else ()
-    for network in (prior.unet, *added):
+    for network in (prior.network, *added):
         if isinstance(network, ModelMixin) and network._supports_gradient_checkpointing:
             network.enable_gradient_checkpointing()
+    return system
 
 
 def _photos(settings: LaunchSettings, stage: Stage) -> PhotoSet | PairSet | TaughtPairs:

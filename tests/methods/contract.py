@@ -179,7 +179,8 @@ def _training(stage: Stage) -> tuple[Learner, nn.Module | None]:
     brief = {f"objective.{name}": count for name, count in estimating.items() if hasattr(stage.objective, name)}
     if brief:
         stage = with_settings(stage, brief)
-        system.prior.schedule = replace(system.prior.schedule, prediction_type="v_prediction")
+        schedule = system.prior.schedule.predicting("v_prediction")
+        system = replace(system, prior=system.prior.adapted(schedule=schedule))
     critic = light(stage.critic)(system) if stage.critic is not None else None
     return stage.objective.learner(system, critic), critic
 

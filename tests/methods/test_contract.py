@@ -178,7 +178,7 @@ def test_extreme_photos_stay_finite(recipe: Recipe):
 def test_half_precision_is_close_to_full(recipe: Recipe, photo):
     given, restorer = contract.small_photo(photo), contract.built(recipe)
     full = contract.picture(contract.built, recipe, given).astype(float)
-    restorer.prior.dtype = torch.bfloat16
+    restorer = replace(restorer, prior=restorer.prior.adapted(dtype=torch.bfloat16))
     half = contract.restored(recipe, restorer, given).astype(float)
     assert 0 < np.abs(half - full).mean() < 4
 

@@ -145,8 +145,7 @@ def test_a_share_of_the_photos_is_seen_clearer(restorer, sample):
 def test_a_prior_of_velocity_learns_the_velocity_of_hq_and_of_the_noise_that_leads_to_it(rng):
     """Also where the noisy latent was made from another one."""
     schedule = NoiseSchedule.scaled_linear().predicting("v_prediction")
-    prior = tiny_prior()
-    prior.schedule = schedule
+    prior = tiny_prior().adapted(schedule=schedule)
     hq, lq, noise = (torch.randn(2, 4, 8, 8, generator=rng) for _ in range(3))
     t, prompt = torch.tensor([600, 999]), prior.embed("")
     noisy = schedule.noisy(lq, noise, t)
@@ -157,9 +156,8 @@ def test_a_prior_of_velocity_learns_the_velocity_of_hq_and_of_the_noise_that_lea
 
 
 def test_a_prior_without_signal_at_its_end_learns_there_too():
-    prior = tiny_prior()
     curves = VariancePreserving.scaled_linear().zero_terminal_snr()
-    prior.schedule = NoiseSchedule(curves=curves, prediction_type="v_prediction")
+    prior = tiny_prior().adapted(schedule=NoiseSchedule(curves=curves, prediction_type="v_prediction"))
     hq, noise, told = torch.zeros(1, 4, 8, 8), torch.ones(1, 4, 8, 8), Evidence(prompt=prior.embed(""))
     noisy, t = prior.schedule.noisy(hq, noise, 999), torch.tensor([999])
     loss = noise_matching_loss(prior, noisy, hq + 0.5, t, told)  # where nothing is left, velocity is minus the clean

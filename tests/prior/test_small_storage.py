@@ -38,7 +38,7 @@ def test_what_is_loaded_is_what_was_saved_up_to_half_precision(folder):
     image = torch.rand(1, 3, 64, 64)
     torch.testing.assert_close(loaded.encode(image), prior.encode(image), atol=0.01, rtol=0.01)
     assert torch.equal(loaded.schedule.signal(TIMES), prior.schedule.signal(TIMES))
-    assert loaded.native_size_px == prior.native_size_px
+    assert loaded.native_px == prior.native_px
     assert not any(parameter.requires_grad for parameter in loaded.modules.parameters())
     assert not any(module.training for module in loaded.modules.modules())
 

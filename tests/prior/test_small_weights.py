@@ -38,7 +38,8 @@ def prediction(prior: Prior, photo: Tensor, prompt: str, seen: Tensor) -> Tensor
         latent = prior.encode(photo)
         noise = torch.randn(latent.shape, generator=torch.Generator().manual_seed(0))
         tokens = prior.text([prompt], prior.image(seen))
-        return prior.predict(prior.schedule.noisy(latent, noise, 400), 400, Evidence(prompt=tokens))
+        noisy = prior.schedule.noisy(latent, noise, 400)
+        return prior.schedule.noise(noisy, prior.denoise(noisy, 400, Evidence(prompt=tokens)), 400)
 
 
 @pytest.mark.parametrize("prompt", ["degraded", ""])

@@ -118,7 +118,7 @@ def step(image):
 
 
 def test_shapes_and_facts_of_the_prior(prior, published):
-    assert (prior.factor, prior.channels, prior.native_size_px) == (4, 4, 32)
+    assert (prior.factor, prior.channels, prior.native_px) == (4, 4, 32)
     assert prior.name == published.name
     assert prior.schedule.signal(999).item() == pytest.approx(0.0046600**0.5, rel=1e-4)
     assert prior.sha256 == combined_sha256(weight_digests(published).values())
@@ -178,7 +178,8 @@ def test_the_margin_is_as_far_as_the_decoder_looks_and_not_a_cell_farther(publis
 def test_parts_of_a_large_latent_share_their_tone(published, rng, dtype):
     """The halves differ in color and contrast; parts that are decoded each by itself end in a step."""
     prior = load_prior(published, device="cpu", dtype=dtype)
-    prior.autoencoder = latents = PublishedLatents(prior.modules["autoencoder"], window_cells=64)
+    latents = PublishedLatents(prior.modules["autoencoder"], window_cells=64)
+    prior = prior.adapted(autoencoder=latents)
     torch.nn.init.zeros_(latents.model.decoder.mid_block.attentions[0].to_out[0].weight)  # it sees the part alone
     across = torch.linspace(-1, 1, 144)
     latent = torch.sigmoid(20 * across) * 2 - 1 + (across > 0) * 0.5 * torch.randn(1, 4, 20, 144, generator=rng)

@@ -29,7 +29,8 @@ def stirred() -> Upscaler:
     """The small StableSR on the tiny prior; decoder and fusion are random, so that fidelity is felt."""
     rng = torch.Generator().manual_seed(0)
     restorer = STABLESR_SMALL.method.build("tiny", "cpu")
-    restorer.prior.schedule = replace(restorer.prior.schedule, prediction_type="v_prediction")
+    schedule = restorer.prior.schedule.predicting("v_prediction")
+    restorer = replace(restorer, prior=restorer.prior.adapted(schedule=schedule))
     with torch.no_grad():
         for module in (restorer.prior.modules["autoencoder"], restorer.parts.modules["feature_wrapping"]):
             for parameter in module.parameters():

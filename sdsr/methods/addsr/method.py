@@ -87,6 +87,7 @@ class SeeSR:
     def build(self, prior: str | Prior, device: Device = None) -> Restorer:
         """Return the restorer on any prior."""
         prior = load_prior(prior, device=device)
+        prior = prior.adapted(network=twin(prior.unet))
         controlnet = photo_control(prior.unet, widths=self.hint_widths, begin=self.hint_begin)
         modules = nn.ModuleDict({CONTROLNET: controlnet})
         tags = None

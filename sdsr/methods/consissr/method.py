@@ -13,6 +13,7 @@ from torch import nn
 from sdsr.adapters.control import HINT_WIDTHS, latent_control
 from sdsr.adapters.hybrid_attention import HybridAttention, HybridSettings
 from sdsr.adapters.image_prompt import ImagePrompt
+from sdsr.adapters.lora import twin
 from sdsr.data.prompts import prompts_of
 from sdsr.diffusion.steps import ancestral
 from sdsr.diffusion.times import spaced
@@ -61,6 +62,7 @@ class ConsisSR:
     def build(self, prior: str | Prior, device: Device = None) -> Restorer:
         """Return the restorer on any prior."""
         prior = load_prior(prior, device=device)
+        prior = prior.adapted(network=twin(prior.unet))
         hybrid = HybridAttention(prior.unet, self.hybrid)
         controlnet = latent_control(prior.unet, widths=self.hint_widths, begin=self.begin)
         control_hybrid = HybridAttention(controlnet, replace(self.hybrid, begin=self.begin))

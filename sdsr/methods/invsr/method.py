@@ -18,6 +18,7 @@ from torch import nn
 
 from sdsr.adapters.hybrid_attention import HybridAttention, HybridSettings
 from sdsr.adapters.image_prompt import ImagePrompt
+from sdsr.adapters.lora import twin
 from sdsr.data.prompts import prompts_of
 from sdsr.diffusion.schedule import NoiseSchedule
 from sdsr.errors import InputError
@@ -105,8 +106,9 @@ class InvSR:
             nn.init.zeros_(parameter)
         predictor.to(prior.device)
         said = prompts_of("invsr", prior.text.vocabulary)
-        conditioner, modules = PromptConditioner(prior), nn.ModuleDict({PART: predictor})
+        conditioner, modules = PromptConditioner(), nn.ModuleDict({PART: predictor})
         if self.photo_token:
+            prior = prior.adapted(network=twin(prior.unet))
             conditioner, added = told_photo(prior)
             modules.update(added)
         return Restorer(

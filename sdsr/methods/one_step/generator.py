@@ -59,19 +59,21 @@ class OneStep:
         """
         prior = load_prior(prior, device=device)
         said = prompts_of(self.prompts or "d3sr", prior.text.vocabulary)
-        unet = prior.unet = twin(prior.unet)
+        prior = prior.adapted(network=twin(prior.network))
+        network = prior.network
         modules = nn.ModuleDict()
         if self.first_layer:
-            modules[FIRST_LAYER] = unet.conv_in = _own(unet.conv_in)
-        lora = modules[LORA] = Lora(unet, rank=self.rank, alpha=self.alpha, targets=self.targets)
-        adapted: list[tuple[Lora, nn.Module]] = [(lora, unet)]
+            modules[FIRST_LAYER] = prior.unet.conv_in = _own(prior.unet.conv_in)
+        lora = modules[LORA] = Lora(network, rank=self.rank, alpha=self.alpha, targets=self.targets)
+        adapted: list[tuple[Lora, nn.Module]] = [(lora, network)]
         if self.encoder_rank:
             encoder_lora, model = self._adapt_encoder(prior)
+            prior = prior.adapted(autoencoder=type(prior.autoencoder)(model))
             modules[ENCODER_LORA] = encoder_lora
             adapted.append((encoder_lora, model))
         for updates, network in adapted:
             updates.attach(network)
-        conditioner: Conditioner = PromptConditioner(prior)
+        conditioner: Conditioner = PromptConditioner()
         if self.prompts is None:
             prompt = modules[PROMPT] = FixedPrompt(prior.embed(said.training))
             conditioner = FixedPromptConditioner(prompt)
@@ -86,12 +88,11 @@ class OneStep:
         return Restorer(prior=prior, parts=parts)
 
     def _adapt_encoder(self, prior: Prior) -> tuple[Lora, nn.Module]:
-        """Give the prior a twin of its autoencoder; return the updates of every layer of its encoder, and the twin."""
+        """Return updates of every layer of the encoder of a twin of a prior's autoencoder, and the twin."""
         assert isinstance(prior.autoencoder, PublishedLatents | SmallLatents), (
             "only autoencoders we know can be adapted"
         )
         model: Any = twin(prior.autoencoder.model)
-        prior.autoencoder = type(prior.autoencoder)(model)
         return Lora(model, rank=self.encoder_rank, alpha=self.encoder_alpha, targets=encoder_layers(model)), model
 
 

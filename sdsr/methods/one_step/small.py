@@ -57,8 +57,9 @@ class SmallOneStep:
         prompt = FixedPrompt(prior.embed("clean"))
         modules = nn.ModuleDict({"unet": unet, "prompt": prompt})
         parts = Parts(conditioner=FixedPromptConditioner(prompt), start=from_photo, modules=modules)
-        schedule = replace(prior.schedule, prediction_type="epsilon")
-        restorer = Restorer(prior=replace(prior, unet=unet, schedule=schedule), parts=parts)
+        restorer = Restorer(
+            prior=prior.adapted(network=unet, schedule=prior.schedule.predicting("epsilon")), parts=parts
+        )
         return restorer if self.decoder is None else _decoded(restorer, self.decoder)
 
 

@@ -80,7 +80,7 @@ def test_the_distillation_loss_as_published(recorded):
 def learner(**changes) -> DistillationLearner:
     torch.manual_seed(0)
     prior = tiny_prior()
-    prior.schedule = replace(prior.schedule, prediction_type="v_prediction")
+    prior = prior.adapted(schedule=prior.schedule.predicting("v_prediction"))
     restorer = STAGE.build(prior)
     for parameter in restorer.parts.modules["controlnet"].parameters():
         if not parameter.any() and parameter.ndim == 4:

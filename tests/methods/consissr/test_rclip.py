@@ -1,4 +1,5 @@
 from copy import deepcopy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -29,9 +30,8 @@ def with_clip() -> Prior:
         shape = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
         config = CLIPVisionConfig(**shape, projection_dim=12, image_size=16, patch_size=8)
         model = CLIPVisionModelWithProjection(config).eval().requires_grad_(False).to(torch.bfloat16)
-    prior.image = ClipImage(model)
     prior.modules["image_encoder"] = model
-    return prior
+    return replace(prior, image=ClipImage(model))
 
 
 PRIORS = pytest.mark.parametrize("make", [tiny_prior, with_clip], ids=["small", "clip"])
@@ -112,7 +112,6 @@ def test_pictures_are_what_each_sees(sample):
 
 
 def test_a_prior_without_an_image_encoder_is_an_error():
-    prior = tiny_prior()
-    prior.image = None
+    prior = replace(tiny_prior(), image=None)
     with pytest.raises(InputError, match="no image encoder"):
         EncoderPair.of(prior)

@@ -27,7 +27,8 @@ def system() -> Restorer:
     """The small method on the tiny prior, whose decoder and fusion are random, so that both are felt."""
     torch.manual_seed(0)
     restorer = STABLESR_SMALL.stage("fusion").build("tiny")
-    restorer.prior.schedule = replace(restorer.prior.schedule, prediction_type="v_prediction")
+    schedule = restorer.prior.schedule.predicting("v_prediction")
+    restorer = replace(restorer, prior=restorer.prior.adapted(schedule=schedule))
     stir(restorer.prior.modules["autoencoder"].get_submodule("decoder"), 0.1)
     stir(restorer.parts.modules["feature_wrapping"], 0.05)
     return restorer

@@ -72,7 +72,8 @@ def restorer() -> Restorer:
     """The small method on the tiny prior; decoder and fusion are random, so that both are felt."""
     torch.manual_seed(0)
     restorer = STABLESR_SMALL.method.build("tiny")
-    restorer.prior.schedule = replace(restorer.prior.schedule, prediction_type="v_prediction")
+    schedule = restorer.prior.schedule.predicting("v_prediction")
+    restorer = replace(restorer, prior=restorer.prior.adapted(schedule=schedule))
     stir(restorer.prior.modules["autoencoder"])
     stir(restorer.parts.modules["feature_wrapping"], 0.05)
     return restorer

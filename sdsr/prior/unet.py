@@ -1,0 +1,49 @@
+"""A diffusers UNet as a prior's backbone: what conditions it, by which ports."""
+
+from dataclasses import dataclass
+
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from torch import Tensor
+
+from sdsr.prior.evidence import Evidence
+from sdsr.tensors import Latent
+
+_MAPS_ALIVE = 48
+"""Maps of the first level's width in float32 that a pass may hold at once.
+
+Counted by bench/memory.py: 26 of Stable Diffusion's UNet, 9 of the small one, whose first level attends to nothing. The
+rest is for buffers of kernels, and for what a method adds."""
+
+
+@dataclass(frozen=True, slots=True)
+class UNetBackbone:
+    """Predicts by a UNet, which listens at all four ports of `Evidence`."""
+
+    network: UNet2DConditionModel
+    name = "unet"
+
+    def with_network(self, network: UNet2DConditionModel) -> "UNetBackbone":
+        return UNetBackbone(network)
+
+    @property
+    def multiple(self) -> int:
+        """Cells of which a latent's sides are multiples: each level has half of the last one's."""
+        return 2 ** (len(self.network.config["block_out_channels"]) - 1)
+
+    @property
+    def bytes_per_cell(self) -> int:
+        """Memory in use at once for each cell of a latent, weights aside; on the safe side."""
+        return _MAPS_ALIVE * 4 * self.network.config["block_out_channels"][0]
+
+    def predict(self, noisy: Latent, timestep: Tensor, condition: Evidence) -> Latent:
+        skips, bottleneck = condition.residuals or (None, None)
+        with condition.at_hand():
+            return self.network(
+                noisy,
+                timestep,
+                encoder_hidden_states=condition.prompt.expand(len(noisy), -1, -1),
+                cross_attention_kwargs=condition.attention,
+                down_block_additional_residuals=skips,
+                mid_block_additional_residual=bottleneck,
+                return_dict=False,
+            )[0]
