@@ -17,7 +17,7 @@ LAYERS = (
     ("restoration",),
     ("objectives", "checkpoints", "job"),
     ("methods",),
-    ("embedded",),
+    ("embedded", "models"),
     ("upscaling", "training"),
     ("batch", "studies"),
     ("cli", "web"),

@@ -1,13 +1,12 @@
 """Which method restores, known by its sha256 before any weights are loaded: nothing is, where nothing is to do."""
 
 import hashlib
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sdsr.method_folders import find_method, read_description
+from sdsr.models import find_model
 
 if TYPE_CHECKING:
     from sdsr.upscaling import Upscaler
@@ -31,15 +30,8 @@ class Model:
         The description holds the sha256 of the method's files and of its prior, and loading refuses any others. Raises
         InputError or ModelError where there is no such method.
         """
-        folder = find_method(model)
-        if folder is None:
-            from sdsr.upscaling import method_folder  # which knows the methods that are not here, and says so
-
-            folder = method_folder(model)
-        description = read_description(folder)
-        noted = json.dumps(description, sort_keys=True)
-        name = str(description.get("recipe"))
-        return cls(name=name, sha256=hashlib.sha256(noted.encode()).hexdigest(), load=load)
+        found = find_model(model)
+        return cls(name=found.recipe_name, sha256=found.sha256, load=load)
 
     @classmethod
     def of(cls, upscaler: "Upscaler") -> "Model":

@@ -1,0 +1,81 @@
+"""Models by name or folder: what comes with the package, and what a folder of trained parts says of itself.
+
+Looking one up loads no weights and no torch.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sdsr.errors import InputError, ModelError
+from sdsr.method_folders import embedded_methods, find_method, read_description, weights_sha256
+
+if TYPE_CHECKING:
+    from sdsr.methods.recipe import Recipe
+
+DEFAULT_MODEL = "d3sr-small"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFolder:
+    """A trained method's folder, and what its description says: its recipe, its prior, the sha256 of its files."""
+
+    folder: Path
+    description: Mapping[str, Any]
+
+    @property
+    def recipe_name(self) -> str:
+        return str(self.description.get("recipe"))
+
+    @property
+    def sha256(self) -> str:
+        """Stands for all that makes the model's results; loading refuses files and priors of another."""
+        return hashlib.sha256(json.dumps(self.description, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def weights_sha256(self) -> str:
+        """Stands for all weights: the method's files, those lent by another folder, and the prior's."""
+        return weights_sha256(self.description)
+
+    def recipe(self) -> "Recipe":
+        """Return the recipe, as the parts were trained; raise ModelError for one that this version doesn't know."""
+        from sdsr.methods import METHODS
+        from sdsr.methods.weights import trained_recipe
+
+        name = self.description.get("recipe")
+        if name not in METHODS:
+            known = ", ".join(sorted(METHODS))
+            raise ModelError(f"recipe (={name}) of {self.folder} must be one of {known}; update sdsr.")
+        return trained_recipe(METHODS[name], dict(self.description))
+
+    def prior(self, recipe: "Recipe") -> str:
+        """Return the name of the prior it was trained on; the recipe's, where the noted one is no name we know."""
+        from sdsr.prior.sources import SOURCES
+
+        noted = self.description.get("prior")
+        return noted if noted in ("small", "tiny", *SOURCES) else recipe.prior
+
+
+def find_model(model: str | Path) -> ModelFolder:
+    """Return the model of that name (embedded), or of a folder that `save_pretrained` or `sdsr export` wrote.
+
+    A folder that is called like an embedded model is meant by "./NAME", or by a `Path`. Raises InputError for an
+    unknown name, ModelError for a known method whose weights aren't here, or a folder that is none.
+    """
+    folder = find_method(model) or _missing(str(model))
+    return ModelFolder(folder=folder, description=read_description(folder))
+
+
+def _missing(model: str) -> Path:
+    from sdsr.methods import METHODS
+
+    if model in METHODS:
+        raise ModelError(
+            f"weights of {model} are not embedded; convert a published file with `sdsr convert` or train with "
+            "`sdsr train`, and name the folder instead."
+        )
+    embedded = ", ".join(embedded_methods())
+    raise InputError(f"model (={model}) must be one of {embedded}, or a folder of a trained method.")
