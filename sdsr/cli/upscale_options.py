@@ -1,0 +1,89 @@
+"""What `sdsr upscale` can be told, each with the sentence that `--help` shows."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sdsr.photos.formats import Format
+
+
+class ColorFix(StrEnum):
+    """Where the result's colors come from."""
+
+    wavelet = "wavelet"
+    adain = "adain"
+    ycbcr = "ycbcr"
+    none = "none"
+
+
+class FileFormat(StrEnum):
+    """What can be written."""
+
+    jpeg = "jpeg"
+    png = "png"
+    webp = "webp"
+    tiff = "tiff"
+    avif = "avif"
+    jxl = "jxl"
+
+
+Photos = Annotated[
+    list[Path], typer.Argument(readable=False, help="Photos, folders of photos, or - for standard input.")
+]
+Output = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        readable=False,
+        help="A file, a folder, or - for standard output; beside the photo by default.",
+    ),
+]
+Scale = Annotated[float | None, typer.Option(help="How many times longer each side gets; 4 by default.")]
+Width = Annotated[int | None, typer.Option(min=1, help="Width of the result in pixels.")]
+Height = Annotated[int | None, typer.Option(min=1, help="Height of the result in pixels.")]
+Megapixels = Annotated[float | None, typer.Option(help="Millions of pixels of the result.")]
+ModelName = Annotated[str, typer.Option(help="A method (`sdsr models`), or a folder of a trained one.")]
+Start = Annotated[
+    str | None, typer.Option(help="Time to start at, where the method has a choice (InvSR: 250 ... 100), or auto.")
+]
+UntrainedStart = Annotated[
+    bool, typer.Option("--untrained-start", help="Take a start that the method was not trained at.")
+]
+Memory = Annotated[str | None, typer.Option(help="Most to use at once, like 8GB; what is free by default.")]
+Prompt = Annotated[str | None, typer.Option(help="What the photo shows, where the method listens.")]
+Fidelity = Annotated[
+    float | None, typer.Option(help="0 (the model's details) to 1 (the photo's), where the method has a choice.")
+]
+ColorFixName = Annotated[ColorFix | None, typer.Option(help="How colors are taken from the photo.")]
+FormatName = Annotated[FileFormat | None, typer.Option(help="Format of the result; the photo's own by default.")]
+NoLabel = Annotated[
+    bool,
+    typer.Option(
+        "--no-label",
+        help="Leave out the XMP that says what was done: IPTC's source type, AI system and its version; "
+        "model, settings, seed, and sha256 of the photo.",
+    ),
+]
+Quality = Annotated[
+    int | None,
+    typer.Option(min=1, max=100, help="Of lossy formats; 95 by default, and lossless stays lossless."),
+]
+Overwrite = Annotated[bool, typer.Option(help="Replace results that exist.")]
+JsonLines = Annotated[bool, typer.Option("--json", help="Print one JSON line per photo.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
+
+
+def format_named(format: FileFormat | None) -> Format | None:
+    """Return the format as photos name it; None where none was chosen."""
+    names: dict[str, Format] = {
+        "jpeg": "JPEG",
+        "png": "PNG",
+        "webp": "WEBP",
+        "tiff": "TIFF",
+        "avif": "AVIF",
+        "jxl": "JXL",
+    }
+    return names[format] if format else None
