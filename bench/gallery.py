@@ -31,10 +31,11 @@ from sdsr.metrics.anchors import enlarge
 from sdsr.metrics.planes import Pixels
 from sdsr.metrics.save import save_image
 from sdsr.metrics.sheet import Cell, cropped, tiled
+from sdsr.models import DEFAULT_MODEL
 from sdsr.photos.photo import Photo
 from sdsr.request import Request
 from sdsr.tensors import Image, Region
-from sdsr.upscaling import DEFAULT_MODEL, Upscaler
+from sdsr.upscaling import Upscaler
 
 SIDE_PX = 192
 SCALE = 4

@@ -1,6 +1,5 @@
 """Photo in, photo out: `Upscaler` restores and enlarges one photo of any size in bounded memory."""
 
-import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,17 +11,15 @@ from diffusers.utils.outputs import BaseOutput
 from PIL import Image as pillow
 
 from sdsr.diffusion.noise import CanvasNoise
-from sdsr.errors import InputError, ModelError
+from sdsr.errors import InputError
 from sdsr.images.arrays import as_output, as_photo
 from sdsr.images.floats import image
 from sdsr.job import Credit, Job, Preview, Progress
-from sdsr.method_folders import embedded_methods, find_method, read_description, weights_sha256
-from sdsr.methods import METHODS
 from sdsr.methods.recipe import Recipe
-from sdsr.methods.weights import fill_restorer, save_method, trained_recipe
+from sdsr.methods.weights import fill_restorer, save_method
+from sdsr.models import DEFAULT_MODEL, find_model
 from sdsr.photos.files import Photo
 from sdsr.prior.forked import begin_computing
-from sdsr.prior.sources import SOURCES
 from sdsr.request import Request, Wishes
 from sdsr.restoration.photograph import Photograph
 from sdsr.restoration.plan import Plan
@@ -31,10 +28,6 @@ from sdsr.restoration.window_sizes import least_window_px, window_size
 from sdsr.restoration.windowed import Windowed
 from sdsr.tensors import Image
 
-log = logging.getLogger(__name__)
-
-DEFAULT_MODEL = "d3sr-small"
-PRIOR_NAMES = ("small", "tiny", *SOURCES)
 OnStepEnd = Callable[["Upscaler", int, int, dict[str, Any]], Any]
 
 
@@ -48,6 +41,7 @@ class UpscalerOutput(BaseOutput):
 class Upscaler:
     """A method with its weights, ready to restore photos; like a diffusers pipeline, and safe to call again and again.
 
+    >>> from sdsr import METHODS
     >>> recipe = METHODS["d3sr-small"]
     >>> upscaler = Upscaler(recipe, recipe.method.build("tiny"))  # random weights; `from_pretrained` has trained ones
     >>> upscaler(pillow.new("RGB", (20, 10)), scale=2.5).images[0].size
@@ -76,13 +70,12 @@ class Upscaler:
         recipe's. Raises InputError for an unknown name, ModelError for weights that are missing, damaged or another
         prior's.
         """
-        folder = method_folder(model)
-        description = read_description(folder)
-        recipe, noted = trained_recipe(_recipe(description, folder), description), description.get("prior")
+        found = find_model(model)
+        recipe = found.recipe()
         assert recipe.method is not None, f"{recipe.name} is a method and restores"
-        restorer = recipe.method.build(prior or (noted if noted in PRIOR_NAMES else recipe.prior), device)
-        fill_restorer(restorer, folder)
-        return cls(recipe, restorer, weights_sha256=weights_sha256(description))
+        restorer = recipe.method.build(prior or found.prior(recipe), device)
+        fill_restorer(restorer, found.folder)
+        return cls(recipe, restorer, weights_sha256=found.weights_sha256)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the trained parts; the prior is named by its sha256, not copied."""
@@ -217,24 +210,3 @@ class Upscaler:
         return Windowed(
             restorer=self.restorer, window_px=size.window_px, overlap_px=size.overlap_px, on_window=on_window
         )
-
-
-def method_folder(model: str | Path) -> Path:
-    """Return where the weights of a model are; see `find_method`. Raises InputError or ModelError where they aren't."""
-    folder = find_method(model)
-    if folder is not None:
-        return folder
-    if str(model) in METHODS:
-        raise ModelError(
-            f"weights of {model} are not embedded; convert a published file with `sdsr convert` or train with "
-            "`sdsr train`, and name the folder instead."
-        )
-    embedded = ", ".join(embedded_methods())
-    raise InputError(f"model (={model}) must be one of {embedded}, or a folder of a trained method.")
-
-
-def _recipe(description: dict[str, Any], folder: Path) -> Recipe:
-    name = description.get("recipe")
-    if name not in METHODS:
-        raise ModelError(f"recipe (={name}) of {folder} must be one of {', '.join(sorted(METHODS))}; update sdsr.")
-    return METHODS[name]
