@@ -15,7 +15,7 @@ LAYERS = (
     ("adapters", "losses"),
     ("critics", "metrics"),
     ("restoration",),
-    ("objectives", "checkpoints", "job"),
+    ("objectives", "checkpoints", "job", "trust"),
     ("methods",),
     ("embedded", "models"),
     ("upscaling", "training"),

@@ -1,0 +1,27 @@
+"""A large picture of integers, reduced to the size of a small one, strip by strip."""
+
+import numpy as np
+import torch
+
+from sdsr.images.floats import image
+from sdsr.images.kernels import KEYS, Kernel
+from sdsr.images.resize import resample
+from sdsr.photos.photo import Photo
+from sdsr.tensors import Image
+
+STRIP_ROWS = 64
+
+
+def reduce_photo(photo: Photo, size: tuple[int, int], *, kernel: Kernel = KEYS) -> Image:
+    """Return the photo at `size` (height, width) in [0, 1], unclamped; equals `resample` of the whole.
+
+    Memory beyond the result's: the rows that `STRIP_ROWS` rows of it depend on.
+    """
+    assert not kernel.clips, "a kernel that clips takes columns first, and has no strips of rows"
+    strips = []
+    for first in range(0, size[0], STRIP_ROWS):
+        last = min(first + STRIP_ROWS, size[0])
+        start, matrix = kernel.band(photo.size[0], size[0], first, last)
+        rows = image(Photo(pixels=np.ascontiguousarray(photo.pixels[start : start + matrix.shape[1]])))
+        strips.append(resample(matrix.to(rows) @ rows, (last - first, size[1]), kernel=kernel))
+    return torch.cat(strips, dim=-2)

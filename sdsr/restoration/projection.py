@@ -1,0 +1,84 @@
+"""Back-projection: a result changed as little as makes its reduction the photo again (Irani and Peleg, 1991).
+
+With D the reduction, U the enlargement and y the photo, x + U c is looked for with D (x + U c) = y. The correction c
+has the photo's size, and c <- c + (y - D x) - D U c needs D x once: memory grows with the photo, not with the result.
+
+It is exact where the photo is a reduction of what is looked for by that kernel. A camera's photo is not: its blur is
+wider, its noise and its JPEG blocks are the photo's too, and are brought back with it. So this is asked for, not done.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sdsr.images.banded import Band, apply_banded
+from sdsr.images.floats import image, quantize
+from sdsr.images.kernels import KEYS, Kernel
+from sdsr.images.reducing import reduce_photo
+from sdsr.images.resize import resample
+from sdsr.photos.photo import Photo
+from sdsr.tensors import Image, Region
+
+TOLERANCE = 0.25 / 255
+STEPS = 30
+STRIP_ROWS = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Projection:
+    """The changed result, and how far its reduction is from the photo: mean absolute difference, 0 ... 1."""
+
+    result: Photo
+    error: float
+    steps: int
+
+
+def project(
+    result: Photo, photo: Photo, *, kernel: Kernel = KEYS, tolerance: float = TOLERANCE, steps: int = STEPS
+) -> Projection:
+    """Return the result, changed so that its reduction by `kernel` differs from the photo by `tolerance` on average.
+
+    After `steps` it is taken as it is. Rounding to the result's depth and what [0, 1] cuts off come on top; `error`
+    has both. Alpha and traits stay.
+    """
+    residual = image(photo) - reduce_photo(result, photo.size, kernel=kernel)
+    correction = torch.zeros_like(residual)
+    left, taken = residual, 0
+    while taken < steps and float(left.abs().mean()) > tolerance:
+        correction = correction + left
+        left = residual - _reduced_enlargement(correction, result.size, kernel)
+        taken += 1
+    changed = _add(result, correction, kernel)
+    error = (image(photo) - reduce_photo(changed, photo.size, kernel=kernel)).abs().mean()
+    return Projection(result=changed, error=float(error), steps=taken)
+
+
+def _reduced_enlargement(correction: Image, size: tuple[int, int], kernel: Kernel) -> Image:
+    """D U c: what is left of a correction after it was enlarged to `size` and reduced again; U c is never made."""
+    height, width = correction.shape[-2:]
+    rows = apply_banded(correction, _round_trip(height, size[0], kernel), slice(0, height), dim=-2)
+    return apply_banded(rows, _round_trip(width, size[1], kernel), slice(0, width), dim=-1)
+
+
+def _round_trip(length: int, size: int, kernel: Kernel) -> Band:
+    """The map of an axis of `length` that is enlarged to `size` and reduced again."""
+
+    def band(first: int, last: int) -> tuple[int, Tensor]:
+        start, reducing = kernel.band(size, length, first, last)
+        origin, enlarging = kernel.band(length, size, start, start + reducing.shape[1])
+        return origin, reducing @ enlarging
+
+    return band
+
+
+def _add(result: Photo, correction: Image, kernel: Kernel) -> Photo:
+    """x + U c, rounded to the result's depth."""
+    height, width = result.size
+    pixels = np.empty_like(result.pixels)
+    for top in range(0, height, STRIP_ROWS):
+        strip = Region(top=top, left=0, height=min(STRIP_ROWS, height - top), width=width)
+        change = resample(correction, result.size, strip, kernel=kernel)
+        pixels[strip.rows] = quantize(image(result, strip) + change, pixels.dtype)
+    return replace(result, pixels=pixels)
