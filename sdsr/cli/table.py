@@ -40,6 +40,7 @@ STUDIES = {
     "features.",
     "discriminator-features": "Show the features of noised photos in diffusion UNets, at several times and in one or "
     "more UNets.",
+    "trust": "Correlate clues with true errors, calibrate promises on photos, and check them on others.",
     "similarity": "Compare photos, and degraded and restored versions of the first, with descriptions by CLIP's "
     "cosine.",
 }

@@ -1,0 +1,109 @@
+"""`sdsr study trust`: how far a model can be believed, calibrated on photos whose truth is known."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sdsr.cli.options import Device, FirstPhotos, NoiseSeed, Prior
+
+if TYPE_CHECKING:
+    from sdsr.studies.trust import Examined
+    from sdsr.trust.expected_error import ExpectedError
+    from sdsr.trust.mask import Calibration
+
+
+def trust(
+    model: Annotated[str, typer.Argument(help="A method, or a folder of a trained one.")],
+    hr: Annotated[Path, typer.Argument(help="Folder of true photos to calibrate on; they are degraded first.")],
+    check: Annotated[
+        list[Path] | None,
+        typer.Option(help="Folder of LQ photos, then (again) that of their truths, to check the promises on."),
+    ] = None,
+    degraded: Annotated[str, typer.Option(help="The degradation.")] = "photo",
+    passes: Annotated[int, typer.Option(min=2, max=8, help="Passes whose disagreement is looked at.")] = 4,
+    error: Annotated[
+        list[float] | None, typer.Option(help="What the mean error shall stay below, in levels of 255; repeatable.")
+    ] = None,
+    confidence: Annotated[float, typer.Option(help="How sure that shall be, 0 ... 1.")] = 0.9,
+    photos: FirstPhotos = None,
+    write: Annotated[bool, typer.Option("--write", help="Store what was found in the model's folder.")] = False,
+    seed: NoiseSeed = 0,
+    prior: Prior = None,
+    device: Device = None,
+) -> None:
+    """Correlate clues with true errors, calibrate promises on photos, and check them on others."""
+    from sdsr.data.degradation import degradation
+    from sdsr.digests import combined_sha256, file_sha256
+    from sdsr.errors import InputError
+    from sdsr.metrics.pairs import photos_by_name
+    from sdsr.request import Request
+    from sdsr.studies.subjects import degraded_subjects, paired_subjects
+    from sdsr.studies.trust import calibrated, calibrated_with, examine, kept_in_splits, passes_of
+    from sdsr.studies.trust import check as kept_on
+    from sdsr.trust.stored import Trust, write_trust
+    from sdsr.upscaling import Upscaler, method_folder
+
+    if check is not None and len(check) != 2:
+        raise InputError(f"--check (={len(check)} folders) takes two, of LQ photos and of true photos; give both.")
+    upscaler = Upscaler.from_pretrained(model, prior=prior, device=device)
+    run = passes_of(upscaler, Request(seed=seed, label=False), passes)
+    told = lambda name: typer.echo(f"sdsr: {name}", err=True)  # noqa: E731
+    examined = examine(degraded_subjects(hr, degradation(degraded), photos), run, told)
+    others = examine(paired_subjects(check[0], check[1], photos), run, told) if check else []
+    rest = examined[1::2]
+    wanted = [each / 255 for each in error or _median_errors(examined)]
+    expected, _ = calibrated(examined, error=wanted[0], confidence=confidence)
+    promises = [calibrated_with(expected, rest, error=each, confidence=confidence) for each in wanted]
+    typer.echo(_correlations({"these photos": examined, "others": others}, expected))
+    lines = [_promise(promise, rest, others, expected, kept_on) for promise in promises]
+    for promise, line in zip(promises, lines, strict=True):
+        share = kept_in_splits(expected, rest, error=promise.error, confidence=confidence)
+        typer.echo(f"{line}; kept in {share:.0%} of 100 random halvings")
+    if write:
+        files = [file_sha256(path) for path in list(photos_by_name(hr).values())[:photos]]
+        source = (
+            f"{len(rest)} photos of {hr.name} by degradation {degraded}; weights: {len(examined) - len(rest)} others"
+        )
+        found = Trust(
+            passes=passes,
+            expected=expected,
+            calibrations=tuple(promises),
+            source=source,
+            photos_sha256=combined_sha256(files),
+            checked=tuple(lines),
+        )
+        write_trust(found, method_folder(model))
+
+
+def _median_errors(examined: "list[Examined]") -> list[float]:
+    """The median of the photos' mean errors, in levels of 255, and half of it more and less."""
+    from statistics import median
+
+    middle = median(float(photo.error.mean()) for photo in examined) * 255
+    return [round(share * middle, 1) for share in (1.0, 0.5, 1.5)]
+
+
+def _correlations(sets: "dict[str, list[Examined]]", expected: "ExpectedError") -> str:
+    import numpy as np
+
+    from sdsr.metrics.report import aligned
+    from sdsr.studies.trust import rank_correlations
+
+    rows = [["Spearman with the true error, median (quartiles)", *(name for name, photos in sets.items() if photos)]]
+    found = [rank_correlations(photos, expected) for photos in sets.values() if photos]
+    for name in found[0]:
+        quartiles = [np.percentile(each[name], (25, 50, 75)) for each in found]
+        rows.append([name, *(f"{middle:.3f} ({low:.2f} ... {high:.2f})" for low, middle, high in quartiles)])
+    return aligned(rows)
+
+
+def _promise(
+    promise: "Calibration", rest: "list[Examined]", others: "list[Examined]", expected: "ExpectedError", kept_on
+) -> str:
+    text = f"error < {promise.error * 255:.1f} with {promise.confidence:.0%}: threshold {promise.threshold * 255:.1f}"
+    for name, photos in (("calibration", rest), ("others", others)):
+        if photos:
+            kept = kept_on(photos, expected, promise)
+            text += f"; {name}: {kept.share:.0%} unmasked, error {kept.risk * 255:.1f} (whole {kept.whole * 255:.1f})"
+    return text

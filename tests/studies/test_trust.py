@@ -1,0 +1,52 @@
+"""The study of trust: ranks with ties, promises kept in halvings, the command from photos to the stored file."""
+
+import numpy as np
+import pytest
+from scipy.stats import spearmanr
+
+from sdsr.errors import InputError, ModelError
+from sdsr.studies.trust import Examined, calibrated, check, kept_in_splits, rank_correlations, spearman
+from sdsr.trust.expected_error import Clues
+from sdsr.trust.stored import FILE, read_trust
+
+
+def examined(count: int, seed: int = 0) -> list[Examined]:
+    """Photos whose error follows disagreement, and busyness a little."""
+    rng = np.random.default_rng(seed)
+    photos = []
+    for index in range(count):
+        disagreement, consistency, busyness = (rng.lognormal(np.log(0.04), 0.8, (10, 12)) for _ in range(3))
+        error = disagreement**0.8 * busyness**0.2 * rng.lognormal(0, 0.3, (10, 12))
+        clues = Clues(disagreement=disagreement, consistency=consistency, busyness=busyness)
+        photos.append(Examined(name=str(index), clues=clues, error=error))
+    return photos
+
+
+def test_equal_values_share_their_rank():
+    rng = np.random.default_rng(0)
+    first, second = rng.integers(0, 9, 200).astype(float), rng.integers(0, 9, 200).astype(float)
+    assert spearman(first, second + first) == pytest.approx(spearmanr(first, second + first)[0])
+
+
+def test_the_expected_error_ranks_best_and_promises_are_kept():
+    photos = examined(60)
+    expected, calibration = calibrated(photos, error=0.03, confidence=0.9)
+    medians = {name: np.median(values) for name, values in rank_correlations(photos, expected).items()}
+    assert max(medians, key=lambda name: medians[name]) == "expected error"
+    assert medians["expected error"] > medians["disagreement"] + 0.02 > medians["consistency"] + 0.3
+    kept = check(examined(40, seed=1), expected, calibration)
+    assert kept.risk < 0.03 < kept.whole
+    assert kept.share > 0.3
+    assert kept_in_splits(expected, photos, error=0.03, confidence=0.9, splits=30) >= 0.9
+
+
+def test_too_few_photos_are_refused():
+    with pytest.raises(InputError, match=r"photos \(=12\) must be at least 20"):
+        calibrated(examined(12), error=0.03, confidence=0.9)
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path):
+    assert read_trust(tmp_path) is None
+    (tmp_path / FILE).write_text('{"format": 9}')
+    with pytest.raises(ModelError, match=r"trust\.json can't be read .*study trust"):
+        read_trust(tmp_path)
