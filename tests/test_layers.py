@@ -19,7 +19,7 @@ LAYERS = (
     ("methods",),
     ("embedded", "models"),
     ("upscaling", "training"),
-    ("batch", "studies"),
+    ("batch", "studies", "reports"),
     ("cli", "web"),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -1,0 +1,124 @@
+"""What a report of one restored photo holds: two pictures, maps in cells, figures, settings, and the model's card."""
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from sdsr.photos.photo import Photo
+from sdsr.trust.consistency import Consistency, measure_consistency
+from sdsr.trust.expected_error import Clues
+from sdsr.trust.mask import unmasked
+from sdsr.trust.stored import Trust
+
+FIDELITY_NOTE = (
+    "A generative model fills in what the photo does not hold. What it fills in is plausible, not known: letters, "
+    "faces, plates and textures can come out clear and wrong. Nothing below tells what was really there."
+)
+CONSISTENCY_NOTE = (
+    "Consistency compares the result, reduced to the photo's size, with the photo. A low value, or a bright place of "
+    "its map, is a contradiction of what the photo shows. A high value is no proof: any invention finer than the "
+    "photo's pixels passes."
+)
+PASSES_NOTE = (
+    "Disagreement is how much {count} passes over the mirrored photo differ. Where they differ, the photo does not "
+    "settle what is there; where they agree, the model may still be wrong, in the same way each time."
+)
+MASK_NOTE = (
+    "The mask shows where, on photos like those it was calibrated on ({source}), the mean error stays below a value "
+    "with a stated confidence. It is an average over a part of the picture, not a promise for any place of it, and "
+    "says nothing of photos of another kind."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Report:
+    """A photo, its result, and what is known of how far to believe it.
+
+    `settings` are those that the label tells of. Maps are in 0 ... 1; `spread`, of several passes, has the result's
+    size. Without it there is neither disagreement nor mask; without `trust` there is no mask.
+    """
+
+    name: str
+    photo: Photo
+    result: Photo
+    settings: dict[str, str]
+    card: str
+    consistency: Consistency
+    spread: np.ndarray | None = None
+    passes: int = 1
+    trust: Trust | None = None
+    warnings: tuple[str, ...] = field(default=())
+
+    @property
+    def clues(self) -> Clues | None:
+        """What is seen of the result in cells, where several passes were made."""
+        if self.spread is None:
+            return None
+        return Clues.of(self.result, self.spread, self.consistency)
+
+    def expected_error(self) -> np.ndarray | None:
+        """The expected error in cells, where the model was calibrated for as many passes as were made."""
+        clues = self.clues
+        if clues is None or self.trust is None or self.trust.passes != self.passes:
+            return None
+        return self.trust.expected.map(clues)
+
+    def figures(self) -> dict[str, Any]:
+        """Return all figures, ready for JSON; what is infinite is None."""
+        psnr = self.consistency.psnr_db
+        found: dict[str, Any] = {
+            "photo": {"width": self.photo.size[1], "height": self.photo.size[0]},
+            "result": {"width": self.result.size[1], "height": self.result.size[0]},
+            "settings": self.settings,
+            "consistency": {
+                "psnr_db": round(psnr, 2) if math.isfinite(psnr) else None,
+                "mean_difference": round(float(self.consistency.map.mean()) * 255, 2),
+                "low": self.consistency.low,
+            },
+        }
+        if self.spread is not None:
+            found["disagreement"] = {"passes": self.passes, "mean": round(float(self.spread.mean()) * 255, 2)}
+        expected = self.expected_error()
+        if expected is not None and self.trust is not None:
+            found["promises"] = [
+                {
+                    "mean_error_below": round(each.error * 255, 2),
+                    "confidence": each.confidence,
+                    "unmasked_share": round(float(unmasked(expected, each.threshold).mean()), 3),
+                }
+                for each in self.trust.calibrations
+            ]
+            found["calibrated_on"] = self.trust.source
+        return found
+
+    def notes(self) -> list[str]:
+        """What the figures tell and don't tell."""
+        notes = [FIDELITY_NOTE, CONSISTENCY_NOTE]
+        if self.spread is not None:
+            notes.append(PASSES_NOTE.format(count=self.passes))
+        if self.expected_error() is not None and self.trust is not None:
+            notes.append(MASK_NOTE.format(source=self.trust.source))
+        return notes
+
+
+def report_on(name: str, photo: Photo, result: Photo, *, settings: dict[str, str], card: str, **maps: Any) -> Report:
+    """Return the report of a result; `maps` are `spread`, `passes` and `trust` of `Report`."""
+    consistency = measure_consistency(result, photo)
+    warnings = ()
+    if consistency.low:
+        warnings = (
+            f"The result contradicts its photo (consistency {consistency.psnr_db:.1f} dB, below 25): "
+            "compare colors and shapes with care.",
+        )
+    return Report(
+        name=name,
+        photo=photo,
+        result=result,
+        settings=settings,
+        card=card,
+        consistency=consistency,
+        warnings=warnings,
+        **maps,
+    )

@@ -1,0 +1,112 @@
+"""Reports: one file that needs no other, figures that agree with JSON, nothing of a name becomes markup."""
+
+import json
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from sdsr.errors import OutputError
+from sdsr.images.floats import image, quantize
+from sdsr.images.resize import resample
+from sdsr.photos.photo import Photo
+from sdsr.reports.page import PROXY_PX, render, write_report
+from sdsr.reports.report import report_on
+from sdsr.trust.expected_error import ExpectedError
+from sdsr.trust.mask import Calibration
+from sdsr.trust.stored import Trust
+
+TRUST = Trust(
+    passes=4,
+    expected=ExpectedError(weights=(0.7, 0.1, 0.1, 0.0)),
+    calibrations=(Calibration(error=0.03, confidence=0.9, threshold=0.05, photos=20),),
+    source="20 photos",
+    photos_sha256="0" * 64,
+)
+
+
+@pytest.fixture
+def result(photo) -> Photo:
+    return Photo(pixels=quantize(photo, np.uint8))
+
+
+@pytest.fixture
+def lq(result) -> Photo:
+    return Photo(pixels=quantize(resample(image(result), (24, 32)), np.uint8))
+
+
+def report(lq: Photo, result: Photo, name: str = "photo.jpg", **maps):
+    return report_on(name, lq, result, settings={"seed": "0"}, card="# Card <b>", **maps)
+
+
+class Sources(HTMLParser):
+    """Collects what a page asks for, and the text of its tags."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[str] = []
+        self.tags: list[str] = []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.asked += [value for key, value in attrs if key in {"src", "href"} and value]
+
+
+def parsed(page: str) -> Sources:
+    found = Sources()
+    found.feed(page)
+    return found
+
+
+def test_a_page_needs_no_other_file(lq, result):
+    page = render(report(lq, result, spread=np.full(result.size, 0.02, np.float32), passes=4, trust=TRUST))
+    found = parsed(page)
+    assert len(found.asked) == 6
+    assert all(source.startswith("data:image/") for source in found.asked)
+    assert not re.search(r"@\w+@|url\(|import ", page)
+
+
+def test_maps_are_there_where_they_can_be(lq, result):
+    spread = np.full(result.size, 0.02, np.float32)
+    counts = [
+        len(parsed(render(report(lq, result, **maps))).asked) - 2
+        for maps in ({}, {"spread": spread, "passes": 4}, {"spread": spread, "passes": 2, "trust": TRUST})
+    ]
+    assert counts == [1, 2, 2], "a calibration for another number of passes counts for nothing"
+
+
+def test_no_name_and_no_card_becomes_markup(lq, result):
+    page = render(report(lq, result, name="<script>alert(1)</script>.jpg"))
+    assert parsed(page).tags.count("script") == 1
+    assert "<b>" not in page
+
+
+def test_the_json_says_the_same(lq, result, tmp_path):
+    made = report(lq, result, spread=np.full(result.size, 0.02, np.float32), passes=4, trust=TRUST)
+    write_report(made, tmp_path / "a.html")
+    figures = json.loads((tmp_path / "a.json").read_text())
+    assert figures["consistency"]["low"] is False
+    assert figures["disagreement"] == {"passes": 4, "mean": pytest.approx(5.1, abs=0.01)}
+    assert 0 < figures["promises"][0]["unmasked_share"] <= 1
+    assert str(figures["consistency"]["mean_difference"]) in (tmp_path / "a.html").read_text()
+
+
+def test_a_contradiction_is_told(lq, result):
+    inverted = Photo(pixels=255 - result.pixels)
+    made = report(lq, inverted)
+    assert made.consistency.low
+    assert "contradicts its photo" in render(made)
+
+
+def test_large_results_are_shown_at_screen_size(result):
+    large = Photo(pixels=np.tile(result.pixels, (20, 30, 1)))
+    small = Photo(pixels=np.ascontiguousarray(large.pixels[::4, ::4]))
+    page = render(report(small, large))
+    assert f"max-width: {PROXY_PX}px" in page
+    assert len(page) < 3_000_000
+
+
+def test_a_place_that_cannot_be_written_is_named(lq, result, tmp_path):
+    with pytest.raises(OutputError, match="can't be written"):
+        write_report(report(lq, result), tmp_path / "no" / "a.html")
