@@ -68,7 +68,7 @@ def _round_trip(length: int, size: int, kernel: Kernel) -> Band:
     def band(first: int, last: int) -> tuple[int, Tensor]:
         start, reducing = kernel.band(size, length, first, last)
         origin, enlarging = kernel.band(length, size, start, start + reducing.shape[1])
-        return origin, reducing @ enlarging
+        return origin, torch.from_numpy(reducing @ enlarging)
 
     return band
 
