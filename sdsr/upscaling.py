@@ -21,6 +21,7 @@ from sdsr.models import DEFAULT_MODEL, find_model
 from sdsr.photos.files import Photo
 from sdsr.prior.forked import begin_computing
 from sdsr.request import Request, Wishes
+from sdsr.restoration.passes import Passes, run_passes
 from sdsr.restoration.photograph import Photograph
 from sdsr.restoration.plan import Plan
 from sdsr.restoration.restorer import Restorer
@@ -131,6 +132,19 @@ class Upscaler:
             return job.run()
         look = callback_on_step_end
         return job.run(on_step=lambda index, sampled: look(self, index, sampled.t, {"latents": sampled.clean}))
+
+    def passes(self, photo: Photo, request: Request = Request(), *, count: int = 4) -> Passes:
+        """Restore a photo `count` (2 ... 8) times, mirrored in other ways and with another seed each.
+
+        Return the first, which is the plain result, the mean of all, and where they disagree. Raises InputError for
+        another count.
+        """
+
+        def restore(turned: Photo, number: int, swapped: bool) -> Photo:
+            sized = replace(request, width=request.height, height=request.width) if swapped else request
+            return self.upscale(turned, replace(sized, seed=request.seed + number))
+
+        return run_passes(photo, restore, count)
 
     def stream(self, photo: Photo, request: Request = Request()) -> Iterator[Preview]:
         """Yield what becomes of the photo: an estimate (of its middle, if large) after each step, then final tiles."""

@@ -20,6 +20,7 @@ COMMANDS = {
     "convert": "Turn a published checkpoint into parts for `sdsr upscale --model FOLDER`, and tell what is in it.",
     "evaluate": "Measure folders of results against a folder of truths, or alone; photos are matched by name.",
     "compare": "Lay LQ, results and HR side by side, each photo with one region enlarged.",
+    "report": "Tell, on a page, how far a restored photo is consistent with its photo and where passes disagree.",
     "degrade": "Show samples of a degradation on a contact sheet, or write one degraded photo.",
     "doctor": "Print versions, devices, embedded and published models, and what is missing for which feature.",
 }

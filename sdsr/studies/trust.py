@@ -1,21 +1,18 @@
 """How far a model can be believed: its clues against true errors, and promises that are kept on other photos."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 
 import numpy as np
 
 from sdsr.errors import InputError
 from sdsr.metrics.planes import eight_bit
 from sdsr.photos.photo import Photo
-from sdsr.request import Request
-from sdsr.restoration.passes import Passes, run_passes
+from sdsr.restoration.passes import Passes
 from sdsr.studies.subjects import Subject
 from sdsr.trust.consistency import measure_consistency
 from sdsr.trust.expected_error import Clues, ExpectedError, fit, true_error
 from sdsr.trust.mask import Calibration, calibrate, unmasked
-from sdsr.upscaling import Upscaler
 
 LEAST_PHOTOS = 20
 SPLITS = 100
@@ -28,16 +25,6 @@ class Examined:
     name: str
     clues: Clues
     error: np.ndarray
-
-
-def passes_of(upscaler: Upscaler, request: Request, count: int) -> Callable[[Photo], Passes]:
-    """Return what restores a photo in so many passes, each with a seed of its own."""
-
-    def restore(photo: Photo, number: int, swapped: bool) -> Photo:
-        turned = replace(request, width=request.height, height=request.width) if swapped else request
-        return upscaler.upscale(photo, replace(turned, seed=request.seed + number))
-
-    return partial(run_passes, restore=restore, count=count)
 
 
 def examine(

@@ -33,13 +33,15 @@ def trust(
     device: Device = None,
 ) -> None:
     """Correlate clues with true errors, calibrate promises on photos, and check them on others."""
+    from functools import partial
+
     from sdsr.data.degradation import degradation
     from sdsr.digests import combined_sha256, file_sha256
     from sdsr.errors import InputError
     from sdsr.metrics.pairs import photos_by_name
     from sdsr.request import Request
     from sdsr.studies.subjects import degraded_subjects, paired_subjects
-    from sdsr.studies.trust import calibrated, calibrated_with, examine, kept_in_splits, passes_of
+    from sdsr.studies.trust import calibrated, calibrated_with, examine, kept_in_splits
     from sdsr.studies.trust import check as kept_on
     from sdsr.trust.stored import Trust, write_trust
     from sdsr.upscaling import Upscaler, method_folder
@@ -47,7 +49,7 @@ def trust(
     if check is not None and len(check) != 2:
         raise InputError(f"--check (={len(check)} folders) takes two, of LQ photos and of true photos; give both.")
     upscaler = Upscaler.from_pretrained(model, prior=prior, device=device)
-    run = passes_of(upscaler, Request(seed=seed, label=False), passes)
+    run = partial(upscaler.passes, request=Request(seed=seed, label=False), count=passes)
     told = lambda name: typer.echo(f"sdsr: {name}", err=True)  # noqa: E731
     examined = examine(degraded_subjects(hr, degradation(degraded), photos), run, told)
     others = examine(paired_subjects(check[0], check[1], photos), run, told) if check else []

@@ -1,0 +1,69 @@
+"""`sdsr report`: how far to believe a restored photo, on a page of its own."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sdsr.cli.options import Device, NoiseSeed, Prior
+
+if TYPE_CHECKING:
+    from sdsr.photos.photo import Photo
+
+LEAST_PASSES = 2
+
+
+def report(
+    photo: Annotated[Path, typer.Argument(help="The photo as it was given.")],
+    result: Annotated[Path, typer.Argument(help="What was made of it, by whatever program.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The page (.html); beside the result by default.")
+    ] = None,
+    passes: Annotated[
+        int, typer.Option(min=0, max=8, help="Restore the photo so often (2 to 8) to see where passes disagree.")
+    ] = 0,
+    model: Annotated[str, typer.Option(help="A method, or a folder of a trained one, for --passes.")] = "d3sr-small",
+    seed: NoiseSeed = 0,
+    prior: Prior = None,
+    device: Device = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace an existing page.")] = False,
+) -> None:
+    """Tell, on a page, how far a restored photo is consistent with its photo and where passes disagree.
+
+    With --passes the model restores the photo again, to the result's size; where the model was calibrated for as many
+    (`sdsr study trust`), the page also shows the expected error and a mask with what is promised outside of it.
+    """
+    from sdsr.errors import InputError, OutputError
+    from sdsr.photos.files import read_photo
+    from sdsr.reports.page import write_report
+    from sdsr.reports.report import report_on
+
+    if passes == 1:
+        raise InputError(f"passes (={passes}) must be 0, or 2 ... 8; one pass has nothing to disagree with.")
+    page = output or result.with_name(f"{result.name}.report.html")
+    if page.exists() and not overwrite:
+        raise OutputError(f"report (={page}) exists; name another with -o, or allow --overwrite.")
+    given, made = read_photo(photo), read_photo(result)
+    settings, maps, card = {"result": result.name}, {}, ""
+    if passes >= LEAST_PASSES:
+        settings |= {"model": model, "seed": str(seed)}
+        maps, card = _examined(given, made, model, passes, seed=seed, prior=prior, device=device)
+    write_report(report_on(photo.name, given, made, settings=settings, card=card, **maps), page)
+    typer.echo(f"{page}")
+
+
+def _examined(
+    photo: "Photo", result: "Photo", model: str, passes: int, *, seed: int, prior: str | None, device: str | None
+) -> tuple[dict, str]:
+    """Return the maps of several passes for the report, and the model's card."""
+    from sdsr.request import Request
+    from sdsr.trust.stored import read_trust
+    from sdsr.upscaling import Upscaler, method_folder
+
+    folder = method_folder(model)
+    height, width = result.size
+    upscaler = Upscaler.from_pretrained(model, prior=prior, device=device)
+    found = upscaler.passes(photo, Request(width=width, height=height, seed=seed, label=False), count=passes)
+    card = folder / "README.md"
+    maps = {"spread": found.spread, "passes": passes, "trust": read_trust(folder)}
+    return maps, card.read_text(encoding="utf-8") if card.is_file() else ""

@@ -1,0 +1,49 @@
+"""`sdsr report`: a page beside the result, with passes and without; what can't be is refused before any work."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image as PillowImage
+from typer.testing import CliRunner
+
+from sdsr.cli.main import app
+from sdsr.errors import InputError, OutputError
+
+
+@pytest.fixture
+def pair(tmp_path):
+    pixels = np.random.default_rng(0).integers(60, 200, (6, 8, 3), dtype=np.uint8)
+    small = PillowImage.fromarray(pixels)
+    small.save(tmp_path / "a.png")
+    small.resize((32, 24), PillowImage.Resampling.BICUBIC).save(tmp_path / "a_x4.png")
+    return tmp_path / "a.png", tmp_path / "a_x4.png"
+
+
+def run(*arguments) -> str:
+    result = CliRunner().invoke(app, ["report", *map(str, arguments)], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output.strip()
+
+
+def test_a_result_of_any_program_is_reported(pair):
+    page = run(*pair)
+    assert page == str(pair[1].with_name("a_x4.png.report.html"))
+    figures = json.loads(pair[1].with_name("a_x4.png.report.json").read_text())
+    assert figures["consistency"]["psnr_db"] > 20
+    assert "disagreement" not in figures
+    with pytest.raises(OutputError, match="exists; name another"):
+        run(*pair)
+
+
+def test_passes_show_where_they_disagree(pair, tmp_path):
+    run(*pair, "--passes", 2, "-o", tmp_path / "b.html")
+    figures = json.loads((tmp_path / "b.json").read_text())
+    assert figures["disagreement"]["passes"] == 2
+    assert figures["disagreement"]["mean"] > 0
+    assert "D3SR" in (tmp_path / "b.html").read_text()
+
+
+def test_one_pass_is_refused(pair):
+    with pytest.raises(InputError, match=r"passes \(=1\) must be 0, or 2 ... 8"):
+        run(*pair, "--passes", 1)
