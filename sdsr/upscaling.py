@@ -1,7 +1,7 @@
 """Photo in, photo out: `Upscaler` restores and enlarges one photo of any size in bounded memory."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 

@@ -43,23 +43,24 @@ def decoder_stages(method: Method, critic: Callable[[Any], nn.Module], plan: Pla
         ema_decay=0.995,
         follows="stage realism",
     )
+    beyond = Decoding(
+        plan=plan,
+        terms=(
+            Term(name="taught_image", weight=0.5, function=against_teacher(image_l1)),
+            Term(name="image", weight=0.5, function=image_l1),
+            Term(name="gradient", weight=0.3, function=gradient_l1),
+            Term(name="lattice", weight=1.0, function=lattice(8)),
+            Term(name="spectral_peaks", weight=0.05, function=spectral_peaks(8)),
+        ),
+        taught=0.02,
+        features=0.5,
+        image_critic=0.02,
+        critics_from=0.05,
+    )
     detail = replace(
         taught,
         name="detail",
-        objective=Decoding(
-            plan=plan,
-            terms=(
-                Term(name="taught_image", weight=0.5, function=against_teacher(image_l1)),
-                Term(name="image", weight=0.5, function=image_l1),
-                Term(name="gradient", weight=0.3, function=gradient_l1),
-                Term(name="lattice", weight=1.0, function=lattice(8)),
-                Term(name="spectral_peaks", weight=0.05, function=spectral_peaks(8)),
-            ),
-            taught=0.02,
-            features=0.5,
-            image_critic=0.02,
-            critics_from=0.05,
-        ),
+        objective=beyond,
         critic=critic,
         critic_optimizer=OptimizerSettings(learning_rate=3e-4, betas=(0.5, 0.99), warmup_steps=20, decay_from=0.6),
         optimizer=OptimizerSettings(learning_rate=3e-4, warmup_steps=50, decay_from=0.6),
@@ -69,7 +70,7 @@ def decoder_stages(method: Method, critic: Callable[[Any], nn.Module], plan: Pla
         detail,
         name="whole",
         learns=WHOLE,
-        objective=replace(detail.objective, whole=True),
+        objective=replace(beyond, whole=True),
         optimizer=OptimizerSettings(learning_rate=1.5e-4, warmup_steps=50, decay_from=0.5),
         follows="stage detail",
     )
