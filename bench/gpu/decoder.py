@@ -21,10 +21,11 @@ from bench.gpu.leg import describe, log_line, measure_rate, write_shards
 from sdsr.data.degradation import degradation
 from sdsr.data.photos import open_photos
 from sdsr.losses.real_esrgan import load_real_esrgan
-from sdsr.methods.one_step.decoding import DecodingLearner
+from sdsr.methods.one_step.decoding import Decoding
 from sdsr.methods.one_step.recipes import D3SR_SMALL
 from sdsr.methods.one_step.small import DECODER
 from sdsr.methods.recipe import Stage
+from sdsr.objectives.training_step import TrainingStep
 from sdsr.prior.loading import choose_device, choose_dtype
 from sdsr.training.device_source import DeviceSource, photos_on
 from sdsr.training.launch import load_parts
@@ -92,13 +93,12 @@ def _stage(options: argparse.Namespace) -> Stage:
     return replace(stage, objective=objective, batch=options.batch, crop_px=options.crop_px)
 
 
-def _learner(stage: Stage, options: argparse.Namespace, device: torch.device) -> DecodingLearner:
+def _learner(stage: Stage, options: argparse.Namespace, device: torch.device) -> TrainingStep:
     system = stage.build("tiny" if options.rehearse else "small", device)
     if options.begin is not None:
         load_parts(dict(system.parts.modules.items()), [options.begin])
-    learner = stage.objective.learner(system, stage.critic(system) if stage.critic else None)
-    assert isinstance(learner, DecodingLearner), "the leg's stages train the decoder"
-    return learner.to(device)
+    assert isinstance(stage.objective, Decoding), "the leg's stages train the decoder"
+    return stage.objective.learner(system, stage.critic(system) if stage.critic else None).to(device)
 
 
 def _source(stage: Stage, options: argparse.Namespace, device: torch.device) -> DeviceSource:
@@ -119,7 +119,7 @@ def _source(stage: Stage, options: argparse.Namespace, device: torch.device) -> 
 
 
 def _rate(
-    learner: DecodingLearner, source: DeviceSource, options: argparse.Namespace, device: torch.device
+    learner: TrainingStep, source: DeviceSource, options: argparse.Namespace, device: torch.device
 ) -> dict[str, float]:
     """What steps take before the run begins; their gradients are dropped."""
     rng = torch.Generator().manual_seed(0)

@@ -3,14 +3,14 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 from jaxtyping import Float
-from torch import Tensor
+from torch import Generator, Tensor
 from torch.nn import functional as F
 
+from sdsr.data.degradation import LowImage
 from sdsr.losses.filters import differences, high_pass
-from sdsr.tensors import Image, Latent, Time
+from sdsr.tensors import Image, Latent, Region, Time
 
 Scalar = Float[Tensor, ""]
 Distance = Callable[[Tensor, Tensor], Tensor]
@@ -20,8 +20,8 @@ Distance = Callable[[Tensor, Tensor], Tensor]
 class StepRecord:
     """What one training step produced, as far as its objective knows it; None where it doesn't.
 
-    `image` decodes `clean` with gradients. It is a function, because decoding costs and not every term looks at
-    pixels; wrap it in `functools.cache` so that several terms share one decoding.
+    Terms and discriminators are told nothing else. `image` decodes `clean` with gradients. It is a function, because
+    decoding costs and not all look at pixels; wrap it in `functools.cache` so that they share one decoding.
     """
 
     clean: Latent
@@ -30,19 +30,41 @@ class StepRecord:
     """Its target."""
     image: Callable[[], Image] | None = None
     hq_image: Image | None = None
-    seen: Any = None
-    t: Time | None = None
-    noise: Latent | None = None
-    teacher: Latent | None = None
-    """The teacher's clean latent."""
+    lq_image: LowImage | None = None
     teacher_image: Image | None = None
     """What a teacher of pixels makes of the same LQ photo."""
+    t: Time | None = None
+    """The time at which `clean` was estimated, or the one that it is noised to."""
+    noise: Latent | None = None
+    """What was in the noisy latent at that time."""
+    condition: object = None
+    """What the network was told of the LQ photo, for terms that ask a network again."""
+    window: Region | None = None
+    """The part of the pictures that networks of features look at; None for all of it."""
+    rng: Generator | None = None
+    """What terms draw from, after the step itself did."""
 
     def images(self) -> tuple[Image, Image]:
         """The restored picture and its target; only an objective that supplies both may use terms on pixels."""
         assert self.image is not None, "this objective records no image, so no term on pixels can be used with it"
         assert self.hq_image is not None, "this objective records no target image, so no term on pixels can be used"
         return self.image(), self.hq_image
+
+    def in_window(self) -> "StepRecord":
+        """The same step with only that part of its pictures which networks of features look at."""
+        if self.window is None:
+            return self
+        inner, (image, hq_image) = self.window.slices, self.images()
+        teacher_image = None if self.teacher_image is None else self.teacher_image[inner]
+        part = image[inner]
+        return replace(self, image=lambda: part, hq_image=hq_image[inner], teacher_image=teacher_image, window=None)
+
+    def detached(self) -> "StepRecord":
+        """The same step without gradients, for a discriminator to learn from."""
+        if self.image is None:
+            return replace(self, clean=self.clean.detach())
+        decode = self.image
+        return replace(self, clean=self.clean.detach(), image=lambda: decode().detach())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +101,16 @@ def against_teacher(term: Callable[[StepRecord], Scalar]) -> Callable[[StepRecor
 def _against_teacher(term: Callable[[StepRecord], Scalar], record: StepRecord) -> Scalar:
     assert record.teacher_image is not None, "this objective records no teacher's picture"
     return term(replace(record, hq_image=record.teacher_image))
+
+
+def in_window(term: Callable[[StepRecord], Scalar]) -> Callable[[StepRecord], Scalar]:
+    """The same term on that part of the pictures which networks of features look at."""
+
+    return partial(_in_window, term)
+
+
+def _in_window(term: Callable[[StepRecord], Scalar], record: StepRecord) -> Scalar:
+    return term(record.in_window())
 
 
 def latent_l2(record: StepRecord) -> Scalar:

@@ -7,14 +7,16 @@ import torch
 from torch import Tensor, nn
 
 from sdsr.data.degradation import LowImage
-from sdsr.tensors import Image, Time
+from sdsr.losses.terms import StepRecord
+from sdsr.tensors import Image
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
     """One batch as an objective sees it: HQ crops, their degraded LQ at 1/scale where the stage has a degradation.
 
-    `teacher`: what a teacher makes of that LQ, where the stage has one; `numbers` tell such pairs apart.
+    `teacher`: what a teacher makes of that LQ, where the stage has one. `numbers` tell the pairs of a training apart;
+    validation has none.
     """
 
     hq: Image
@@ -24,38 +26,19 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judged:
-    """What a critic compares: tensors by their kind, without gradients when the critic learns.
-
-    `t` are the times at which the fakes were made, for critics that ask.
-    """
-
-    fake: dict[str, Tensor]
-    real: dict[str, Tensor]
-    t: Time | None = None
-
-    def detached(self) -> "Judged":
-        return Judged(
-            fake={name: value.detach() for name, value in self.fake.items()},
-            real={name: value.detach() for name, value in self.real.items()},
-            t=self.t,
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """The loss of one step with gradients, its terms as numbers, and what a critic may judge."""
+    """The loss of one step with gradients, its terms as numbers, and the step where a discriminator looks at it."""
 
     loss: Tensor
     scalars: dict[str, float] = field(default_factory=dict)
-    judged: Judged | None = None
+    record: StepRecord | None = None
 
 
 class Learner(Protocol):
     """An `nn.Module` that computes a training step in its forward, so that it runs under DDP as it is.
 
     `parts` are the trained modules by the name of the file that they are saved in. `critic` is None or a module whose
-    forward takes `Judged` (detached) and a generator and gives an `Outcome`; it has an optimizer of its own.
+    forward takes a detached `StepRecord` and a generator and gives an `Outcome`; it has an optimizer of its own.
     """
 
     @property
@@ -88,4 +71,13 @@ class Calibrated(Protocol):
 
         Called with the averaged weights, at every export.
         """
+        ...
+
+
+@runtime_checkable
+class Reusing(Protocol):
+    """An objective whose steps train on some batches several times; most take each once."""
+
+    def batch_of(self, step: int, seed: int) -> int:
+        """Return the number of the batch that a step trains on: a function of both, so that runs can be resumed."""
         ...

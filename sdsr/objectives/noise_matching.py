@@ -8,23 +8,24 @@ from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
 from sdsr.diffusion.noise import CanvasNoise
 from sdsr.diffusion.steps import ancestral
 from sdsr.diffusion.times import spaced
-from sdsr.objectives.learner import Outcome, Sample
-from sdsr.objectives.pairs import first, nearness, photograph_of
+from sdsr.losses.terms import Scalar, StepRecord, Term
+from sdsr.objectives.learner import Sample
+from sdsr.objectives.pairs import photograph_of
 from sdsr.objectives.sources import Source, plain
+from sdsr.objectives.training_step import Preview, TrainingStep, encode_pair
 from sdsr.prior.evidence import Evidence, evidence_at
 from sdsr.prior.prior import Prior
 from sdsr.restoration.plan import Plan
-from sdsr.restoration.restorer import Restorer, Seen, latent_region
+from sdsr.restoration.restorer import Restorer, Seen
 from sdsr.restoration.sample import sample as restore
-from sdsr.tensors import Image, Latent, Time
+from sdsr.tensors import Latent, Time
 
 MEASURED = (100, 400, 800)
-PREVIEWS = 6
 REACH = 3  # cells around one, beyond which it hardly shows in the picture
 
 
@@ -72,8 +73,11 @@ class NoiseMatching:
     preview_steps: int = 10
     guidance: float | int = 1.0
 
-    def learner(self, system: Restorer, critic: nn.Module | None) -> "NoiseMatchingLearner":
-        return NoiseMatchingLearner(system, self)
+    def learner(self, system: Restorer, critic: nn.Module | None) -> TrainingStep:
+        rule = NoisingStep(restorer=system, objective=self)
+        channels = weight_in_pixels(system.prior) if self.in_pixels else None
+        error = NoiseError(prior=system.prior, channels=channels)
+        return TrainingStep(rule, (Term(name="noise", weight=1.0, function=error),), figures=rule.figures)
 
     @property
     def preview(self) -> Plan:
@@ -81,74 +85,67 @@ class NoiseMatching:
         return Plan(times=spaced(self.preview_steps), step=ancestral, guidance=float(self.guidance))
 
 
-class NoiseMatchingLearner(nn.Module):
-    """Trains what of a restorer's parts its method lets learn; everything else stays as it is."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoiseError:
+    """The term: of what the step's latent becomes at its time with its noise, how far the prediction is off."""
 
-    critic: None = None
+    prior: Prior
+    channels: Tensor | None = None
 
-    def __init__(self, restorer: Restorer, objective: NoiseMatching) -> None:
-        super().__init__()
-        self.restorer, self.objective = restorer, objective
-        self.trained = restorer.parts.modules
-        self._channels = weight_in_pixels(restorer.prior) if objective.in_pixels else None
-        self._unguided = replace(restorer, parts=replace(restorer.parts, negative_prompt=None))
+    def __call__(self, record: StepRecord) -> Scalar:
+        assert record.t is not None, "a time is drawn"
+        assert record.noise is not None, "noise is drawn"
+        assert isinstance(record.condition, Seen), "the condition is what a restorer encodes"
+        noisy = self.prior.schedule.noisy(record.clean, record.noise, record.t)
+        told = evidence_at(record.condition.evidence, noisy, record.t.to(noisy.device))
+        return noise_matching_loss(self.prior, noisy, record.hq, record.t, told, channels=self.channels)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoisingStep:
+    """Draws a time and noise for each photo; the network is asked by the term."""
+
+    restorer: Restorer
+    objective: NoiseMatching
 
     @property
-    def parts(self) -> dict[str, nn.Module]:
-        return dict(self.trained.items())
+    def unguided(self) -> Restorer:
+        """The restorer that a step asks under one prompt only."""
+        return replace(self.restorer, parts=replace(self.restorer.parts, negative_prompt=None))
 
-    def forward(self, sample: Sample, rng: torch.Generator, progress: float = 0.0) -> Outcome:
-        hq, seen = self.observe(sample, rng)
+    def take(self, sample: Sample, rng: Generator) -> StepRecord:
+        seen, hq = self.observe(sample, rng)
         if self.objective.clearer:
             seen = self._seen_clearer(sample, seen, rng)
         t = torch.randint(self.restorer.schedule.steps, (len(hq),), generator=rng)
-        loss = self._loss(self.objective.source(hq, seen.latent, t, rng), hq, t, seen, rng, channels=self._channels)
-        return Outcome(loss=loss, scalars={"noise": float(loss.detach())})
+        return _noising(self.objective.source(hq, seen.latent, t, rng), hq, t, seen, rng)
 
-    def observe(self, sample: Sample, rng: torch.Generator) -> tuple[Latent, Seen]:
-        """Return the HQ latents and what is seen of LQ; each latent is a posterior sample of its own."""
+    def observe(self, sample: Sample, rng: Generator) -> tuple[Seen, Latent]:
+        """Return the encoded LQ and the HQ latent."""
         noise = CanvasNoise.from_generator(rng, photos=len(sample.hq))
-        photograph, prior = photograph_of(self.restorer, sample), self.restorer.prior
-        seen = self._unguided.observe(photograph, self.objective.prompt, noise)
-        region = latent_region(photograph.region, prior.factor)
-        with torch.no_grad():
-            hq = prior.encode(sample.hq, noise.at("hq posterior", 0, region, prior.channels).to(seen.latent))
-        return hq, seen
+        return encode_pair(self.unguided, sample, self.objective.prompt, noise)
 
-    def _seen_clearer(self, sample: Sample, seen: Seen, rng: torch.Generator) -> Seen:
+    def _seen_clearer(self, sample: Sample, seen: Seen, rng: Generator) -> Seen:
         chosen, ratios = torch.rand((2, len(sample.hq), 1, 1, 1), generator=rng).to(sample.hq)
         mixed = seen.photograph.enlarged().to(sample.hq).lerp(sample.hq, ratios * (chosen < self.objective.clearer))
-        return self._unguided.refresh(seen, lambda region: mixed[region.slices])
+        return self.unguided.refresh(seen, lambda region: mixed[region.slices])
 
-    def pictures(self, sample: Sample, rng: torch.Generator) -> dict[str, Image]:
-        few = first(sample, PREVIEWS)
-        enlarged = photograph_of(self.restorer, few).enlarged()
-        return {"bicubic": enlarged, "restored": self._restored(few, rng), "photo": few.hq}
-
-    def measure(self, sample: Sample, rng: torch.Generator) -> dict[str, float]:
-        """Return the loss at three fixed times, noise added to the HQ latent, and how near a restoration comes."""
-        hq, seen = self.observe(sample, rng)
-        figures = {}
+    def figures(self, sample: Sample, rng: Generator) -> dict[str, float]:
+        """Return the loss at three fixed times, noise added to the HQ latent."""
+        seen, hq = self.observe(sample, rng)
+        error, figures = NoiseError(prior=self.restorer.prior), {}
         for time in MEASURED:
             t = torch.full((len(hq),), time)
-            figures[f"noise_{time}"] = float(self._loss(hq, hq, t, seen, rng))
-        return figures | nearness(self._restored(sample, rng), sample.hq)
+            figures[f"noise_{time}"] = float(error(_noising(hq, hq, t, seen, rng)))
+        return figures
 
-    def _loss(
-        self,
-        source: Latent,
-        hq: Latent,
-        t: Time,
-        seen: Seen,
-        rng: torch.Generator,
-        channels: Tensor | None = None,
-    ) -> Tensor:
-        prior = self.restorer.prior
-        noisy = prior.schedule.noisy(source, torch.randn(hq.shape, generator=rng).to(hq), t)
-        told = evidence_at(seen.evidence, noisy, t.to(noisy.device))
-        return noise_matching_loss(prior, noisy, hq, t, told, channels=channels)
-
-    def _restored(self, sample: Sample, rng: torch.Generator) -> Image:
+    def previews(self, sample: Sample, rng: Generator) -> list[Preview]:
         noise = CanvasNoise.from_generator(rng, photos=len(sample.hq))
         last = restore(self.restorer, photograph_of(self.restorer, sample), self.objective.preview, noise)
-        return self.restorer.decode(last.clean, last.seen.photograph).clamp(0, 1)
+        return [Preview(image=self.restorer.decode(last.clean, last.seen.photograph).clamp(0, 1))]
+
+
+def _noising(source: Latent, hq: Latent, t: Time, seen: Seen, rng: Generator) -> StepRecord:
+    """The step that noises `source`, with fresh noise, and is to find HQ."""
+    noise = torch.randn(hq.shape, generator=rng).to(hq)
+    return StepRecord(clean=source, hq=hq, t=t, noise=noise, condition=seen)

@@ -1,8 +1,11 @@
 """Pairs of LQ and HQ as a restorer meets them in training: the photograph to restore, and how near a result came."""
 
+import numpy as np
+from jaxtyping import Float
+
 from sdsr.errors import InputError
+from sdsr.metrics.measures import psnr
 from sdsr.objectives.learner import Sample
-from sdsr.objectives.reconstruction import psnr
 from sdsr.restoration.canvas import LEAST_MULTIPLES
 from sdsr.restoration.photograph import Photograph
 from sdsr.restoration.restorer import Restorer
@@ -29,7 +32,18 @@ def first(sample: Sample, count: int) -> Sample:
 
 def nearness(restored: Image, hq: Image) -> dict[str, float]:
     """Return mean PSNR in dB, and the amount of fine detail relative to that of HQ."""
-    return {"psnr": float(psnr(restored, hq).mean()), "detail": _detail(restored) / _detail(hq)}
+    return {"psnr": mean_psnr(restored, hq), "detail": _detail(restored) / _detail(hq)}
+
+
+def mean_psnr(image: Image, hq: Image) -> float:
+    """Return the mean of the photos' PSNR in dB, without a limit."""
+    values = [psnr(*pair, floor=0.0) for pair in zip(_values(image), _values(hq), strict=True)]
+    return float(np.mean(values))
+
+
+def _values(image: Image) -> Float[np.ndarray, "b height width 3"]:
+    """Return what measures read: 0 ... 255."""
+    return 255 * image.double().movedim(1, -1).cpu().numpy()
 
 
 def _detail(image: Image) -> float:

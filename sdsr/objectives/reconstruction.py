@@ -4,10 +4,11 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
 from sdsr.losses.terms import StepRecord, Term, gradient_l1, image_l1, image_l2, unevenness, weighted_sum
 from sdsr.objectives.learner import Outcome, Sample
+from sdsr.objectives.pairs import mean_psnr
 from sdsr.prior.small_autoencoder import FACTOR, SmallAutoencoder
 from sdsr.tensors import Image
 
@@ -64,7 +65,7 @@ class ReconstructionLearner(nn.Module):
         return {"photo": sample.hq, "reconstruction": self._reconstruct(sample.hq)}
 
     def measure(self, sample: Sample, rng: torch.Generator) -> dict[str, float]:
-        return {"psnr": float(psnr(self._reconstruct(sample.hq), sample.hq).mean())}
+        return {"psnr": mean_psnr(self._reconstruct(sample.hq), sample.hq)}
 
     def prepare(self, samples: list[Sample]) -> None:
         """Begin as the best linear block transform of some photos, unless only the decoder is refined."""
@@ -87,8 +88,3 @@ class ReconstructionLearner(nn.Module):
     @torch.no_grad()
     def _reconstruct(self, image: Image) -> Image:
         return self.autoencoder.decode(self.autoencoder.encode(image)).float().clamp(0, 1)
-
-
-def psnr(image: Image, target: Image) -> Tensor:
-    """Return the peak signal-to-noise ratio of each image, in dB."""
-    return -10 * (image - target).square().mean((1, 2, 3)).log10()

@@ -11,28 +11,38 @@ from sdsr.data.passing import Passing
 from sdsr.data.photos import PairSet, PhotoSet
 from sdsr.data.taught import TaughtPairs
 from sdsr.methods.recipe import Stage
-from sdsr.objectives.learner import Sample
+from sdsr.objectives.learner import Reusing, Sample
 
 CACHE_BYTES = 2 << 30
 
 
 def make_source(photos: PhotoSet | PairSet | TaughtPairs, stage: Stage, sampling: Sampling) -> Callable[[int], Sample]:
-    """Return step -> Sample on the CPU. Pairs bring their own LQ, so the stage's degradation is not applied to them."""
+    """Return step -> Sample on the CPU. Pairs bring their own LQ, so the stage's degradation is not applied to them.
+
+    Where the objective takes batches again, it says which one a step takes.
+    """
+    batches, objective = _batches(photos, stage, sampling), stage.objective
+    if not isinstance(objective, Reusing):
+        return batches
+    return lambda step: batches(objective.batch_of(step, sampling.seed))
+
+
+def _batches(photos: PhotoSet | PairSet | TaughtPairs, stage: Stage, sampling: Sampling) -> Callable[[int], Sample]:
     if isinstance(photos, TaughtPairs):
         return lambda step: _taught(photos, sampling, step)
     if isinstance(photos, PairSet):
         pairs = PairedCrops(photos, sampling)
         return lambda step: _paired(pairs, step)
     crops = Crops(photos, sampling)
-    return lambda step: to_sample(crops.batch(step), stage.degradation)
+    return lambda step: to_sample(crops.batch(step), stage.degradation, tuple(sampling.numbers(step)))
 
 
-def to_sample(batch: Batch, degradation_name: str | None) -> Sample:
+def to_sample(batch: Batch, degradation_name: str | None, numbers: tuple[int, ...] | None = None) -> Sample:
     """Return the batch's photos, degraded by the named table."""
     if degradation_name is None:
-        return Sample(hq=batch.hq)
+        return Sample(hq=batch.hq, numbers=numbers)
     pairs = make_pairs(batch, degradation(degradation_name))
-    return Sample(hq=pairs.hq, lq=pairs.lq)
+    return Sample(hq=pairs.hq, lq=pairs.lq, numbers=numbers)
 
 
 def validation_samples(photos: PhotoSet, stage: Stage, *, crop_px: int, limit: int, batch: int = 8) -> list[Sample]:
@@ -55,7 +65,7 @@ def on_device(sample: Sample, device: torch.device) -> Sample:
 
 def _paired(pairs: PairedCrops, step: int) -> Sample:
     batch = pairs.batch(step)
-    return Sample(hq=batch.hq, lq=batch.lq)
+    return Sample(hq=batch.hq, lq=batch.lq, numbers=tuple(pairs.sampling.numbers(step)))
 
 
 def _taught(pairs: TaughtPairs, sampling: Sampling, step: int) -> Sample:

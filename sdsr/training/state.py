@@ -107,8 +107,8 @@ class RunState:
             rng = self._rng(self.clock.step * self.stage.accumulate + part)
             outcome = self._descend(self.main, last, sample, rng, self.progress())
             scalars = {"loss": float(outcome.loss.detach()), **outcome.scalars}
-            if self.critic is not None and outcome.judged is not None:
-                verdict = self._descend(self.critic, last, outcome.judged.detached(), rng)
+            if self.critic is not None and outcome.record is not None:
+                verdict = self._descend(self.critic, last, outcome.record.detached(), rng)
                 scalars |= {f"critic/{name}": value for name, value in verdict.scalars.items()}
         self.averages.step(self.shares)
         return scalars

@@ -127,6 +127,7 @@ FROZEN = {
     "seesr-small-restoration": _OF_THE_SMALL_PRIOR,
     "d3sr-small-decoder": r"unet\.|prompt\.|decoder\.faithful\.",
     "d3sr-small-detail": r"unet\.|prompt\.|decoder\.faithful\.",
+    "d3sr-small-whole": r"prompt\.|decoder\.faithful\.",
     "d3sr-small-faithful": r"unet\.|prompt\.|decoder\.(?!faithful\.)",
     "addsr-distillation": r"controlnet\.(?!controlnet_cond_embedding\.)",
     "addsr-small-distillation": r"controlnet\.(?!controlnet_cond_embedding\.)",

@@ -209,7 +209,7 @@ def test_the_source_is_given_hq_and_lq_and_the_target_stays_hq(restorer, sample,
 def test_latents_are_posterior_samples_with_noise_of_their_own(restorer, sample, monkeypatch):
     drawn, latent = [], Posterior.latent
     monkeypatch.setattr(Posterior, "latent", lambda self, noise=None: drawn.append(noise) or latent(self, noise))
-    NoiseMatching().learner(restorer, None).observe(sample, seeded())
+    NoiseMatching().learner(restorer, None).rule.take(sample, seeded())
     of_lq, of_hq = drawn
     assert of_lq.shape == of_hq.shape == (2, 4, 8, 8)
     assert (of_lq * of_hq).mean().abs() < 0.2

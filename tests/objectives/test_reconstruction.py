@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 
 from sdsr.objectives.learner import Sample
-from sdsr.objectives.reconstruction import Reconstruction, ReconstructionLearner, psnr
+from sdsr.objectives.reconstruction import Reconstruction, ReconstructionLearner
 from sdsr.prior.small_autoencoder import SmallAutoencoder
 
 
@@ -65,13 +65,6 @@ def test_a_frozen_encoder_leaves_latents_as_they_are(rng):
     learner(Sample(hq=smooth_images(1)), rng).loss.backward()
     assert all(parameter.grad is None for parameter in autoencoder.encoder.parameters())
     assert all(parameter.grad is not None for parameter in autoencoder.decoder.parameters())
-
-
-def test_psnr_by_hand():
-    image = torch.zeros(2, 3, 4, 4)
-    torch.testing.assert_close(
-        psnr(image, image + torch.tensor([0.1, 0.01]).view(2, 1, 1, 1)), torch.tensor([20.0, 40])
-    )
 
 
 def test_refining_the_decoder_leaves_the_latents_alone(learner, rng):

@@ -10,9 +10,11 @@ from sdsr.errors import ModelError
 from sdsr.losses.latent_perceptual import LatentPerceptual, LatentVgg16
 from sdsr.losses.terms import StepRecord, Term, image_l1, latent_l2
 from sdsr.methods.one_step.recipes import PLAN, UNDECODED, small_critics
+from sdsr.objectives.discriminator import Discriminators
 from sdsr.objectives.latent_distance import latent_distance
 from sdsr.objectives.learner import Sample
-from sdsr.objectives.restoration import Restoration
+from sdsr.objectives.restoration import InferenceStep, Restoration
+from sdsr.objectives.training_step import encode_pair
 from sdsr.restoration.photograph import Photograph
 from sdsr.restoration.restorer import from_noise
 
@@ -33,10 +35,15 @@ def sample(photo) -> Sample:
     return Sample(hq=hq, lq=interpolate(hq, scale_factor=0.25, mode="bicubic", antialias=True).clamp(0, 1))
 
 
+def stepped(rule: InferenceStep, sample: Sample) -> torch.Tensor:
+    seen, _ = encode_pair(rule.restorer, sample, None, NOISE)
+    return rule.step(seen, NOISE, torch.full((2,), PLAN.times[0]))
+
+
 def test_the_step_is_that_of_inference(sample):
     system = UNDECODED.build("tiny")
-    learner = Restoration(plan=PLAN).learner(system, None)
-    clean = learner.step(sample, NOISE, torch.full((2,), PLAN.times[0]))
+    rule = Restoration(plan=PLAN).learner(system, None).rule
+    clean = stepped(rule, sample)
     assert clean.requires_grad
     assert sample.lq is not None
     enlarged = interpolate(sample.lq, (64, 64), mode="bicubic", antialias=True).clamp(0, 1)
@@ -54,7 +61,7 @@ def test_the_loss_is_the_weighted_sum_of_the_terms(sample):
     assert set(outcome.scalars) == {"latent", "image"}
     expected = 0.5 * outcome.scalars["latent"] + 2 * outcome.scalars["image"]
     assert float(outcome.loss.detach()) == pytest.approx(expected, rel=1e-5)
-    assert outcome.judged is None
+    assert outcome.record is None
 
 
 def test_critics_are_heard_only_from_their_time_on(sample):
@@ -66,12 +73,29 @@ def test_critics_are_heard_only_from_their_time_on(sample):
     heard = 0.03 * (late.scalars["adversarial_latent"] + late.scalars["adversarial_image"])
     assert float(late.loss.detach() - early.loss.detach()) == pytest.approx(heard, rel=1e-3)
     for outcome in (early, late):
-        assert outcome.judged is not None
-        assert not any(value.requires_grad for value in outcome.judged.detached().fake.values())
-        assert outcome.judged.fake["image"].requires_grad
+        assert outcome.record is not None
+        shown = outcome.record.detached()
+        assert not shown.clean.requires_grad
+        assert not shown.images()[0].requires_grad
+        assert outcome.record.images()[0].requires_grad
     assert learner.critic is critics
     own = {id(parameter) for parameter in learner.parameters()}
     assert not any(id(parameter) in own for parameter in critics.parameters())
+
+
+def test_a_picture_is_decoded_once_and_before_the_weights_change(sample, monkeypatch):
+    """For the discriminators' own step, too, while they aren't heard; and not at all where none looks at it."""
+    system = UNDECODED.build("tiny")
+    decoded, decode = [], type(system.prior).decode
+    monkeypatch.setattr(type(system.prior), "decode", lambda self, z: decoded.append(z) or decode(self, z))
+    seeing = small_critics(system)
+    blind = Discriminators(seeing.each[0])
+    for critics, count in ((seeing, 1), (blind, 0)):
+        decoded.clear()
+        outcome = Restoration(plan=PLAN, critics_from=0.5).learner(system, critics)(sample, seeded(), 0.1)
+        assert len(decoded) == count
+        critics(outcome.record.detached(), seeded())
+        assert len(decoded) == count
 
 
 def test_each_photo_of_a_batch_starts_from_its_own_noise(sample):
@@ -79,11 +103,10 @@ def test_each_photo_of_a_batch_starts_from_its_own_noise(sample):
     noisy = replace(system, parts=replace(system.parts, start=from_noise))
     assert sample.lq is not None
     twice = Sample(hq=sample.hq[:1].repeat(2, 1, 1, 1), lq=sample.lq[:1].repeat(2, 1, 1, 1))
-    learner = Restoration(plan=PLAN).learner(noisy, None)
-    t = torch.full((2,), PLAN.times[0])
-    first, second = learner.step(twice, NOISE, t)
+    rule = Restoration(plan=PLAN).learner(noisy, None).rule
+    first, second = stepped(rule, twice)
     assert not torch.allclose(first, second)
-    assert torch.equal(learner.step(twice, NOISE, t), learner.step(twice, NOISE, t))
+    assert torch.equal(stepped(rule, twice), stepped(rule, twice))
 
 
 def test_photos_without_a_pair_are_our_mistake(sample):

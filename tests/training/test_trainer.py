@@ -8,8 +8,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from sdsr.errors import InputError, ModelError
+from sdsr.losses.terms import StepRecord
 from sdsr.methods.recipe import OptimizerSettings, Stage
-from sdsr.objectives.learner import Judged, Outcome, Sample
+from sdsr.objectives.learner import Outcome, Sample
 from sdsr.training.run import RunSettings, checkpoints
 from sdsr.training.trainer import train
 
@@ -40,8 +41,8 @@ class Toy(nn.Module):
         mean = sample.hq.mean((2, 3))
         self.log.append((round(float(mean.sum()), 5), int(torch.randint(10**6, (), generator=rng)), progress))
         guess = self.color(mean)
-        judged = Judged(fake={"mean": guess}, real={"mean": mean}) if self.critic is not None else None
-        return Outcome(loss=(guess - mean).square().mean(), judged=judged)
+        record = StepRecord(clean=guess[..., None, None], hq=mean[..., None, None]) if self.critic is not None else None
+        return Outcome(loss=(guess - mean).square().mean(), record=record)
 
     def pictures(self, sample: Sample, rng: torch.Generator) -> dict[str, Tensor]:
         return {"photo": sample.hq}
@@ -68,11 +69,10 @@ class Judge(nn.Module):
         super().__init__()
         self.score = nn.Linear(3, 1)
 
-    def forward(self, judged: Judged, rng: torch.Generator) -> Outcome:
-        assert not judged.fake["mean"].requires_grad
-        return Outcome(
-            loss=(self.score(judged.fake["mean"]) - self.score(judged.real["mean"])).mean(), scalars={"gap": 1.0}
-        )
+    def forward(self, record: StepRecord, rng: torch.Generator) -> Outcome:
+        assert not record.clean.requires_grad
+        fake, real = (self.score(side.flatten(1)) for side in (record.clean, record.hq))
+        return Outcome(loss=(fake - real).mean(), scalars={"gap": 1.0})
 
 
 class ToyObjective:
@@ -338,7 +338,7 @@ def test_a_run_that_ends_by_error_goes_on_where_it_was(tmp_path, stage, scalars,
 
 def test_half_a_step_is_not_saved_nor_is_a_run_that_did_not_begin(tmp_path, stage):
     class Failing(Judge):
-        def forward(self, judged: Judged, rng: torch.Generator) -> Outcome:
+        def forward(self, record: StepRecord, rng: torch.Generator) -> Outcome:
             raise RuntimeError("the critic fails")
 
     with pytest.raises(RuntimeError, match="the critic fails"):

@@ -14,23 +14,21 @@ from functools import partial
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
 from sdsr.diffusion.noise import CanvasNoise
 from sdsr.diffusion.schedule import NoiseSchedule
-from sdsr.losses.adversarial import critic_hinge, generator_hinge
 from sdsr.losses.dists import load_ea_dists
-from sdsr.losses.terms import StepRecord, Term, perceptual, weighted_sum
-from sdsr.methods.addsr.discriminator import TokenCritic
-from sdsr.objectives.critics import still
-from sdsr.objectives.learner import Judged, Outcome, Sample
-from sdsr.objectives.pairs import first, nearness, photograph_of
+from sdsr.losses.terms import Scalar, StepRecord, Term, perceptual
+from sdsr.objectives.discriminator import Discriminator
+from sdsr.objectives.learner import Sample
+from sdsr.objectives.pairs import photograph_of
+from sdsr.objectives.training_step import Game, Preview, TrainingStep, encode_pair
 from sdsr.restoration.plan import Plan, Refinement
 from sdsr.restoration.restorer import Restorer, Seen, latent_region
 from sdsr.restoration.sample import sample as restore
-from sdsr.tensors import Image, Latent, Time
+from sdsr.tensors import Image, Latent, Region, Time
 
-PREVIEWS = 6
 PerPhoto = Float[Tensor, " b"]
 
 
@@ -47,10 +45,10 @@ class StepWeights:
     growth: float = 2.1
     lagging: bool = False
 
-    def at(self, places: Sequence[int], before: Sequence[int] | None, count: int) -> PerPhoto:
-        """Return the weights of steps at these places of a plan of `count`, which came after steps `before`, if any."""
+    def at(self, places: Sequence[int], count: int) -> PerPhoto:
+        """Return the weights of steps at these places of a plan of `count`."""
         if self.lagging:
-            places = [count - 1] * len(places) if before is None else before
+            places = [(place - 1) % count for place in places]
         return torch.tensor([self.least * self.growth**place for place in places])
 
 
@@ -93,146 +91,117 @@ class Distillation:
     ea_dists: float = 0.0
     prompt: str | None = None
 
-    def learner(self, system: Restorer, critic: nn.Module | None) -> "DistillationLearner":
-        assert critic is None or isinstance(critic, TokenGame), "distillation is watched by a `TokenGame`"
-        return DistillationLearner(system, self, critic)
+    def learner(self, system: Restorer, critic: nn.Module | None) -> TrainingStep:
+        assert critic is None or isinstance(critic, Discriminator), "distillation is watched by a `Discriminator`"
+        return TrainingStep(
+            StudentStep(restorer=system, objective=self),
+            self.all_terms(system),
+            discriminator=critic,
+            game=Game(weights={"image": self.adversarial}, since=self.critics_from),
+        )
 
-    def all_terms(self, device: torch.device) -> tuple[Term, ...]:
-        """Return the further terms, with the one that needs a network if it weighs anything."""
+    def all_terms(self, student: Restorer) -> tuple[Term, ...]:
+        """Return the teacher's term, the further ones, and the one that needs a network if it weighs anything."""
+        teacher = self.teacher(student)
+        teacher.parts.modules.requires_grad_(False).eval()
+        taught = TeacherDistance(restorer=teacher, draws=self.draws, weights=self.weights, times=self.plan.times)
+        terms = (Term(name="distillation", weight=1.0, function=taught), *self.terms)
         if not self.ea_dists:
-            return self.terms
-        function = perceptual(load_ea_dists(None, device))
-        return (*self.terms, Term(name="ea_dists", weight=self.ea_dists, function=function))
-
-
-class TokenGame(nn.Module):
-    """The hinge game of a critic that is told the LQ photo."""
-
-    def __init__(self, critic: TokenCritic) -> None:
-        super().__init__()
-        self.critic = critic
-
-    def forward(self, judged: Judged, rng: torch.Generator) -> Outcome:
-        """relu(1 - real) + relu(1 + fake), not halved, as published."""
-        real, fake = (self.critic(side["image"], judged.real["lq"], rng) for side in (judged.real, judged.fake))
-        loss = 2 * critic_hinge(real, fake)
-        return Outcome(loss=loss, scalars={"image": float(loss.detach())})
-
-    def opinion(self, judged: Judged, rng: torch.Generator) -> Tensor:
-        """-fake, with gradients to the picture and none to the critic's weights."""
-        with still(self):
-            return generator_hinge(self.critic(judged.fake["image"], judged.real["lq"], rng))
+            return terms
+        function = perceptual(load_ea_dists(None, student.prior.device))
+        return (*terms, Term(name="ea_dists", weight=self.ea_dists, function=function))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Taken:
-    """A step that the student took with gradients: its places in the plan, those before, and what it saw and made."""
+class TeacherDistance:
+    """The term: the student's picture against the teacher's, by the weight of the student's step.
 
-    places: list[int]
-    before: list[int] | None
-    t: Time
-    hq: Latent
-    noise: Latent
-    seen: Seen
-    clean: Latent
+    The teacher is shown the student's estimate, noised to times of its own with the noise that the student had, and the
+    HQ photo in the LQ one's place: so it says what it would have made of this estimate, had it known the truth.
+    """
+
+    restorer: Restorer
+    draws: int
+    weights: StepWeights
+    times: tuple[int, ...]
+
+    def __call__(self, record: StepRecord) -> Scalar:
+        assert record.t is not None, "the student's times are known"
+        distances = distance(record.images()[0], *self.answers(record))
+        places = [self.times.index(t) for t in record.t.tolist()]
+        return (self.weights.at(places, len(self.times)).to(distances) * distances).mean()
+
+    @torch.no_grad()
+    def answers(self, record: StepRecord) -> tuple[list[Image], list[PerPhoto]]:
+        """Return the teacher's pictures, and the weights of their times."""
+        assert record.noise is not None, "the student had noise"
+        assert record.hq_image is not None, "the teacher looks at it"
+        assert isinstance(record.condition, Seen), "the teacher's condition is the student's, renewed"
+        teacher, schedule, hq = self.restorer, self.restorer.schedule, record.hq_image
+        told = teacher.refresh(record.condition, lambda region: hq[region.slices])
+        pictures, weights = [], []
+        for _ in range(self.draws):
+            t = torch.randint(schedule.steps, (len(hq),), generator=record.rng)
+            noisy = schedule.noisy(record.clean.detach(), record.noise, t)
+            pictures.append(teacher.prior.decode(teacher.denoise(noisy, t, told)).clamp(0, 1))
+            weights.append(teacher_weight(schedule, t).to(hq.device))
+        return pictures, weights
 
 
-class DistillationLearner(nn.Module):
-    """Trains what of a restorer's parts its method lets learn; its teacher stays as it is."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudentStep:
+    """One step of the student's plan with gradients; a later one after the one before it, or in a rollout after all."""
 
-    def __init__(self, restorer: Restorer, objective: Distillation, critic: TokenGame | None) -> None:
-        super().__init__()
-        self.restorer, self.objective = restorer, objective
-        self.terms = objective.all_terms(restorer.prior.device)
-        self.trained = restorer.parts.modules
-        teacher = objective.teacher(restorer)
-        teacher.parts.modules.requires_grad_(False).eval()
-        self._beside = (teacher, critic)  # in a tuple: they are no submodules of what the main optimizer trains
+    restorer: Restorer
+    objective: Distillation
 
-    @property
-    def teacher(self) -> Restorer:
-        return self._beside[0]
-
-    @property
-    def critic(self) -> TokenGame | None:
-        return self._beside[1]
-
-    @property
-    def parts(self) -> dict[str, nn.Module]:
-        return dict(self.trained.items())
-
-    def forward(self, sample: Sample, rng: torch.Generator, progress: float = 0.0) -> Outcome:
-        objective, prior = self.objective, self.restorer.prior
-        taken = self.take_step(sample, rng)
-        image = prior.decode(taken.clean).clamp(0, 1)
-        distances = distance(image, *self.taught(taken, sample.hq, rng))
-        weights = objective.weights.at(taken.places, taken.before, len(objective.plan.times))
-        record = StepRecord(clean=taken.clean, hq=taken.hq, image=lambda: image, hq_image=sample.hq, t=taken.t)
-        further, values = weighted_sum(self.terms, record)
-        loss = (weights.to(distances) * distances).mean() + further
-        scalars = {"distillation": float(distances.mean().detach())} | {k: float(v) for k, v in values.items()}
-        if self.critic is None:
-            return Outcome(loss=loss, scalars=scalars)
-        assert sample.lq is not None
-        judged = Judged(fake={"image": image}, real={"image": sample.hq, "lq": sample.lq})
-        if progress >= objective.critics_from:
-            opinion = self.critic.opinion(judged, rng)
-            loss = loss + objective.adversarial * opinion
-            scalars["adversarial"] = float(opinion.detach())
-        return Outcome(loss=loss, scalars=scalars, judged=judged)
-
-    def take_step(self, sample: Sample, rng: torch.Generator) -> Taken:
-        """Take one step of the plan with gradients; a later one after the one before it, or in a rollout after all."""
-        restorer, objective, times = self.restorer, self.objective, torch.tensor(self.objective.plan.times)
-        seen, hq, noise = self.observe(sample, rng)
-        source, places, before = hq, [0] * len(hq), None
-        if len(times) > 1 and float(torch.rand((), generator=rng)) > objective.alone:
-            before = torch.randint(len(times) - 1, (1 if objective.rollout else len(hq),), generator=rng).tolist()
-            if objective.rollout:
-                before = before * len(hq)
-                source, seen = self._rolled_out(seen, noise, objective.plan.times[: before[0] + 1], rng)
-                noise = torch.randn(hq.shape, generator=rng).to(hq)
-            else:
-                _, seen = self._looked_back(seen, restorer.schedule.noisy(hq, noise, times[before]), times[before])
-            places = [place + 1 for place in before]
-        t = times[places]
+    def take(self, sample: Sample, rng: Generator) -> StepRecord:
+        restorer, objective, times = self.restorer, self.objective, self.objective.plan.times
+        drawn = CanvasNoise.from_generator(rng, photos=len(sample.hq))
+        seen, hq = encode_pair(restorer, sample, objective.prompt, drawn)
+        region = latent_region(Region.whole(*sample.hq.shape[-2:]), restorer.factor)
+        noise = drawn.at("start", 0, region, restorer.channels).to(hq)
+        places, source = self._places(len(hq), rng), hq
+        if places[0] and objective.rollout:
+            source, seen = self._rolled_out(seen, noise, times[: places[0]], rng)
+            noise = torch.randn(hq.shape, generator=rng).to(hq)
+        elif places[0]:
+            before = torch.tensor([times[place - 1] for place in places])
+            _, seen = self._looked_back(seen, restorer.schedule.noisy(hq, noise, before), before)
+        t = torch.tensor([times[place] for place in places])
         clean = restorer.denoise(restorer.schedule.noisy(source, noise, t), t, seen, objective.plan.guidance)
-        return Taken(places=places, before=before, t=t, hq=hq, noise=noise, seen=seen, clean=clean)
+        image = restorer.prior.decode(clean).clamp(0, 1)
+        return StepRecord(
+            clean=clean,
+            hq=hq,
+            image=lambda: image,
+            hq_image=sample.hq,
+            lq_image=sample.lq,
+            t=t,
+            noise=noise,
+            condition=seen,
+            rng=rng,
+        )
 
-    def _rolled_out(
-        self, seen: Seen, noise: Latent, times: tuple[int, ...], rng: torch.Generator
-    ) -> tuple[Latent, Seen]:
+    def _places(self, photos: int, rng: Generator) -> list[int]:
+        """Draw the places of the plan that are trained: the first for all photos, or later ones for all.
+
+        In a rollout they are the same for all, since all take the steps before together.
+        """
+        count = len(self.objective.plan.times)
+        if count == 1 or float(torch.rand((), generator=rng)) <= self.objective.alone:
+            return [0] * photos
+        if self.objective.rollout:
+            return [1 + int(torch.randint(count - 1, (1,), generator=rng))] * photos
+        return (1 + torch.randint(count - 1, (photos,), generator=rng)).tolist()
+
+    def _rolled_out(self, seen: Seen, noise: Latent, times: tuple[int, ...], rng: Generator) -> tuple[Latent, Seen]:
         """Return what restoring finds after these times of the plan, and what it sees of the photo then."""
         source = seen.latent
         for t in times:
             source, seen = self._looked_back(seen, self.restorer.schedule.noisy(source, noise, t), t)
             noise = torch.randn(source.shape, generator=rng).to(source)
         return source, seen
-
-    def observe(self, sample: Sample, rng: torch.Generator) -> tuple[Seen, Latent, Latent]:
-        """Return what is seen of LQ, the HQ latents, and noise for them; each latent is a posterior sample."""
-        noise, prior = CanvasNoise.from_generator(rng, photos=len(sample.hq)), self.restorer.prior
-        photograph = photograph_of(self.restorer, sample)
-        seen = self.restorer.observe(photograph, self.objective.prompt, noise)
-        drawn = partial(
-            noise.at, step=0, region=latent_region(photograph.region, prior.factor), channels=prior.channels
-        )
-        with torch.no_grad():
-            hq = prior.encode(sample.hq, drawn("hq posterior").to(seen.latent))
-        return seen, hq, drawn("start").to(hq)
-
-    @torch.no_grad()
-    def taught(self, taken: Taken, hq: Image, rng: torch.Generator) -> tuple[list[Image], list[Tensor]]:
-        """Return the teacher's pictures of the student's estimate, noised with the noise it had, and their weights."""
-        teacher, schedule = self.teacher, self.restorer.schedule
-        told = teacher.refresh(taken.seen, lambda region: hq[region.slices])
-        pictures, weights = [], []
-        for _ in range(self.objective.draws):
-            t = torch.randint(schedule.steps, (len(hq),), generator=rng)
-            noisy = schedule.noisy(taken.clean.detach(), taken.noise, t)
-            pictures.append(teacher.prior.decode(teacher.denoise(noisy, t, told)).clamp(0, 1))
-            weights.append(teacher_weight(schedule, t).to(hq.device))
-        return pictures, weights
 
     @torch.no_grad()
     def _looked_back(self, seen: Seen, noisy: Latent, t: int | Time) -> tuple[Latent, Seen]:
@@ -243,22 +212,12 @@ class DistillationLearner(nn.Module):
         with torch.enable_grad():
             return found, self.restorer.refresh(seen, lambda region: mixture[region.slices])
 
-    def pictures(self, sample: Sample, rng: torch.Generator) -> dict[str, Image]:
-        few = first(sample, PREVIEWS)
-        enlarged = photograph_of(self.restorer, few).enlarged()
-        return {
-            "bicubic": enlarged,
-            "one step": self._restored(few, rng, steps=1),
-            "restored": self._restored(few, rng),
-            "photo": few.hq,
-        }
+    def previews(self, sample: Sample, rng: Generator) -> list[Preview]:
+        """Return what the plan's first step makes alone, and what all of them make."""
+        first = Preview(title="one step", suffix="_1", image=self._restored(sample, rng, steps=1))
+        return [first, Preview(image=self._restored(sample, rng))]
 
-    def measure(self, sample: Sample, rng: torch.Generator) -> dict[str, float]:
-        """Return how near the plan comes, and how near its first step does."""
-        alone = nearness(self._restored(sample, rng, steps=1), sample.hq)
-        return nearness(self._restored(sample, rng), sample.hq) | {f"{name}_1": value for name, value in alone.items()}
-
-    def _restored(self, sample: Sample, rng: torch.Generator, steps: int | None = None) -> Image:
+    def _restored(self, sample: Sample, rng: Generator, steps: int | None = None) -> Image:
         noise, plan = CanvasNoise.from_generator(rng, photos=len(sample.hq)), self.objective.plan
         plan = replace(plan, times=plan.times[:steps])
         last = restore(self.restorer, photograph_of(self.restorer, sample), plan, noise)

@@ -6,10 +6,11 @@ SeeSR: arXiv:2311.16518; AddSR: arXiv:2404.01717. The numbers are those of the p
 from dataclasses import replace
 
 from sdsr.images.kernels import PILLOW_BICUBIC
+from sdsr.losses.adversarial import SUMMED_HINGE
 from sdsr.losses.small_perceptual import load_small_perceptual
 from sdsr.losses.terms import Term, gradient_l1, image_l1, lattice, unevenness
 from sdsr.methods.addsr.discriminator import SmallTokens, TokenCritic, load_dino_critic
-from sdsr.methods.addsr.distillation import Distillation, StepWeights, TokenGame
+from sdsr.methods.addsr.distillation import Distillation, StepWeights
 from sdsr.methods.addsr.method import (
     ADDSR_PLAN,
     CONTROLNET,
@@ -24,6 +25,7 @@ from sdsr.methods.recipe import OptimizerSettings, Recipe, Stage
 from sdsr.methods.small_canvas import SMALL_CANVAS
 from sdsr.methods.tags import ATTENTION, CONTROL_ATTENTION
 from sdsr.methods.variant import Variant
+from sdsr.objectives.discriminator import Discriminator, PixelsBesideLq
 from sdsr.objectives.noise_matching import NoiseMatching
 from sdsr.prior.prior import Prior
 from sdsr.prior.small import SmallImageEncoder
@@ -33,22 +35,19 @@ from sdsr.restoration.plan import Refinement
 from sdsr.restoration.restorer import Restorer
 
 
-def critic_of(restorer: Restorer) -> TokenGame:
+def critic_of(restorer: Restorer) -> Discriminator:
     """Heads on DINO's tokens, told DINOv2's view of the LQ photo; on a small prior, on what stands in for them."""
     if isinstance(restorer.prior.image, SmallImageEncoder):
         return _small_critic(restorer.prior, restorer.prior.image)
-    return TokenGame(
-        load_dino_critic(resolve("dino-vit-s"), resolve("dino-2-vit-s"), restorer.prior.device).to(
-            restorer.prior.device
-        )
-    )
+    network = load_dino_critic(resolve("dino-vit-s"), resolve("dino-2-vit-s"), restorer.prior.device)
+    return Discriminator(network.to(restorer.prior.device), PixelsBesideLq(), SUMMED_HINGE)
 
 
-def _small_critic(prior: Prior, encoder: SmallImageEncoder) -> TokenGame:
+def _small_critic(prior: Prior, encoder: SmallImageEncoder) -> Discriminator:
     """Heads on the small perceptual network, told the prior's own view of the LQ photo."""
     tokens = SmallTokens(load_small_perceptual().to(prior.device))
     critic = TokenCritic(tokens, encoder, channels=tokens.channels, condition_width=encoder.width, width=32)
-    return TokenGame(critic.to(prior.device))
+    return Discriminator(critic.to(prior.device), PixelsBesideLq(), SUMMED_HINGE)
 
 
 CANVAS = Canvas(

@@ -7,16 +7,17 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sdsr.critics.latent_unet import LatentUnetCritic
+from sdsr.critics.latent_unet import FAKE_LIMIT, LatentUnetCritic
 from sdsr.critics.patch import PatchCritic
 from sdsr.images.kernels import TORCH_BICUBIC
+from sdsr.losses.adversarial import BCE, HINGE
 from sdsr.methods.invsr.method import InvSR, PredictorSettings
 from sdsr.methods.invsr.times import PUBLISHED, TRAINED_STARTS, plan_for
 from sdsr.methods.recipe import OptimizerSettings, Recipe, Stage
 from sdsr.methods.small_canvas import SMALL_CANVAS
 from sdsr.methods.small_stages import small_stages
 from sdsr.methods.variant import Variant
-from sdsr.objectives.critics import CleanLatents, Critics, Pixels
+from sdsr.objectives.discriminator import CleanLatents, Discriminator, Discriminators, Pixels
 from sdsr.objectives.restoration import Restoration
 from sdsr.restoration.canvas import Canvas
 from sdsr.restoration.restorer import Restorer
@@ -37,9 +38,9 @@ class LatentJudge:
     pooling_heads: int = 64
     of_pixels: bool = False
 
-    def __call__(self, system: Restorer) -> Critics:
-        context = system.prior.embed(system.parts.prompt or "")
-        judge = LatentUnetCritic(
+    def __call__(self, system: Restorer) -> Discriminators:
+        context = system.prior.embed(system.parts.prompt or "").detach()
+        network = LatentUnetCritic(
             widths=self.widths,
             attention_heads=self.attention_heads,
             context_width=context.shape[-1],
@@ -47,8 +48,10 @@ class LatentJudge:
             pooling_heads=self.pooling_heads,
             latent_channels=system.channels,
         )
-        pixels = Pixels(PatchCritic(sees="image")) if self.of_pixels else None
-        return Critics(CleanLatents(judge, context), pixels)
+        of_latents = Discriminator(network, CleanLatents(context, FAKE_LIMIT), HINGE)
+        if not self.of_pixels:
+            return Discriminators(of_latents)
+        return Discriminators(of_latents, Discriminator(PatchCritic(sees="image"), Pixels(), BCE))
 
 
 _INVERSION = Stage(

@@ -6,29 +6,29 @@ what to do with them, both can learn as one network (`whole`), so that the laten
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
-from sdsr.critics.projected import ProjectedCritic
 from sdsr.diffusion.noise import CanvasNoise
-from sdsr.losses.adversarial import critic_hinge, generator_hinge
 from sdsr.losses.dists import dists
 from sdsr.losses.efficientnet import load_efficientnet_lite
 from sdsr.losses.perceptual import feature_distance
-from sdsr.losses.terms import StepRecord, Term, against_teacher, image_l1, weighted_sum
+from sdsr.losses.terms import StepRecord, Term, against_teacher, image_l1, in_window, perceptual
 from sdsr.methods.one_step.guided_decoder import GuidedDecoder
-from sdsr.objectives.critics import still
-from sdsr.objectives.learner import Judged, Outcome, Sample
-from sdsr.objectives.pairs import first, nearness, photograph_of
+from sdsr.objectives.discriminator import Discriminator
+from sdsr.objectives.learner import Sample
+from sdsr.objectives.pairs import nearness, photograph_of
+from sdsr.objectives.restored import RestoredLatents
+from sdsr.objectives.training_step import Game, Preview, TrainingStep
 from sdsr.restoration.plan import Plan
 from sdsr.restoration.restorer import Restorer
 from sdsr.tensors import Image, Latent, Region
 
-PREVIEWS = 6
 OFFSETS_PX = 8
 End = Literal["detailed", "faithful"]
 
@@ -55,33 +55,57 @@ class Decoding:
     image_critic: float = 0.0
     critics_from: float = 0.0
 
-    def learner(self, system: Restorer, critic: nn.Module | None) -> "DecodingLearner":
-        assert critic is None or isinstance(critic, PictureGame), "decoding is watched by `PictureGame`"
-        return DecodingLearner(system, self, critic)
+    def learner(self, system: Restorer, critic: nn.Module | None) -> TrainingStep:
+        assert critic is None or isinstance(critic, Discriminator), "decoding is watched by a `Discriminator`"
+        rule = GuidedDecodingStep(system, self)
+        modules: dict[str, nn.Module] = {"decoder": rule.decoder}
+        if self.whole:
+            modules["unet"] = system.parts.modules["unet"]
+        network = load_efficientnet_lite("lite0") if self.taught or self.features else None
+        if network is not None:
+            modules["network"] = network
+        return TrainingStep(
+            rule,
+            self.all_terms(network),
+            discriminator=critic,
+            game=Game(weights={"image": self.image_critic}, since=self.critics_from),
+            modules=modules,
+            near=nearness if network is None else partial(_near, network),
+        )
+
+    def all_terms(self, network: nn.Module | None) -> tuple[Term, ...]:
+        """Return the terms on pixels, and those on the features of a network that weigh anything."""
+        terms = self.terms
+        if network is None:
+            return terms
+        if self.taught:
+            function = in_window(against_teacher(perceptual(partial(_distance, network, feature_distance))))
+            terms += (Term(name="taught", weight=self.taught, function=function),)
+        if self.features:
+            function = in_window(perceptual(partial(_distance, network, dists)))
+            terms += (Term(name="features", weight=self.features, function=function),)
+        return terms
 
 
-class PictureGame(nn.Module):
-    """A discriminator of pictures with hinge losses, as the trainer moves it."""
-
-    def __init__(self, critic: ProjectedCritic) -> None:
-        super().__init__()
-        self.critic = critic
-
-    def forward(self, judged: Judged, rng: torch.Generator) -> Outcome:
-        loss = critic_hinge(self.critic(judged.real["image"]), self.critic(judged.fake["image"]))
-        return Outcome(loss=loss, scalars={"image": float(loss.detach())})
-
-    def generator_loss(self, image: Image) -> Tensor:
-        with still(self):
-            return generator_hinge(self.critic(image))
+def _distance(
+    network: nn.Module, distance: Callable[[list[Tensor], list[Tensor]], Tensor], image: Image, target: Image
+) -> Tensor:
+    """Return each image's distance from its target by a frozen network's features."""
+    with torch.no_grad():
+        wanted = network(target)
+    return distance(network(image), wanted)
 
 
-class DecodingLearner(nn.Module):
-    """Trains one end of a guided decoder, the detailed one with all that leads to it."""
+def _near(network: nn.Module, restored: Image, hq: Image) -> dict[str, float]:
+    return nearness(restored, hq) | {"features": float(_distance(network, dists, restored, hq).mean())}
 
-    def __init__(self, restorer: Restorer, objective: Decoding, critic: PictureGame | None) -> None:
-        super().__init__()
-        self.restorer, self.objective = restorer, objective
+
+class GuidedDecodingStep:
+    """Decodes crops of what the method restored; one end of its decoder learns, the detailed one with all before it."""
+
+    def __init__(self, restorer: Restorer, objective: Decoding) -> None:
+        self.restorer = restorer
+        self.objective = objective
         decoder = restorer.parts.modules["decoder"]
         assert isinstance(decoder, GuidedDecoder), "this objective trains a guided decoder"
         self.decoder = decoder
@@ -90,43 +114,24 @@ class DecodingLearner(nn.Module):
         decoder.faithful.requires_grad_(objective.end == "faithful")
         if objective.whole:
             restorer.parts.modules["unet"].requires_grad_(True)
-        seen = objective.taught or objective.features
-        self.network = load_efficientnet_lite("lite0") if seen else None
-        self._critic = [critic]  # in a list: the critic is no submodule of what the main optimizer trains
-        self._latents: dict[int, Latent] = {}
+        self.latents = RestoredLatents(self.restored, dtype=torch.float16)
 
-    @property
-    def critic(self) -> PictureGame | None:
-        return self._critic[0]
-
-    @property
-    def parts(self) -> dict[str, nn.Module]:
-        return dict(self.restorer.parts.modules.items())
-
-    def forward(self, sample: Sample, rng: torch.Generator, progress: float = 0.0) -> Outcome:
+    def take(self, sample: Sample, rng: Generator) -> StepRecord:
         if self.objective.whole:
             sample = self._cropped_pairs(sample, rng)
-            latents, enlarged = self._restored(sample), photograph_of(self.restorer, sample).enlarged()
+            latents = self.restored(sample, _numbered_noise(sample))
+            enlarged = photograph_of(self.restorer, sample).enlarged()
         else:
             latents, enlarged, sample = self._cropped(sample, rng)
         image = self._decoded(latents, enlarged)
-        record = StepRecord(
-            clean=latents, hq=latents, image=lambda: image, hq_image=sample.hq, teacher_image=sample.teacher
+        return StepRecord(
+            clean=latents,
+            hq=latents,
+            image=lambda: image,
+            hq_image=sample.hq,
+            teacher_image=sample.teacher,
+            window=_window(image, rng),
         )
-        loss, values = weighted_sum(self.objective.terms, record)
-        image, sample = _shifted(image, sample, rng)
-        for name, weight, value in self._compared(image, sample):
-            loss = loss + weight * value
-            values[name] = value.detach()
-        scalars = {name: float(value) for name, value in values.items()}
-        if self.critic is None:
-            return Outcome(loss=loss, scalars=scalars)
-        if progress >= self.objective.critics_from:
-            adversarial = self.critic.generator_loss(image)
-            loss = loss + self.objective.image_critic * adversarial
-            scalars["adversarial"] = float(adversarial.detach())
-        judged = Judged(fake={"image": image}, real={"image": sample.hq})
-        return Outcome(loss=loss, scalars=scalars, judged=judged)
 
     def _decoded(self, latents: Latent, enlarged: Image) -> Image:
         """What the end that learns paints; the faithful one on features that stay as they are."""
@@ -135,22 +140,6 @@ class DecodingLearner(nn.Module):
         with torch.no_grad():
             features = self.decoder.features(latents, enlarged)
         return enlarged + self.decoder.faithful(features)
-
-    def _compared(self, image: Tensor, sample: Sample) -> list[tuple[str, float, Tensor]]:
-        """The terms on ImageNet features: name, weight, value."""
-        if self.network is None:
-            return []
-        restored, values = self.network(image), []
-        if self.objective.taught:
-            assert sample.teacher is not None, "this stage needs a teacher's answers"
-            with torch.no_grad():
-                answer = self.network(sample.teacher)
-            values.append(("taught", self.objective.taught, feature_distance(restored, answer).mean()))
-        if self.objective.features:
-            with torch.no_grad():
-                truth = self.network(sample.hq)
-            values.append(("features", self.objective.features, dists(restored, truth).mean()))
-        return values
 
     @torch.no_grad()
     def _cropped(self, sample: Sample, rng: torch.Generator) -> tuple[Latent, Image, Sample]:
@@ -177,52 +166,38 @@ class DecodingLearner(nn.Module):
         teacher = None if sample.teacher is None else _parts(sample.teacher, high)
         return Sample(hq=_parts(sample.hq, high), lq=_parts(sample.lq, low), teacher=teacher)
 
-    @torch.no_grad()
     def _restored_latents(self, sample: Sample) -> Latent:
-        """The latents that the method restores, each made when its pair is first seen."""
+        """The latents that the method restores, each made when its pair is first seen, alone."""
         if sample.numbers is None:
-            return self._restored(sample)
-        new = [place for place, number in enumerate(sample.numbers) if number not in self._latents]
-        if new:
-            assert sample.lq is not None, "pairs have an LQ photo"
-            made = self._restored(Sample(hq=sample.hq[new], lq=sample.lq[new]))
-            self._latents |= {sample.numbers[place]: one.half() for place, one in zip(new, made, strict=True)}
-        return torch.stack([self._latents[number].float() for number in sample.numbers])
+            return self.restored(sample, _numbered_noise(sample))
+        assert sample.lq is not None, "pairs have an LQ photo"
+        pairs = zip(sample.hq.split(1), sample.lq.split(1), sample.numbers, strict=True)
+        return torch.cat([self.latents.of(Sample(hq=hq, lq=lq, numbers=(number,))) for hq, lq, number in pairs])
 
-    def _restored(self, sample: Sample) -> Latent:
-        noise, plan = CanvasNoise(seeds=tuple(range(len(sample.hq)))), self.objective.plan
+    def restored(self, sample: Sample, noise: CanvasNoise) -> Latent:
+        plan = self.objective.plan
         seen = self.restorer.observe(photograph_of(self.restorer, sample), None, noise)
         noisy = self.restorer.start(seen, plan.start_time, noise)
         return self.restorer.denoise(noisy, plan.start_time, seen, plan.guidance).float()
 
-    @torch.no_grad()
-    def pictures(self, sample: Sample, rng: torch.Generator) -> dict[str, Image]:
-        few = first(sample, PREVIEWS)
-        return {"bicubic": photograph_of(self.restorer, few).enlarged(), "restored": self._image(few), "photo": few.hq}
-
-    @torch.no_grad()
-    def measure(self, sample: Sample, rng: torch.Generator) -> dict[str, float]:
-        image = self._image(sample)
-        figures = nearness(image, sample.hq)
-        if self.network is not None:
-            figures["features"] = float(dists(self.network(image), self.network(sample.hq)).mean())
-        return figures
-
-    def _image(self, sample: Sample) -> Image:
+    def previews(self, sample: Sample, rng: Generator) -> list[Preview]:
         enlarged = photograph_of(self.restorer, sample).enlarged()
-        return self._decoded(self._restored(sample), enlarged).clamp(0, 1)
+        return [Preview(image=self._decoded(self.restored(sample, _numbered_noise(sample)), enlarged).clamp(0, 1))]
 
 
-def _shifted(image: Image, sample: Sample, rng: torch.Generator) -> tuple[Tensor, Sample]:
-    """The pictures without up to `OFFSETS_PX` rows and columns at the top left, a multiple of 8 px a side.
+def _numbered_noise(sample: Sample) -> CanvasNoise:
+    """Noise by the pairs' places in the batch, the same for each batch."""
+    return CanvasNoise(seeds=tuple(range(len(sample.hq))))
+
+
+def _window(image: Image, rng: Generator) -> Region:
+    """All of the pictures but up to `OFFSETS_PX` rows and columns at the top left, so many a side in all.
 
     Networks of features have a grid of their own, and where it always lies on the decoder's cells in the same way,
     their gradients draw it.
     """
     top, left = (int(offset) for offset in torch.randint(OFFSETS_PX, (2,), generator=rng))
-    region = Region(top=top, left=left, height=image.shape[-2] - OFFSETS_PX, width=image.shape[-1] - OFFSETS_PX)
-    teacher = None if sample.teacher is None else sample.teacher[region.slices]
-    return image[region.slices], Sample(hq=sample.hq[region.slices], teacher=teacher)
+    return Region(top=top, left=left, height=image.shape[-2] - OFFSETS_PX, width=image.shape[-1] - OFFSETS_PX)
 
 
 def _crop(size: tuple[int, int], side: int, rng: torch.Generator) -> Region:

@@ -22,17 +22,17 @@ from sdsr.critics.diffusion_unet import DiffusionCritic
 from sdsr.critics.patch import PatchCritic
 from sdsr.critics.projected import ProjectedCritic
 from sdsr.images.kernels import KEYS, PILLOW_BICUBIC, TORCH_BICUBIC
+from sdsr.losses.adversarial import BCE, HINGE
 from sdsr.losses.efficientnet import load_efficientnet_lite
 from sdsr.losses.terms import Term, image_l2
 from sdsr.methods.one_step import generator
 from sdsr.methods.one_step.decoder_stages import decoder_stages
-from sdsr.methods.one_step.decoding import PictureGame
 from sdsr.methods.one_step.small import PLAN, DecoderSettings, SmallOneStep
 from sdsr.methods.recipe import OptimizerSettings, Recipe, Stage
 from sdsr.methods.small_canvas import SMALL_CANVAS
 from sdsr.methods.small_stages import small_stages
 from sdsr.methods.variant import Variant
-from sdsr.objectives.critics import Critics, NoisedLatents, Pixels
+from sdsr.objectives.discriminator import Discriminator, Discriminators, NoisyLatents, Pixels
 from sdsr.objectives.restoration import Restoration
 from sdsr.prior.prior import Prior
 from sdsr.prior.shapes_sdxl import blank_sdxl_unet
@@ -56,10 +56,10 @@ class NoisedJudge:
 
     source: str = "sdxl-base"
 
-    def __call__(self, system: Restorer) -> Critics:
+    def __call__(self, system: Restorer) -> Discriminators:
         prior = system.prior
         critic = DiffusionCritic(judging_unet(prior, self.source)).to(prior.device)
-        return Critics(NoisedLatents(prior.schedule, critic, precision=prior.precision))
+        return Discriminators(Discriminator(critic, NoisyLatents(prior.schedule), BCE, precision=prior.precision))
 
 
 def judging_unet(prior: Prior, source: str) -> UNet2DConditionModel:
@@ -156,17 +156,21 @@ UNDECODED = SmallOneStep()
 DECODED = SmallOneStep(decoder=DecoderSettings())
 
 
-def small_critics(system: Restorer) -> Critics:
+def small_critics(system: Restorer) -> Discriminators:
     """The prior's own UNet as critic of latents, all its weights trained, and a light critic of the pixels' detail."""
     unet = deepcopy(system.prior.unet)
     unet.disable_gradient_checkpointing()  # its weights are frozen and freed between forward and backward
     critic = DiffusionCritic(unet, train="all", heads_on=(0,), hidden=128)
-    return Critics(NoisedLatents(system.schedule, critic), Pixels(PatchCritic(sees="image")))
+    return Discriminators(
+        Discriminator(critic, NoisyLatents(system.schedule), BCE),
+        Discriminator(PatchCritic(sees="image"), Pixels(), BCE),
+    )
 
 
-def picture_critic(system: Restorer) -> PictureGame:
+def picture_critic(system: Restorer) -> Discriminator:
     """A projected discriminator on the features of EfficientNet-Lite1."""
-    return PictureGame(ProjectedCritic(load_efficientnet_lite("lite1")).to(system.prior.device))
+    network = ProjectedCritic(load_efficientnet_lite("lite1")).to(system.prior.device)
+    return Discriminator(network, Pixels(), HINGE)
 
 
 D3SR_SMALL = Recipe(

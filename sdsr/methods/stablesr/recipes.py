@@ -10,14 +10,16 @@ from sdsr.critics.patch import PatchCritic
 from sdsr.diffusion.times import spaced
 from sdsr.images.color import SIGNED_VARIANCE_FLOOR
 from sdsr.images.kernels import TORCH_BICUBIC
+from sdsr.losses.adversarial import HINGE
 from sdsr.losses.terms import Term, lattice, unevenness
 from sdsr.methods.learning import Learns
 from sdsr.methods.recipe import OptimizerSettings, Recipe, Stage
 from sdsr.methods.small_canvas import SMALL_CANVAS
 from sdsr.methods.stablesr.encoder import EncoderSettings
-from sdsr.methods.stablesr.fusion import Fusion, PatchJudge
+from sdsr.methods.stablesr.fusion import Fusion
 from sdsr.methods.stablesr.method import ENCODER, MODULATION, PLAN, WRAPPING, StableSR
 from sdsr.methods.variant import Variant
+from sdsr.objectives.discriminator import Discriminator, Pixels
 from sdsr.objectives.noise_matching import NoiseMatching
 from sdsr.restoration.canvas import Canvas
 from sdsr.restoration.restorer import Restorer
@@ -29,8 +31,8 @@ class Patches:
 
     widths: tuple[int, ...] = (64, 128, 256, 512)
 
-    def __call__(self, system: Restorer) -> PatchJudge:
-        return PatchJudge(PatchCritic(self.widths))
+    def __call__(self, system: Restorer) -> Discriminator:
+        return Discriminator(PatchCritic(self.widths), Pixels(), HINGE)
 
 
 CANVAS = Canvas(

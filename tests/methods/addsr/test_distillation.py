@@ -11,16 +11,18 @@ from torch import Tensor
 from sdsr.diffusion.schedule import NoiseSchedule
 from sdsr.diffusion.times import trailing
 from sdsr.losses.adversarial import generator_hinge
+from sdsr.losses.terms import StepRecord
 from sdsr.methods.addsr.distillation import (
     Distillation,
-    DistillationLearner,
     StepWeights,
-    Taken,
+    StudentStep,
+    TeacherDistance,
     distance,
     teacher_weight,
 )
 from sdsr.methods.addsr.recipes import ADDSR_SMALL, critic_of
-from sdsr.objectives.learner import Judged, Sample
+from sdsr.objectives.learner import Sample
+from sdsr.objectives.training_step import TrainingStep
 from sdsr.prior.tiny import tiny_prior
 from sdsr.restoration.plan import Refinement
 
@@ -51,13 +53,13 @@ def test_the_schedule_as_published(recorded):
 def test_weights_as_meant_and_as_published(recorded):
     meant, published = StepWeights(), StepWeights(lagging=True)
     values = dict(zip(recorded["TA_weight_args"].tolist(), recorded["TA_weight_values"], strict=True))
-    torch.testing.assert_close(meant.at([0, 1, 2, 3], None, 4), torch.stack([values[time] for time in TIMES]))
+    torch.testing.assert_close(meant.at([0, 1, 2, 3], 4), torch.stack([values[time] for time in TIMES]))
     assert recorded["student_first_timestep_two_step_branch"].tolist() == list(TIMES[:3])
     later = recorded["weight_two_step_branch_for_second_timesteps_749_499_249"]
-    torch.testing.assert_close(published.at([1, 2, 3], [0, 1, 2], 4), later)
-    torch.testing.assert_close(published.at([0], None, 4), recorded["weight_one_step_branch_for_timestep_999"])
-    torch.testing.assert_close(meant.at([1, 2, 3], [0, 1, 2], 4), torch.tensor([1.05, 2.205, 4.6305]))
-    assert StepWeights(growth=1.0).at([0, 3], None, 4).tolist() == [0.5, 0.5]
+    torch.testing.assert_close(published.at([1, 2, 3], 4), later)
+    torch.testing.assert_close(published.at([0], 4), recorded["weight_one_step_branch_for_timestep_999"])
+    torch.testing.assert_close(meant.at([1, 2, 3], 4), torch.tensor([1.05, 2.205, 4.6305]))
+    assert StepWeights(growth=1.0).at([0, 3], 4).tolist() == [0.5, 0.5]
 
 
 def test_the_distillation_loss_as_published(recorded):
@@ -69,7 +71,7 @@ def test_the_distillation_loss_as_published(recorded):
     expected = of["weighted_square_error_stack"].mean((1, 2, 3, 4))
     torch.testing.assert_close(distances, expected, atol=1e-5, rtol=0)
     places = [TIMES.index(t) if t in TIMES else 3 for t in of["t_TA_per_sample"].tolist()]
-    losses = StepWeights().at(places, None, 4) * distances
+    losses = StepWeights().at(places, 4) * distances
     torch.testing.assert_close(losses, torch.cat([of["loss_sample0"], of["loss_sample1"]]), atol=1e-5, rtol=0)
     total = losses.mean() + Distillation.__dataclass_fields__["adversarial"].default * generator_hinge(
         [recorded["gan.pred_fake"]]
@@ -77,7 +79,7 @@ def test_the_distillation_loss_as_published(recorded):
     torch.testing.assert_close(total, recorded["total_generator_loss"][0], atol=1e-5, rtol=0)
 
 
-def learner(**changes) -> DistillationLearner:
+def learner(**changes) -> TrainingStep:
     torch.manual_seed(0)
     prior = tiny_prior()
     prior = prior.adapted(schedule=prior.schedule.predicting("v_prediction"))
@@ -87,6 +89,16 @@ def learner(**changes) -> DistillationLearner:
             torch.nn.init.normal_(parameter, std=0.05)
     settings = {"draws": 1, "terms": (), "ea_dists": 0.0} | changes
     return replace(STAGE.objective, **settings).learner(restorer, None)
+
+
+def teacher_of(trained: TrainingStep) -> TeacherDistance:
+    teacher = trained.terms[0].function
+    assert isinstance(teacher, TeacherDistance)
+    return teacher
+
+
+def rule(**changes) -> StudentStep:
+    return learner(**changes).rule
 
 
 @pytest.fixture
@@ -101,11 +113,11 @@ def seeded(seed: int = 0) -> torch.Generator:
 
 def test_the_teacher_stays_while_the_student_learns(sample):
     trained = learner()
-    before = {key: value.clone() for key, value in trained.teacher.parts.modules.state_dict().items()}
+    before = {key: value.clone() for key, value in teacher_of(trained).restorer.parts.modules.state_dict().items()}
     optimizer = torch.optim.SGD([p for p in trained.parameters() if p.requires_grad], lr=1.0)
     trained(sample, seeded()).loss.backward()
     optimizer.step()
-    after = trained.teacher.parts.modules.state_dict()
+    after = teacher_of(trained).restorer.parts.modules.state_dict()
     assert before.keys() == after.keys()
     assert all(torch.equal(before[key], after[key]) for key in before)
     own = trained.parts["attention"].state_dict()
@@ -115,64 +127,68 @@ def test_the_teacher_stays_while_the_student_learns(sample):
 
 def test_the_teacher_looks_at_the_hq_photo(sample):
     trained = learner()
-    taken = trained.take_step(sample, seeded())
-    (here,), _ = trained.taught(taken, sample.hq, seeded())
-    (there,), _ = trained.taught(taken, 1 - sample.hq, seeded())
+    taken, teacher = trained.rule.take(sample, seeded()), teacher_of(trained)
+    (here,), _ = teacher.answers(replace(taken, rng=seeded()))
+    (there,), _ = teacher.answers(replace(taken, rng=seeded(), hq_image=1 - sample.hq))
     assert not torch.allclose(here, there, atol=1e-4)
-    (again,), (weight,) = trained.taught(taken, sample.hq, seeded())
+    (again,), (weight,) = teacher.answers(replace(taken, rng=seeded()))
     assert torch.equal(here, again)
     assert weight.shape == (2,)
 
 
+def test_the_term_weighs_each_photos_distance_by_its_step(sample):
+    trained = learner(alone=0.0, rollout=False)
+    taken, teacher = trained.rule.take(sample, seeded(2)), teacher_of(trained)
+    distances = distance(taken.images()[0], *teacher.answers(replace(taken, rng=seeded())))
+    weights = torch.tensor([{999: 0.5, 749: 1.05, 499: 2.205, 249: 4.6305}[t] for t in taken.t.tolist()])
+    torch.testing.assert_close(teacher(replace(taken, rng=seeded())), (weights * distances).mean())
+
+
 def test_the_first_step_is_trained_alone_and_later_ones_after_another(sample):
-    alone = learner(alone=1.0).take_step(sample, seeded())
-    assert (alone.places, alone.before, alone.t.tolist()) == ([0, 0], None, [999, 999])
-    trained, seen = learner(alone=0.0), set()
+    alone = rule(alone=1.0).take(sample, seeded())
+    assert alone.t.tolist() == [999, 999]
+    trained, seen = rule(alone=0.0), set()
     for seed in range(4):
-        taken = trained.take_step(sample, seeded(seed))
-        assert taken.before is not None
-        assert taken.places == [place + 1 for place in taken.before]
-        seen |= set(taken.t.tolist())
+        seen |= set(trained.take(sample, seeded(seed)).t.tolist())
     assert seen <= {749, 499, 249}
     assert len(seen) > 1
-    one = learner(alone=0.0, plan=replace(STAGE.objective.plan, times=(999,)))
-    assert one.take_step(sample, seeded()).before is None
+    one = rule(alone=0.0, plan=replace(STAGE.objective.plan, times=(999,)))
+    assert one.take(sample, seeded()).t.tolist() == [999, 999]
 
 
-def test_a_later_step_sees_the_earlier_result_as_much_as_it_is_told(sample):
+def test_a_later_step_sees_the_earlier_result_as_much_as_it_is_told(sample, monkeypatch):
     """With no weight on it, it sees the photo alone, as the first step does."""
     cleans = {
-        weight: learner(alone=0.0, looked_back=Refinement(weight=weight)).take_step(sample, seeded()).clean
+        weight: rule(alone=0.0, looked_back=Refinement(weight=weight)).take(sample, seeded()).clean
         for weight in (0.0, 0.5, 1.0)
     }
-    trained = learner(alone=0.0, looked_back=Refinement(weight=0.0))
-    looked_back = trained._looked_back
-    trained._looked_back = lambda seen, noisy, t: (looked_back(seen, noisy, t)[0], seen)
-    torch.testing.assert_close(trained.take_step(sample, seeded()).clean, cleans[0.0], atol=1e-5, rtol=1e-5)
+    trained, looked_back = rule(alone=0.0), StudentStep._looked_back
+    monkeypatch.setattr(StudentStep, "_looked_back", lambda self, seen, *how: (looked_back(self, seen, *how)[0], seen))
+    torch.testing.assert_close(trained.take(sample, seeded()).clean, cleans[0.0], atol=1e-5, rtol=1e-5)
     assert not torch.allclose(cleans[0.0], cleans[0.5], atol=1e-4)
     assert not torch.allclose(cleans[0.5], cleans[1.0], atol=1e-4)
 
 
-def started(trained: DistillationLearner, sample: Sample, monkeypatch: pytest.MonkeyPatch) -> tuple[list, Taken]:
+def started(trained: StudentStep, sample: Sample, monkeypatch: pytest.MonkeyPatch) -> tuple[list, StepRecord]:
     """What is noised, and to which times, while a step is taken."""
     of, noisy = [], NoiseSchedule.noisy
     monkeypatch.setattr(
         NoiseSchedule, "noisy", lambda self, *given: of.append((given[0], given[2])) or noisy(self, *given)
     )
-    return of, trained.take_step(sample, seeded())
+    return of, trained.take(sample, seeded())
 
 
 def test_a_later_step_follows_one_and_both_start_from_hq(sample, monkeypatch):
-    of, taken = started(learner(alone=0.0, rollout=False), sample, monkeypatch)
+    of, taken = started(rule(alone=0.0, rollout=False), sample, monkeypatch)
     assert len(of) == 2
     assert all(torch.equal(latent, taken.hq) for latent, _ in of)
 
 
 def test_in_a_rollout_it_follows_all_before_it_as_in_restoring(sample, monkeypatch):
-    trained = learner(alone=0.0, rollout=True, plan=replace(STAGE.objective.plan, times=TIMES[:3]))
+    trained = rule(alone=0.0, rollout=True, plan=replace(STAGE.objective.plan, times=TIMES[:3]))
     of, taken = started(trained, sample, monkeypatch)
-    assert [int(torch.as_tensor(t).flatten()[0]) for _, t in of] == list(TIMES[: taken.places[0] + 1])
-    assert torch.equal(of[0][0], taken.seen.latent)
+    assert [int(torch.as_tensor(t).flatten()[0]) for _, t in of] == list(TIMES[: TIMES.index(int(taken.t[0])) + 1])
+    assert torch.equal(of[0][0], taken.condition.latent)
     assert not any(torch.equal(latent, taken.hq) for latent, _ in of)
     assert len({tuple(latent.flatten().tolist()) for latent, _ in of}) == len(of)
 
@@ -196,15 +212,15 @@ def test_gradients_are_those_without_checkpointing(sample):
 def test_the_critic_is_heard_from_its_share_of_the_run_on(sample):
     plain = learner()
     critic = critic_of(plain.restorer)
-    trained = replace(plain.objective, critics_from=0.5).learner(plain.restorer, critic)
+    trained = replace(plain.rule.objective, critics_from=0.5).learner(plain.restorer, critic)
     early, late = trained(sample, seeded(), 0.1), trained(sample, seeded(), 0.6)
     assert "adversarial" not in early.scalars
     opinion = late.scalars["adversarial"]
     torch.testing.assert_close(late.loss - early.loss, torch.tensor(0.02 * opinion), atol=1e-4, rtol=1e-3)
     late.loss.backward()
     assert all(parameter.grad is None for parameter in critic.parameters())
-    assert isinstance(late.judged, Judged)
-    critic(late.judged.detached(), seeded()).loss.backward()
+    assert late.record is not None
+    critic(late.record.detached(), seeded()).loss.backward()
     assert all(parameter.grad is not None for parameter in critic.parameters())
 
 

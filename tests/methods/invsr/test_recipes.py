@@ -213,7 +213,7 @@ def pair(photo: torch.Tensor) -> Sample:
 def test_each_photo_starts_at_a_trained_time_of_its_own(photo):
     objective = INVSR_SMALL.stage("inversion").objective
     learner = objective.learner(SMALL_METHOD.build("tiny"), None)
-    drawn = torch.cat([learner._times(8, torch.Generator().manual_seed(seed)) for seed in range(8)])
+    drawn = torch.cat([learner.rule.times(8, torch.Generator().manual_seed(seed)) for seed in range(8)])
     assert set(drawn.tolist()) == {249, 199, 149, 99}
     outcome = learner(pair(photo), torch.Generator().manual_seed(0))
     outcome.loss.backward()

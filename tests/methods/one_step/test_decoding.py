@@ -7,10 +7,11 @@ import torch
 from torch.nn.functional import interpolate
 
 from sdsr.losses.terms import Term, against_teacher, image_l1
-from sdsr.methods.one_step.decoding import Decoding, DecodingLearner
+from sdsr.methods.one_step.decoding import Decoding
 from sdsr.methods.one_step.recipes import picture_critic
 from sdsr.methods.one_step.small import DECODER, PLAN, DecoderSettings, SmallOneStep
 from sdsr.objectives.learner import Sample
+from sdsr.objectives.training_step import TrainingStep
 
 OBJECTIVE = Decoding(plan=PLAN, crop_px=32)
 
@@ -26,7 +27,7 @@ def sample(photo) -> Sample:
     return Sample(hq=hq, lq=lq, teacher=hq.flip(-1), numbers=(4, 9))
 
 
-def learner_of(objective: Decoding = OBJECTIVE, critic: bool = False) -> DecodingLearner:
+def learner_of(objective: Decoding = OBJECTIVE, critic: bool = False) -> TrainingStep:
     torch.manual_seed(0)
     system = SmallOneStep(decoder=DecoderSettings(width=8, blocks=1)).build("tiny")
     return objective.learner(system, picture_critic(system) if critic else None)
@@ -59,11 +60,11 @@ def test_the_unet_learns_as_one_with_the_detailed_end(sample):
         if parameter.grad is not None and parameter.grad.abs().sum() > 0
     }
     assert moved == {"unet", DECODER}
-    assert all(parameter.grad is None for parameter in learner.decoder.faithful.parameters())
+    assert all(parameter.grad is None for parameter in learner.rule.decoder.faithful.parameters())
 
 
 def test_pairs_are_cropped_at_one_place(sample):
-    cropped = learner_of(replace(OBJECTIVE, whole=True))._cropped_pairs(sample, seeded(1))
+    cropped = learner_of(replace(OBJECTIVE, whole=True)).rule._cropped_pairs(sample, seeded(1))
     assert cropped.lq.shape == (2, 3, 8, 8)
     assert cropped.hq.shape == cropped.teacher.shape == (2, 3, 32, 32)
     for index in range(2):
@@ -79,22 +80,33 @@ def test_pairs_are_cropped_at_one_place(sample):
         assert torch.equal(sample.teacher[index][region], cropped.teacher[index])
 
 
-def test_latents_are_restored_once_per_pair(sample, monkeypatch):
+def test_latents_are_restored_once_per_pair_whatever_the_batch(sample, monkeypatch):
     learner = learner_of()
-    asked = []
-    made = learner._restored
-    monkeypatch.setattr(learner, "_restored", lambda new: asked.append(len(new.hq)) or made(new))
+    asked, latents = [], learner.rule.latents
+    made = latents.restore
+    monkeypatch.setattr(latents, "restore", lambda new, noise: asked.append(new.numbers) or made(new, noise))
     first = learner(sample, seeded())
     again = learner(sample, seeded())
-    assert asked == [2]
+    assert asked == [(4,), (9,)]
     assert float(first.loss.detach()) == float(again.loss.detach())
     fresh = learner_of()(replace(sample, numbers=None), seeded())
     assert float(fresh.loss.detach()) == pytest.approx(float(first.loss.detach()), rel=1e-3)  # kept in half precision
+    other = learner_of().rule
+    alone = other._restored_latents(Sample(hq=sample.hq[1:], lq=sample.lq[1:], numbers=(9,)))
+    assert torch.equal(alone, learner.rule._restored_latents(sample)[1:])
+
+
+def test_all_that_learns_is_in_checkpoints(sample):
+    """A resumed run would go on with the UNet that it began with."""
+    learner = learner_of(replace(OBJECTIVE, whole=True))
+    unet = {f"unet.{name}" for name in learner.parts["unet"].state_dict()}
+    assert unet <= set(learner.state_dict())
+    assert not any(name.startswith("unet") for name in learner_of().state_dict())
 
 
 def test_crops_of_all_lie_together(sample):
     learner = learner_of()
-    latents, enlarged, cropped = learner._cropped(sample, seeded(1))
+    latents, enlarged, cropped = learner.rule._cropped(sample, seeded(1))
     assert enlarged.shape == cropped.hq.shape == (2, 3, 32, 32)
     assert latents.shape[-2:] == (4, 4)
     assert (enlarged - cropped.hq).abs().mean() < 0.1, "the photo's crop is that of the HQ photo"
@@ -132,11 +144,10 @@ def test_the_critic_is_heard_from_its_time_on(sample):
     late = learner(sample, seeded(), 0.6)
     assert "adversarial" not in early.scalars
     assert float(late.loss.detach() - early.loss.detach()) == pytest.approx(0.5 * late.scalars["adversarial"], rel=1e-2)
-    assert late.judged is not None
+    assert late.record is not None
     assert learner.critic is not None
-    verdict = learner.critic(late.judged.detached(), seeded())
-    verdict.loss.backward()
-    assert all(p.grad is not None for p in learner.critic.critic.heads.parameters() if p.requires_grad)
+    learner.critic(late.record.detached(), seeded()).loss.backward()
+    assert all(p.grad is not None for p in learner.critic.network.heads.parameters() if p.requires_grad)
 
 
 def test_pixels_of_the_decoder_learn_in_a_few_steps(sample):

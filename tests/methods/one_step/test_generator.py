@@ -119,7 +119,7 @@ def test_the_critic_is_made_of_the_stock_unet_not_of_the_adapted_one():
     restorer = stirred(D3SR.build("tiny"))
     unet = judging_unet(restorer.prior, "prior")
     assert unet.state_dict().keys() == tiny_prior().unet.state_dict().keys()
-    judge = NoisedJudge(source="prior")(restorer).latent.critic
+    judge = NoisedJudge(source="prior")(restorer).each[0].network
     assert isinstance(judge, DiffusionCritic)
     learning = {name for name, parameter in judge.named_parameters() if parameter.requires_grad}
     assert learning

@@ -4,13 +4,21 @@ from dataclasses import replace
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 from sdsr.critics.patch import PatchCritic
-from sdsr.methods.stablesr.fusion import Fusion, FusionLearner, PatchJudge
+from sdsr.diffusion.noise import CanvasNoise
+from sdsr.errors import InputError
+from sdsr.losses.adversarial import HINGE
+from sdsr.methods.stablesr.fusion import STOCK, Fusion
 from sdsr.methods.stablesr.recipes import STABLESR_SMALL
+from sdsr.objectives.discriminator import Discriminator, Pixels
 from sdsr.objectives.learner import Sample
+from sdsr.objectives.training_step import TrainingStep
 from sdsr.restoration.restorer import Restorer
+from sdsr.training.run import RunSettings, checkpoints
+from sdsr.training.trainer import train
 
 OBJECTIVE = Fusion(sampling_steps=2)
 
@@ -22,8 +30,7 @@ def stir(module: nn.Module, deviation: float) -> None:
             parameter.add_(deviation * torch.randn(parameter.shape, generator=rng))
 
 
-@pytest.fixture
-def system() -> Restorer:
+def built() -> Restorer:
     """The small method on the tiny prior, whose decoder and fusion are random, so that both are felt."""
     torch.manual_seed(0)
     restorer = STABLESR_SMALL.stage("fusion").build("tiny")
@@ -35,58 +42,63 @@ def system() -> Restorer:
 
 
 @pytest.fixture
+def system() -> Restorer:
+    return built()
+
+
+@pytest.fixture
 def pair(photo) -> Sample:
     hq = torch.cat([photo[..., :64, :64], photo[..., -64:, -64:]])
     return Sample(hq=hq, lq=torch.nn.functional.avg_pool2d(hq, 4))
 
 
-def judge() -> PatchJudge:
+def judge() -> Discriminator:
     torch.manual_seed(1)
-    return PatchJudge(PatchCritic((4, 8, 8, 8)))
+    return Discriminator(PatchCritic((4, 8, 8, 8)), Pixels(), HINGE)
 
 
 def seeded() -> torch.Generator:
     return torch.Generator().manual_seed(3)
 
 
-def step(learner: FusionLearner, sample: Sample, progress: float = 1.0):
+def step(learner: TrainingStep, sample: Sample, progress: float = 1.0):
     outcome = learner(sample, seeded(), progress)
     outcome.loss.backward()
     return outcome
 
 
 def test_only_the_fusion_learns_and_all_parts_are_kept(system, pair):
-    learner = FusionLearner(system, OBJECTIVE, judge())
+    learner = OBJECTIVE.learner(system, judge())
     outcome = step(learner, pair)
     assert set(learner.parts) == {"time_aware_encoder", "modulation", "feature_wrapping"}
     learning = {name for name, p in learner.named_parameters() if p.requires_grad}
     assert {name.split(".")[1] for name in learning} == {"feature_wrapping"}
     assert all(p.grad is not None and p.grad.any() for _, p in learner.named_parameters() if p.requires_grad)
     assert not any(p.requires_grad for p in system.prior.modules.parameters())
-    assert outcome.judged is not None
-    assert torch.equal(outcome.judged.real["image"], pair.hq)
+    assert outcome.record is not None
+    assert torch.equal(outcome.record.images()[1], pair.hq)
 
 
 def test_the_critic_is_heard_when_its_time_has_come_and_learns_before(system, pair):
     critic = judge()
-    learner = FusionLearner(system, replace(OBJECTIVE, critics_from=0.3), critic)
+    learner = replace(OBJECTIVE, critics_from=0.3).learner(system, critic)
     before, after = learner(pair, seeded(), 0.2), learner(pair, seeded(), 0.3)
     assert "adversarial" not in before.scalars
     expected = before.loss + 0.025 * after.scalars["adversarial"]
     torch.testing.assert_close(after.loss, expected)
     after.loss.backward()
     assert all(p.requires_grad and p.grad is None for p in critic.parameters())
-    critic(before.judged.detached(), seeded()).loss.backward()
+    critic(before.record.detached(), seeded()).loss.backward()
     assert all(p.grad is not None for p in critic.parameters())
 
 
 def test_the_ratio_lets_the_critic_weigh_its_share_at_the_last_layer(system, pair):
     """Gradients of the critic's share alone are 0.025 of the other terms' norm there."""
 
-    def gradient(critic: PatchJudge | None, objective: Fusion) -> torch.Tensor:
+    def gradient(critic: Discriminator | None, objective: Fusion) -> torch.Tensor:
         last = system.parts.modules.get_parameter("feature_wrapping.factor_2.out.conv2.weight")
         last.grad = None
-        step(FusionLearner(system, objective, critic), pair)
+        step(objective.learner(system, critic), pair)
         assert last.grad is not None
         return last.grad
 
@@ -97,25 +109,67 @@ def test_the_ratio_lets_the_critic_weigh_its_share_at_the_last_layer(system, pai
     assert abs(float(constant.norm() / share.norm()) - 1) > 0.2
 
 
-def test_restored_batches_are_used_again(system, pair, monkeypatch):
-    """One step in `uses` restores; the others decode what earlier ones restored, with its own photos."""
-    learner = FusionLearner(system, replace(OBJECTIVE, uses=3), None)
-    restored, restore = [], learner._restored
-    monkeypatch.setattr(learner, "_restored", lambda *given: restored.append(restore(*given)) or restored[-1])
-    others = [Sample(hq=pair.hq * share, lq=pair.lq * share) for share in (1, 0.9, 0.8, 0.7, 0.6, 0.5)]
-    with torch.no_grad():
-        taken = [learner._stocked(sample, seeded()) for sample in others]
-    assert len(restored) == 2
-    assert [taken[index][0] is others[index] for index in range(6)] == [True, False, False, True, False, False]
-    for sample, latent in taken:
-        assert any(latent is made and sample is others[3 * index] for index, made in enumerate(restored))
+def test_batches_are_taken_again_by_a_rule_of_the_step_alone():
+    """One step in `uses` takes the next; the others one of the last, all of them about as often."""
+    objective = replace(OBJECTIVE, uses=4)
+    taken = [objective.batch_of(step, 7) for step in range(1200)]
+    assert taken[::4] == list(range(300))
+    assert all(max(0, step // 4 + 1 - STOCK) <= batch <= step // 4 for step, batch in enumerate(taken))
+    counts = [taken.count(batch) for batch in range(100, 200)]
+    assert 3 < sum(counts) / len(counts) < 5
+    assert max(counts) < 14
+    assert taken == [objective.batch_of(step, 7) for step in range(1200)]
+    assert taken != [objective.batch_of(step, 8) for step in range(1200)]
+    assert [replace(objective, uses=1).batch_of(step, 7) for step in range(5)] == list(range(5))
+
+
+def test_a_numbered_batch_is_restored_once(system, pair, monkeypatch):
+    learner = OBJECTIVE.learner(system, None)
+    restored, latents = [], learner.rule.latents
+    restore = latents.restore
+    monkeypatch.setattr(latents, "restore", lambda *given: restored.append(given[0].numbers) or restore(*given))
+    losses = [float(learner(replace(pair, numbers=(n, n + 1)), seeded()).loss.detach()) for n in (4, 8, 4)]
+    assert restored == [(4, 5), (8, 9)]
+    assert losses[0] == losses[2] != losses[1]
+
+
+def test_a_killed_and_resumed_run_gives_the_weights_of_one_that_went_through(tmp_path, photo):
+    """Batches are taken again after the resumption that were restored before it."""
+    stage = STABLESR_SMALL.stage("fusion")
+    objective = replace(stage.objective, sampling_steps=1, uses=3, lpips=0.0, terms=())
+    stage = replace(stage, objective=objective, batch=1, crop_px=32, degradation=None)
+    hq = photo[..., :96, :96].reshape(1, 3, 3, 32, 3, 32).permute(0, 2, 4, 1, 3, 5).reshape(9, 1, 3, 32, 32)
+
+    before, after = ({objective.batch_of(step, 0) for step in steps} for steps in (range(4), range(4, 8)))
+    assert before & after, "a batch of before is taken again"
+
+    def run(folder: str, killed_at: int | None = None) -> dict[str, torch.Tensor]:
+        def source(step: int) -> Sample:
+            if step == killed_at:
+                raise InputError("killed")
+            batch = objective.batch_of(step, 0)
+            return Sample(hq=hq[batch], lq=torch.nn.functional.avg_pool2d(hq[batch], 4), numbers=(batch,))
+
+        settings = RunSettings(folder=tmp_path / folder, steps=8)
+        parts = train(objective.learner(built(), judge()), stage, source, [], settings, metadata={})
+        return load_file(parts / "feature_wrapping.safetensors")
+
+    through = run("through")
+    with pytest.raises(InputError, match="killed"):
+        run("killed", killed_at=4)
+    assert [path.name for path in checkpoints(tmp_path / "killed")] == ["step-00000004"]
+    resumed = run("killed")
+    assert through.keys() == resumed.keys()
+    for name, tensor in through.items():
+        torch.testing.assert_close(resumed[name], tensor)
 
 
 def test_validation_decodes_the_same_latents_with_three_fidelities(system, pair):
-    learner = FusionLearner(system, OBJECTIVE, None)
+    learner = OBJECTIVE.learner(system, None)
     with torch.no_grad():
         figures, columns = learner.measure(pair, seeded()), learner.pictures(pair, seeded())
-        stock = system.prior.decode(learner._restored(pair, seeded()).clean).clamp(0, 1)
+        restored = learner.rule.restored(pair, CanvasNoise.from_generator(seeded(), photos=2))
+        stock = system.prior.decode(restored).clamp(0, 1)
     assert set(figures) == {f"{name}_w{w}" for name in ("psnr", "detail") for w in ("0", "0.5", "1")}
     assert list(columns) == ["bicubic", "fidelity 0", "fidelity 0.5", "fidelity 1", "photo"]
     assert len({figures[f"psnr_w{w}"] for w in ("0", "0.5", "1")}) == 3
@@ -124,8 +178,8 @@ def test_validation_decodes_the_same_latents_with_three_fidelities(system, pair)
 
 def test_pictures_can_be_compared_in_the_colors_of_the_lq_photo(system, pair):
     """As the wavelet fix delivers them: far from the decoder's own colors, and with gradients to what learns."""
-    own, fixed = (FusionLearner(system, replace(OBJECTIVE, corrected=each), judge()) for each in (False, True))
-    colors = [step(learner, pair).judged.fake["image"].mean((2, 3)) for learner in (own, fixed)]
+    own, fixed = (replace(OBJECTIVE, corrected=each).learner(system, judge()) for each in (False, True))
+    colors = [step(learner, pair).record.images()[0].mean((2, 3)) for learner in (own, fixed)]
     wanted = pair.lq.mean((2, 3))
     assert (colors[1] - wanted).abs().max() < 0.02 < (colors[0] - wanted).abs().max()
     assert all(p.grad is not None and p.grad.any() for _, p in fixed.named_parameters() if p.requires_grad)
