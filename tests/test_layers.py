@@ -56,6 +56,21 @@ def violations(source: str, where: str) -> list[str]:
     return found
 
 
+def crossings(source: str, where: str) -> list[str]:
+    """The imports by which one paper's folder reaches into another's: "file:line: why"."""
+    parts = Path(where).with_suffix("").parts
+    if len(parts) < 3 or parts[0] != "methods":
+        return []
+    folders = {path.name for path in (SOURCES / "methods").iterdir() if path.is_dir()}
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        for name in imported(node, ".".join(("sdsr", *parts[:-1]))):
+            target = name.split(".")[2] if name.startswith("sdsr.methods.") else parts[1]
+            if target in folders and target != parts[1]:
+                found.append(f"sdsr/{where}:{getattr(node, 'lineno', 0)}: {parts[1]} imports {target}, another paper")
+    return found
+
+
 def breach(own: str, target: str) -> str | None:
     """Why a module of `own` may not import `target`; None if it may."""
     if target in FREE or target == own or own in DOORS:
@@ -94,6 +109,28 @@ def cuda_literals(source: str) -> list[int]:
 def test_modules_import_from_lower_layers_only() -> None:
     found = [line for where, source in modules() for line in violations(source, where)]
     assert not found, "\n" + "\n".join(found)
+
+
+def test_no_paper_imports_another() -> None:
+    found = [line for where, source in modules() for line in crossings(source, where)]
+    assert not found, "what has two users moves down:\n" + "\n".join(found)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from sdsr.methods.OTHER.recipes import RECIPES",
+        "from sdsr.methods import OTHER",
+        "import sdsr.methods.OTHER.recipes",
+        "from ..OTHER import recipes",
+        "def late():\n    from sdsr.methods.OTHER.recipes import RECIPES",
+    ],
+)
+def test_an_import_of_another_paper_is_found(source: str) -> None:
+    one, other = sorted(path.parent.name for path in SOURCES.glob("methods/*/recipes.py"))[:2]
+    source = source.replace("OTHER", other)
+    assert len(crossings(source, f"methods/{one}/made_up.py")) == 1
+    assert crossings(source, f"methods/{other}/made_up.py") == crossings(source, "methods/made_up.py") == []
 
 
 def test_torchvision_is_never_imported() -> None:

@@ -10,9 +10,9 @@ import typer
 from sdsr.cli.folders import complete_folder
 
 if TYPE_CHECKING:
+    from sdsr.checkpoints.conversion import Published
     from sdsr.checkpoints.converted import Converted
     from sdsr.checkpoints.reading import Checkpoint
-    from sdsr.methods.published import Published
 
 VERDICTS = {True: "yes", False: "no", None: "?"}
 
@@ -39,9 +39,10 @@ def convert(
 
     Nothing in the file is run: a pickle that asks for more than tensors is refused.
     """
+    from sdsr.checkpoints.conversion import check_complete, converted_from, description, joined
     from sdsr.checkpoints.reading import read_checkpoint
     from sdsr.errors import InputError
-    from sdsr.methods.published import PUBLISHED, check_complete, converted_from, description, joined
+    from sdsr.methods.published import PUBLISHED
     from sdsr.methods.weights import write_parts
     from sdsr.prior.sources import resolve
 

@@ -1,32 +1,30 @@
-"""The methods, one folder per paper, as recipes: a prior, what is added to it, a plan, and the stages of training."""
+"""The methods, one folder per paper; `FOLDERS` is the one place that lists them.
 
-from sdsr.methods.addsr.recipes import ADDSR, ADDSR_SMALL, SEESR, SEESR_SMALL
-from sdsr.methods.consissr.recipes import CONSISSR, CONSISSR_PUBLISHED, CONSISSR_SMALL
-from sdsr.methods.invsr.recipes import INVSR, INVSR_SMALL
-from sdsr.methods.one_step.recipes import D3SR, D3SR_SMALL, HYPIR, OSEDIFF
+A folder has `recipes.py` with `RECIPES` and `ABLATIONS` (tables of variants, by name), and `published.py` with
+`PUBLISHED`, the checkpoints that its authors published, by name.
+"""
+
+from importlib import import_module
+from typing import Any
+
 from sdsr.methods.recipe import Recipe
-from sdsr.methods.stablesr.recipes import STABLESR, STABLESR_768V, STABLESR_SMALL, STABLESR_TURBO
 
-METHODS: dict[str, Recipe] = {
-    recipe.name: recipe
-    for recipe in (
-        D3SR_SMALL,
-        D3SR,
-        OSEDIFF,
-        HYPIR,
-        CONSISSR,
-        CONSISSR_PUBLISHED,
-        CONSISSR_SMALL,
-        STABLESR,
-        STABLESR_768V,
-        STABLESR_TURBO,
-        STABLESR_SMALL,
-        INVSR,
-        INVSR_SMALL,
-        SEESR,
-        SEESR_SMALL,
-        ADDSR,
-        ADDSR_SMALL,
-    )
-}
+FOLDERS = (
+    "one_step",
+    "consissr",
+    "stablesr",
+    "invsr",
+    "addsr",
+)
+
+
+def gather(module: str, name: str) -> list[Any]:
+    """Return what each folder's module of this name calls `name`."""
+    return [getattr(import_module(f"{__name__}.{folder}.{module}"), name) for folder in FOLDERS]
+
+
+RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipes in gather("recipes", "RECIPES") for recipe in recipes}
+"""Everything that a folder trains: what restores photos, and what its objectives need."""
+
+METHODS: dict[str, Recipe] = {name: recipe for name, recipe in RECIPES.items() if recipe.method is not None}
 """What restores photos."""

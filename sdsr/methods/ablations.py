@@ -1,21 +1,13 @@
-"""Tables of variants that `sdsr study ablation` trains under equal budgets and seeds."""
+"""Tables of variants that `sdsr study ablation` trains under equal budgets and seeds, as the folders state them."""
 
 from collections.abc import Mapping
 
 from sdsr.errors import InputError
-from sdsr.methods.addsr import recipes as addsr
-from sdsr.methods.consissr import recipes as consissr
-from sdsr.methods.invsr import recipes as invsr
-from sdsr.methods.one_step import recipes as d3sr
-from sdsr.methods.stablesr import recipes as stablesr
+from sdsr.methods import gather
 from sdsr.methods.variant import Variant
 
 ABLATIONS: dict[str, dict[str, Variant]] = {
-    **consissr.ABLATIONS,
-    **stablesr.ABLATIONS,
-    **addsr.ABLATIONS,
-    **invsr.ABLATIONS,
-    **d3sr.ABLATIONS,
+    name: rows for tables in gather("recipes", "ABLATIONS") for name, rows in tables.items()
 }
 """By the table's name, then the row's."""
 

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from torch import nn
 
+from sdsr.checkpoints.conversion import Published
 from sdsr.errors import InputError
 from sdsr.images.color import VARIANCE_FLOOR
 from sdsr.methods.learning import Learns
@@ -109,6 +110,11 @@ class Recipe:
         """Return the recipe whose method has another plan of its own."""
         assert self.method is not None, f"{self.name} restores nothing: it has no plan"
         return replace(self, method=replace(self.method, own_plan=plan))  # pyright: ignore[reportArgumentType]
+
+    def published(self, **conversion: Any) -> Published:
+        """Return a published checkpoint that fits this recipe; `conversion` are the other fields of `Published`."""
+        assert self.plan is not None, f"{self.name} restores nothing: it has no plan"
+        return Published(recipe=self.name, prior=self.prior, times=self.plan.times, **conversion)
 
     def stage(self, name: str | None = None) -> Stage:
         """Return the stage of this name, or the only one."""

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 
     from sdsr.upscaling import Request, Upscaler
 
+ENCODER = "time_aware_encoder"
+MODULATION = "modulation"
+"""Parts that make maps of the photo, and that scale and shift by them, in modules with a child `scale`."""
+
 Map = Float[np.ndarray, "h w"]
 
 
@@ -72,15 +76,13 @@ def moments(upscaler: "Upscaler", photo: Photo, request: "Request") -> Iterator[
 
 @contextmanager
 def _listening(upscaler: "Upscaler") -> Iterator[_Heard]:
-    from sdsr.methods.stablesr.encoder import TimeAwareEncoder
-    from sdsr.methods.stablesr.modulation import ScaleShift
-
     heard, parts = _Heard(), upscaler.restorer.parts.modules
-    named = [pair for part in parts.values() for pair in part.named_modules()]
-    layers = {name: module for name, module in named if isinstance(module, ScaleShift)}
-    encoders = [module for _, module in named if isinstance(module, TimeAwareEncoder)]
-    if not layers or not encoders:
+    if MODULATION not in parts or ENCODER not in parts:
         raise InputError(f"model (={upscaler.recipe.name}) modulates nothing; choose a StableSR.")
+    modulations = (name for name, _ in parts.get_submodule(MODULATION).named_modules() if name.endswith(".scale"))
+    paths = [name.removesuffix(".scale") for name in modulations]
+    layers = {path: parts.get_submodule(MODULATION).get_submodule(path) for path in paths}
+    encoders = [parts.get_submodule(ENCODER)]
     with ExitStack() as hooks:
         for name, layer in layers.items():
             hooks.callback(layer.register_forward_hook(_comparing(heard, name)).remove)

@@ -18,7 +18,6 @@ from torch import nn
 
 from sdsr.diffusion.noise import CanvasNoise
 from sdsr.errors import InputError
-from sdsr.methods.stablesr.decoder import WrappedDecoder
 from sdsr.metrics.benchmark import Scores
 from sdsr.metrics.planes import Pixels
 from sdsr.metrics.protocol import Protocol
@@ -137,11 +136,14 @@ def _pictures(
         yield label, canvas.finished(replace(known[way], fidelity=plan.fidelity))
 
 
+DECODERS = ("feature_wrapping", "decoder")
+"""Parts that decode, and change no latent."""
+
+
 def _identity(upscaler: "Upscaler") -> str:
     """What restores: the prior and all parts but the decoder's, so that one decoder's latents are another's, too."""
-    restorer, decoder = upscaler.restorer, upscaler.restorer.parts.decoder
-    decoding = decoder.wrapping if isinstance(decoder, WrappedDecoder) else None
-    parts = {name: part for name, part in restorer.parts.modules.items() if part is not decoding}
+    restorer = upscaler.restorer
+    parts = {name: part for name, part in restorer.parts.modules.items() if name not in DECODERS}
     return f"{upscaler.recipe.name} {module_sha256(nn.ModuleDict(parts))} on {restorer.prior.sha256}"
 
 

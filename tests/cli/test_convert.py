@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from sdsr.adapters.control import latent_control
 from sdsr.adapters.hybrid_attention import HybridAttention
 from sdsr.adapters.image_prompt import ImagePrompt
+from sdsr.checkpoints.conversion import Published, check_complete, description
 from sdsr.checkpoints.converted import Converted
 from sdsr.checkpoints.ldm import STABLE_DIFFUSION_2
 from sdsr.cli.main import app
@@ -23,7 +24,7 @@ from sdsr.errors import InputError, ModelError, OutputError
 from sdsr.method_folders import read_description
 from sdsr.methods import METHODS
 from sdsr.methods.consissr.recipes import CONSISSR_PUBLISHED
-from sdsr.methods.published import PUBLISHED, Published, check_complete, description
+from sdsr.methods.published import PUBLISHED
 from sdsr.prior.sources import SOURCES
 
 PARTS = {"controlnet", "control_hybrid", "hybrid", "image_prompt", "image_encoder"}

@@ -1,6 +1,5 @@
 """What every method promises, by which the contract tests tell it apart from nothing: systems, samples, pictures."""
 
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import cache
@@ -114,35 +113,15 @@ def stages() -> list[tuple[str, Stage]]:
     return [(f"{recipe.name}-{stage.name}", stage) for recipe in METHODS.values() for stage in recipe.stages]
 
 
-_OF_THE_PRIOR = r"controlnet\..*transformer_blocks\.0\.(attn2|norm2)\."
-_OF_THE_SMALL_PRIOR = rf"{_OF_THE_PRIOR}|controlnet\.time_embedding\."
-FROZEN = {
-    "consissr-restoration": rf"{_OF_THE_PRIOR}|image_encoder\.",
-    "consissr-small-restoration": rf"{_OF_THE_SMALL_PRIOR}|image_encoder\.",
-    "stablesr-modulation": r"feature_wrapping\.",
-    "stablesr-768v-modulation": r"feature_wrapping\.",
-    "stablesr-small-modulation": r"feature_wrapping\.",
-    "stablesr-fusion": r"time_aware_encoder\.|modulation\.",
-    "stablesr-small-fusion": r"time_aware_encoder\.|modulation\.",
-    "seesr-small-restoration": _OF_THE_SMALL_PRIOR,
-    "d3sr-small-decoder": r"unet\.|prompt\.|decoder\.faithful\.",
-    "d3sr-small-detail": r"unet\.|prompt\.|decoder\.faithful\.",
-    "d3sr-small-whole": r"prompt\.|decoder\.faithful\.",
-    "d3sr-small-faithful": r"unet\.|prompt\.|decoder\.(?!faithful\.)",
-    "addsr-distillation": r"controlnet\.(?!controlnet_cond_embedding\.)",
-    "addsr-small-distillation": r"controlnet\.(?!controlnet_cond_embedding\.)",
-}
-"""Which parameters of its parts a stage keeps as they are, by how their names begin; all others learn."""
-
 RATES = {"addsr-small-distillation": 6e-3, "stablesr-fusion": 1e-2, "stablesr-small-fusion": 1e-2}
 """Learning rates of short trainings. AddSR's small student is held to the photo, and has little to get there with: only
 the layers on the hint learn, and attention that begins at a tenth. StableSR's small fusion, which begins with nothing,
 is compared in the LQ photo's colors, so that colors, which are learned first, are no gain."""
 
 
-def kept(name: str, parameters: Iterable[str]) -> set[str]:
-    """Those of the named parameters that are frozen in this stage."""
-    return {parameter for parameter in parameters if name in FROZEN and re.match(FROZEN[name], parameter)}
+def kept(stage: Stage, parameters: Iterable[str]) -> set[str]:
+    """Those of the named parameters that do not learn in this stage."""
+    return {parameter for parameter in parameters if not stage.learns.includes(parameter)}
 
 
 def light(value: Any) -> Any:

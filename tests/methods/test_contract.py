@@ -205,7 +205,7 @@ def test_every_trained_parameter_gets_a_gradient_and_nothing_else_does(name: str
     trained = {path: parameter for path, parameter in parameters.items() if parameter.requires_grad}
     kept = {path: parameter for path, parameter in parameters.items() if not parameter.requires_grad}
     assert trained
-    assert kept.keys() == contract.kept(name, parameters)
+    assert kept.keys() == contract.kept(stage, parameters)
     optimizer = torch.optim.SGD(trained.values(), lr=0.1)
     reached: set[str] = set()
     for step in range(3):  # what begins at zero hides what lies behind it for a step or two

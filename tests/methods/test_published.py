@@ -9,12 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from sdsr.checkpoints.conversion import check_complete, check_fit, converted_from
 from sdsr.checkpoints.converted import Converted
 from sdsr.checkpoints.reading import read_checkpoint
 from sdsr.errors import ModelError
 from sdsr.methods.one_step.convert import low_rank, unet_shapes
 from sdsr.methods.one_step.generator import D3SR, OSEDIFF, OneStep
-from sdsr.methods.published import PUBLISHED, check_complete, check_fit, converted_from
+from sdsr.methods.published import PUBLISHED
 
 FILE = Path("weights.pth")
 KEYS = Path(__file__).parents[1] / "golden" / "keys"

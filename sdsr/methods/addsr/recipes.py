@@ -220,6 +220,8 @@ def _weighed(weights: StepWeights) -> Variant:
 
 _UNREFINED = replace(ADDSR_PLAN, refinement=None)
 
+RECIPES = (SEESR, SEESR_SMALL, ADDSR, ADDSR_SMALL)
+
 ABLATIONS = {
     "addsr-weights": {
         "adaptive": _weighed(StepWeights()),

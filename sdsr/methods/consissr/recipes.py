@@ -161,6 +161,8 @@ def _with_source(source: Source) -> Variant:
     return Variant(recipe=CONSISSR_SMALL, stage="restoration", changes={"objective.source": source})
 
 
+RECIPES = (CONSISSR, CONSISSR_PUBLISHED, CONSISSR_SMALL)
+
 ABLATIONS = {
     "consissr-prompts": {
         "fixed text": _with_image(image="none"),

@@ -83,5 +83,3 @@ LATENT_PERCEPTUAL = replace(
     ),
 )
 """Learning rate, betas and the falling rate are LPIPS's own; the rest is ours."""
-
-LATENT_RECIPES = {recipe.name: recipe for recipe in (SMALL_LATENT_PERCEPTUAL, LATENT_PERCEPTUAL)}

@@ -11,6 +11,7 @@ from sdsr.critics.latent_unet import FAKE_LIMIT, LatentUnetCritic
 from sdsr.critics.patch import PatchCritic
 from sdsr.images.kernels import TORCH_BICUBIC
 from sdsr.losses.adversarial import BCE, HINGE
+from sdsr.methods.invsr.latent_perceptual import LATENT_PERCEPTUAL, SMALL_LATENT_PERCEPTUAL
 from sdsr.methods.invsr.method import InvSR, PredictorSettings
 from sdsr.methods.invsr.times import PUBLISHED, TRAINED_STARTS, plan_for
 from sdsr.methods.recipe import OptimizerSettings, Recipe, Stage
@@ -130,6 +131,8 @@ def _varied(**changes: Any) -> Variant:
         recipe=INVSR_SMALL, stage="realism", changes={f"objective.{name}": value for name, value in changes.items()}
     )
 
+
+RECIPES = (INVSR, INVSR_SMALL, SMALL_LATENT_PERCEPTUAL, LATENT_PERCEPTUAL)
 
 ABLATIONS = {
     "invsr-prompt": {

@@ -211,6 +211,8 @@ def _judged_by(source: str) -> Variant:
     return Variant(recipe=D3SR, stage="generation", changes={"critic.source": source})
 
 
+RECIPES = (D3SR_SMALL, D3SR, OSEDIFF, HYPIR)
+
 ABLATIONS = {
     "d3sr-time": {
         f"T_L = {time}": Variant(recipe=D3SR_SMALL, stage="fidelity", changes={"objective.plan.times": (time,)})

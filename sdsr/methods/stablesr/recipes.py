@@ -178,6 +178,8 @@ Deviation: pictures of the second stage are compared in the LQ photo's colors, a
 """
 
 
+RECIPES = (STABLESR, STABLESR_768V, STABLESR_TURBO, STABLESR_SMALL)
+
 ABLATIONS = {
     "stablesr-time": {
         "without time": Variant(

@@ -1,0 +1,66 @@
+"""A paper is one folder: without it and its line in the registry, everything else is there and lawful."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+EVERYTHING = """
+import importlib, pkgutil, sys
+import sdsr
+for module in pkgutil.walk_packages(sdsr.__path__, "sdsr."):
+    if not module.name.endswith("__main__"):
+        importlib.import_module(module.name)
+from sdsr.methods import METHODS
+from sdsr.methods.ablations import ABLATIONS
+from sdsr.methods.published import PUBLISHED
+print(sdsr.__file__, *METHODS, *ABLATIONS, *PUBLISHED)
+"""
+
+
+@pytest.fixture
+def without(tmp_path: Path) -> Path:
+    """A copy of the package and of the layer test, without StableSR; weights and photos stay where they are."""
+    shutil.copytree(
+        ROOT / "sdsr", tmp_path / "sdsr", ignore=shutil.ignore_patterns("assets", "__pycache__", "stablesr")
+    )
+    (tmp_path / "sdsr" / "assets").symlink_to(ROOT / "sdsr" / "assets")
+    registry = tmp_path / "sdsr" / "methods" / "__init__.py"
+    lines = registry.read_text().splitlines(keepends=True)
+    kept = [line for line in lines if "stablesr" not in line]
+    assert len(kept) == len(lines) - 1
+    registry.write_text("".join(kept))
+    (tmp_path / "tests").mkdir()
+    shutil.copy(ROOT / "tests" / "test_layers.py", tmp_path / "tests")
+    return tmp_path
+
+
+def run(folder: Path, *command: str) -> str:
+    environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run([sys.executable, *command], cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_a_folder_and_its_line_can_be_deleted(without: Path) -> None:
+    place, *names = run(without, "-c", EVERYTHING).split()
+    assert Path(place).is_relative_to(without)
+    assert {"d3sr-small", "addsr", "consissr-prompts", "seesr"} <= set(names)
+    assert not [name for name in names if "stablesr" in name]
+    run(
+        without,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-c",
+        os.devnull,
+        "tests/test_layers.py",
+        "-k",
+        "not made_up",
+    )
