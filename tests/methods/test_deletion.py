@@ -18,6 +18,10 @@ for module in pkgutil.walk_packages(sdsr.__path__, "sdsr."):
 from sdsr.methods import METHODS
 from sdsr.methods.ablations import ABLATIONS
 from sdsr.methods.published import PUBLISHED
+sys.path.insert(0, "tests")
+import test_layers
+test_layers.test_modules_import_from_lower_layers_only()
+test_layers.test_no_paper_imports_another()
 print(sdsr.__file__, *METHODS, *ABLATIONS, *PUBLISHED)
 """
 
@@ -39,28 +43,15 @@ def without(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run(folder: Path, *command: str) -> str:
+def run(folder: Path, program: str) -> str:
     environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run([sys.executable, *command], cwd=folder, env=environment, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", program], cwd=folder, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
 def test_a_folder_and_its_line_can_be_deleted(without: Path) -> None:
-    place, *names = run(without, "-c", EVERYTHING).split()
+    place, *names = run(without, EVERYTHING).split()
     assert Path(place).is_relative_to(without)
     assert {"d3sr-small", "addsr", "consissr-prompts", "seesr"} <= set(names)
     assert not [name for name in names if "stablesr" in name]
-    run(
-        without,
-        "-m",
-        "pytest",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        "-c",
-        os.devnull,
-        "tests/test_layers.py",
-        "-k",
-        "not made_up",
-    )
