@@ -60,7 +60,7 @@ def _write(
     from sdsr.embedded.recipes import read_prior, save_perceptual
     from sdsr.errors import ModelError
     from sdsr.methods import METHODS
-    from sdsr.methods.weights import fill_from_run, run_facts, save_method
+    from sdsr.methods.weights import fill_from_run, run_facts, run_recipe, save_method
     from sdsr.prior.small_storage import save_small_prior
 
     if autoencoder is not None:
@@ -68,14 +68,14 @@ def _write(
     if recipe == "small-perceptual":
         save_perceptual(parts, folder, run_facts(parts))
         return "small perceptual network"
-    method = METHODS[recipe].method
-    assert method is not None, f"{recipe} is a method and restores"
-    restorer = method.build(prior or noted.get("prior") or METHODS[recipe].prior)
+    trained = run_recipe(METHODS[recipe], parts)
+    assert trained.method is not None, f"{recipe} is a method and restores"
+    restorer = trained.method.build(prior or noted.get("prior") or trained.prior)
     own, trained_on = restorer.prior.sha256, noted.get("prior_sha256") or restorer.prior.sha256
     if own != trained_on:
         raise ModelError(
             f"parts (={parts}) were trained on the prior with sha256 {trained_on[:12]}, not on {restorer.prior.name}"
             f" ({own[:12]}); name theirs with --prior."
         )
-    save_method(restorer, folder, METHODS[recipe], fill_from_run(restorer, parts), upon=upon)
+    save_method(restorer, folder, trained, fill_from_run(restorer, parts), upon=upon)
     return f"{recipe} on prior {restorer.prior.name}, sha256 {own}"

@@ -21,9 +21,13 @@ from sdsr.digests import file_sha256
 from sdsr.errors import ModelError
 from sdsr.method_folders import DESCRIPTION, FORMAT, read_description
 from sdsr.methods.recipe import Recipe
+from sdsr.methods.settings import with_settings
 from sdsr.prior.prior import Prior
 from sdsr.prior.weight_files import check_finite, fill, read_tensors
 from sdsr.restoration.restorer import Restorer
+
+METHOD = "method"
+"""Where parts and folders note which settings of the recipe's method were changed, by their names."""
 
 _HALVES = (torch.float16, torch.bfloat16)
 
@@ -33,7 +37,8 @@ def save_method(
 ) -> None:
     """Write a restorer's trained parts, in half precision, and what they belong to.
 
-    `facts` say how they came to be; "times", those that they were trained at where the recipe's were changed. What the
+    `facts` say how they came to be; "times", those that they were trained at where the recipe's were changed, and
+    "method" the changed settings of its method, without which the folder can't be read. What the
     method in folder `upon` has in its files, too, is left to them; the folders must stay beside each other.
     """
     assert recipe.plan is not None, f"{recipe.name} restores nothing: it has no plan"
@@ -167,8 +172,17 @@ def fill_from_run(restorer: Restorer, parts: Path) -> dict[str, Any]:
     for name, module in restorer.parts.modules.items():
         path = parts / f"{name}.safetensors"
         fill(module, read_tensors(path), path)
-    times = run_metadata(parts).get("times")
-    return run_facts(parts) | ({"times": json.loads(times)} if times else {})
+    noted = run_metadata(parts)
+    return run_facts(parts) | {key: json.loads(noted[key]) for key in ("times", METHOD) if key in noted}
+
+
+def run_recipe(recipe: Recipe, parts: Path) -> Recipe:
+    """Return the recipe whose method is as a training run changed it."""
+    return _with_method(recipe, json.loads(run_metadata(parts).get(METHOD, "{}")))
+
+
+def _with_method(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
+    return with_settings(recipe, {f"{METHOD}.{name}": value for name, value in changes.items()})
 
 
 def run_facts(parts: Path) -> dict[str, str]:
@@ -178,7 +192,8 @@ def run_facts(parts: Path) -> dict[str, str]:
 
 
 def trained_recipe(recipe: Recipe, description: Mapping[str, Any]) -> Recipe:
-    """Return the recipe with the times that the described parts were trained at."""
+    """Return the recipe with the method and the times that the described parts were trained with."""
+    recipe = _with_method(recipe, description.get(METHOD, {}))
     assert recipe.plan is not None, f"{recipe.name} restores nothing: it has no plan"
     return recipe.with_plan(replace(recipe.plan, times=tuple(description["times"])))
 

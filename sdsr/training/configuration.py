@@ -17,8 +17,10 @@ import dataclasses
 import difflib
 import json
 import math
+import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +65,37 @@ def stage_toml(stage: Stage) -> str:
     return "\n".join(lines) + "\n"
 
 
+def canonical_leaves(value: Any, path: str = "") -> dict[str, str]:
+    """Return a stage's settings by their dotted names, each as TOML: what a run is known by.
+
+    Of what only code can say, as a term's function, there is what code was told (its name and numbers), not what it is
+    called: a function or class may be renamed, and a run that began before goes on.
+    """
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        inner = [(field.name, getattr(value, field.name)) for field in dataclasses.fields(value) if field.compare]
+    elif isinstance(value, tuple) and _written(value) is None:
+        inner = [(getattr(part, "name", str(place)), part) for place, part in enumerate(value)]
+    elif isinstance(value, partial):
+        inner = [(str(place), part) for place, part in enumerate((*value.args, *value.keywords.values()))]
+    else:
+        written = _written(value)
+        return {} if written is None else {path: written}
+    found: dict[str, str] = {}
+    for name, part in inner:
+        found |= canonical_leaves(part, f"{path}.{name}" if path else name)
+    return found
+
+
+def canonical_toml(stage: Stage) -> str:
+    """Return the canonical leaves as TOML, a line for each, in alphabetical order."""
+    return "".join(f"{_dotted(name)} = {text}\n" for name, text in sorted(canonical_leaves(stage).items()))
+
+
+def _dotted(name: str) -> str:
+    parts = (part if re.fullmatch(r"[A-Za-z0-9_-]+", part) else json.dumps(part) for part in name.split("."))
+    return ".".join(parts)
+
+
 def _leaves(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
     for key, value in table.items():
         if isinstance(value, dict):
@@ -98,7 +131,7 @@ def _written(value: Any) -> str | None:
         return str(value)  # TOML's word for it; JSON has none
     if isinstance(value, bool | int | float | str):
         return json.dumps(value, ensure_ascii=False)
-    if isinstance(value, tuple) and value and all(isinstance(part, int | float | str) for part in value):
+    if isinstance(value, tuple) and all(isinstance(part, int | float | str) for part in value):
         return json.dumps(list(value), ensure_ascii=False)
     return None
 

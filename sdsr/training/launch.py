@@ -1,9 +1,8 @@
 """From a recipe's name and some paths to a training run."""
 
 import logging
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +21,13 @@ from sdsr.methods.consissr.rclip import EncoderPair
 from sdsr.methods.limits import COUNT, PIXELS, Limit, check_number, check_numbers
 from sdsr.methods.recipe import Recipe, Stage
 from sdsr.methods.settings import with_settings
-from sdsr.methods.weights import described_part
+from sdsr.methods.weights import METHOD, described_part
 from sdsr.objectives.restoration import Restoration
 from sdsr.prior.loading import choose_dtype
 from sdsr.prior.prior import Prior
 from sdsr.prior.weight_files import read_tensors
 from sdsr.restoration.restorer import Restorer
+from sdsr.training.configuration import canonical_leaves, canonical_toml
 from sdsr.training.recipes import RECIPES
 from sdsr.training.run import SETTINGS, RunSettings
 from sdsr.training.samples import CACHE_BYTES, make_source, validation_samples
@@ -207,31 +207,18 @@ def _photos(settings: LaunchSettings, stage: Stage) -> PhotoSet | PairSet | Taug
     return open_photos(settings.data, cache_bytes=CACHE_BYTES)
 
 
-def _described(value: object) -> str:
-    """The text of a value, without places in memory."""
-    return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
-
-
-def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
-    """Yield the settings of a stage by their dotted names, each as text."""
-    for field_ in fields(value):
-        name, inner = f"{path}{field_.name}", getattr(value, field_.name)
-        if is_dataclass(inner) and not isinstance(inner, type):
-            yield from _leaves(inner, f"{name}.")
-        else:
-            yield name, _described(inner)
-
-
 def _metadata(
     recipe: Recipe, stage: Stage, system: object, run: RunSettings, settings: LaunchSettings
 ) -> dict[str, object]:
+    method = {name.removeprefix("method."): v for name, v in settings.changes.items() if name.startswith("method.")}
     trained_at = {"times": list(stage.objective.plan.times)} if isinstance(stage.objective, Restoration) else {}
     return {
         "format": "sdsr-parts",
         "version": sdsr.__version__,
         "recipe": recipe.name,
-        "stage": _described(stage),
-        SETTINGS: dict(_leaves(stage)),
+        "stage": canonical_toml(stage),
+        SETTINGS: canonical_leaves(stage),
+        **({METHOD: method} if method else {}),
         "prior": settings.prior or recipe.prior,
         "prior_sha256": system.prior.sha256 if isinstance(system, Restorer | EncoderPair) else "",
         "steps": run.steps,

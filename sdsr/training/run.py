@@ -19,7 +19,10 @@ CHECKPOINTS_KEPT = 2
 SETTINGS = "settings"
 _NAMED, _EXCERPT = 5, 60
 IDENTITY = ("recipe", "stage", "prior_sha256", "seed")
-"""What a resumed run must have in common with its beginning; its length and its data may change."""
+"""What a resumed run must have in common with its beginning; its length and its data may change.
+
+A stage is its canonical TOML.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

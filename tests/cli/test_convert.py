@@ -103,11 +103,10 @@ def test_the_prior_is_the_given_one(tmp_path: Path) -> None:
     assert (noted["prior"], noted["prior_sha256"]) == ("mine", combined_sha256([digest]))
 
 
-def test_a_prior_of_unknown_sha256_must_be_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    unknown = replace(METHODS["consissr-published"], prior="sd-turbo")
-    monkeypatch.setitem(METHODS, "consissr-published", unknown)
+def test_a_prior_of_unknown_sha256_must_be_given(tmp_path: Path) -> None:
+    unknown = replace(PUBLISHED["consissr"], prior="sd-turbo")
     with pytest.raises(ModelError, match=r"prior \(=sd-turbo\) has files .* name its folder with --prior"):
-        description(PUBLISHED["consissr"], tmp_path, None)
+        description(unknown, tmp_path, None)
 
 
 @pytest.fixture(scope="module")

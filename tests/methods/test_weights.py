@@ -10,7 +10,8 @@ from sdsr.digests import file_sha256
 from sdsr.errors import ModelError
 from sdsr.method_folders import read_description
 from sdsr.methods.addsr.recipes import ADDSR_SMALL, SEESR_SMALL
-from sdsr.methods.weights import fill_restorer, save_method, write_parts
+from sdsr.methods.settings import with_settings
+from sdsr.methods.weights import fill_restorer, save_method, trained_recipe, write_parts
 from sdsr.restoration.restorer import Restorer
 
 
@@ -85,3 +86,15 @@ def test_without_the_other_folder_or_with_another_one_it_says_so(lent: tuple[Res
     (folder / "student").rename(folder / "elsewhere")
     with pytest.raises(ModelError, match=r"method \(=teacher\) shares weights with student, which is not beside it"):
         fill_restorer(seesr(1), folder / "teacher")
+
+
+def test_a_folder_restores_with_the_network_that_a_run_was_told_to_have(tmp_path: Path) -> None:
+    recipe = with_settings(SEESR_SMALL, {"method.head_width": "10"})
+    assert recipe.method is not None
+    save_method(recipe.method.build("tiny"), tmp_path, recipe, {"method": {"head_width": "10"}})
+    read = trained_recipe(SEESR_SMALL, read_description(tmp_path))
+    assert read.method is not None
+    assert read.method == recipe.method
+    fill_restorer(read.method.build("tiny"), tmp_path)
+    with pytest.raises(ModelError):
+        fill_restorer(SEESR_SMALL.method.build("tiny"), tmp_path)

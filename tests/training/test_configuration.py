@@ -1,5 +1,5 @@
 import tomllib
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 from typer.testing import CliRunner
@@ -8,7 +8,14 @@ from sdsr.cli.main import app
 from sdsr.errors import InputError
 from sdsr.methods.recipe import Stage
 from sdsr.methods.settings import with_settings
-from sdsr.training.configuration import read_toml, run_options, stage_changes, stage_toml
+from sdsr.training.configuration import (
+    canonical_leaves,
+    canonical_toml,
+    read_toml,
+    run_options,
+    stage_changes,
+    stage_toml,
+)
 from sdsr.training.recipes import RECIPES
 
 RUN = CliRunner()
@@ -111,3 +118,43 @@ def test_what_is_missing_is_asked_for(arguments, message):
     done = RUN.invoke(app, ["train", "d3sr-small", *arguments])
     assert done.exit_code == 2
     assert message in done.output
+
+
+@pytest.mark.parametrize(("recipe", "stage"), STAGES, ids=[f"{name}-{stage.name}" for name, stage in STAGES])
+def test_the_canonical_form_is_toml_of_every_leaf(recipe, stage):
+    read = tomllib.loads(canonical_toml(stage))
+    assert read["optimizer"]["learning_rate"] == stage.optimizer.learning_rate
+    assert read["name"] == stage.name
+    assert "function" not in canonical_toml(stage).replace(".function.", "")
+    assert " at 0x" not in canonical_toml(stage)
+    other = replace(stage, optimizer=replace(stage.optimizer, learning_rate=0.5), batch=stage.batch + 1)
+    assert {name for name, text in canonical_leaves(other).items() if canonical_leaves(stage)[name] != text} == {
+        "batch",
+        "optimizer.learning_rate",
+    }
+
+
+def test_a_renamed_function_or_class_changes_no_runs_identity(monkeypatch):
+    stage = RECIPES["d3sr-small"].stage("realism")
+    before = canonical_toml(stage)
+    for name in ("__name__", "__qualname__"):
+        monkeypatch.setattr(stage.objective.terms[1].function, name, "renamed")
+    values = {field.name: getattr(stage.method, field.name) for field in fields(stage.method)}
+    stage = replace(stage, method=type("renamed", (type(stage.method),), {})(**values))
+    assert repr(stage).count("renamed") == 2
+    assert canonical_toml(stage) == before
+
+
+def test_what_a_partial_function_was_told_belongs_to_the_identity():
+    leaves = canonical_leaves(RECIPES["d3sr-small"].stage("realism"))
+    assert leaves["objective.terms.lattice.weight"] == "4.0"
+    assert leaves["objective.terms.lattice.function.0"] == "8"
+
+
+def test_settings_reach_the_networks_of_a_method():
+    stage = RECIPES["stablesr-small"].stage("modulation")
+    changed = with_settings(stage, {"method.hidden": "8", "method.encoder.widths": "32,64"})
+    assert (changed.method.hidden, changed.method.encoder.widths) == (8, (32, 64))
+    assert canonical_leaves(changed)["method.hidden"] == "8"
+    with pytest.raises(InputError, match=r"method\.hiden\) has no 'hiden' in StableSR; did you mean 'hidden'\?"):
+        with_settings(stage, {"method.hiden": "8"})
