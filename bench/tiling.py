@@ -27,7 +27,6 @@ from sdsr.metrics.save import save_image
 from sdsr.metrics.seams import Borders, Seam, borders_of, seam
 from sdsr.metrics.sheet import contact_sheet
 from sdsr.photos.photo import Photo
-from sdsr.restoration.window_sizes import BYTES_PER_WINDOW_PX
 from sdsr.restoration.windowed import Windowed
 from sdsr.tensors import Region
 from sdsr.upscaling import Request, Upscaler
@@ -124,7 +123,7 @@ def _covering(canvas: Region, window: int, overlap: int) -> Iterator[Region]:
 def _larger_window(upscaler: Upscaler, canvas: tuple[int, int], window: int) -> int:
     """The side of one window for everything if it fits, else of windows half as large again."""
     whole, most = max(canvas), upscaler.recipe.canvas.window_px
-    fits = psutil.virtual_memory().available >= BYTES_PER_WINDOW_PX * canvas[0] * canvas[1]
+    fits = psutil.virtual_memory().available >= upscaler.restorer.prior.facts.bytes_per_px * canvas[0] * canvas[1]
     if fits and (most is None or whole <= most):
         return whole
     return window * 3 // 2 // upscaler.multiple_px * upscaler.multiple_px

@@ -25,7 +25,7 @@ from sdsr.restoration.passes import Passes, run_passes
 from sdsr.restoration.photograph import Photograph
 from sdsr.restoration.plan import Plan
 from sdsr.restoration.restorer import Restorer
-from sdsr.restoration.window_sizes import least_window_px, window_size
+from sdsr.restoration.window_sizes import least_window_px, most_window_px, window_size
 from sdsr.restoration.windowed import Windowed
 from sdsr.tensors import Image
 
@@ -211,16 +211,22 @@ class Upscaler:
     @property
     def least_window_px(self) -> int:
         """The side of the smallest windows: as small as the UNet can do, or those the prior was trained on."""
-        return least_window_px(self.recipe.canvas, self.multiple_px)
+        return least_window_px(self.recipe.canvas, self.restorer.prior.facts)
+
+    @property
+    def most_window_bytes(self) -> int:
+        """What the largest windows need, and the most that is of use to them."""
+        facts = self.restorer.prior.facts
+        return facts.bytes_per_px * most_window_px(self.recipe.canvas, facts) ** 2
 
     def windowed(
         self, canvas: tuple[int, int], memory_bytes: int | None, on_window: Callable[[], None] | None = None
     ) -> Windowed:
-        """Return the restorer behind windows as the method has them, or as large as the memory allows.
+        """Return the restorer behind windows as the method or its prior has them, no larger than the memory allows.
 
         It is one window if the canvas fits in it. Raises InputError where memory doesn't suffice for the smallest.
         """
-        size = window_size(self.recipe.canvas, canvas, multiple_px=self.multiple_px, memory_bytes=memory_bytes)
+        size = window_size(self.recipe.canvas, canvas, facts=self.restorer.prior.facts, memory_bytes=memory_bytes)
         return Windowed(
             restorer=self.restorer, window_px=size.window_px, overlap_px=size.overlap_px, on_window=on_window
         )

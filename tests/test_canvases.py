@@ -24,7 +24,6 @@ from sdsr.photos.photo import Photo
 from sdsr.restoration.canvas import Canvas
 from sdsr.restoration.coloring import finished_tiles
 from sdsr.restoration.sample import sample
-from sdsr.restoration.window_sizes import BYTES_PER_WINDOW_PX
 from sdsr.upscaling import Request, Upscaler
 
 BORDER_PX = 16
@@ -122,14 +121,15 @@ def test_consissrs_tables_meet_native_squares_only(consissr, size):
 
 
 def test_memory_for_less_than_native_windows_is_an_error(consissr):
-    least = BYTES_PER_WINDOW_PX * 64**2
+    per_px = consissr.restorer.prior.facts.bytes_per_px
+    least = per_px * 64**2
     assert consissr.windowed((256, 256), least).window_px == 64
     restorer = consissr.restorer
     full = Upscaler(CONSISSR, restorer)
     assert full.windowed((512, 2000), None).window_px == 512
     assert full.least_window_px == 512
-    with pytest.raises(InputError, match=r"memory \(=381 MiB\) must be at least 501 MiB"):
-        full.windowed((512, 2000), 400_000_000)
+    with pytest.raises(InputError, match=rf"memory \(=17 MiB\) must be at least {per_px * 512**2 // 2**20 + 1} MiB"):
+        full.windowed((512, 2000), 18_000_000)
 
 
 def test_a_small_result_is_made_at_the_priors_size_and_shrunk(photo):

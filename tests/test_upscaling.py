@@ -15,9 +15,10 @@ from sdsr.method_folders import read_description, weights_sha256
 from sdsr.methods import METHODS
 from sdsr.photos.files import read_photo
 from sdsr.photos.photo import Photo, Traits
+from sdsr.restoration.canvas import Canvas
 from sdsr.restoration.plan import Plan
 from sdsr.restoration.restorer import from_noise
-from sdsr.restoration.window_sizes import BYTES_PER_WINDOW_PX, window_px
+from sdsr.restoration.window_sizes import window_size
 from sdsr.upscaling import Preview, Request, Upscaler, as_photo
 
 RECIPE = METHODS["d3sr-small"]
@@ -182,15 +183,22 @@ def test_an_rgba_picture_comes_back_as_one(upscaler):
 
 
 def test_less_memory_means_smaller_windows(upscaler):
-    canvas = (512, 768)
-    sides = [upscaler.windowed(canvas, memory).window_px for memory in (None, 2_000 * 512**2, 2_000 * 200**2)]
-    assert sides == [768, 512, 192]
-    for memory in (None, 2_000 * 512**2, 2_000 * 200**2):
+    canvas, facts = (512, 768), upscaler.restorer.prior.facts
+    amounts = (None, facts.bytes_per_px * 400**2, facts.bytes_per_px * 200**2)
+    assert [upscaler.windowed(canvas, memory).window_px for memory in amounts] == [512, 384, 192]
+    for memory in amounts:
         windowed = upscaler.windowed(canvas, memory)
-        assert windowed.window_px**2 * BYTES_PER_WINDOW_PX <= (memory or 10**12)
+        assert windowed.window_px**2 * facts.bytes_per_px <= (memory or 10**12)
         assert windowed.window_px % upscaler.multiple_px == windowed.overlap_px % upscaler.multiple_px == 0
         assert (windowed.overlap_px == 0) == (windowed.window_px >= max(canvas))
-    assert window_px((8192, 8192), None, 16) == 1024
+    assert upscaler.windowed((96, 128), None).window_px == 128
+
+
+def test_windows_are_as_large_as_what_the_prior_was_trained_on_unless_the_method_has_its_own(upscaler):
+    facts = upscaler.restorer.prior.facts
+    for native, own, side in ((512, None, 512), (768, None, 768), (768, 512, 512), (512, 1024, 1024)):
+        method = Canvas(window_px=own)
+        assert window_size(method, (8192, 8192), facts=replace(facts, native_px=native)).window_px == side
 
 
 def test_too_little_memory_says_how_much_is_needed(upscaler):

@@ -9,14 +9,13 @@ import torch
 from sdsr.errors import LimitError
 from sdsr.photos.files import Header
 from sdsr.request import Request
-from sdsr.restoration.window_sizes import BYTES_PER_WINDOW_PX, MAX_WINDOW_PX
 from sdsr.upscaling import Upscaler
 
 log = logging.getLogger(__name__)
 
 OUTPUT_BYTES_PER_PX = 12  # pixels, alpha, latents, and the file while it is written and read back
 INPUT_BYTES_PER_PX = 16  # the photo as it was read, and in float32
-BASE_BYTES = 512 << 20  # a tile being decoded and corrected in color
+BASE_BYTES = 512 << 20  # a tile being corrected in color, and decoded where that takes no more
 
 
 def within_memory(upscaler: Upscaler, header: Header, size: tuple[int, int], request: Request) -> Request:
@@ -25,7 +24,7 @@ def within_memory(upscaler: Upscaler, header: Header, size: tuple[int, int], req
     What may be used is `request.memory_bytes` for the whole process, or what is free. Windows shrink, with a warning,
     where that asks for it. Raises LimitError where the photo can't be restored in it; nothing was decoded yet.
     """
-    held = _whole_picture_bytes(header, size)
+    held = _whole_picture_bytes(header, size) + _part_bytes(upscaler, size)
     free = psutil.virtual_memory().available
     allowed = free if request.memory_bytes is None else min(free, request.memory_bytes - _resident_bytes())
     least = _least_window_bytes(upscaler)
@@ -37,9 +36,10 @@ def within_memory(upscaler: Upscaler, header: Header, size: tuple[int, int], req
             " enlarge less, or give more with --memory or by closing other programs."
         )
     windows = _window_bytes(upscaler, allowed - held)
-    if request.memory_bytes is None and windows < min(MAX_WINDOW_PX**2, size[0] * size[1]) * BYTES_PER_WINDOW_PX:
+    most, per_px = upscaler.most_window_bytes, upscaler.restorer.prior.facts.bytes_per_px
+    if request.memory_bytes is None and windows < min(most, size[0] * size[1] * per_px):
         log.warning("little memory is free (%s): the photo is restored in smaller windows.", _mib(windows))
-    return replace(request, memory_bytes=min(windows, MAX_WINDOW_PX**2 * BYTES_PER_WINDOW_PX))
+    return replace(request, memory_bytes=min(windows, most))
 
 
 def ran_out(error: BaseException) -> bool:
@@ -49,7 +49,7 @@ def ran_out(error: BaseException) -> bool:
 
 def with_smaller_windows(upscaler: Upscaler, request: Request) -> Request:
     """Return the request with half the memory for windows; raise LimitError where they can't be smaller."""
-    now = request.memory_bytes or MAX_WINDOW_PX**2 * BYTES_PER_WINDOW_PX
+    now = request.memory_bytes or upscaler.most_window_bytes
     least = _least_window_bytes(upscaler)
     if now // 2 < least:
         raise LimitError(f"memory ran out with windows of {_mib(now)}, the smallest; enlarge less, or free memory.")
@@ -58,14 +58,19 @@ def with_smaller_windows(upscaler: Upscaler, request: Request) -> Request:
 
 
 def _least_window_bytes(upscaler: Upscaler) -> int:
-    return BYTES_PER_WINDOW_PX * upscaler.least_window_px**2
+    return upscaler.restorer.prior.facts.bytes_per_px * upscaler.least_window_px**2
 
 
 def _whole_picture_bytes(header: Header, size: tuple[int, int]) -> int:
     depth = 2 if header.bits > 8 else 1
-    return (
-        BASE_BYTES + size[0] * size[1] * OUTPUT_BYTES_PER_PX * depth + header.height * header.width * INPUT_BYTES_PER_PX
-    )
+    return size[0] * size[1] * OUTPUT_BYTES_PER_PX * depth + header.height * header.width * INPUT_BYTES_PER_PX
+
+
+def _part_bytes(upscaler: Upscaler, size: tuple[int, int]) -> int:
+    """Return what encoding or decoding a part of the picture needs."""
+    facts = upscaler.restorer.prior.facts
+    height, width = (min(side, facts.part_px) for side in size)
+    return max(BASE_BYTES, height * width * facts.part_bytes_per_px)
 
 
 def _window_bytes(upscaler: Upscaler, host_bytes: int) -> int:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from sdsr.diffusion.schedule import NoiseSchedule
 from sdsr.errors import InputError
 from sdsr.prior.evidence import Evidence
+from sdsr.prior.facts import Facts
 from sdsr.prior.unet import UNetBackbone
 from sdsr.tensors import Image, Latent, Region, Times, Tokens
 
@@ -41,6 +42,16 @@ class Autoencoder(Protocol):
     model: nn.Module
     factor: int
     channels: int
+
+    @property
+    def part_px(self) -> int:
+        """The side of the largest part of a picture that is encoded or decoded at once, with its context."""
+        ...
+
+    @property
+    def bytes_per_px(self) -> int:
+        """Memory in use at once for each pixel of such a part, weights aside; on the safe side."""
+        ...
 
     def posterior(self, image: Image) -> Posterior: ...
 
@@ -218,9 +229,17 @@ class Prior:
         return self.factor * self.backbone.multiple
 
     @property
-    def bytes_per_px(self) -> int:
-        """Memory in use at once for each pixel of a window, weights aside; on the safe side."""
-        return -(-self.backbone.bytes_per_cell // self.factor**2)
+    def facts(self) -> Facts:
+        """What windows and memory are chosen by."""
+        return Facts(
+            factor=self.factor,
+            channels=self.channels,
+            multiple_px=self.multiple_px,
+            native_px=self.native_px,
+            bytes_per_px=-(-self.backbone.bytes_per_cell // self.factor**2),
+            part_px=self.autoencoder.part_px,
+            part_bytes_per_px=self.autoencoder.bytes_per_px,
+        )
 
     @property
     def times(self) -> range:

@@ -23,6 +23,7 @@ TOKEN_WIDTH = 128
 NATIVE_SIZE_PX = 512
 IMAGE_ENCODER_PX = 64
 WINDOW_CELLS = 128
+_BYTES_PER_PX = 400  # 238 are counted, in float32
 
 
 def small_unet(latent_channels: int, widths: tuple[int, ...] = (160, 160), heads: int = 4) -> UNet2DConditionModel:
@@ -103,6 +104,14 @@ class SmallLatents:
     def __init__(self, model: SmallAutoencoder) -> None:
         self.model = model
         self.channels: int = model.config["latent_channels"]
+
+    @property
+    def part_px(self) -> int:
+        return (WINDOW_CELLS + 2 * self.margin) * FACTOR
+
+    @property
+    def bytes_per_px(self) -> int:
+        return _BYTES_PER_PX
 
     def posterior(self, image: Image) -> Posterior:
         return Posterior(mean=self.model.encode(image).float())

@@ -34,9 +34,11 @@ if TYPE_CHECKING:
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 MODEL_FOLDERS = ("vae", "unet", "text_encoder")
+FLOW_FOLDERS = ("vae", "transformer")
 WINDOW_CELLS = 128
 _CACHED_PROMPTS = 64
 _PATCH_CELLS = 16
+_MAPS_ALIVE = 8  # of the first level's width in float32, a value for each pixel; 6 are counted
 _VARIANTS = (None, "fp16")
 
 _log = logging.getLogger(__name__)
@@ -63,6 +65,14 @@ class PublishedLatents:
         std = torch.tensor(config.get("latents_std") or [1.0]).view(shape)
         self._scale = config["scaling_factor"] / std
         self._shift = torch.tensor(config.get("latents_mean") or [config.get("shift_factor") or 0.0]).view(shape)
+
+    @property
+    def part_px(self) -> int:
+        return (self.window_cells + 2 * self.margin) * self.factor
+
+    @property
+    def bytes_per_px(self) -> int:
+        return _MAPS_ALIVE * 4 * self.model.config["block_out_channels"][0]
 
     def posterior(self, image: Image) -> Posterior:
         with self._lock:
@@ -221,8 +231,12 @@ def load_unet(folder: Path, *, dtype: torch.dtype = torch.float32) -> UNet2DCond
 
 
 def weight_digests(folder: Path) -> dict[str, str]:
-    """Return the sha256 of the weight files that `load_stable_diffusion` reads, by their path in the folder."""
-    paths = [path for part in MODEL_FOLDERS for path in _weight_files(folder / part)]
+    """Return the sha256 of the weight files of a prior in diffusers' layout, by their path in the folder.
+
+    Text encoders of a flow-matching prior don't count: embeddings may have been stored in their place.
+    """
+    parts = FLOW_FOLDERS if (folder / "transformer").is_dir() else MODEL_FOLDERS
+    paths = [path for part in parts for path in _weight_files(folder / part)]
     return {path.relative_to(folder).as_posix(): file_sha256(path) for path in paths}
 
 

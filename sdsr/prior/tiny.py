@@ -15,7 +15,7 @@ from sdsr.prior.small_storage import SmallParts
 from sdsr.prior.weight_files import module_sha256
 
 LATENT_CHANNELS = 4
-NATIVE_SIZE_PX = 64
+NATIVE_SIZE_PX = 512  # as of the small prior; a random one has no size of its own
 _BLOCKS = 2048
 _PIXEL_CORRELATION = 0.97
 _COLOR_CORRELATION = 0.5

@@ -11,8 +11,8 @@ from sdsr.tensors import Latent
 _MAPS_ALIVE = 48
 """Maps of the first level's width in float32 that a pass may hold at once.
 
-Counted by bench/memory.py: 26 of Stable Diffusion's UNet, 9 of the small one, whose first level attends to nothing. The
-rest is for buffers of kernels, and for what a method adds."""
+26 are counted of Stable Diffusion's UNet, 9 of the small one, whose first level attends to nothing
+(bench/window_memory.py). The rest is for buffers of kernels, and for what a method adds."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,12 +3,10 @@
 from dataclasses import dataclass
 
 from sdsr.errors import InputError
+from sdsr.prior.facts import Facts
 from sdsr.restoration.canvas import LEAST_MULTIPLES, Canvas
 
-MAX_WINDOW_PX = 1024
 WINDOW_STEP_PX = 64
-BYTES_PER_WINDOW_PX = 2000
-"""Activations and weights in flight for each pixel of a window, on the safe side."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,15 +18,15 @@ class WindowSize:
 
 
 def window_size(
-    method: Canvas, canvas: tuple[int, int], *, multiple_px: int, memory_bytes: int | None = None
+    method: Canvas, canvas: tuple[int, int], *, facts: Facts, memory_bytes: int | None = None
 ) -> WindowSize:
-    """Return the windows of a canvas of (height, width): one if it fits in it, else the method's own, or the largest.
+    """Return the windows of a canvas of (height, width): one if it fits in it, else the method's own, or the prior's.
 
-    Raises InputError where memory doesn't suffice for the smallest.
+    These are as large as what the prior was trained on. Raises InputError where memory doesn't suffice for the
+    smallest.
     """
-    least_px = least_window_px(method, multiple_px)
-    window = window_px(canvas, memory_bytes, multiple_px, least_px=least_px)
-    window = min(window, _up(method.window_px or MAX_WINDOW_PX, multiple_px))
+    multiple_px = facts.multiple_px
+    window = window_px(method, canvas, facts=facts, memory_bytes=memory_bytes)
     if window >= max(canvas):
         return WindowSize(window_px=window, overlap_px=0)
     own = method.overlap_px
@@ -36,27 +34,30 @@ def window_size(
     return WindowSize(window_px=window, overlap_px=min(max(multiple_px, overlap), window - multiple_px))
 
 
-def least_window_px(method: Canvas, multiple_px: int) -> int:
-    """Return the side of the smallest windows: as small as the UNet can do, or those the prior was trained on."""
-    least = LEAST_MULTIPLES * multiple_px
-    return max(least, _up(method.native_px or least, multiple_px))
+def least_window_px(method: Canvas, facts: Facts) -> int:
+    """Return the side of the smallest windows: as small as the network can do, or those the method wants."""
+    least = LEAST_MULTIPLES * facts.multiple_px
+    return max(least, _up(method.native_px or least, facts.multiple_px))
 
 
-def window_px(
-    canvas: tuple[int, int], memory_bytes: int | None, multiple_px: int, *, least_px: int | None = None
-) -> int:
-    """Return the side of the windows: the longer side of a small canvas, else what memory allows.
+def most_window_px(method: Canvas, facts: Facts) -> int:
+    """Return the side of the largest windows: the method's own, or those that the prior was trained on."""
+    return max(_up(method.window_px or facts.native_px, facts.multiple_px), least_window_px(method, facts))
 
-    Raises InputError where that is less than `least_px`, by default as small as the UNet can do.
+
+def window_px(method: Canvas, canvas: tuple[int, int], *, facts: Facts, memory_bytes: int | None = None) -> int:
+    """Return the side of the windows: the longer side of a small canvas, else the largest that memory allows.
+
+    Raises InputError where that is less than the smallest.
     """
-    least, most = least_px or LEAST_MULTIPLES * multiple_px, MAX_WINDOW_PX
+    least, most = least_window_px(method, facts), most_window_px(method, facts)
     if memory_bytes is not None:
-        most = int((memory_bytes / BYTES_PER_WINDOW_PX) ** 0.5) // WINDOW_STEP_PX * WINDOW_STEP_PX
-        if most < least:
-            needed = BYTES_PER_WINDOW_PX * least**2 // 2**20 + 1
+        allowed = int((memory_bytes / facts.bytes_per_px) ** 0.5) // WINDOW_STEP_PX * WINDOW_STEP_PX
+        if allowed < least:
+            needed = facts.bytes_per_px * least**2 // 2**20 + 1
             raise InputError(f"memory (={memory_bytes // 2**20} MiB) must be at least {needed} MiB; allow more.")
-        most = min(most, MAX_WINDOW_PX)
-    return min(most, max(_up(side, multiple_px) for side in canvas))
+        most = min(most, allowed // facts.multiple_px * facts.multiple_px)
+    return min(most, max(_up(side, facts.multiple_px) for side in canvas))
 
 
 def _up(side: int, multiple: int) -> int:

@@ -10,10 +10,11 @@ import pytest
 import torch
 
 from sdsr.batch.engine import Settings, restore
-from sdsr.batch.memory import BASE_BYTES, within_memory
+from sdsr.batch.memory import BASE_BYTES, INPUT_BYTES_PER_PX, OUTPUT_BYTES_PER_PX, within_memory
 from sdsr.errors import LimitError
 from sdsr.job import Job
 from sdsr.photos.files import Header, Photo
+from sdsr.prior.small import SmallLatents
 from sdsr.upscaling import Request, Upscaler
 
 HEADER = Header(format="JPEG", width=4000, height=3000, bits=8, gray=False, alpha=False)
@@ -39,15 +40,24 @@ def test_a_budget_counts_what_is_held_already(upscaler: Upscaler, monkeypatch: p
     assert small.memory_bytes <= 10**10 - BASE_BYTES
 
 
+def test_decoding_by_a_large_autoencoder_counts(upscaler: Upscaler, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stable Diffusion's needs above 3 KB for each pixel of a part."""
+    free(monkeypatch, 4 * 10**9)
+    assert within_memory(upscaler, HEADER, (1024, 1024), Request()).memory_bytes
+    monkeypatch.setattr(SmallLatents, "bytes_per_px", 4096)
+    with pytest.raises(LimitError, match=r"output size \(=1024x1024\) needs \d+ MiB"):
+        within_memory(upscaler, HEADER, (1024, 1024), Request())
+
+
 def test_windows_shrink_aloud_when_little_is_free(
     upscaler: Upscaler, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     header = Header(format="PNG", width=500, height=500, bits=8, gray=False, alpha=False)
-    free(monkeypatch, BASE_BYTES + 800 * 10**6)
+    free(monkeypatch, BASE_BYTES + 2000**2 * OUTPUT_BYTES_PER_PX + 500**2 * INPUT_BYTES_PER_PX + 10**7)
     with caplog.at_level(logging.WARNING):
         less = within_memory(upscaler, header, (2000, 2000), Request())
     assert less.memory_bytes is not None
-    assert upscaler.windowed((2000, 2000), less.memory_bytes).window_px < 1024
+    assert upscaler.windowed((2000, 2000), less.memory_bytes).window_px < 512
     assert "smaller windows" in caplog.text
     free(monkeypatch, 10**11)
     assert upscaler.windowed((2000, 2000), within_memory(upscaler, header, (2000, 2000), Request()).memory_bytes) == (

@@ -101,11 +101,11 @@ def test_guidance_falls_with_fidelity():
 
 
 def test_full_size_windows_are_limited():
-    recipe = replace(INVSR_SMALL, canvas=Canvas(window_px=INVSR.canvas.window_px))
+    recipe = replace(INVSR_SMALL, canvas=Canvas(window_px=256))
     assert INVSR.canvas.window_px == 512
     wide, narrow = (Upscaler(one, SMALL_METHOD.build("tiny")) for one in (INVSR_SMALL, recipe))
-    assert wide.windowed((768, 1024), None).window_px == 1024
-    assert narrow.windowed((768, 1024), None).window_px == 512
+    assert wide.windowed((768, 1024), None).window_px == 512
+    assert narrow.windowed((768, 1024), None).window_px == 256
     assert narrow.windowed((96, 128), None).window_px == 128
 
 
