@@ -56,7 +56,7 @@ class ModelFolder:
         from sdsr.prior.sources import SOURCES
 
         noted = self.description.get("prior")
-        return noted if noted in ("small", "tiny", *SOURCES) else recipe.prior
+        return noted if noted in ("small", "tiny", "tiny-flow", *SOURCES) else recipe.prior
 
 
 def find_model(model: str | Path) -> ModelFolder:

@@ -20,8 +20,9 @@ def load_prior(
 ) -> Prior:
     """Return the frozen prior of that name.
 
-    `name`: "small" (embedded), "tiny" (random, for tests; on the CPU in float32 unless told otherwise), a name of
-    `sources.SOURCES`, a folder (in diffusers' layout, or of a small prior), or "owner/name" of the Hugging Face hub.
+    `name`: "small" (embedded), "tiny" and "tiny-flow" (random, for tests; on the CPU in float32 unless told otherwise),
+    a name of `sources.SOURCES`, a folder (of a small prior, or in diffusers' layout: Stable Diffusion 1.x and 2.x, or 3
+    with its flow), or "owner/name" of the Hugging Face hub.
     Without `device` and `dtype`, `choose_device` and `choose_dtype` decide. A prior that is given is returned as it is.
     Raises InputError (also in a process forked from one that loaded a model), ModelError.
     """
@@ -30,6 +31,10 @@ def load_prior(
     begin_computing(device)
     if name == "tiny":
         return tiny_prior(dtype=dtype or torch.float32).to(device or "cpu")
+    if name == "tiny-flow":
+        from sdsr.prior.tiny_flow import tiny_flow_prior
+
+        return tiny_flow_prior(dtype=dtype or torch.float32).to(device or "cpu")
     device = choose_device() if device is None else torch.device(device)
     dtype = dtype or choose_dtype(device)
     if name == "small":
@@ -40,10 +45,13 @@ def load_prior(
     source, digests = SOURCES.get(str(name)), weight_digests(folder)
     if source:
         verify(source, digests)
+    load = load_stable_diffusion
+    if (folder / "transformer").is_dir():
+        from sdsr.prior.flow import load_flow  # a network that takes a while to import, and few need it
+
+        load = load_flow
     sha256 = combined_sha256(digests.values())
-    return load_stable_diffusion(folder, name=source.name if source else folder.name, sha256=sha256, dtype=dtype).to(
-        device
-    )
+    return load(folder, name=source.name if source else folder.name, sha256=sha256, dtype=dtype).to(device)
 
 
 def choose_device() -> torch.device:

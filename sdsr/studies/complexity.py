@@ -5,6 +5,7 @@ values. "layers" are the MACs inside convolutions and linear layers, which is wh
 tables count; "attention" are all other matrix products. Elementwise work and resampling are not counted.
 """
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -18,10 +19,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from sdsr.diffusion.noise import CanvasNoise
 from sdsr.errors import InputError
-from sdsr.methods.recipe import Recipe
+from sdsr.methods.recipe import Recipe, Stage
 from sdsr.prior.shapes import SHAPES, shape_prior
+from sdsr.prior.shapes_flow import FLOW_SHAPES, flow_shape_prior
 from sdsr.restoration.photograph import Photograph
 from sdsr.restoration.restorer import Restorer
+
+log = logging.getLogger(__name__)
 
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d)
 
@@ -124,9 +128,9 @@ def complexity(recipe: Recipe, prior: str | None = None, *, given_px: int = 128,
 
 def _built(system: Callable[..., Any], prior: str) -> Any:
     """What a recipe or stage builds on a prior: on "meta" where its architecture is known, else with weights."""
-    if prior not in SHAPES:
+    if prior not in (*SHAPES, *FLOW_SHAPES):
         return system(prior, "cpu")
-    frozen = shape_prior(prior)
+    frozen = shape_prior(prior) if prior in SHAPES else flow_shape_prior(prior)
     with torch.device("meta"):  # what the method adds is not made elsewhere first
         return system(frozen, "meta")
 
@@ -138,14 +142,24 @@ def _training(recipe: Recipe, prior: str) -> tuple[dict[str, int], list[Part]]:
     for stage in recipe.stages:
         system = _built(stage.build, prior)
         if stage.critic is not None:
-            with system.prior.device:
-                parameters = list(stage.critic(system).parameters())
-            learning = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
-            size = sum(map(torch.numel, parameters))
-            critics.append(Part(name=f"critic, {stage.name}", added=True, parameters=size, trained=learning))
+            critics += _discriminator(stage, system)
         learner = stage.objective.learner(system, None)
         trained |= Counter(_learning(learner.parts))
     return trained, critics
+
+
+def _discriminator(stage: Stage, system: Any) -> Iterator[Part]:
+    """Yield the critic of a stage, if it has one that knows the prior's latents; the log says where it has not."""
+    assert stage.critic is not None
+    try:
+        with system.prior.device:
+            parameters = list(stage.critic(system).parameters())
+    except InputError as error:
+        log.warning("%s is counted without its discriminator: %s", stage.name, error)
+        return
+    learning = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
+    size = sum(map(torch.numel, parameters))
+    yield Part(name=f"critic, {stage.name}", added=True, parameters=size, trained=learning)
 
 
 def _learning(parts: Any) -> dict[str, int]:

@@ -91,7 +91,7 @@ def test_figures_and_previews(learner, sample, rng):
     assert set(figures) == {"noise_100", "noise_400", "noise_800"}
     assert pictures["photo"].shape == (2, 3, 64, 64)
     for name in ("sampled with its token", "sampled"):
-        assert pictures[name].shape == (2, 3, 32, 32)
+        assert pictures[name].shape == (2, 3, 256, 256)
         assert pictures[name].isfinite().all()
 
 

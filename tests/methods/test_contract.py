@@ -111,7 +111,7 @@ def test_parts_of_another_prior_are_refused(recipe: Recipe, tmp_path):
     save_method(contract.shared(contract.built, recipe), tmp_path, recipe, {})
     description = json.loads((tmp_path / DESCRIPTION).read_text())
     (tmp_path / DESCRIPTION).write_text(json.dumps(description | {"prior_sha256": "0" * 64}))
-    with pytest.raises(ModelError, match=r"on the prior with sha256 000000000000, not on tiny \(.*use that prior"):
+    with pytest.raises(ModelError, match=rf"with sha256 000000000000, not on {contract.PRIOR} \(.*use that prior"):
         contract.filled(recipe, tmp_path)
 
 

@@ -21,6 +21,7 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from sdsr.critics.diffusion_unet import DiffusionCritic
 from sdsr.critics.patch import PatchCritic
 from sdsr.critics.projected import ProjectedCritic
+from sdsr.errors import InputError
 from sdsr.images.kernels import KEYS, PILLOW_BICUBIC, TORCH_BICUBIC
 from sdsr.losses.adversarial import BCE, HINGE
 from sdsr.losses.efficientnet import load_efficientnet_lite
@@ -43,6 +44,7 @@ from sdsr.restoration.plan import Plan
 from sdsr.restoration.restorer import Restorer
 
 PRIOR = "prior"
+LATENT_CHANNELS = 4  # Stable Diffusion's, and SDXL's
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +65,15 @@ class NoisedJudge:
 
 
 def judging_unet(prior: Prior, source: str) -> UNet2DConditionModel:
-    """Return the UNet that a critic is made of; on "meta", SDXL's without weights. Raises ModelError."""
+    """Return the UNet that a critic is made of; on "meta", SDXL's without weights.
+
+    Raises ModelError, and InputError where the prior has other latents than Stable Diffusion's.
+    """
+    if prior.channels != LATENT_CHANNELS:
+        raise InputError(
+            f"discriminator (={source}) judges latents of {LATENT_CHANNELS} channels, and those of prior "
+            f"(={prior.name}) have {prior.channels}; train without one (--set critic=none)."
+        )
     if source == PRIOR:
         stock = prior.modules["unet"]
         assert isinstance(stock, UNet2DConditionModel), "a prior's UNet is diffusers'"

@@ -1,0 +1,69 @@
+"""The contract's tests for a method of one step on a flow-matching prior, and its training in windows and without."""
+
+import importlib.util
+import sys
+from dataclasses import replace
+from inspect import signature
+from pathlib import Path
+
+import pytest
+import torch
+
+from sdsr.errors import InputError
+from sdsr.losses.terms import Term, latent_l2
+from sdsr.methods import METHODS
+from sdsr.methods.one_step.recipes import judging_unet
+from sdsr.methods.settings import with_settings
+from sdsr.prior.tiny_flow import tiny_flow_prior
+from sdsr.prior.weight_files import module_sha256
+
+NAME = "d3sr-flow"
+PRIOR = "tiny-flow"
+
+
+def _load(name: str):
+    """The module beside this one; the suite's import mode puts no folder on the path."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules.setdefault(name, importlib.util.module_from_spec(spec))
+    spec.loader.exec_module(module)
+    return module
+
+
+checks = _load("test_contract")
+contract = checks.contract
+
+_GENERATION = METHODS["d3sr"].stage("generation")
+_TERMS = (Term(name="latent", weight=1.0, function=latent_l2), *_GENERATION.objective.terms)
+STAGE = replace(_GENERATION, critic=None, objective=replace(_GENERATION.objective, terms=_TERMS, ea_dists=0.0))
+RECIPE = replace(METHODS["d3sr"], name=NAME, prior=PRIOR, stages=(STAGE,))
+GIVEN = {"recipe": contract.brief(RECIPE), "stage": STAGE, "name": NAME}
+TESTS = {name: check for name, check in vars(checks).items() if name.startswith("test_")}
+
+
+@pytest.mark.parametrize("check", TESTS.values(), ids=TESTS)
+def test_a_flow_prior_keeps_the_contract(check, request, monkeypatch):
+    monkeypatch.setattr(contract, "PRIOR", PRIOR)
+    monkeypatch.setattr(contract, "METHODS", {**METHODS, NAME: RECIPE})
+    monkeypatch.setattr(contract, "RATES", {NAME: 1e-2})  # low-rank updates begin at zero
+    needs = {
+        name: GIVEN[name] if name in GIVEN else request.getfixturevalue(name) for name in signature(check).parameters
+    }
+    check(**needs)
+
+
+def test_a_discriminator_that_does_not_know_its_latents_says_so():
+    with pytest.raises(InputError, match=r"judges latents of 4 channels, and those of prior \(=tiny-flow\) have 16"):
+        judging_unet(tiny_flow_prior(), "sdxl-base")
+    assert with_settings(_GENERATION, {"critic": "none"}).critic is None
+
+
+def test_the_frozen_networks_stay_as_they_were_while_it_learns(photo, monkeypatch):
+    monkeypatch.setattr(contract, "PRIOR", PRIOR)
+    before = module_sha256(tiny_flow_prior().modules["transformer"])
+    learner, _ = contract.training(STAGE)
+    optimizer = torch.optim.Adam([p for part in learner.parts.values() for p in part.parameters()], lr=1e-2)
+    learner(contract.fixed_sample(photo, STAGE), contract.seeded(), 1.0).loss.backward()
+    optimizer.step()
+    assert module_sha256(learner.restorer.prior.modules["transformer"]) == before

@@ -1,0 +1,62 @@
+"""What priors say of their needs covers what is counted, and not many times over."""
+
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from sdsr.prior.loading import load_prior
+from sdsr.prior.prior import Prior
+from sdsr.prior.shapes import shape_prior
+
+
+def _load_bench():
+    path = Path(__file__).parents[2] / "bench" / "window_memory.py"
+    spec = importlib.util.spec_from_file_location("window_memory", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+bench = _load_bench()
+
+
+def small() -> Prior:
+    return load_prior("small", device="cpu", dtype=torch.float32)
+
+
+def stable_diffusion() -> Prior:
+    return shape_prior(image_encoder=False)
+
+
+@pytest.mark.parametrize("make", [small, stable_diffusion])
+def test_what_a_prior_says_covers_what_is_counted(make: Callable[[], Prior]) -> None:
+    prior, side = make(), 256
+    for said, counted in (
+        (prior.facts.bytes_per_px, bench.bytes_per_px(prior, side)),
+        (prior.facts.part_bytes_per_px, bench.part_bytes_per_px(prior, side)),
+    ):
+        assert 1.2 * counted < said < 8 * counted
+
+
+def test_the_tensors_that_are_alive_at_once_are_counted() -> None:
+    with bench.Alive() as alive:
+        first = torch.ones(1000)
+        second = first + 1
+        del first
+        third = second.view(10, 100).T  # the same memory
+        torch.ones(200)
+    assert third.sum() == 2000
+    assert alive.most == 8000
+    assert alive.now == 4000
+
+
+def test_priors_state_their_sizes() -> None:
+    facts = shape_prior(image_encoder=False).facts
+    assert (facts.factor, facts.channels, facts.multiple_px, facts.native_px) == (8, 4, 64, 512)
+    assert facts.bytes_per_px > 3 * load_prior("tiny").facts.bytes_per_px
+    assert shape_prior(image_encoder=False).times == range(1000)
