@@ -56,11 +56,12 @@ def _examined(
     photo: "Photo", result: "Photo", model: str, passes: int, *, seed: int, prior: str | None, device: str | None
 ) -> tuple[dict, str]:
     """Return the maps of several passes for the report, and the model's card."""
+    from sdsr.models import find_model
     from sdsr.request import Request
     from sdsr.trust.stored import read_trust
-    from sdsr.upscaling import Upscaler, method_folder
+    from sdsr.upscaling import Upscaler
 
-    folder = method_folder(model)
+    folder = find_model(model).folder
     height, width = result.size
     upscaler = Upscaler.from_pretrained(model, prior=prior, device=device)
     found = upscaler.passes(photo, Request(width=width, height=height, seed=seed, label=False), count=passes)

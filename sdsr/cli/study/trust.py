@@ -39,12 +39,13 @@ def trust(
     from sdsr.digests import combined_sha256, file_sha256
     from sdsr.errors import InputError
     from sdsr.metrics.pairs import photos_by_name
+    from sdsr.models import find_model
     from sdsr.request import Request
     from sdsr.studies.subjects import degraded_subjects, paired_subjects
     from sdsr.studies.trust import calibrated, calibrated_with, examine, kept_in_splits
     from sdsr.studies.trust import check as kept_on
     from sdsr.trust.stored import Trust, write_trust
-    from sdsr.upscaling import Upscaler, method_folder
+    from sdsr.upscaling import Upscaler
 
     if check is not None and len(check) != 2:
         raise InputError(f"--check (={len(check)} folders) takes two, of LQ photos and of true photos; give both.")
@@ -75,7 +76,7 @@ def trust(
             photos_sha256=combined_sha256(files),
             checked=tuple(lines),
         )
-        write_trust(found, method_folder(model))
+        write_trust(found, find_model(model).folder)
 
 
 def _median_errors(examined: "list[Examined]") -> list[float]:
