@@ -109,11 +109,6 @@ class GuidedDecodingStep:
         decoder = restorer.parts.modules["decoder"]
         assert isinstance(decoder, GuidedDecoder), "this objective trains a guided decoder"
         self.decoder = decoder
-        restorer.parts.modules.requires_grad_(False)
-        decoder.requires_grad_(objective.end == "detailed")
-        decoder.faithful.requires_grad_(objective.end == "faithful")
-        if objective.whole:
-            restorer.parts.modules["unet"].requires_grad_(True)
         self.latents = RestoredLatents(self.restored, dtype=torch.float16)
 
     def take(self, sample: Sample, rng: Generator) -> StepRecord:

@@ -7,6 +7,7 @@ import torch
 from torch.nn.functional import interpolate
 
 from sdsr.losses.terms import Term, against_teacher, image_l1
+from sdsr.methods.one_step.decoder_stages import DETAILED, FAITHFUL, WHOLE
 from sdsr.methods.one_step.decoding import Decoding
 from sdsr.methods.one_step.recipes import picture_critic
 from sdsr.methods.one_step.small import DECODER, PLAN, DecoderSettings, SmallOneStep
@@ -30,6 +31,8 @@ def sample(photo) -> Sample:
 def learner_of(objective: Decoding = OBJECTIVE, critic: bool = False) -> TrainingStep:
     torch.manual_seed(0)
     system = SmallOneStep(decoder=DecoderSettings(width=8, blocks=1)).build("tiny")
+    learns = WHOLE if objective.whole else {"detailed": DETAILED, "faithful": FAITHFUL}[objective.end]
+    learns.apply(dict(system.parts.modules.items()))
     return objective.learner(system, picture_critic(system) if critic else None)
 
 
