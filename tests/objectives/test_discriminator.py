@@ -8,10 +8,10 @@ import torch
 from torch import nn
 
 from sdsr.critics.diffusion_unet import DiffusionCritic
-from sdsr.critics.latent_unet import LatentUnetCritic
 from sdsr.critics.patch import PatchCritic
 from sdsr.losses.adversarial import BCE, HINGE, critic_bce
 from sdsr.losses.terms import StepRecord
+from sdsr.methods.invsr.discriminator import LatentUnetCritic
 from sdsr.objectives.discriminator import CleanLatents, Discriminator, Discriminators, NoisyLatents, Pixels
 from sdsr.prior.tiny import tiny_prior
 from sdsr.tensors import Region

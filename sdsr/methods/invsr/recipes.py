@@ -7,10 +7,10 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sdsr.critics.latent_unet import FAKE_LIMIT, LatentUnetCritic
 from sdsr.critics.patch import PatchCritic
 from sdsr.images.kernels import TORCH_BICUBIC
 from sdsr.losses.adversarial import BCE, HINGE
+from sdsr.methods.invsr.discriminator import FAKE_LIMIT, LatentUnetCritic
 from sdsr.methods.invsr.latent_perceptual import LATENT_PERCEPTUAL, SMALL_LATENT_PERCEPTUAL
 from sdsr.methods.invsr.method import InvSR, PredictorSettings
 from sdsr.methods.invsr.times import PUBLISHED, TRAINED_STARTS, plan_for

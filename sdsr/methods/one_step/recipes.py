@@ -20,7 +20,6 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
 from sdsr.critics.diffusion_unet import DiffusionCritic
 from sdsr.critics.patch import PatchCritic
-from sdsr.critics.projected import ProjectedCritic
 from sdsr.errors import InputError
 from sdsr.images.kernels import KEYS, PILLOW_BICUBIC, TORCH_BICUBIC
 from sdsr.losses.adversarial import BCE, HINGE
@@ -28,6 +27,7 @@ from sdsr.losses.efficientnet import load_efficientnet_lite
 from sdsr.losses.terms import Term, image_l2
 from sdsr.methods.one_step import generator
 from sdsr.methods.one_step.decoder_stages import decoder_stages
+from sdsr.methods.one_step.discriminator import ProjectedCritic
 from sdsr.methods.one_step.small import PLAN, DecoderSettings, SmallOneStep
 from sdsr.methods.recipe import OptimizerSettings, Recipe, Stage
 from sdsr.methods.small_canvas import SMALL_CANVAS

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from sdsr.critics.projected import ProjectedCritic
 from sdsr.losses.adversarial import critic_hinge
 from sdsr.losses.efficientnet import load_efficientnet_lite
 from sdsr.losses.filters import gaussian_blur
+from sdsr.methods.one_step.discriminator import ProjectedCritic
 
 
 @pytest.fixture(scope="module")

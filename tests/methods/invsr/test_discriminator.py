@@ -6,9 +6,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from sdsr.critics.latent_unet import LatentUnetCritic
+from sdsr.methods.invsr.discriminator import LatentUnetCritic
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "invsr_discriminator"
+GOLDEN = Path(__file__).parents[2] / "golden" / "invsr_discriminator"
 SMALL = {
     "widths": (16, 16, 24),
     "attention_heads": (2, 4, 6),
