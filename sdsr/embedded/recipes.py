@@ -13,12 +13,12 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from sdsr.embedded.autoencoder import Reconstruction
 from sdsr.embedded.prior_matching import PriorMatching
 from sdsr.embedded.severity import Severity
 from sdsr.losses.small_perceptual import SmallPerceptual
 from sdsr.methods.method import Device
 from sdsr.methods.recipe import OptimizerSettings, Recipe, Stage
-from sdsr.objectives.reconstruction import Reconstruction
 from sdsr.prior.loading import choose_device, choose_dtype
 from sdsr.prior.prior import Prior
 from sdsr.prior.small_autoencoder import SmallAutoencoder

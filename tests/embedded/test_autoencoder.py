@@ -2,8 +2,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from sdsr.embedded.autoencoder import Reconstruction, ReconstructionLearner
 from sdsr.objectives.learner import Sample
-from sdsr.objectives.reconstruction import Reconstruction, ReconstructionLearner
 from sdsr.prior.small_autoencoder import SmallAutoencoder
 
 
