@@ -4,6 +4,7 @@ DDPM (arXiv:2006.11239), Eq. 14, on latents: the objective of the many-step meth
 added to is the objective's source; the target is always the noise that leads from the HQ latent to what came of it.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -16,7 +17,6 @@ from sdsr.diffusion.times import spaced
 from sdsr.losses.terms import Scalar, StepRecord, Term
 from sdsr.objectives.learner import Sample
 from sdsr.objectives.pairs import photograph_of
-from sdsr.objectives.sources import Source, plain
 from sdsr.objectives.training_step import Preview, TrainingStep, encode_pair
 from sdsr.prior.evidence import Evidence, evidence_at
 from sdsr.prior.prior import Prior
@@ -27,6 +27,14 @@ from sdsr.tensors import Latent, Time
 
 MEASURED = (100, 400, 800)
 REACH = 3  # cells around one, beyond which it hardly shows in the picture
+
+Source = Callable[[Latent, Latent, Time, Generator], Latent]
+"""(HQ latent, LQ latent, times, generator) -> the latents to be noised."""
+
+
+def plain(hq: Latent, lq: Latent, t: Time, rng: Generator) -> Latent:
+    """Return the HQ latent: the usual training of diffusion models (StableSR)."""
+    return hq
 
 
 def noise_matching_loss(

@@ -7,10 +7,10 @@ from torch import nn
 from sdsr.diffusion.curves import VariancePreserving
 from sdsr.diffusion.schedule import NoiseSchedule
 from sdsr.errors import InputError
+from sdsr.methods.consissr.tala import TimeAware
 from sdsr.methods.one_step.recipes import UNDECODED
 from sdsr.objectives.learner import Sample
 from sdsr.objectives.noise_matching import NoiseMatching, noise_matching_loss, weight_in_pixels
-from sdsr.objectives.sources import TimeAware
 from sdsr.prior.evidence import Evidence
 from sdsr.prior.prior import Posterior, Prior
 from sdsr.prior.tiny import tiny_prior

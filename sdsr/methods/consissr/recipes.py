@@ -14,12 +14,12 @@ from sdsr.diffusion.times import spaced
 from sdsr.images.kernels import PILLOW_BICUBIC, PILLOW_LANCZOS
 from sdsr.methods.consissr.method import PLAN, ConsisSR, PhotoEncoders
 from sdsr.methods.consissr.rclip import Embedding
+from sdsr.methods.consissr.tala import TimeAware
 from sdsr.methods.learning import Learns
 from sdsr.methods.recipe import OptimizerSettings, Recipe, Stage
 from sdsr.methods.small_canvas import SMALL_CANVAS
 from sdsr.methods.variant import Variant
-from sdsr.objectives.noise_matching import NoiseMatching
-from sdsr.objectives.sources import Source, TimeAware, plain
+from sdsr.objectives.noise_matching import NoiseMatching, Source, plain
 from sdsr.restoration.canvas import Canvas
 
 FIXED = (

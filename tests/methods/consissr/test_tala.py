@@ -7,14 +7,14 @@ from safetensors.torch import load_file
 
 from sdsr.diffusion.schedule import NoiseSchedule
 from sdsr.errors import InputError
+from sdsr.methods.consissr.tala import TimeAware
 from sdsr.methods.settings import with_settings
-from sdsr.objectives.noise_matching import noise_matching_loss
-from sdsr.objectives.sources import TimeAware, plain
+from sdsr.objectives.noise_matching import noise_matching_loss, plain
 from sdsr.prior.evidence import Evidence
 from sdsr.prior.prior import Prior
 from sdsr.prior.tiny import tiny_prior
 
-GOLDEN = load_file(Path(__file__).parents[1] / "golden/consissr_tala/io.safetensors")
+GOLDEN = load_file(Path(__file__).parents[2] / "golden/consissr_tala/io.safetensors")
 HQ, LQ, NOISE, T = GOLDEN["hq_latent"], GOLDEN["lq_latent"], GOLDEN["noise"], GOLDEN["timesteps"].long()
 SCHEDULE = NoiseSchedule.scaled_linear()
 ALL_TIMES = torch.arange(1000)

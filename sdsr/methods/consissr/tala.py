@@ -1,6 +1,5 @@
-"""The source of noise matching: the latent that noise is added to. The target is that of the HQ latent all the same."""
+"""Time-aware latent augmentation (TALA): late in time, noise is added to the LQ latent, and the target stays HQ's."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -15,22 +14,16 @@ TIMES = 1000
 Shape = Literal["power", "linear"]
 Draw = Literal["sample", "batch"]
 
-Source = Callable[[Latent, Latent, Time, torch.Generator], Latent]
-"""(HQ latent, LQ latent, times, generator) -> the latents to be noised."""
-
-
-def plain(hq: Latent, lq: Latent, t: Time, rng: torch.Generator) -> Latent:
-    """Return the HQ latent: the usual training of diffusion models (StableSR)."""
-    return hq
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimeAware:
     """Time-aware latent augmentation: the LQ latent takes the HQ one's place where r < p(t), r uniform in [0, 1).
 
     ConsisSR, arXiv:2410.13807: p(t) = (t / T)^gamma ("power"), so that sampling, which begins without knowing the HQ
-    latent, meets at late times what it was trained on. "linear" is the paper's ablation, 0 up to 0.6 T and 1 at T:
-    max(2.5 t / T - 1.5, 0). As printed, its formula falls with t, which contradicts the text.
+    latent, meets at late times what it was trained on. Where LQ stands, what leads back to HQ, and so the target, is
+    eps + sqrt(ab / (1 - ab)) (z_LQ - z_HQ): the noise, and the degradation in units of it.
+    "linear" is the paper's ablation, 0 up to 0.6 T and 1 at T: max(2.5 t / T - 1.5, 0). As printed, its formula falls
+    with t, which contradicts the text.
     `per` "sample" draws r for each item, as the paper does, "batch" one for all, as its published code.
     Deviation: t is 0 ... 999, as in that code, where the paper counts 1 ... T; so p never reaches 1 (0.990 at 999).
     """
