@@ -5,6 +5,10 @@ from typing import Annotated
 
 import typer
 
+from sdsr.metrics.comparison import Choice, compare_photos
+from sdsr.metrics.save import check_target, save_image
+from sdsr.metrics.sheet import parse_region
+
 
 def compare(
     results: Annotated[list[Path], typer.Argument(help="Folders of results, or single photos; one column each.")],
@@ -23,10 +27,6 @@ def compare(
     overwrite: Annotated[bool, typer.Option(help="Replace an existing sheet.")] = False,
 ) -> None:
     """Lay LQ, results and HR side by side, each photo with one region enlarged."""
-    from sdsr.metrics.comparison import Choice, compare_photos
-    from sdsr.metrics.save import check_target, save_image
-    from sdsr.metrics.sheet import parse_region
-
     check_target(output, overwrite=overwrite, image=True)
     region = parse_region(crop) if crop else None
     choice = Choice(names=tuple(only or ()), count=count, region=region, zoom_px=zoom)

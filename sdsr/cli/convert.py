@@ -1,20 +1,54 @@
 """`sdsr convert`: a checkpoint that a method's authors published, as a folder that restores."""
 
 from contextlib import nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from json import dumps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
+from rich.table import Table
 
+from sdsr.checkpoints.conversion import check_complete, converted_from, description, joined
+from sdsr.checkpoints.converted import Converted, Finding
+from sdsr.checkpoints.reading import Checkpoint, read_checkpoint
 from sdsr.cli.folders import complete_folder
-
-if TYPE_CHECKING:
-    from sdsr.checkpoints.conversion import Published
-    from sdsr.checkpoints.converted import Converted
-    from sdsr.checkpoints.reading import Checkpoint
+from sdsr.cli.tables import print_tables
+from sdsr.errors import InputError
+from sdsr.methods.published import PUBLISHED
+from sdsr.methods.weights import write_parts
+from sdsr.prior.sources import SOURCES, locate, resolve
 
 VERDICTS = {True: "yes", False: "no", None: "?"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartReport:
+    """A part in a checkpoint: whether it is kept or the prior's, and its size."""
+
+    kept: bool
+    tensors: int
+    parameters: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What a checkpoint holds, what was found out about it, and in `noted` what the folder says that it became."""
+
+    method: str
+    tensors: int
+    used: int
+    dropped: tuple[str, ...]
+    unknown: tuple[str, ...]
+    missing: tuple[str, ...]
+    beside: tuple[str, ...]
+    parts: dict[str, PartReport]
+    noted: dict[str, object]
+    findings: tuple[Finding, ...]
+
+    def json(self) -> str:
+        facts = asdict(self)
+        return dumps({**facts, **facts.pop("noted")}, indent=2)
 
 
 def convert(
@@ -39,13 +73,6 @@ def convert(
 
     Nothing in the file is run: a pickle that asks for more than tensors is refused.
     """
-    from sdsr.checkpoints.conversion import check_complete, converted_from, description, joined
-    from sdsr.checkpoints.reading import read_checkpoint
-    from sdsr.errors import InputError
-    from sdsr.methods.published import PUBLISHED
-    from sdsr.methods.weights import write_parts
-    from sdsr.prior.sources import resolve
-
     if method not in PUBLISHED:
         raise InputError(f"method (={method}) must be one of {', '.join(PUBLISHED)}.")
     published = PUBLISHED[method]
@@ -56,71 +83,69 @@ def convert(
         converted, tensors = converted_from(published, checkpoint.tensors, file)
         if not partial:
             check_complete(converted, file)
-        report = _report(method, published, converted, checkpoint)
         if folder:
             noted = noted or description(published, file, prior)
             write_parts(published.kept(converted), folder, noted, keep_precision=keep_precision)
-            report |= {"folder": str(to), **noted}
     found = published.examine(tensors, converted, prior=prior_folder, image_encoder=_image_encoder(prior_folder))
-    report["findings"] = [asdict(finding) for finding in found]
-    _print(report, json=json)
+    written = {"folder": str(to), **noted} if to and noted else {}
+    report = _report(method, converted, checkpoint, written, found)
+    if json:
+        typer.echo(report.json())
+    else:
+        _print(report)
 
 
 def _image_encoder(prior: Path | None) -> Path | None:
     """OpenCLIP's image encoder before any method tuned it, where this machine has it."""
-    from sdsr.prior.sources import SOURCES, locate
-
     own = prior / "image_encoder" if prior else None
     return own if own and own.is_dir() else locate(SOURCES["clip-vit-h"])
 
 
-def _report(method: str, published: "Published", converted: "Converted", checkpoint: "Checkpoint") -> dict[str, Any]:
-    """What the file holds and what becomes of it, as `--json` prints it."""
+def _report(
+    method: str,
+    converted: Converted,
+    checkpoint: Checkpoint,
+    noted: dict[str, object],
+    findings: tuple[Finding, ...],
+) -> Report:
     tensors = len(checkpoint.tensors)
-    return {
-        "method": method,
-        "tensors": tensors,
-        "used": tensors - len(converted.dropped) - len(converted.unknown),
-        "dropped": list(converted.dropped),
-        "unknown": list(converted.unknown),
-        "missing": list(converted.missing),
-        "beside": sorted(checkpoint.others),
-        "parts": {
-            name: {
-                "kept": name in published.parts,
-                "tensors": len(part),
-                "parameters": sum(tensor.numel() for tensor in part.values()),
-            }
-            for name, part in converted.parts.items()
-        },
+    parts = {
+        name: PartReport(
+            kept=name in PUBLISHED[method].parts,
+            tensors=len(part),
+            parameters=sum(tensor.numel() for tensor in part.values()),
+        )
+        for name, part in converted.parts.items()
     }
+    return Report(
+        method=method,
+        tensors=tensors,
+        used=tensors - len(converted.dropped) - len(converted.unknown),
+        dropped=converted.dropped,
+        unknown=converted.unknown,
+        missing=converted.missing,
+        beside=tuple(sorted(checkpoint.others)),
+        parts=parts,
+        noted=noted,
+        findings=findings,
+    )
 
 
-def _print(report: dict[str, Any], *, json: bool) -> None:
-    if json:
-        import json as encoder
-
-        typer.echo(encoder.dumps(report, indent=2))
-        return
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console()
+def _print(report: Report) -> None:
     parts = Table("part", "", box=None, padding=(0, 2, 0, 0))
     parts.add_column("tensors", justify="right")
     parts.add_column("parameters", justify="right")
-    for name, part in report["parts"].items():
-        kept = "kept" if part["kept"] else "the prior's"
-        parts.add_row(name, kept, f"{part['tensors']:,}", f"{part['parameters']:,}")
-    console.print(parts, end="\n\n")
-    if report["findings"]:
+    for name, part in report.parts.items():
+        parts.add_row(name, "kept" if part.kept else "the prior's", f"{part.tensors:,}", f"{part.parameters:,}")
+    print_tables([parts])
+    if report.findings:
         findings = Table("question", "", "figure", "meaning", box=None, padding=(0, 2, 0, 0))
-        for finding in report["findings"]:
-            findings.add_row(finding["name"], VERDICTS[finding["holds"]], finding["figure"], finding["meaning"])
-        console.print(findings, end="\n\n")
-    counts = ", ".join(f"{len(report[kind])} {kind}" for kind in ("dropped", "unknown", "missing"))
-    typer.echo(f"{report['tensors']} tensors: {report['used']} used, {counts}")
-    if "folder" in report:
-        typer.echo(
-            f"{report['folder']}: {report['recipe']} on prior {report['prior']}, sha256 {report['prior_sha256']}"
-        )
+        for finding in report.findings:
+            findings.add_row(finding.name, VERDICTS[finding.holds], finding.figure, finding.meaning)
+        print_tables([findings])
+    kinds = {"dropped": report.dropped, "unknown": report.unknown, "missing": report.missing}
+    counts = ", ".join(f"{len(names)} {kind}" for kind, names in kinds.items())
+    typer.echo(f"{report.tensors} tensors: {report.used} used, {counts}")
+    noted = report.noted
+    if noted:
+        typer.echo(f"{noted['folder']}: {noted['recipe']} on prior {noted['prior']}, sha256 {noted['prior_sha256']}")

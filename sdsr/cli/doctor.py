@@ -1,12 +1,25 @@
 """`sdsr doctor`: what is installed, what this machine can do, and what is missing for which feature."""
 
 import platform
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from importlib import metadata
+from json import dumps
 from pathlib import Path
-from typing import Annotated, Any
 
+import psutil
+import torch
 import typer
+from packaging.requirements import Requirement
+from PIL import features
+from rich.table import Table
+
+import sdsr
+from sdsr.cli.options import Json
+from sdsr.cli.tables import print_tables
+from sdsr.digests import file_sha256
+from sdsr.prior import sources
+from sdsr.prior.loading import choose_device, choose_dtype
 
 ASSETS = Path(__file__).parents[1] / "assets"
 CORE = (
@@ -41,8 +54,6 @@ class Extra:
 
     def problems(self) -> list[str]:
         """Return a phrase for each requirement that isn't met."""
-        from packaging.requirements import Requirement
-
         found = []
         for requirement in map(Requirement, self.requires):
             installed = _version(requirement.name)
@@ -71,31 +82,77 @@ EXTRAS = {
 }
 
 
-def doctor(json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    """The processor or an accelerator: its memory, the precision chosen on it, whether it is the default."""
+
+    device: str
+    name: str
+    free_bytes: int
+    total_bytes: int
+    precision: str
+    default: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Embedded:
+    """A file of weights in the package."""
+
+    file: str
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishedModel:
+    """A model that others published, and its folder, None where it isn't on this machine."""
+
+    name: str
+    what: str
+    folder: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """Everything that `sdsr doctor` prints."""
+
+    versions: dict[str, str | None]
+    devices: list[Device]
+    embedded: list[Embedded]
+    published: list[PublishedModel]
+    formats: dict[str, bool]
+
+    def json(self) -> str:
+        extras = {name: {**asdict(extra), "problems": extra.problems()} for name, extra in EXTRAS.items()}
+        return dumps({**asdict(self), "extras": extras}, indent=2)
+
+
+def doctor(json: Json = False) -> None:
     """Print versions, devices, embedded and published models, and what is missing for which feature."""
     facts = examine()
     if json:
-        import json as encoder
-
-        typer.echo(encoder.dumps(facts, indent=2))
-        return
-    from rich.console import Console
-
-    console = Console()
-    for table in _tables(facts):
-        console.print(table, end="\n\n")
+        typer.echo(facts.json())
+    else:
+        print_tables(_tables(facts))
 
 
-def examine() -> dict[str, Any]:
-    """Return everything that `sdsr doctor` prints, as JSON has it."""
-    return {
-        "versions": _versions(),
-        "devices": _devices(),
-        "embedded": _embedded(),
-        "published": _published(),
-        "formats": _formats(),
-        "extras": {name: {**asdict(extra), "problems": extra.problems()} for name, extra in EXTRAS.items()},
-    }
+def examine() -> Facts:
+    """Return what is here."""
+    published = [
+        PublishedModel(name=name, what=source.what, folder=str(folder) if (folder := sources.locate(source)) else None)
+        for name, source in sources.SOURCES.items()
+    ]
+    embedded = [
+        Embedded(file=path.relative_to(ASSETS).as_posix(), bytes=path.stat().st_size, sha256=file_sha256(path))
+        for path in sorted(ASSETS.rglob("*.safetensors"))
+    ]
+    return Facts(
+        versions=_versions(),
+        devices=list(_devices()),
+        embedded=embedded,
+        published=published,
+        formats={name: bool(features.check(feature)) for name, feature in FORMATS.items()},
+    )
 
 
 def _version(distribution: str) -> str | None:
@@ -106,109 +163,62 @@ def _version(distribution: str) -> str | None:
 
 
 def _versions() -> dict[str, str | None]:
-    import sdsr
-
     own = {"sdsr": sdsr.__version__, "python": platform.python_version(), "system": platform.platform()}
     return {**own, **{name: _version(name) for name in CORE}}
 
 
-def _devices() -> list[dict[str, Any]]:
-    """The processor and each accelerator: memory in bytes, the precision chosen on it, whether it is the default."""
-    import psutil
-    import torch
-
-    from sdsr.prior.loading import choose_device, choose_dtype
-
+def _devices() -> Iterator[Device]:
     memory = psutil.virtual_memory()
     name = f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads"
-    found = [("cpu", name, memory.available, memory.total)]
+    yield _device("cpu", name, memory.available, memory.total)
     for index in range(torch.cuda.device_count()):
-        found.append((f"cuda:{index}", torch.cuda.get_device_name(index), *torch.cuda.mem_get_info(index)))
+        yield _device(f"cuda:{index}", torch.cuda.get_device_name(index), *torch.cuda.mem_get_info(index))
     if torch.backends.mps.is_available():
-        found.append(("mps", "Apple", memory.available, memory.total))
-    default = choose_device()
-    return [
-        {
-            "device": device,
-            "name": name,
-            "free_bytes": free,
-            "total_bytes": total,
-            "precision": str(choose_dtype(torch.device(device))).removeprefix("torch."),
-            "default": torch.device(device).type == default.type and device in (default.type, f"{default.type}:0"),
-        }
-        for device, name, free, total in found
-    ]
+        yield _device("mps", "Apple", memory.available, memory.total)
 
 
-def _embedded() -> list[dict[str, Any]]:
-    from sdsr.digests import file_sha256
-
-    return [
-        {
-            "file": path.relative_to(ASSETS).as_posix(),
-            "bytes": path.stat().st_size,
-            "sha256": file_sha256(path),
-        }
-        for path in sorted(ASSETS.rglob("*.safetensors"))
-    ]
-
-
-def _published() -> list[dict[str, Any]]:
-    from sdsr.prior.sources import SOURCES, locate
-
-    return [
-        {"name": name, "what": source.what, "folder": str(folder) if (folder := locate(source)) else None}
-        for name, source in SOURCES.items()
-    ]
+def _device(device: str, name: str, free_bytes: int, total_bytes: int) -> Device:
+    default = choose_device().type
+    return Device(
+        device=device,
+        name=name,
+        free_bytes=free_bytes,
+        total_bytes=total_bytes,
+        precision=str(choose_dtype(torch.device(device))).removeprefix("torch."),
+        default=device in (default, f"{default}:0"),
+    )
 
 
-def _formats() -> dict[str, bool]:
-    from PIL import features
-
-    return {name: bool(features.check(feature)) for name, feature in FORMATS.items()}
-
-
-def _tables(facts: dict[str, Any]) -> list[Any]:
+def _tables(facts: Facts) -> Iterator[Table]:
     """The facts for people."""
-    versions = [(name, version or "[red]missing[/red]") for name, version in facts["versions"].items()]
-    devices = [
-        (
-            f"{device['device']}{' (default)' if device['default'] else ''}",
-            device["name"],
-            f"{device['free_bytes'] / 2**30:.1f} of {device['total_bytes'] / 2**30:.1f} GiB free",
-            device["precision"],
-        )
-        for device in facts["devices"]
-    ]
-    embedded = [
-        (item["file"], f"{item['bytes'] / 2**20:.1f} MiB", item["sha256"][:12]) for item in facts["embedded"]
-    ] or [("[red]none[/red]", "reinstall sdsr: every method needs the embedded prior unless another is given", "")]
-    published = [(item["name"], item["what"], item["folder"] or "not here") for item in facts["published"]]
-    formats = [
-        (name, "yes" if there else "[red]no: install another Pillow[/red]") for name, there in facts["formats"].items()
-    ]
-    extras = [
-        (
-            name,
-            extra["feature"],
-            f"{', '.join(extra['problems'])}: pip install 'sdsr\\[{name}]'" if extra["problems"] else "ready",
-        )
-        for name, extra in facts["extras"].items()
-    ]
-    rows = {
-        "Versions": versions,
-        "Devices": devices,
-        "Embedded models": embedded,
-        "Published models": published,
-        "Image formats": formats,
-        "Extras": extras,
-    }
-    return [_table(title, cells) for title, cells in rows.items()]
+    yield _table("Versions", [(name, version or "[red]missing[/red]") for name, version in facts.versions.items()])
+    yield _table("Devices", [_device_cells(device) for device in facts.devices])
+    none = ("[red]none[/red]", "reinstall sdsr: every method needs the embedded prior unless another is given", "")
+    embedded = [(each.file, f"{each.bytes / 2**20:.1f} MiB", each.sha256[:12]) for each in facts.embedded]
+    yield _table("Embedded models", embedded or [none])
+    yield _table("Published models", [(each.name, each.what, each.folder or "not here") for each in facts.published])
+    yield _table(
+        "Image formats",
+        [(name, "yes" if there else "[red]no: install another Pillow[/red]") for name, there in facts.formats.items()],
+    )
+    yield _table("Extras", [(name, extra.feature, _verdict(name, extra)) for name, extra in EXTRAS.items()])
 
 
-def _table(title: str, rows: list[tuple[str, ...]]) -> Any:
-    from rich.table import Table
+def _device_cells(device: Device) -> tuple[str, ...]:
+    return (
+        f"{device.device}{' (default)' if device.default else ''}",
+        device.name,
+        f"{device.free_bytes / 2**30:.1f} of {device.total_bytes / 2**30:.1f} GiB free",
+        device.precision,
+    )
 
+
+def _verdict(name: str, extra: Extra) -> str:
+    problems = extra.problems()
+    return f"{', '.join(problems)}: pip install 'sdsr\\[{name}]'" if problems else "ready"
+
+
+def _table(title: str, rows: list[tuple[str, ...]]) -> Table:
     table = Table(title=title, title_justify="left", show_header=False, box=None, padding=(0, 2, 0, 0))
     for row in rows:
         table.add_row(*row)

@@ -7,6 +7,17 @@ import typer
 
 from sdsr.cli.options import Json
 from sdsr.cli.processors import share_processors
+from sdsr.errors import InputError
+from sdsr.metrics import report
+from sdsr.metrics.anchors import score_anchors
+from sdsr.metrics.benchmark import score
+from sdsr.metrics.clip import with_clip, with_gain
+from sdsr.metrics.comparison import compare_photos, labels_of
+from sdsr.metrics.features import with_features
+from sdsr.metrics.perceptual import with_perceptual
+from sdsr.metrics.protocol import protocol as protocol_named
+from sdsr.metrics.rank import mean_ranks
+from sdsr.metrics.save import check_target, save_image, save_text
 
 
 def evaluate(
@@ -44,19 +55,9 @@ def evaluate(
     Several folders of results also get their mean rank over all measures.
     """
     share_processors(jobs)
-    from sdsr.errors import InputError
-    from sdsr.metrics import report
-    from sdsr.metrics.anchors import score_anchors
-    from sdsr.metrics.benchmark import score
-    from sdsr.metrics.clip import with_clip, with_gain
-    from sdsr.metrics.comparison import compare_photos, labels_of
-    from sdsr.metrics.features import with_features
-    from sdsr.metrics.perceptual import with_perceptual
-    from sdsr.metrics.protocol import protocol as protocol_named
-    from sdsr.metrics.rank import mean_ranks
-    from sdsr.metrics.save import check_target, save_image, save_text
-
-    results, truth = (folders, None) if alone or len(folders) == 1 else (folders[:-1], folders[-1])
+    unpaired = alone or len(folders) == 1
+    results = folders if unpaired else folders[:-1]
+    truth = None if unpaired else folders[-1]
     for option, value in (("--anchors", anchors), ("--clip", clip)):
         if value and truth is None:
             raise InputError(f"{option} (={value}) needs the folder of true photos; give it after the results.")
@@ -74,7 +75,9 @@ def evaluate(
     names = next(iter(rows.values())).names
     beside = score_anchors(anchors, truth, chosen, names=names, jobs=jobs) if anchors and truth else {}
     if clip and beside:
-        rows, beside = with_gain(rows, beside["bicubic"]), with_gain(beside, beside["bicubic"])
+        bicubic = beside["bicubic"]
+        rows = with_gain(rows, bicubic)
+        beside = with_gain(beside, bicubic)
     table = report.markdown({**rows, **beside}, ranks)
     if csv:
         save_text(report.table_csv(rows), csv)

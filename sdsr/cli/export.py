@@ -7,6 +7,12 @@ from typing import Annotated
 import typer
 
 from sdsr.cli.folders import complete_folder
+from sdsr.embedded.recipes import read_prior, save_perceptual
+from sdsr.errors import InputError, ModelError
+from sdsr.methods import METHODS
+from sdsr.methods.weights import fill_from_run, run_facts, run_metadata, run_recipe, save_method
+from sdsr.prior.small_storage import save_small_prior
+from sdsr.training.recipes import RECIPES
 
 
 def export(
@@ -24,11 +30,6 @@ def export(
     overwrite: Annotated[bool, typer.Option(help="Replace the files of a folder that holds some.")] = False,
 ) -> None:
     """Write a run's trained parts in half precision, ready for `sdsr upscale --model FOLDER`."""
-    from sdsr.errors import InputError
-    from sdsr.methods import METHODS
-    from sdsr.methods.weights import run_metadata
-    from sdsr.training.recipes import RECIPES
-
     exportable = {*METHODS, "small-prior", "small-perceptual"} & RECIPES.keys()
     if recipe not in exportable:
         raise InputError(f"recipe (={recipe}) must be one of {', '.join(sorted(exportable))}.")
@@ -57,12 +58,6 @@ def _write(
     noted: Mapping[str, str],
 ) -> str:
     """Write the folder, and return a line on what is in it."""
-    from sdsr.embedded.recipes import read_prior, save_perceptual
-    from sdsr.errors import ModelError
-    from sdsr.methods import METHODS
-    from sdsr.methods.weights import fill_from_run, run_facts, run_recipe, save_method
-    from sdsr.prior.small_storage import save_small_prior
-
     if autoencoder is not None:
         return f"small prior, sha256 {save_small_prior(read_prior(autoencoder, parts), folder)}"
     if recipe == "small-perceptual":
@@ -71,7 +66,8 @@ def _write(
     trained = run_recipe(METHODS[recipe], parts)
     assert trained.method is not None, f"{recipe} is a method and restores"
     restorer = trained.method.build(prior or noted.get("prior") or trained.prior)
-    own, trained_on = restorer.prior.sha256, noted.get("prior_sha256") or restorer.prior.sha256
+    own = restorer.prior.sha256
+    trained_on = noted.get("prior_sha256") or own
     if own != trained_on:
         raise ModelError(
             f"parts (={parts}) were trained on the prior with sha256 {trained_on[:12]}, not on {restorer.prior.name}"

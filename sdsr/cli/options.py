@@ -18,3 +18,11 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of the ta
 Precision = Annotated[str, typer.Option(help="no (float32), bf16, or auto, which asks the device.")]
 SaveEvery = Annotated[float, typer.Option(help="Seconds between checkpoints.")]
 Threads = Annotated[int | None, typer.Option(help="CPU threads of the computation.")]
+
+
+def split_change(change: str) -> tuple[str, str]:
+    """Return key and value of `--set KEY=VALUE`."""
+    key, found, value = change.partition("=")
+    if not found:
+        raise typer.BadParameter(f"--set {change} must read KEY=VALUE.")
+    return key, value

@@ -5,14 +5,15 @@ from typing import Annotated
 
 import typer
 
-from sdsr.cli.options import AnotherPrior, Precision, SaveEvery, Threads
+from sdsr.cli.options import AnotherPrior, Precision, SaveEvery, Threads, split_change
+from sdsr.training import launch as launching
+from sdsr.training.configuration import read_toml, run_options, stage_changes, stage_toml
+from sdsr.training.run import RunSettings
 
 
 def _take_config(context: typer.Context, path: Path | None) -> Path | None:
     """Let the file's `[run]` give options that are not typed."""
     if path is not None:
-        from sdsr.training.configuration import read_toml, run_options
-
         names = {option.lstrip("-").replace("-", "_"): p.name for p in context.command.params for option in p.opts}
         context.default_map = {
             names[key]: value for key, value in run_options(read_toml(path), names.keys() - {"recipe"}).items()
@@ -72,10 +73,6 @@ def train(
     threads: Threads = None,
 ) -> None:
     """Train one stage of a recipe; resumable, killable at any moment."""
-    from sdsr.training import launch as launching
-    from sdsr.training.configuration import read_toml, stage_changes, stage_toml
-    from sdsr.training.run import RunSettings
-
     changed = (stage_changes(read_toml(config)) if config else {}) | dict(
         split_change(change) for change in changes or ()
     )
@@ -113,10 +110,3 @@ def train(
         compile=compile,
     )
     print(f"trained parts: {launching.launch(recipe, settings, limits)}")
-
-
-def split_change(change: str) -> tuple[str, str]:
-    key, found, value = change.partition("=")
-    if not found:
-        raise typer.BadParameter(f"--set {change} must read KEY=VALUE.")
-    return key, value
