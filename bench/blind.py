@@ -21,8 +21,8 @@ from pathlib import Path
 from sdsr.errors import InputError, OutputError, SdsrError
 from sdsr.metrics.blind import blind_sheets, read_rankings, standings_lines
 from sdsr.metrics.comparison import labels_of
-from sdsr.metrics.report import aligned
 from sdsr.metrics.save import check_target, save_image, save_text
+from sdsr.metrics.tables import aligned
 
 
 def lay(arguments: argparse.Namespace) -> None:

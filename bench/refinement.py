@@ -10,19 +10,20 @@ from pathlib import Path
 from sdsr.metrics import report
 from sdsr.metrics.protocol import protocol
 from sdsr.restoration.plan import Refinement
-from sdsr.studies.plans import scored
-from sdsr.studies.subjects import paired_subjects
+from sdsr.studies.comparison import Comparison, compare
+from sdsr.studies.samples import paired_samples
 from sdsr.upscaling import Upscaler
 
 
 def main() -> None:
     arguments = _arguments()
     upscaler = Upscaler.from_pretrained(arguments.model)
-    own, subjects = upscaler.plan(), paired_subjects(arguments.lq, arguments.hr, arguments.photos)
+    own = upscaler.plan()
+    samples = paired_samples(arguments.lq, arguments.hr, arguments.photos)
     plans = {
         f"{share:g}": replace(own, refinement=Refinement(weight=share) if share else None) for share in arguments.shares
     }
-    print(report.markdown(scored(upscaler, subjects, plans, protocol("realisr-y"))))
+    print(report.markdown(compare(upscaler, plans, Comparison(samples=samples, protocol=protocol("realisr-y")))))
 
 
 def _arguments() -> argparse.Namespace:

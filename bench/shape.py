@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from sdsr.metrics.report import aligned
+from sdsr.metrics.tables import aligned
 
 ROOT = Path(__file__).parents[1]
 LONGEST_FUNCTION = 60

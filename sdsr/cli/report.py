@@ -1,14 +1,19 @@
 """`sdsr report`: how far to believe a restored photo, on a page of its own."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from sdsr.cli.options import Device, NoiseSeed, Prior
-
-if TYPE_CHECKING:
-    from sdsr.photos.photo import Photo
+from sdsr.errors import InputError, OutputError
+from sdsr.models import find_model
+from sdsr.photos.files import read_photo
+from sdsr.photos.photo import Photo
+from sdsr.reports.page import write_report
+from sdsr.reports.report import report_on
+from sdsr.request import Request
+from sdsr.trust.stored import read_trust
 
 LEAST_PASSES = 2
 
@@ -33,18 +38,16 @@ def report(
     With --passes the model restores the photo again, to the result's size; where the model was calibrated for as many
     (`sdsr study trust`), the page also shows the expected error and a mask with what is promised outside of it.
     """
-    from sdsr.errors import InputError, OutputError
-    from sdsr.photos.files import read_photo
-    from sdsr.reports.page import write_report
-    from sdsr.reports.report import report_on
-
     if passes == 1:
         raise InputError(f"passes (={passes}) must be 0, or 2 ... 8; one pass has nothing to disagree with.")
     page = output or result.with_name(f"{result.name}.report.html")
     if page.exists() and not overwrite:
         raise OutputError(f"report (={page}) exists; name another with -o, or allow --overwrite.")
-    given, made = read_photo(photo), read_photo(result)
-    settings, maps, card = {"result": result.name}, {}, ""
+    given = read_photo(photo)
+    made = read_photo(result)
+    settings = {"result": result.name}
+    maps = {}
+    card = ""
     if passes >= LEAST_PASSES:
         settings |= {"model": model, "seed": str(seed)}
         maps, card = _examined(given, made, model, passes, seed=seed, prior=prior, device=device)
@@ -53,13 +56,10 @@ def report(
 
 
 def _examined(
-    photo: "Photo", result: "Photo", model: str, passes: int, *, seed: int, prior: str | None, device: str | None
+    photo: Photo, result: Photo, model: str, passes: int, *, seed: int, prior: str | None, device: str | None
 ) -> tuple[dict, str]:
     """Return the maps of several passes for the report, and the model's card."""
-    from sdsr.models import find_model
-    from sdsr.request import Request
-    from sdsr.trust.stored import read_trust
-    from sdsr.upscaling import Upscaler
+    from sdsr.upscaling import Upscaler  # torch, which a report without passes does without
 
     folder = find_model(model).folder
     height, width = result.size

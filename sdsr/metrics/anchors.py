@@ -44,7 +44,8 @@ def score_anchors(
     lq: Path, truth: Path, protocol: Protocol, *, names: Sequence[str] = (), scale: int = 4, jobs: int = 1
 ) -> dict[str, Scores]:
     """Scores of bicubic, of the truth itself and of the grain, for these photos (none named: all) of two folders."""
-    given, original = photos_by_name(lq), photos_by_name(truth)
+    given = photos_by_name(lq)
+    original = photos_by_name(truth)
     original = {name: original[name] for name in names or original}
     missing = [name for name in original if name not in given]
     if missing:

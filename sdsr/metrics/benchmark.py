@@ -2,7 +2,7 @@
 
 import math
 import multiprocessing
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -23,6 +23,14 @@ class Scores:
     protocol: Protocol
     names: tuple[str, ...]
     values: dict[str, np.ndarray]
+
+    @classmethod
+    def of_rows(
+        cls, names: Sequence[str], rows: Sequence[Mapping[str, float | np.ndarray]], protocol: Protocol
+    ) -> "Scores":
+        """Return the scores of photos from the values of each, as `score_photo` gives them."""
+        values = {measure.name: np.array([row[measure.name] for row in rows]) for measure in protocol.measures}
+        return cls(protocol=protocol, names=tuple(names), values=values)
 
     def of(self, measure: Measure) -> float:
         """The figure of the whole set."""
@@ -61,8 +69,7 @@ def score_pairs(pairs: Sequence[Pair], protocol: Protocol, *, jobs: int = 1) -> 
     else:
         with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
             rows = list(pool.map(one, pairs))
-    values = {measure.name: np.array([row[measure.name] for row in rows]) for measure in protocol.measures}
-    return Scores(protocol=protocol, names=tuple(pair.name for pair in pairs), values=values)
+    return Scores.of_rows([pair.name for pair in pairs], rows, protocol)
 
 
 def score_photo(pair: Pair, protocol: Protocol) -> dict[str, float | np.ndarray]:

@@ -169,7 +169,8 @@ def standings_lines(rankings: Mapping[str, Order], key: Mapping[str, Letters]) -
 
     "14=2/20": before on 14, equal on 2, of 20 that had both.
     """
-    means, met = mean_places(rankings, key), meetings(rankings, key)
+    means = mean_places(rankings, key)
+    met = meetings(rankings, key)
     lines = [["result", "mean place", *(f"before {label}" for label in means)]]
     for row, place in means.items():
         cells = [met.get((row, column)) for column in means]

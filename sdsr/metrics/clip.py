@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -27,7 +27,8 @@ from sdsr.metrics.protocol import Measure, Protocol
 from sdsr.tensors import Image
 
 SMALL = "small"
-_COLUMN, _SMALL_COLUMN = "clip_i", "clip_i_small"
+_COLUMN = "clip_i"
+_SMALL_COLUMN = "clip_i_small"
 _VOCABULARIES = ("tokenizer.json", "vocab.json")
 _REMEDY = "give the folder of a CLIP in transformers' layout, its weights as safetensors."
 Embedding = Float[Tensor, "1 d"]
@@ -77,7 +78,7 @@ def gain_of(protocol: Protocol) -> Measure:
 class Clip:
     """A whole CLIP (transformers' CLIPModel) and its tokenizer: photos and texts to embeddings that can be compared."""
 
-    model: Any
+    model: nn.Module
     tokenizer: Any
 
     def of_photo(self, image: Image) -> Embedding:
@@ -88,10 +89,12 @@ class Clip:
 
     def of_text(self, text: str) -> Embedding:
         """The projected embedding of a text; InputError where it is longer than the text tower reads."""
-        ids, length = self.tokenizer(text, return_tensors="pt").input_ids, self.tokenizer.model_max_length
+        ids = self.tokenizer(text, return_tensors="pt").input_ids
+        length = self.tokenizer.model_max_length
         if ids.shape[1] > length:
             raise InputError(f"text (={text!r}) has {ids.shape[1]} tokens, at most {length} are read; shorten it.")
-        return self.model.text_projection(self.model.text_model(ids).pooler_output)
+        tower = self.model.get_submodule("text_model")
+        return self.model.get_submodule("text_projection")(tower(ids).pooler_output)
 
 
 def similarities(photos: Mapping[str, Pixels], texts: Sequence[str], clip: Clip) -> dict[str, tuple[float, ...]]:
@@ -112,14 +115,15 @@ def load_clip(folder: Path) -> Clip:
     return Clip(model=model, tokenizer=CLIPTokenizer.from_pretrained(folder))
 
 
-def _load_towers(folder: Path) -> Any:
+def _load_towers(folder: Path) -> nn.Module:
     from transformers import CLIPModel
 
-    kind: Any = CLIPModel
+    options = {"use_safetensors": True, "output_loading_info": True, "dtype": torch.float32}
     try:
-        model, info = kind.from_pretrained(folder, use_safetensors=True, output_loading_info=True, dtype=torch.float32)
+        loaded = CLIPModel.from_pretrained(folder, **options)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise ModelError(f"CLIP (={folder}) can't be loaded ({_first_line(error)}); {_REMEDY}") from error
+    model, info = cast("tuple[nn.Module, dict[str, set[str]]]", loaded)
     if info["missing_keys"]:
         raise ModelError(f"CLIP (={folder}) lacks {min(info['missing_keys'])}; {_REMEDY}")
     return model.eval().requires_grad_(False)
@@ -128,12 +132,14 @@ def _load_towers(folder: Path) -> Any:
 class _ImageTower(nn.Module):
     """The image tower of a whole CLIP with the face of transformers' single tower."""
 
-    def __init__(self, whole: Any) -> None:
+    def __init__(self, whole: nn.Module) -> None:
         super().__init__()
-        self.whole, self.config = whole, whole.config.vision_config
+        self.tower = whole.get_submodule("vision_model")
+        self.projection = whole.get_submodule("visual_projection")
+        self.config = self.tower.config
 
     def forward(self, pixels: Tensor) -> SimpleNamespace:
-        return SimpleNamespace(image_embeds=self.whole.visual_projection(self.whole.vision_model(pixels).pooler_output))
+        return SimpleNamespace(image_embeds=self.projection(self.tower(pixels).pooler_output))
 
 
 @cache
@@ -174,7 +180,8 @@ def _gained(label: str, scores: Scores, enlarged: Scores) -> Scores:
         raise InputError(
             f"{label} (={len(scores.names)} photos) and the LQ photos must be the same; match the folders."
         )
-    own, gain = _likeness(scores.protocol), gain_of(scores.protocol)
+    own = _likeness(scores.protocol)
+    gain = gain_of(scores.protocol)
     return replace(
         scores,
         protocol=replace(scores.protocol, measures=(*scores.protocol.measures, gain)),

@@ -40,7 +40,8 @@ def edge_width(result: Plane, truth: Plane) -> float:
         return math.nan
     rows, columns = np.nonzero(strong & (strength >= np.percentile(strength[strong], 60)))
     chosen = np.random.default_rng(0).permutation(len(rows))[:_SAMPLED_EDGES]
-    rows, columns = rows[chosen], columns[chosen]
+    rows = rows[chosen]
+    columns = columns[chosen]
     normal = np.stack([down[rows, columns], across[rows, columns]]) / strength[rows, columns]
     widths = [_median_width(_profiles(image, rows, columns, normal)) for image in (result, truth)]
     return widths[0] / max(widths[1], _STEP_PX)
@@ -67,9 +68,12 @@ def _profiles(image: Plane, rows: Places, columns: Places, normal: Float[np.ndar
     distance = np.arange(-_REACH_PX, _REACH_PX + _STEP_PX / 2, _STEP_PX)
     y = np.clip(rows[:, None] + normal[0][:, None] * distance, 0, image.shape[0] - 1)
     x = np.clip(columns[:, None] + normal[1][:, None] * distance, 0, image.shape[1] - 1)
-    top, left = y.astype(int), x.astype(int)
-    below, right = y - top, x - left
-    next_row, next_column = np.minimum(top + 1, image.shape[0] - 1), np.minimum(left + 1, image.shape[1] - 1)
+    top = y.astype(int)
+    left = x.astype(int)
+    below = y - top
+    right = x - left
+    next_row = np.minimum(top + 1, image.shape[0] - 1)
+    next_column = np.minimum(left + 1, image.shape[1] - 1)
     upper = image[top, left] * (1 - right) + image[top, next_column] * right
     lower = image[next_row, left] * (1 - right) + image[next_row, next_column] * right
     return upper * (1 - below) + lower * below
@@ -106,7 +110,8 @@ def alternation(image: Plane) -> Plane:
     phases = _half_pixel_phases(np.pad(image - blurred(image, 2.0), _MARGIN_PX, mode="edge"))
     strongest = np.zeros_like(image)
     for down, across in _half_periods():
-        lowest, highest = np.full_like(image, np.inf), np.full_like(image, -np.inf)
+        lowest = np.full_like(image, np.inf)
+        highest = np.full_like(image, -np.inf)
         for swing in range(-(_SWINGS // 2), _SWINGS - _SWINGS // 2):
             values = _moved(phases, swing * down, swing * across, image.shape)
             values = -values if swing % 2 else values
@@ -139,7 +144,8 @@ def _half_pixel_on(image: Plane, axis: int) -> Plane:
 
 def _moved(phases: Phases, down: int, across: int, shape: tuple[int, ...]) -> Reduced:
     """The values `down` and `across` half pixels away from each pixel."""
-    top, left = _MARGIN_PX + down // 2, _MARGIN_PX + across // 2
+    top = _MARGIN_PX + down // 2
+    left = _MARGIN_PX + across // 2
     return phases[down % 2, across % 2][top : top + shape[0], left : left + shape[1]]
 
 

@@ -34,11 +34,13 @@ def ssim(result: Plane | Values, truth: Plane | Values, clamp: bool = True) -> f
     if min(truth.shape) < 11:
         return float("nan")
     taps = gaussian(1.5, 5)
-    mean_result, mean_truth = filtered(result, taps), filtered(truth, taps)
+    mean_result = filtered(result, taps)
+    mean_truth = filtered(truth, taps)
     variance_result = filtered(result**2, taps) - mean_result**2
     variance_truth = filtered(truth**2, taps) - mean_truth**2
     covariance = filtered(result * truth, taps) - mean_result * mean_truth
-    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+    c1 = (0.01 * 255) ** 2
+    c2 = (0.03 * 255) ** 2
     structure = (2 * covariance + c2) / (variance_result + variance_truth + c2)
     luminance = (2 * mean_result * mean_truth + c1) / (mean_result**2 + mean_truth**2 + c1)
     return float(np.mean(luminance * (np.maximum(structure, 0) if clamp else structure)))
@@ -46,7 +48,8 @@ def ssim(result: Plane | Values, truth: Plane | Values, clamp: bool = True) -> f
 
 def gmsd(result: Plane, truth: Plane) -> float:
     """Gradient magnitude similarity deviation (arXiv:1308.3052): 0 for equal photos, higher is worse."""
-    strength, reference = _gradient_magnitude(result), _gradient_magnitude(truth)
+    strength = _gradient_magnitude(result)
+    reference = _gradient_magnitude(truth)
     similarity = (2 * strength * reference + 170) / (strength**2 + reference**2 + 170)
     return float(np.std(similarity))
 

@@ -1,17 +1,15 @@
 """Scores as text: a markdown table of means, CSV by photo, JSON with intervals; each names its protocol."""
 
-import csv
-import io
 import json
 import math
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from types import MappingProxyType
-from typing import Any
 
 from sdsr.metrics.benchmark import Scores
 from sdsr.metrics.protocol import Measure
+from sdsr.metrics.tables import aligned, csv_text
 
 WARNING = (
     "No single figure is quality: on RealSR, bicubic with an unsharp mask and film grain has PSNR-Y 27.08, "
@@ -40,18 +38,8 @@ def markdown(rows: Mapping[str, Scores], ranks: Mapping[str, float] = MappingPro
     if ranks:
         column = [f"mean rank {SIGNS['lower']}", *(_rank(ranks.get(label, math.nan)) for label in rows)]
         lines = [[*line, cell] for line, cell in zip(lines, column, strict=True)]
-    protocol, table = first.protocol, aligned(lines)
-    return f"Protocol {protocol.name}: {protocol.description}; in brackets 95 % intervals.\n\n{table}\n\n{WARNING}\n"
-
-
-def aligned(lines: Sequence[Sequence[str]]) -> str:
-    """A markdown table of these cells, the first line being its head, its columns of equal width."""
-    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-    head, *body = lines
-    return "\n".join(
-        "| " + " | ".join(map(str.ljust, line, widths)) + " |"
-        for line in (head, ["-" * width for width in widths], *body)
-    )
+    head = f"Protocol {first.protocol.name}: {first.protocol.description}; in brackets 95 % intervals."
+    return f"{head}\n\n{aligned(lines)}\n\n{WARNING}\n"
 
 
 def _all_measures(rows: Mapping[str, Scores]) -> tuple[Measure, ...]:
@@ -61,7 +49,8 @@ def _all_measures(rows: Mapping[str, Scores]) -> tuple[Measure, ...]:
 def _cell(scores: Scores, measure: Measure) -> str:
     if measure.name not in scores.values:
         return "-"
-    figure, (low, high) = scores.of(measure), scores.interval(measure)
+    figure = scores.of(measure)
+    low, high = scores.interval(measure)
     if not math.isfinite(figure):
         return "-"
     text = f"{figure:.{measure.decimals}f}"
@@ -74,15 +63,13 @@ def _rank(value: float) -> str:
 
 def table_csv(rows: Mapping[str, Scores]) -> str:
     """A line for each photo of each set of results under the measures' names; the protocol in the last column."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
     measures = _all_measures(rows)
-    writer.writerow(["results", "photo", *(measure.name for measure in measures), "protocol"])
-    for label, scores in rows.items():
-        for index, name in enumerate(scores.names):
-            figures = [scores.photo(measure, index) for measure in measures]
-            writer.writerow([label, name, *(f"{figure:.6f}" for figure in figures), scores.protocol.name])
-    return text.getvalue()
+    lines = [
+        [label, name, *(scores.photo(measure, index) for measure in measures), scores.protocol.name]
+        for label, scores in rows.items()
+        for index, name in enumerate(scores.names)
+    ]
+    return csv_text([["results", "photo", *(measure.name for measure in measures), "protocol"], *lines])
 
 
 def table_json(
@@ -94,11 +81,11 @@ def table_json(
 
     Those of one set of results stand at the top; those of several under `results`, with their mean ranks.
     """
-    content: dict[str, Any] = {label: _content(scores) for label, scores in rows.items()}
+    contents = {label: _content(scores) for label, scores in rows.items()}
     if len(rows) == 1:
-        (content,) = content.values()
+        (content,) = contents.values()
     else:
-        content = {"results": content, "mean_ranks": {label: _number(rank) for label, rank in ranks.items()}}
+        content = {"results": contents, "mean_ranks": {label: _number(rank) for label, rank in ranks.items()}}
     content["anchors"] = {label: _figures(row) for label, row in anchors.items()}
     content["versions"] = {
         "python": platform.python_version(),
@@ -107,7 +94,7 @@ def table_json(
     return json.dumps(content, indent=2)
 
 
-def _content(scores: Scores) -> dict[str, Any]:
+def _content(scores: Scores) -> dict[str, object]:
     measures = scores.protocol.measures
     return {
         "protocol": scores.protocol.name,

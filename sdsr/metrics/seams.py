@@ -15,7 +15,8 @@ from sdsr.errors import InputError
 from sdsr.metrics.planes import Plane
 from sdsr.tensors import Region
 
-STEP_PX, STEPS = 8, 4
+STEP_PX = 8
+STEPS = 4
 _LEAST = 0.5
 Surroundings = Float[np.ndarray, "borders places"]
 
@@ -71,7 +72,8 @@ def seam(picture: Plane, borders: Borders, reference: Plane | None = None) -> Se
 
 def _gradients(picture: Plane, borders: Borders) -> Surroundings:
     """A line for each border: the gradient across it in the middle, those at the places beside it around."""
-    down, across = _around(picture.T, borders.rows), _around(picture, borders.columns)
+    down = _around(picture.T, borders.rows)
+    across = _around(picture, borders.columns)
     return np.concatenate((down, across))
 
 

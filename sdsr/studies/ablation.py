@@ -12,7 +12,6 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Any
 
 import numpy as np
 import torch
@@ -90,7 +89,7 @@ class AblationSettings:
     prior: str | None = None
     pairs: tuple[Path, ...] = ()
     start_from: tuple[Path, ...] = ()
-    changes: Mapping[str, Any] = field(default_factory=dict)
+    changes: Mapping[str, object] = field(default_factory=dict)
     precision: str = "auto"
     save_every_s: float | int = 300.0
     threads: int | None = None
@@ -269,7 +268,8 @@ def _times(recipe: Recipe, steps: int) -> tuple[int, ...]:
 def _scored(upscaler: Upscaler, stage: Stage, settings: AblationSettings) -> dict[str, float]:
     side = settings.photo_px
     samples = validation_samples(open_photos(settings.validation), stage, crop_px=side, limit=settings.photos)
-    restored, enlarged = [], []
+    restored = []
+    enlarged = []
     for sample in samples:
         assert sample.lq is not None, "what restores is trained on degraded photos"
         for lq, hq in zip(sample.lq, sample.hq, strict=True):

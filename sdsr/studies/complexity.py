@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -27,6 +27,7 @@ from sdsr.restoration.restorer import Restorer
 
 log = logging.getLogger(__name__)
 
+Given = TypeVar("Given")
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d)
 
 
@@ -162,14 +163,15 @@ def _discriminator(stage: Stage, system: Any) -> Iterator[Part]:
     yield Part(name=f"critic, {stage.name}", added=True, parameters=size, trained=learning)
 
 
-def _learning(parts: Any) -> dict[str, int]:
+def _learning(parts: Mapping[str, nn.Module] | nn.ModuleDict) -> dict[str, int]:
     """Return how many parameters of each part require gradients."""
     return {name: sum(p.numel() for p in part.parameters() if p.requires_grad) for name, part in parts.items()}
 
 
 def _networks(system: Restorer) -> dict[str, nn.Module]:
     """The method's parts, then those of the prior which they don't replace, by name, as they are at work."""
-    own, prior = dict(system.parts.modules.items()), system.prior
+    own = dict(system.parts.modules.items())
+    prior = system.prior
     stock = dict(prior.modules.items())
     at_work = {prior.backbone.name: prior.network, "autoencoder": prior.autoencoder.model}
     return own | {name: network for name, network in (stock | at_work).items() if name not in own}
@@ -191,7 +193,8 @@ def _sizes(system: Restorer, trained: Mapping[str, int]) -> Iterator[Part]:
 
 def _work(system: Restorer, recipe: Recipe, *, given_px: int, size_px: int) -> dict[str, dict[str, Macs]]:
     """Return the MACs of each network that runs, in each of `PHASES`."""
-    plan, noise = recipe.plan, CanvasNoise(seeds=(0,))
+    plan = recipe.plan
+    noise = CanvasNoise(seeds=(0,))
     assert plan is not None
     multiple = system.prior.multiple_px
     photograph = Photograph.of(torch.zeros(1, 3, given_px, given_px), (size_px, size_px), multiple)
@@ -217,7 +220,7 @@ def _work(system: Restorer, recipe: Recipe, *, given_px: int, size_px: int) -> d
     return work
 
 
-def _measured(networks: Mapping[str, nn.Module], run: Callable[[], Any]) -> tuple[Any, dict[str, Macs]]:
+def _measured(networks: Mapping[str, nn.Module], run: Callable[[], Given]) -> tuple[Given, dict[str, Macs]]:
     """Return what `run` gives, and the MACs of each network that it runs."""
     with _watched(networks) as watch:
         return run(), watch.macs()
@@ -257,7 +260,8 @@ class _Watch:
 def _watched(networks: Mapping[str, nn.Module]) -> Iterator[_Watch]:
     """Watch the networks by hooks on their layers, and on their children: an autoencoder is entered at its encoder."""
     with ExitStack() as hooks, FlopCounterMode(display=False) as counter:
-        watch, hooked = _Watch(counter), set[nn.Module]()
+        watch = _Watch(counter)
+        hooked = set[nn.Module]()
         for name, network in networks.items():
             layers = (module for module in network.modules() if isinstance(module, LAYERS))
             for module in {network, *network.children(), *layers} - hooked:

@@ -4,17 +4,15 @@ A restorer that invents nothing against the photo scores high; so does one that 
 beside the other measures. Where the degradation is a blur or noise, even the truth is far from its LQ photo.
 """
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from sdsr.images.floats import image, quantize
 from sdsr.images.resize import resample
-from sdsr.metrics.benchmark import Scores
 from sdsr.metrics.measures import psnr
 from sdsr.metrics.planes import Pixels, eight_bit, plane
-from sdsr.metrics.protocol import Measure
+from sdsr.metrics.protocol import Measure, Protocol
 from sdsr.photos.photo import Photo
 
 CONSISTENCY = Measure(name="lq_psnr_y", function=psnr, plane="y", needs_truth=True, better="higher", decimals=2)
@@ -26,12 +24,11 @@ def consistency(result: Pixels, lq: Photo) -> float:
     return psnr(plane(reduced, "y"), plane(eight_bit(lq.pixels), "y"))
 
 
-def with_consistency(scores: Scores, values: Sequence[float]) -> Scores:
-    """Return the scores with this measure behind the others, its values in the order of the photos."""
-    protocol = replace(
-        scores.protocol,
-        description=f"{scores.protocol.description}; {CONSISTENCY.name} is the PSNR of Y of the result, reduced to the "
+def with_consistency(protocol: Protocol) -> Protocol:
+    """Return the protocol with this measure behind the others."""
+    return replace(
+        protocol,
+        description=f"{protocol.description}; {CONSISTENCY.name} is the PSNR of Y of the result, reduced to the "
         "LQ photo's size by antialiased bicubic, to that photo",
-        measures=(*scores.protocol.measures, CONSISTENCY),
+        measures=(*protocol.measures, CONSISTENCY),
     )
-    return replace(scores, protocol=protocol, values={**scores.values, CONSISTENCY.name: np.asarray(values)})

@@ -5,19 +5,18 @@ import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-from PIL import Image as PillowImage
 
 from sdsr.errors import InputError, OutputError
-from sdsr.metrics.save import save_image, save_text
+from sdsr.metrics.plots import Point, plot_curves
+from sdsr.metrics.save import save_text
+from sdsr.metrics.tables import csv_text
 from sdsr.prior.weight_files import module_sha256
-from sdsr.studies.curves import Point, Row, Sweep, curves, measured, times_of
+from sdsr.studies.curves import Row, Sweep, curves, measured, times_of
+from sdsr.upscaling import Upscaler
 
-if TYPE_CHECKING:
-    from sdsr.upscaling import Upscaler
-
-ROWS, CURVES, PLOT = "rows.csv", "curves.csv", "curves.png"
+ROWS = "rows.csv"
+CURVES = "curves.csv"
+PLOT = "curves.png"
 _KEYS = ("label", "setup", "photo", "seed", "t")
 Curves = Mapping[str, Sequence[Point]]
 
@@ -33,7 +32,7 @@ class Entry:
 
 def record(
     label: str,
-    upscaler: "Upscaler",
+    upscaler: Upscaler,
     sweep: Sweep,
     folder: Path,
     *,
@@ -45,10 +44,11 @@ def record(
     `source` says what the LQ photos are; with the method's weights, its prior and the protocol it makes the setup.
     Raises InputError where the file holds rows of the same label and another setup.
     """
-    path, times, setup = folder / ROWS, times_of(upscaler, sweep), _setup(upscaler, sweep, source)
+    path = folder / ROWS
+    setup = _setup(upscaler, sweep, source)
     measures = [measure.name for measure in sweep.protocol.measures]
-    found = _complete(_read(path, measures), label, setup, times)
-    wanted = [(subject.name, seed) for subject in sweep.subjects for seed in sweep.seeds]
+    found = _complete(_read(path, measures), label, setup, times_of(upscaler, sweep))
+    wanted = [(sample.name, seed) for sample in sweep.samples for seed in sweep.seeds]
     rows = {key: found[key] for key in wanted if key in found}
     on_done(len(rows), len(wanted))
     for fresh in measured(upscaler, sweep, rows.keys()):
@@ -60,43 +60,26 @@ def record(
 
 def curves_csv(of: Mapping[str, Curves]) -> str:
     """A line for each method and time: mean and deviation of each measure."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
     measures = list(next(iter(of.values())))
-    writer.writerow(["label", "t", *(name for measure in measures for name in (measure, f"{measure}_deviation"))])
-    for label, by_measure in of.items():
-        for points in zip(*by_measure.values(), strict=True):
-            figures = [f"{figure:.6f}" for point in points for figure in (point.mean, point.deviation)]
-            writer.writerow([label, points[0].t, *figures])
-    return text.getvalue()
+    head = ["label", "t", *(name for measure in measures for name in (measure, f"{measure}_deviation"))]
+    lines = [
+        [label, points[0].t, *(figure for point in points for figure in (point.mean, point.deviation))]
+        for label, by_measure in of.items()
+        for points in zip(*by_measure.values(), strict=True)
+    ]
+    return csv_text([head, *lines])
 
 
 def plot(of: Mapping[str, Curves], target: Path) -> None:
     """One panel for each measure, time running from noise to photo; bands are one deviation to each side."""
-    from matplotlib.figure import Figure
-
-    measures = list(next(iter(of.values())))
-    figure = Figure(figsize=(4.2 * len(measures), 3.4), layout="constrained")
-    for axes, measure in zip(figure.subplots(1, len(measures), squeeze=False)[0], measures, strict=True):
-        for label, by_measure in of.items():
-            times = [point.t for point in by_measure[measure]]
-            means = [point.mean for point in by_measure[measure]]
-            bands = [point.deviation for point in by_measure[measure]]
-            (line,) = axes.plot(times, means, marker="." if len(times) < 12 else None, label=label)
-            low, high = ([mean + sign * band for mean, band in zip(means, bands, strict=True)] for sign in (-1, 1))
-            axes.fill_between(times, low, high, color=line.get_color(), alpha=0.2, linewidth=0)
-        axes.set(xlabel="t", ylabel=measure)
-        axes.invert_xaxis()
-    figure.axes[0].legend()
-    memory = io.BytesIO()
-    figure.savefig(memory, format="png", dpi=150)
-    with PillowImage.open(memory) as image:
-        save_image(image, target)
+    measures = next(iter(of.values()))
+    plot_curves({measure: {label: curves[measure] for label, curves in of.items()} for measure in measures}, target)
 
 
-def _setup(upscaler: "Upscaler", sweep: Sweep, source: str) -> str:
+def _setup(upscaler: Upscaler, sweep: Sweep, source: str) -> str:
     restorer = upscaler.restorer
-    weights, prior = module_sha256(restorer.parts.modules)[:12], restorer.prior.sha256[:12]
+    weights = module_sha256(restorer.parts.modules)[:12]
+    prior = restorer.prior.sha256[:12]
     plan = f"{len(upscaler.plan(sweep.steps).times)} steps"
     colors = upscaler.recipe.color_fix if sweep.color_fix else "none"
     return f"{upscaler.recipe.name} {weights} on {prior}, {plan}, {source}, {sweep.protocol.name}, color fix {colors}"
@@ -121,7 +104,7 @@ def _complete(
 def _read(path: Path, measures: Sequence[str]) -> list[Entry]:
     """The file's rows; begun where there is none, and freed of a last line that an interruption cut short."""
     if not path.exists():
-        save_text(_csv([[*_KEYS, *measures]]), path)
+        save_text(csv_text([[*_KEYS, *measures]]), path)
         return []
     text = path.read_text(encoding="utf-8")
     whole = text[: text.rfind("\n") + 1]
@@ -141,18 +124,11 @@ def _entry(cells: Mapping[str, str], measures: Sequence[str]) -> Entry:
 
 def _append(path: Path, entries: Sequence[Entry]) -> None:
     lines = [
-        [entry.label, entry.setup, entry.row.photo, entry.row.seed, entry.row.t]
-        + [f"{value:.6f}" for value in entry.row.values.values()]
+        [entry.label, entry.setup, entry.row.photo, entry.row.seed, entry.row.t, *entry.row.values.values()]
         for entry in entries
     ]
     try:
         with path.open("a", encoding="utf-8", newline="") as file:
-            file.write(_csv(lines))
+            file.write(csv_text(lines))
     except OSError as error:
         raise OutputError(f"{path} can't be written (={error.strerror}); check the folder and its space.") from error
-
-
-def _csv(lines: Sequence[Sequence[object]]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(lines)
-    return text.getvalue()

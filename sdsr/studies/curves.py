@@ -7,23 +7,18 @@ At time t the restorer's estimate of the clean latent is decoded as if sampling 
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sdsr.diffusion.noise import CanvasNoise
-from sdsr.images.floats import image, quantize
 from sdsr.metrics.benchmark import score_photo
 from sdsr.metrics.pairs import Pair
 from sdsr.metrics.planes import Pixels
+from sdsr.metrics.plots import Point
 from sdsr.metrics.protocol import PROTOCOLS, Protocol
 from sdsr.photos.files import Photo
-from sdsr.studies.subjects import Subject
-
-if TYPE_CHECKING:
-    from sdsr.upscaling import Upscaler
+from sdsr.studies.samples import Sample
+from sdsr.upscaling import Request, Upscaler
 
 _WHOLE = PROTOCOLS["realisr-y"]
 CURVE_PROTOCOL = replace(
@@ -39,7 +34,7 @@ class Sweep:
     `color_fix`: each estimate gets the colors of the photo, as a finished result does.
     """
 
-    subjects: tuple[Subject, ...]
+    samples: tuple[Sample, ...]
     seeds: tuple[int, ...] = (0,)
     protocol: Protocol = CURVE_PROTOCOL
     steps: int | None = None
@@ -57,50 +52,36 @@ class Row:
     values: Mapping[str, float]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Point:
-    """A curve at time `t`: the mean over photos and seeds, and the standard deviation over seeds of photos' means."""
-
-    t: int
-    mean: float
-    deviation: float
-
-
-def times_of(upscaler: "Upscaler", sweep: Sweep) -> tuple[int, ...]:
+def times_of(upscaler: Upscaler, sweep: Sweep) -> tuple[int, ...]:
     """The times at which this method's estimates are measured."""
     return upscaler.plan(sweep.steps).times[: sweep.stop]
 
 
-def measured(upscaler: "Upscaler", sweep: Sweep, done: Collection[tuple[str, int]] = ()) -> Iterator[list[Row]]:
+def measured(upscaler: Upscaler, sweep: Sweep, done: Collection[tuple[str, int]] = ()) -> Iterator[list[Row]]:
     """Yield the rows of each photo and seed in turn, except for those (photo, seed) that are `done`."""
-    for subject in sweep.subjects:
-        seeds = [seed for seed in sweep.seeds if (subject.name, seed) not in done]
+    for sample in sweep.samples:
+        seeds = [seed for seed in sweep.seeds if (sample.name, seed) not in done]
         if not seeds:
             continue
-        lq, truth = subject.lq(), subject.truth()
+        lq = sample.lq()
+        truth = sample.truth()
         for seed in seeds:
             yield [
-                Row(photo=subject.name, seed=seed, t=t, values=_values(subject.name, pixels, truth, sweep.protocol))
+                Row(photo=sample.name, seed=seed, t=t, values=_values(sample.name, pixels, truth, sweep.protocol))
                 for t, pixels in estimates(upscaler, lq, truth.shape[:2], sweep, seed)
             ]
 
 
 def estimates(
-    upscaler: "Upscaler", lq: Photo, size: tuple[int, int], sweep: Sweep, seed: int
+    upscaler: Upscaler, lq: Photo, size: tuple[int, int], sweep: Sweep, seed: int
 ) -> Iterator[tuple[int, Pixels]]:
     """Yield each time of the plan and the 8-bit picture, (height, width) = `size`, that the method sees there."""
-    from sdsr.restoration.coloring import finished_tiles
-    from sdsr.restoration.sample import trajectory
-
-    photograph = upscaler.photograph(image(lq), size)
-    restorer = upscaler.windowed((photograph.region.height, photograph.region.width), None)
-    plan, color_fix = upscaler.plan(sweep.steps), upscaler.recipe.color_fix if sweep.color_fix else "none"
-    finishing = partial(finished_tiles, color_fix=color_fix, adain_floor=upscaler.recipe.adain_floor)
-    for sampled in islice(trajectory(restorer, photograph, plan, CanvasNoise(seeds=(seed,))), sweep.stop):
-        pixels = np.empty((*size, 3), np.uint8)
-        for tile in finishing(restorer, photograph, sampled):
-            pixels[tile.region.rows, tile.region.columns] = quantize(tile.image, np.uint8)
-        yield sampled.t, pixels
+    height, width = size
+    color_fix = None if sweep.color_fix else "none"
+    request = Request(width=width, height=height, seed=seed, color_fix=color_fix)
+    job = upscaler.job(lq, request, plan=upscaler.plan(sweep.steps))
+    for sampled in islice(job.steps(), sweep.stop):
+        yield sampled.t, job.pixels(sampled, np.uint8)
 
 
 def curves(rows: Iterable[Row]) -> dict[str, list[Point]]:

@@ -9,7 +9,7 @@ from sdsr.errors import InputError
 from sdsr.metrics.planes import eight_bit
 from sdsr.photos.photo import Photo
 from sdsr.restoration.passes import Passes
-from sdsr.studies.subjects import Subject
+from sdsr.studies.samples import Sample
 from sdsr.trust.consistency import measure_consistency
 from sdsr.trust.expected_error import Clues, ExpectedError, fit, true_error
 from sdsr.trust.mask import Calibration, calibrate, unmasked
@@ -28,20 +28,19 @@ class Examined:
 
 
 def examine(
-    subjects: Sequence[Subject], run: Callable[[Photo], Passes], told: Callable[[str], None] = lambda name: None
+    samples: Sequence[Sample], run: Callable[[Photo], Passes], told: Callable[[str], None] = lambda name: None
 ) -> list[Examined]:
     """Restore each photo in several passes (`run`) and hold the first against its truth."""
     examined = []
-    for subject in subjects:
-        photo, truth = subject.lq(), Photo(pixels=np.ascontiguousarray(eight_bit(subject.truth())))
+    for sample in samples:
+        photo = sample.lq()
+        truth = Photo(pixels=np.ascontiguousarray(eight_bit(sample.truth())))
         passes = run(photo)
         if passes.first.size != truth.size:
-            raise InputError(
-                f"truth of {subject.name} (={truth.size}) must have the result's size {passes.first.size}."
-            )
+            raise InputError(f"truth of {sample.name} (={truth.size}) must have the result's size {passes.first.size}.")
         clues = Clues.of(passes.first, passes.spread, measure_consistency(passes.first, photo))
-        examined.append(Examined(name=subject.name, clues=clues, error=true_error(passes.first, truth)))
-        told(subject.name)
+        examined.append(Examined(name=sample.name, clues=clues, error=true_error(passes.first, truth)))
+        told(sample.name)
     return examined
 
 

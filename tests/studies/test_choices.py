@@ -19,8 +19,10 @@ from sdsr.methods.invsr.recipes import INVSR, INVSR_SMALL, SMALL_METHOD
 from sdsr.photos.photo import Photo
 from sdsr.prior.tiny import tiny_prior
 from sdsr.restoration.canvas import Canvas
-from sdsr.studies.choices import DAMAGES, FIDELITIES, distances
-from sdsr.studies.critic_features import Look, features, in_colors, latents_of, sheet
+from sdsr.studies.discriminator_features import Look, features, in_colors, latents_of, sheet
+from sdsr.studies.fidelity import FIDELITIES, distances
+from sdsr.studies.samples import Sample, redegraded
+from sdsr.studies.starts import DEGRADATIONS, plans_of_starts
 from sdsr.upscaling import Request, Upscaler
 
 RUN = CliRunner()
@@ -120,9 +122,9 @@ def test_another_window_size_gives_nearly_the_same_picture(photo):
     assert 0 < np.abs(pictures[0] - pictures[1]).mean() < 2
 
 
-def test_damage_is_what_its_name_says(photo):
+def test_a_known_degradation_is_what_its_name_says(photo):
     truth, rng = photo[..., :96, :128], torch.Generator().manual_seed(0)
-    made = {damage.name: damage.of(truth, 4, rng) for damage in DAMAGES}
+    made = {known.name: known(truth, 4, rng) for known in DEGRADATIONS}
     assert {picture.shape for picture in made.values()} == {(1, 3, 24, 32)}
     rough = {name: float(picture.diff(dim=-1).abs().mean()) for name, picture in made.items()}
     assert rough["very noisy"] > rough["noisy"] > rough["clean"] > rough["blurred"] > rough["very blurred"]
@@ -154,8 +156,8 @@ def run(*words: object) -> str:
 def test_the_starts_command_compares_auto_with_each_start(model, folders):
     output = run("study", "starts", model, folders[1])
     (head, *lines) = [line for line in output.splitlines() if line.startswith("|")]
-    assert [cell.strip() for cell in head.split("|")[1:-1]] == ["damage", "250", "200", "150", "100", "auto"]
-    assert [line.split("|")[1].strip() for line in lines[1:]] == [*(damage.name for damage in DAMAGES), "mean"]
+    assert [cell.strip() for cell in head.split("|")[1:-1]] == ["degradation", "250", "200", "150", "100", "auto"]
+    assert [line.split("|")[1].strip() for line in lines[1:]] == [*(known.name for known in DEGRADATIONS), "mean"]
 
 
 def test_the_fidelity_command_writes_figures_and_a_plot(model, folders, tmp_path):
@@ -201,7 +203,7 @@ def test_colors_part_what_differs_and_are_the_same_for_the_same():
     assert torch.equal(colors, in_colors(maps))
 
 
-def test_the_critic_features_command_writes_a_sheet(folders, tmp_path):
+def test_the_discriminator_features_command_writes_a_sheet(folders, tmp_path):
     photo = folders[1] / "a.png"
     run(
         "study",
@@ -220,3 +222,22 @@ def test_the_critic_features_command_writes_a_sheet(folders, tmp_path):
         assert picture.width > 2 * 256
     with pytest.raises(InputError, match=r"level \(=7\) of prior must be in"):
         run("study", "discriminator-features", photo, "-o", tmp_path / "b.png", "--prior", "tiny", "--level", "7")
+
+
+def test_the_plans_of_starts_are_those_of_requests_and_one_is_chosen_for_the_photo(upscaler, given):
+    plans = plans_of_starts(upscaler)(given)
+    assert list(plans) == ["250", "200", "150", "100", "auto"]
+    assert plans["150"].times == (149,)
+    assert plans["auto"] == upscaler.job(given, Request(start="auto")).plan
+    recipe = METHODS["seesr-small"]
+    with pytest.raises(InputError, match=r"model \(=seesr-small\) has no choice of starts; try invsr-small"):
+        plans_of_starts(Upscaler(recipe, recipe.method.build("tiny")))
+
+
+def test_another_degradation_takes_the_place_of_a_samples_lq_photo(photo):
+    truth = quantize(photo[..., :32, :48], np.uint8)
+    sample = Sample(name="a", lq=lambda: Photo(pixels=truth), truth=lambda: truth)
+    changed = [redegraded(sample, DEGRADATIONS[1], 4, seed).lq().pixels for seed in (0, 0, 1)]
+    assert changed[0].shape == (8, 12, 3)
+    assert np.array_equal(changed[0], changed[1])
+    assert not np.array_equal(changed[0], changed[2])

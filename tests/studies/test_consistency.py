@@ -5,7 +5,6 @@ import pytest
 
 from sdsr.images.floats import image, quantize
 from sdsr.images.resize import resample
-from sdsr.metrics.benchmark import Scores
 from sdsr.metrics.protocol import PROTOCOLS
 from sdsr.photos.photo import Photo
 from sdsr.studies.consistency import CONSISTENCY, consistency, with_consistency
@@ -28,8 +27,6 @@ def test_photos_of_16_bits_count_as_their_8_bits(photo):
 
 def test_the_measure_stands_behind_the_others():
     protocol = PROTOCOLS["rgb"]
-    scores = Scores(protocol=protocol, names=("a", "b"), values={each.name: np.ones(2) for each in protocol.measures})
-    more = with_consistency(scores, [30.0, 32.0])
-    assert [each.name for each in more.protocol.measures] == [*(each.name for each in protocol.measures), "lq_psnr_y"]
-    assert more.of(CONSISTENCY) == 31
-    assert scores.protocol is protocol
+    more = with_consistency(protocol)
+    assert more.measures == (*protocol.measures, CONSISTENCY)
+    assert more.description.startswith(protocol.description)

@@ -19,7 +19,7 @@ from sdsr.restoration.restorer import from_noised_photo
 from sdsr.restoration.sample import sample
 from sdsr.studies import curve_files
 from sdsr.studies.curves import CURVE_PROTOCOL, Row, Sweep, curves, estimates, times_of
-from sdsr.studies.subjects import degraded_subjects, paired_subjects
+from sdsr.studies.samples import degraded_samples, paired_samples
 from sdsr.upscaling import Request, Upscaler
 
 SOURCE = "LQ of LR"
@@ -39,8 +39,8 @@ def upscaler():
 
 @pytest.fixture
 def sweep(folders):
-    subjects = paired_subjects(folders / "LR", folders / "HR", 2)
-    return Sweep(subjects=subjects, seeds=(0, 1), protocol=only("psnr_y", "ssim_y"))
+    samples = paired_samples(folders / "LR", folders / "HR", 2)
+    return Sweep(samples=samples, seeds=(0, 1), protocol=only("psnr_y", "ssim_y"))
 
 
 def only(*names):
@@ -49,7 +49,7 @@ def only(*names):
 
 
 def test_the_last_estimate_is_the_result(folders, upscaler, sweep):
-    lq = sweep.subjects[0].lq()
+    lq = sweep.samples[0].lq()
     fixed = list(estimates(upscaler, lq, (192, 192), replace(sweep, color_fix=True), 7))
     assert [t for t, _ in fixed] == [300, 200, 100]
     result = upscaler.upscale(lq, Request(scale=4, seed=7)).pixels
@@ -58,7 +58,7 @@ def test_the_last_estimate_is_the_result(folders, upscaler, sweep):
 
 
 def test_an_estimate_is_the_decoded_clean_latent_at_its_time(upscaler, sweep):
-    lq = sweep.subjects[0].lq()
+    lq = sweep.samples[0].lq()
     found = dict(estimates(upscaler, lq, (192, 192), replace(sweep, stop=2), 0))
     assert list(found) == [300, 200]
     photograph = upscaler.photograph(image(lq), (192, 192))
@@ -105,7 +105,7 @@ def test_an_interrupted_run_goes_on(tmp_path, upscaler, sweep):
             assert other.mean == pytest.approx(point.mean, abs=1e-5)
             assert other.deviation == pytest.approx(point.deviation, abs=1e-5)
     assert path.read_text().startswith(text[: text.rindex("\n", 0, cut) + 1])
-    few = replace(sweep, subjects=sweep.subjects[:1], seeds=(1,), stop=1)
+    few = replace(sweep, samples=sweep.samples[:1], seeds=(1,), stop=1)
     (point,) = curve_files.record("one", upscaler, few, tmp_path, source=SOURCE)["psnr_y"]
     (row,) = [row for row in csv.DictReader(io.StringIO(text)) if (row["photo"], row["seed"], row["t"]) == KEY]
     assert point.mean == pytest.approx(float(row["psnr_y"]))
@@ -115,7 +115,7 @@ KEY = ("Canon_000", "1", "300")
 
 
 def test_rows_of_another_setup_are_not_mixed_in(tmp_path, upscaler, sweep):
-    few = replace(sweep, subjects=sweep.subjects[:1], seeds=(0,), stop=1)
+    few = replace(sweep, samples=sweep.samples[:1], seeds=(0,), stop=1)
     curve_files.record("one", upscaler, few, tmp_path, source=SOURCE)
     with pytest.raises(InputError, match="another setup"):
         curve_files.record("one", upscaler, replace(few, steps=50), tmp_path, source=SOURCE)
@@ -147,18 +147,18 @@ def test_curves_are_a_table_and_a_plot(tmp_path):
         assert len(picture.convert("RGB").getcolors(2**20) or ()) > 20
 
 
-def test_degraded_subjects_are_the_same_each_time_and_differ(folders):
+def test_degraded_samples_are_the_same_each_time_and_differ(folders):
     settings = degradation("photo")
-    first, second = degraded_subjects(folders / "HR", settings, 2, 70)
+    first, second = degraded_samples(folders / "HR", settings, 2, 70)
     lq, truth = first.lq(), first.truth()
     assert (lq.size, truth.shape) == ((17, 17), (68, 68, 3))
-    np.testing.assert_array_equal(lq.pixels, degraded_subjects(folders / "HR", settings, 1, 70)[0].lq().pixels)
+    np.testing.assert_array_equal(lq.pixels, degraded_samples(folders / "HR", settings, 1, 70)[0].lq().pixels)
     assert not np.array_equal(lq.pixels, second.lq().pixels)
     small = np.asarray(PillowImage.fromarray(truth).resize((17, 17), PillowImage.Resampling.BOX))
     assert np.corrcoef(small.ravel(), lq.pixels.ravel())[0, 1] > 0.6
 
 
-def test_paired_subjects_need_their_lq_photo(folders):
+def test_paired_samples_need_their_lq_photo(folders):
     (folders / "LR" / "Canon_001_LR4.png").unlink()
     with pytest.raises(InputError, match="Canon_001"):
-        paired_subjects(folders / "LR", folders / "HR")
+        paired_samples(folders / "LR", folders / "HR")

@@ -18,8 +18,8 @@ from sdsr.methods.stablesr.recipes import STABLESR_SMALL
 from sdsr.metrics.protocol import PROTOCOLS
 from sdsr.photos.photo import Photo
 from sdsr.restoration.restorer import Restorer
-from sdsr.studies.subjects import Subject, paired_subjects
-from sdsr.studies.tradeoff import Tradeoff, evenly_spaced, scored
+from sdsr.studies.samples import Sample, evenly_spaced, paired_samples
+from sdsr.studies.tradeoff import Tradeoff, compare_fidelities
 from sdsr.upscaling import Request, Upscaler
 
 STEPS = 2
@@ -67,14 +67,14 @@ def restorations(monkeypatch) -> list[int]:
 
 
 def test_each_row_scores_what_upscale_gives_at_that_fidelity(upscaler, folders, tmp_path):
-    subjects, wanted = paired_subjects(*folders)[:1], Tradeoff(folder=tmp_path, steps=STEPS, seed=3)
+    samples, wanted = paired_samples(*folders)[:1], Tradeoff(folder=tmp_path, steps=STEPS, seed=3)
     seen: list[np.ndarray] = []
     watched = replace(PROTOCOLS["rgb"].measures[0], function=lambda result, truth: seen.append(result) or 0.0)
-    labels = list(scored(upscaler, subjects, wanted, replace(PROTOCOLS["rgb"], measures=(watched,))))
+    labels = list(compare_fidelities(upscaler, samples, wanted, replace(PROTOCOLS["rgb"], measures=(watched,))))
     assert labels == ["fidelity 0", "fidelity 0.5", "fidelity 1"]
     for fidelity, found in zip((0, 0.5, 1), seen, strict=True):
         request = Request(width=64, height=64, steps=STEPS, seed=3, fidelity=fidelity)
-        expected = upscaler.upscale(subjects[0].lq(), request).pixels
+        expected = upscaler.upscale(samples[0].lq(), request).pixels
         assert np.abs(found - expected).max() <= 1  # a latent from elsewhere in memory may round otherwise
     assert not np.array_equal(seen[0], seen[2])
 
@@ -83,7 +83,7 @@ def test_photos_are_restored_once_and_never_again_until_something_changes(upscal
     def run(**changed) -> dict:
         wanted = replace(Tradeoff(folder=tmp_path / "latents", steps=STEPS), **changed)
         (tmp_path / "latents").mkdir(exist_ok=True)
-        return scored(upscaler, paired_subjects(*folders), wanted, PROTOCOLS["rgb"])
+        return compare_fidelities(upscaler, paired_samples(*folders), wanted, PROTOCOLS["rgb"])
 
     first = run()
     assert len(restorations) == 2 * STEPS
@@ -99,41 +99,41 @@ def test_photos_are_restored_once_and_never_again_until_something_changes(upscal
 
 
 def test_another_decoder_needs_no_restoring_and_another_encoder_does(folders, tmp_path, restorations):
-    subjects, wanted = paired_subjects(*folders)[:1], Tradeoff(folder=tmp_path, steps=STEPS, fidelities=(1.0,))
+    samples, wanted = paired_samples(*folders)[:1], Tradeoff(folder=tmp_path, steps=STEPS, fidelities=(1.0,))
     upscaler = stirred()
-    first = scored(upscaler, subjects, wanted, PROTOCOLS["rgb"])
+    first = compare_fidelities(upscaler, samples, wanted, PROTOCOLS["rgb"])
     for part, times in (("feature_wrapping", STEPS), ("time_aware_encoder", 2 * STEPS)):
         for parameter in upscaler.restorer.parts.modules.get_submodule(part).parameters():
             parameter.data += 0.05
-        other = scored(upscaler, subjects, wanted, PROTOCOLS["rgb"])
+        other = compare_fidelities(upscaler, samples, wanted, PROTOCOLS["rgb"])
         assert len(restorations) == times
         assert other["fidelity 1"].values["psnr_rgb"] != first["fidelity 1"].values["psnr_rgb"]
 
 
 def test_a_damaged_latent_is_named(upscaler, folders, tmp_path):
     wanted = Tradeoff(folder=tmp_path, steps=STEPS)
-    subjects = paired_subjects(*folders)[:1]
-    scored(upscaler, subjects, wanted, PROTOCOLS["rgb"])
+    samples = paired_samples(*folders)[:1]
+    compare_fidelities(upscaler, samples, wanted, PROTOCOLS["rgb"])
     (path,) = tmp_path.glob("*.safetensors")
     path.write_bytes(b"cut short")
     with pytest.raises(InputError, match="delete it to restore the photo again"):
-        scored(upscaler, subjects, wanted, PROTOCOLS["rgb"])
+        compare_fidelities(upscaler, samples, wanted, PROTOCOLS["rgb"])
 
 
 def test_methods_without_fidelity_say_so_at_once(folders, tmp_path):
     recipe = METHODS["seesr-small"]
     plain = Upscaler(recipe, recipe.method.build("tiny"))
     with pytest.raises(InputError, match="means nothing to this method"):
-        scored(plain, paired_subjects(*folders), Tradeoff(folder=tmp_path), PROTOCOLS["rgb"])
+        compare_fidelities(plain, paired_samples(*folders), Tradeoff(folder=tmp_path), PROTOCOLS["rgb"])
     assert not list(tmp_path.glob("*.safetensors"))
 
 
 def test_a_subset_is_evenly_spaced():
-    def subject(index: int) -> Subject:
+    def sample(index: int) -> Sample:
         pixels = np.zeros((8, 8, 3), np.uint8)
-        return Subject(name=str(index), lq=lambda: Photo(pixels=pixels), truth=lambda: pixels)
+        return Sample(name=str(index), lq=lambda: Photo(pixels=pixels), truth=lambda: pixels)
 
-    photos = [subject(index) for index in range(100)]
+    photos = [sample(index) for index in range(100)]
     assert [each.name for each in evenly_spaced(photos, 4)] == ["12", "37", "62", "87"]
     assert len(evenly_spaced(photos, None)) == len(evenly_spaced(photos, 200)) == 100
 

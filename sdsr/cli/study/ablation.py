@@ -2,14 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from sdsr.cli.options import AnotherPrior, Precision, SaveEvery, Threads
-
-if TYPE_CHECKING:
-    from sdsr.methods.variant import Variant
+from sdsr.cli.options import AnotherPrior, Precision, SaveEvery, Threads, split_change
+from sdsr.methods.ablations import find_ablation
+from sdsr.methods.variant import Variant
+from sdsr.metrics.tables import aligned
+from sdsr.studies.ablation import AblationSettings, ablate, summary
 
 
 def ablation(
@@ -44,12 +45,6 @@ def ablation(
     threads: Threads = None,
 ) -> None:
     """Train and score the variants of a table; resumable, killable at any moment."""
-    from sdsr.cli.train import split_change
-    from sdsr.methods.ablations import find_ablation
-    from sdsr.metrics.report import aligned
-    from sdsr.studies.ablation import AblationSettings, summary
-    from sdsr.studies.ablation import ablate as results_of
-
     settings = AblationSettings(
         data=tuple(data or ()),
         pairs=tuple(pairs or ()),
@@ -68,14 +63,14 @@ def ablation(
         save_every_s=save_every,
         threads=threads,
     )
-    results = list(results_of(_rows(find_ablation(table), only or ()), run, settings))
+    results = list(ablate(_rows(find_ablation(table), only or ()), run, settings))
     if results:
         table_of = aligned(summary(results, settings.measures))
         typer.echo(f"{settings.protocol.description}; means over seeds ± standard deviation.\n\n{table_of}")
     typer.echo(f"figures: {run / 'results.csv'}")
 
 
-def _rows(table: Mapping[str, "Variant"], only: Sequence[str]) -> Mapping[str, "Variant"]:
+def _rows(table: Mapping[str, Variant], only: Sequence[str]) -> Mapping[str, Variant]:
     unknown = sorted(set(only) - set(table))
     if unknown:
         raise typer.BadParameter(f"--only {unknown[0]} must be one of {', '.join(table)}.")

@@ -1,9 +1,18 @@
 """`sdsr study complexity`: how large a method is and how much it computes."""
 
 from collections.abc import Iterator
-from typing import Annotated, Any
+from dataclasses import asdict
+from json import dumps
+from typing import Annotated
 
 import typer
+from rich.table import Column, Table
+
+from sdsr.cli.tables import print_tables
+from sdsr.errors import InputError
+from sdsr.methods import METHODS
+from sdsr.studies.complexity import PHASES, Complexity
+from sdsr.studies.complexity import complexity as count_complexity
 
 
 def complexity(
@@ -14,43 +23,25 @@ def complexity(
     json: Annotated[bool, typer.Option("--json", help="Print JSON, with exact integers, instead of tables.")] = False,
 ) -> None:
     """Count the parameters of a method's parts, and the multiply-accumulates (MACs) it takes to restore a photo."""
-    from sdsr.errors import InputError
-    from sdsr.methods import METHODS
-    from sdsr.studies.complexity import complexity as counted
-
     if method not in METHODS:
         raise InputError(f"method (={method}) must be one of {', '.join(sorted(METHODS))}.")
-    found = counted(METHODS[method], prior, given_px=size, scale=scale)
+    found = count_complexity(METHODS[method], prior, given_px=size, scale=scale)
     if json:
-        import json as encoder
-
-        typer.echo(encoder.dumps(_facts(found), indent=2))
-        return
-    from rich.console import Console
-
-    console = Console()
-    for table in _tables(found):
-        console.print(table, end="\n\n")
+        typer.echo(dumps(_facts(found), indent=2))
+    else:
+        print_tables(_tables(found))
 
 
-def _facts(found: Any) -> dict[str, Any]:
+def _facts(found: Complexity) -> dict[str, object]:
     """Everything that was counted, with the sums, as JSON has it."""
-    from dataclasses import asdict
-
-    from sdsr.studies.complexity import PHASES
-
     sums = {phase: asdict(found.macs(phase)) for phase in PHASES}
     return {**asdict(found), "total": {"parameters": found.parameters, "trained": found.trained, **sums}}
 
 
-def _tables(found: Any) -> Iterator[Any]:
+def _tables(found: Complexity) -> Iterator[Table]:
     """The facts for people: parameters, then MACs."""
-    from rich.table import Table
-
-    from sdsr.studies.complexity import PHASES
-
     place = f"{found.recipe} on {found.prior}"
-    sizes = Table("part", "of", *map(_number, ("parameters", "trained")), title=f"{place}: parameters", **_STYLE)
+    sizes = _table("part", "of", *map(_number, ("parameters", "trained")), title=f"{place}: parameters")
     for part in found.parts:
         sizes.add_row(part.name, "method" if part.added else "prior", f"{part.parameters:,}", f"{part.trained:,}")
     sizes.add_row("total", "", f"{found.parameters:,}", f"{found.trained:,}", style="bold")
@@ -59,7 +50,7 @@ def _tables(found: Any) -> Iterator[Any]:
     yield sizes
     sides = f"{found.given_px} to {found.size_px} px"
     steps = f"{found.steps} step{'s' if found.steps > 1 else ''}"
-    work = Table("part", *map(_number, _HEADINGS), title=f"{place}: billions of MACs, {sides}, {steps}", **_STYLE)
+    work = _table("part", *map(_number, _HEADINGS), title=f"{place}: billions of MACs, {sides}, {steps}")
     for part in found.parts:
         if part.image.total:
             work.add_row(part.name, *(_billions(getattr(part, phase).total) for phase in PHASES))
@@ -70,12 +61,13 @@ def _tables(found: Any) -> Iterator[Any]:
 
 
 _HEADINGS = ("observe", "one pass", "step", "decode", "image")
-_STYLE: dict[str, Any] = {"title_justify": "left", "box": None, "padding": (0, 2, 0, 0)}
 
 
-def _number(heading: str) -> Any:
-    from rich.table import Column
+def _table(*columns: str | Column, title: str) -> Table:
+    return Table(*columns, title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
 
+
+def _number(heading: str) -> Column:
     return Column(heading, justify="right", no_wrap=True)
 
 

@@ -1,14 +1,23 @@
 """`sdsr study curves`: quality along the restoration, time by time."""
 
 import math
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from sdsr.cli.options import Device, FirstPhotos, Perceptual, Steps
-
-_SHOWN = 6
+from sdsr.cli.options import Device, FirstPhotos, Perceptual, Prior, Steps
+from sdsr.data.degradation import degradation
+from sdsr.errors import InputError
+from sdsr.metrics.perceptual import with_perceptual
+from sdsr.metrics.plots import Point, check_plots
+from sdsr.metrics.save import save_text
+from sdsr.metrics.tables import aligned, spread
+from sdsr.studies.curve_files import CURVES, PLOT, Curves, curves_csv, plot, record
+from sdsr.studies.curves import CURVE_PROTOCOL, Sweep
+from sdsr.studies.samples import degraded_samples, paired_samples
+from sdsr.upscaling import Upscaler
 
 
 def curves(
@@ -26,7 +35,7 @@ def curves(
     color_fix: Annotated[bool, typer.Option(help="Give each estimate the photo's colors, as a result has.")] = False,
     perceptual: Perceptual = None,
     labels: Annotated[str | None, typer.Option(help="What to call the models: with,without.")] = None,
-    prior: Annotated[str | None, typer.Option(help="Where the methods' prior is: a name or a folder.")] = None,
+    prior: Prior = None,
     device: Device = None,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder of rows.csv, curves.csv and curves.png.")
@@ -36,29 +45,16 @@ def curves(
 
     The same command goes on with what an interrupted one left.
     """
-    from importlib.util import find_spec
-
-    from sdsr.data.degradation import degradation
-    from sdsr.errors import InputError, ModelError
-    from sdsr.metrics.perceptual import with_perceptual
-    from sdsr.metrics.report import aligned
-    from sdsr.metrics.save import save_text
-    from sdsr.studies.curve_files import CURVES, PLOT, curves_csv, plot, record
-    from sdsr.studies.curves import CURVE_PROTOCOL, Sweep
-    from sdsr.studies.subjects import degraded_subjects, paired_subjects
-    from sdsr.upscaling import Upscaler
-
     names = labels.split(",") if labels else [Path(model).name for model in models]
     if len(names) != len(models) or len(set(names)) < len(names):
         raise InputError(f"labels (={','.join(names)}) must be {len(models)} different ones; give --labels a,b.")
     if lq and crop:
         raise InputError(f"--crop (={crop}) is for photos that are degraded here; leave it out, or --lq.")
-    if find_spec("matplotlib") is None:
-        raise ModelError("the plot needs matplotlib (=not installed); run `pip install matplotlib`.")
+    check_plots()
     settings = degradation(degraded)
-    subjects = paired_subjects(lq, hr, photos) if lq else degraded_subjects(hr, settings, photos, crop)
+    samples = paired_samples(lq, hr, photos) if lq else degraded_samples(hr, settings, photos, crop)
     sweep = Sweep(
-        subjects=subjects,
+        samples=samples,
         seeds=tuple(range(seeds)),
         protocol=with_perceptual(CURVE_PROTOCOL, perceptual or []),
         steps=steps,
@@ -78,22 +74,21 @@ def curves(
     typer.echo(f"{aligned([head, *_lines(found)])}\n\n{output / CURVES}\n{output / PLOT}")
 
 
-def _progress(label: str):
+def _progress(label: str) -> Callable[[int, int], None]:
     def show(done: int, total: int) -> None:
         typer.echo(f"{label}: {done} of {total} restorations", err=True)
 
     return show
 
 
-def _lines(found: dict) -> list[list[str]]:
+def _lines(found: Mapping[str, Curves]) -> list[list[str]]:
     """A few times of each method: the first, the last and some between."""
-    lines = []
-    for label, by_measure in found.items():
-        rows = list(zip(*by_measure.values(), strict=True))
-        for row in [rows[index] for index in sorted({k * (len(rows) - 1) // (_SHOWN - 1) for k in range(_SHOWN)})]:
-            lines.append([label, str(row[0].t), *map(_figure, row)])
-    return lines
+    return [
+        [label, str(row[0].t), *map(_figure, row)]
+        for label, by_measure in found.items()
+        for row in spread(list(zip(*by_measure.values(), strict=True)))
+    ]
 
 
-def _figure(point) -> str:
+def _figure(point: Point) -> str:
     return f"{point.mean:.3f}" if math.isnan(point.deviation) else f"{point.mean:.3f} ± {point.deviation:.3f}"

@@ -4,8 +4,17 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from torch import nn
 
 from sdsr.cli.options import Device, NoiseSeed
+from sdsr.critics.diffusion_unet import drop_decoder
+from sdsr.errors import InputError
+from sdsr.methods.one_step.recipes import judging_unet
+from sdsr.metrics.comparison import labels_of
+from sdsr.metrics.save import check_target, save_image
+from sdsr.photos.files import read_photo
+from sdsr.prior.loading import load_prior
+from sdsr.studies.discriminator_features import TIMES, Look, features, latents_of, sheet
 
 
 def discriminator_features(
@@ -26,30 +35,21 @@ def discriminator_features(
     overwrite: Annotated[bool, typer.Option(help="Replace an existing sheet.")] = False,
 ) -> None:
     """Show the features of noised photos in diffusion UNets, at several times and in one or more UNets."""
-    from torch import nn
-
-    from sdsr.critics.diffusion_unet import drop_decoder
-    from sdsr.errors import InputError
-    from sdsr.methods.one_step.recipes import judging_unet
-    from sdsr.metrics.comparison import labels_of
-    from sdsr.metrics.save import check_target, save_image
-    from sdsr.photos.files import read_photo
-    from sdsr.prior.loading import load_prior
-    from sdsr.studies.critic_features import TIMES, Look, features, latents_of, sheet
-
     check_target(output, overwrite=overwrite, image=True)
     given = {label: read_photo(path) for label, path in zip(labels_of(photos), photos, strict=True)}
     sizes = {photo.size for photo in given.values()}
     if len(sizes) > 1:
         raise InputError(f"photos (={len(sizes)} sizes) must be of one size; restore them to the same.")
-    loaded, look = load_prior(prior, device=device), Look(times=tuple(time or TIMES), level=level, seed=seed)
-    latents, seen = latents_of(loaded, given, size), {}
+    loaded = load_prior(prior, device=device)
+    look = Look(times=tuple(time or TIMES), level=level, seed=seed)
+    latents = latents_of(loaded, given, size)
+    found = {}
     for source in critic or ["prior"]:
         unet = drop_decoder(judging_unet(loaded, source)).eval()
         nn.Module.to(unet, loaded.device)
         levels = len(unet.down_blocks) + 1
         if not -levels <= level < levels:
             raise InputError(f"level (={level}) of {source} must be in {-levels} ... {levels - 1}; -1 is the middle.")
-        seen[source] = features(unet, loaded, list(latents.values()), look)
-    save_image(sheet(given, seen, look, side_px=size, factor=loaded.factor), output)
+        found[source] = features(unet, loaded, list(latents.values()), look)
+    save_image(sheet(given, found, look, side_px=size, factor=loaded.factor), output)
     typer.echo(f"{output}")

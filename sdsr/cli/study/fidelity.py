@@ -6,6 +6,13 @@ from typing import Annotated
 import typer
 
 from sdsr.cli.options import Device, NoiseSeed, Prior
+from sdsr.metrics.comparison import labels_of
+from sdsr.metrics.plots import check_plots, plot_lines
+from sdsr.metrics.save import save_text
+from sdsr.metrics.tables import aligned
+from sdsr.photos.files import read_photo
+from sdsr.studies.fidelity import FIDELITIES, distances, distances_csv
+from sdsr.upscaling import Request, Upscaler
 
 
 def fidelity(
@@ -19,19 +26,7 @@ def fidelity(
     device: Device = None,
 ) -> None:
     """Restore photos at fidelities from 0 to 1, and plot how far the results are from the photos enlarged."""
-    from importlib.util import find_spec
-
-    from sdsr.errors import ModelError
-    from sdsr.metrics.comparison import labels_of
-    from sdsr.metrics.plots import plot_lines
-    from sdsr.metrics.report import aligned
-    from sdsr.metrics.save import save_text
-    from sdsr.photos.files import read_photo
-    from sdsr.studies.choices import FIDELITIES, distances, distances_csv
-    from sdsr.upscaling import Request, Upscaler
-
-    if find_spec("matplotlib") is None:
-        raise ModelError("the plot needs matplotlib (=not installed); run `pip install matplotlib`.")
+    check_plots()
     upscaler = Upscaler.from_pretrained(model, prior=prior, device=device)
     request = Request(scale=scale, steps=steps, seed=seed)
     upscaler.plan(steps, fidelity=FIDELITIES[0])

@@ -1,14 +1,20 @@
 """`sdsr study modulation`: how strongly a StableSR is told of the photo, time by time."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from sdsr.cli.options import Device, NoiseSeed, Prior
-
-if TYPE_CHECKING:
-    from sdsr.upscaling import Upscaler
+from sdsr.methods.settings import with_settings
+from sdsr.methods.weights import fill_from_run
+from sdsr.metrics.comparison import labels_of
+from sdsr.metrics.plots import check_plots
+from sdsr.metrics.save import save_text
+from sdsr.metrics.tables import aligned, spread
+from sdsr.photos.files import read_photo
+from sdsr.studies.modulation import curve, modulation_csv, moments, plot_maps, plot_similarity
+from sdsr.upscaling import Request, Upscaler
 
 _SHOWN = 8
 
@@ -16,7 +22,9 @@ _SHOWN = 8
 def modulation(
     model: Annotated[str, typer.Argument(help="A StableSR (`sdsr models`), or a folder of a trained one.")],
     photos: Annotated[list[Path], typer.Argument(help="LQ photos.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of strength.csv, strength.png and maps.png.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder of modulation.csv, modulation.png and sft.png.")
+    ],
     timeless: Annotated[
         Path | None, typer.Option(help="Parts of a run of the same recipe, not told the time: also this one.")
     ] = None,
@@ -27,18 +35,7 @@ def modulation(
     device: Device = None,
 ) -> None:
     """Plot the cosine similarity of features before and after modulation at each time, and the SFT features."""
-    from importlib.util import find_spec
-
-    from sdsr.errors import ModelError
-    from sdsr.metrics.comparison import labels_of
-    from sdsr.metrics.report import aligned
-    from sdsr.metrics.save import save_text
-    from sdsr.photos.files import read_photo
-    from sdsr.studies.strength import curve, moments, plot_maps, plot_strength, strength_csv
-    from sdsr.upscaling import Request, Upscaler
-
-    if find_spec("matplotlib") is None:
-        raise ModelError("the plots need matplotlib (=not installed); run `pip install matplotlib`.")
+    check_plots()
     upscalers = {Path(model).name: Upscaler.from_pretrained(model, prior=prior, device=device)}
     if timeless is not None:
         upscalers["without time"] = _timeless(next(iter(upscalers.values())), timeless, prior, device)
@@ -49,23 +46,19 @@ def modulation(
         label: {name: list(moments(upscaler, photo, request)) for name, photo in given.items()}
         for label, upscaler in upscalers.items()
     }
-    save_text(strength_csv(found), output / "strength.csv")
-    plot_strength(found, output / "strength.png")
-    plot_maps(found, output / "maps.png")
-    rows = []
-    for label, told in found.items():
-        points = curve(told)
-        chosen = sorted({k * (len(points) - 1) // (_SHOWN - 1) for k in range(_SHOWN)})
-        rows += [[label, str(t), f"{mean:.4f} ± {band:.4f}"] for t, mean, band in (points[index] for index in chosen)]
+    save_text(modulation_csv(found), output / "modulation.csv")
+    plot_similarity(found, output / "modulation.png")
+    plot_maps(found, output / "sft.png")
+    rows = [
+        [label, str(point.t), f"{point.mean:.4f} ± {point.deviation:.4f}"]
+        for label, photos_of in found.items()
+        for point in spread(curve(photos_of), _SHOWN)
+    ]
     typer.echo(f"{aligned([['model', 't', 'similarity'], *rows])}\n\n{output}")
 
 
-def _timeless(like: "Upscaler", parts: Path, prior: str | None, device: str | None) -> "Upscaler":
+def _timeless(like: Upscaler, parts: Path, prior: str | None, device: str | None) -> Upscaler:
     """The same method without the time, with the parts of a run."""
-    from sdsr.methods.settings import with_settings
-    from sdsr.methods.weights import fill_from_run
-    from sdsr.upscaling import Upscaler
-
     recipe = with_settings(like.recipe, {"method.encoder.time_aware": False})
     assert recipe.method is not None, f"{recipe.name} restores"
     restorer = recipe.method.build(prior or recipe.prior, device)

@@ -1,12 +1,19 @@
 """`sdsr study similarity`: how near photos are to descriptions, in CLIP's eyes."""
 
-import json as json_format
+from json import dumps
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from sdsr.cli.options import Json
+from sdsr.data.degradation import degradation
+from sdsr.errors import InputError
+from sdsr.metrics.clip import load_clip, similarities
+from sdsr.metrics.comparison import labels_of
+from sdsr.metrics.pairs import read_pixels
+from sdsr.metrics.tables import aligned
+from sdsr.studies.similarity import versions
 
 
 def similarity(
@@ -21,14 +28,6 @@ def similarity(
     json: Json = False,
 ) -> None:
     """Compare photos, and degraded and restored versions of the first, with descriptions by CLIP's cosine."""
-    from sdsr.data.degradation import degradation
-    from sdsr.errors import InputError
-    from sdsr.metrics.clip import load_clip, similarities
-    from sdsr.metrics.comparison import labels_of
-    from sdsr.metrics.pairs import read_pixels
-    from sdsr.metrics.report import aligned
-    from sdsr.studies.subjects import versions
-
     if restored and not degraded:
         raise InputError(f"--restored (={restored[0]}) needs a degraded photo to restore; give --degraded too.")
     towers = load_clip(clip)
@@ -37,7 +36,7 @@ def similarity(
         pictures |= versions(photos[0], degradation(degraded), restored or [], seed)
     found = similarities(pictures, text, towers)
     if json:
-        typer.echo(json_format.dumps({"clip": str(clip), "seed": seed, "texts": text, "photos": found}, indent=2))
+        typer.echo(dumps({"clip": str(clip), "seed": seed, "texts": text, "photos": found}, indent=2))
     else:
         rows = [[label, *(f"{cosine:.4f}" for cosine in cosines)] for label, cosines in found.items()]
         typer.echo(f"Cosine by the CLIP in {clip}\n\n{aligned([['photo', *text], *rows])}")

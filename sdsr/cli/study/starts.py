@@ -1,16 +1,22 @@
-"""`sdsr study starts`: what the automatic start is worth against any fixed one, on synthetic damage."""
+"""`sdsr study starts`: what the automatic start is worth against any fixed one, on known degradations."""
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from sdsr.cli.options import Device, FirstPhotos, Prior
-
-if TYPE_CHECKING:
-    from sdsr.metrics.benchmark import Scores
-
-AUTOMATIC = "auto"
+from sdsr.data.degradation import degradation
+from sdsr.errors import InputError
+from sdsr.metrics.benchmark import Scores
+from sdsr.metrics.protocol import protocol
+from sdsr.metrics.tables import aligned
+from sdsr.studies.comparison import Comparison, compare
+from sdsr.studies.samples import degraded_samples, redegraded
+from sdsr.studies.starts import DEGRADATIONS, plans_of_starts
+from sdsr.upscaling import Upscaler
 
 
 def starts(
@@ -21,47 +27,35 @@ def starts(
     photos: FirstPhotos = None,
     crop: Annotated[int | None, typer.Option(min=64, help="Take the middle square of this side.")] = None,
     measure: Annotated[str, typer.Option(help="A measure of the protocol realisr-y.")] = "psnr_y",
-    seed: Annotated[int, typer.Option(min=0, help="Seed of damage and restoration.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of degradation and restoration.")] = 0,
     prior: Prior = None,
     device: Device = None,
 ) -> None:
     """Degrade photos in known ways, restore them from each trained start and from the automatic one, and compare."""
-    from dataclasses import replace
-
-    from sdsr.data.degradation import degradation
-    from sdsr.errors import InputError
-    from sdsr.metrics.protocol import protocol
-    from sdsr.metrics.report import aligned
-    from sdsr.studies.choices import DAMAGES, damaged, scored
-    from sdsr.studies.subjects import degraded_subjects
-    from sdsr.upscaling import Request, Upscaler
-
     whole = protocol("realisr-y")
     chosen = tuple(one for one in whole.measures if one.name == measure)
     if not chosen:
         raise InputError(f"measure (={measure}) must be one of {', '.join(one.name for one in whole.measures)}.")
     settings = degradation("photo")
-    subjects = degraded_subjects(hr, settings, photos, crop)
+    samples = degraded_samples(hr, settings, photos, crop)
     upscaler = Upscaler.from_pretrained(model, prior=prior, device=device)
-    if not upscaler.recipe.starts:
-        raise InputError(f"model (={model}) has no choice of starts; try invsr-small.")
-    fixed = {str(start): Request(seed=seed, start=start) for start in upscaler.recipe.starts}
-    requests = fixed | {AUTOMATIC: Request(seed=seed, start="auto")}
+    plans = plans_of_starts(upscaler)
     rows = {}
-    for damage in DAMAGES:
-        spoiled = [damaged(subject, damage, settings.scale, seed + index) for index, subject in enumerate(subjects)]
-        rows[damage.name] = scored(upscaler, spoiled, requests, replace(whole, measures=chosen))
+    for known in DEGRADATIONS:
+        changed = [redegraded(sample, known, settings.scale, seed + index) for index, sample in enumerate(samples)]
+        comparison = Comparison(samples=changed, protocol=replace(whole, measures=chosen), seed=seed)
+        rows[known.name] = compare(upscaler, plans, comparison)
     head, *lines = _table(rows)
-    typer.echo(f"{measure}, {len(subjects)} photos, {chosen[0].better} is better\n\n{aligned([head, *lines])}")
+    typer.echo(f"{measure}, {len(samples)} photos, {chosen[0].better} is better\n\n{aligned([head, *lines])}")
 
 
-def _table(rows: "dict[str, dict[str, Scores]]") -> list[list[str]]:
-    """A line for each damage and one for their mean, a column for each request."""
+def _table(rows: Mapping[str, Mapping[str, Scores]]) -> list[list[str]]:
+    """A line for each degradation and one for their mean, a column for each request."""
     labels = list(next(iter(rows.values())))
     measure = next(iter(next(iter(rows.values())).values())).protocol.measures[0]
     figures = {name: [scores.of(measure) for scores in by_label.values()] for name, by_label in rows.items()}
     figures["mean"] = [sum(column) / len(rows) for column in zip(*figures.values(), strict=True)]
     return [
-        ["damage", *labels],
+        ["degradation", *labels],
         *([name, *(f"{figure:.{measure.decimals}f}" for figure in line)] for name, line in figures.items()),
     ]

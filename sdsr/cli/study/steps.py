@@ -7,6 +7,14 @@ from typing import Annotated
 import typer
 
 from sdsr.cli.options import Device, FirstPhotos, Json, NoiseSeed, Perceptual, PhotosCsv, Prior, ProtocolName
+from sdsr.metrics import report
+from sdsr.metrics.perceptual import with_perceptual
+from sdsr.metrics.protocol import protocol as protocol_named
+from sdsr.metrics.save import check_target, save_text
+from sdsr.studies.comparison import Comparison, compare
+from sdsr.studies.samples import paired_samples
+from sdsr.studies.steps import plans_of_steps
+from sdsr.upscaling import Upscaler
 
 
 def steps(
@@ -29,21 +37,15 @@ def steps(
 
     InvSR's are the paper's lists of one to five times, AddSR's one to four steps with and without self-refinement.
     """
-    from sdsr.metrics import report
-    from sdsr.metrics.perceptual import with_perceptual
-    from sdsr.metrics.protocol import protocol as protocol_named
-    from sdsr.metrics.save import check_target, save_text
-    from sdsr.studies.plans import plans_of_steps, scored
-    from sdsr.studies.subjects import paired_subjects
-    from sdsr.upscaling import Upscaler
-
     if csv:
         check_target(csv, overwrite=overwrite)
-    chosen, subjects = with_perceptual(protocol_named(protocol), perceptual or []), paired_subjects(lq, hr, photos)
+    chosen = with_perceptual(protocol_named(protocol), perceptual or [])
+    samples = paired_samples(lq, hr, photos)
     upscaler = Upscaler.from_pretrained(model, prior=prior, device=device)
     plans = plans_of_steps(upscaler)
-    with typer.progressbar(length=len(subjects) * len(plans), label=upscaler.recipe.name, file=sys.stderr) as bar:
-        rows = scored(upscaler, subjects, plans, chosen, seed=seed, on_done=lambda: bar.update(1))
+    with typer.progressbar(length=len(samples) * len(plans), label=upscaler.recipe.name, file=sys.stderr) as bar:
+        comparison = Comparison(samples=samples, protocol=chosen, seed=seed)
+        rows = compare(upscaler, plans, comparison, lambda: bar.update(1))
     if csv:
         save_text(report.table_csv(rows), csv)
     typer.echo(report.table_json(rows) if json else report.markdown(rows))

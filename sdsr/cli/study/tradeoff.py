@@ -1,12 +1,23 @@
 """`sdsr study tradeoff`: what each fidelity costs and gives against the truth, in one table."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from sdsr.cli.options import Device, Json, NoiseSeed, Perceptual, PhotosCsv, Prior, ProtocolName
+from sdsr.data.degradation import degradation
+from sdsr.errors import InputError
+from sdsr.metrics import report
+from sdsr.metrics.features import with_features
+from sdsr.metrics.perceptual import with_perceptual
+from sdsr.metrics.protocol import protocol as protocol_named
+from sdsr.metrics.save import check_target, save_text
+from sdsr.studies.samples import Sample, degraded_samples, evenly_spaced, paired_samples
+from sdsr.studies.tradeoff import FIDELITIES, Tradeoff, compare_fidelities
+from sdsr.upscaling import Upscaler
 
 
 def tradeoff(
@@ -40,36 +51,27 @@ def tradeoff(
 
     The same command goes on after an interruption; other fidelities of the same photos need no restoring.
     """
-    from sdsr.data.degradation import degradation
-    from sdsr.errors import InputError
-    from sdsr.metrics import report
-    from sdsr.metrics.features import with_features
-    from sdsr.metrics.perceptual import with_perceptual
-    from sdsr.metrics.protocol import protocol as protocol_named
-    from sdsr.metrics.save import check_target, save_text
-    from sdsr.studies.subjects import degraded_subjects, paired_subjects
-    from sdsr.studies.tradeoff import FIDELITIES, Tradeoff, evenly_spaced, scored
-    from sdsr.upscaling import Upscaler
-
     if csv:
         check_target(csv, overwrite=overwrite)
+    found = _samples(folders, degraded)
+    chosen = with_perceptual(protocol_named(protocol), perceptual or [])
+    chosen = with_features(chosen) if features else chosen
+    samples = evenly_spaced(found, photos)
+    wanted = Tradeoff(folder=output, fidelities=tuple(fidelity or FIDELITIES), steps=steps, seed=seed)
+    upscaler = Upscaler.from_pretrained(model, prior=prior, device=device)
+    output.mkdir(parents=True, exist_ok=True)
+    total = len(samples) * len(wanted.fidelities)
+    with typer.progressbar(length=total, label=upscaler.recipe.name, file=sys.stderr) as bar:
+        rows = compare_fidelities(upscaler, samples, wanted, chosen, lambda: bar.update(1))
+    if csv:
+        save_text(report.table_csv(rows), csv)
+    typer.echo(report.table_json(rows) if json else report.markdown(rows))
+
+
+def _samples(folders: Sequence[Path], degraded: str | None) -> tuple[Sample, ...]:
     if len(folders) != (1 if degraded else 2):
         raise InputError(
             f"folders (={len(folders)}) must be two, of LQ photos and of true photos, or with --degraded that of true "
             "photos alone; name them so."
         )
-    chosen = with_perceptual(protocol_named(protocol), perceptual or [])
-    chosen = with_features(chosen) if features else chosen
-    found = (
-        degraded_subjects(folders[0], degradation(degraded)) if degraded else paired_subjects(folders[0], folders[1])
-    )
-    subjects = evenly_spaced(found, photos)
-    wanted = Tradeoff(folder=output, fidelities=tuple(fidelity or FIDELITIES), steps=steps, seed=seed)
-    upscaler = Upscaler.from_pretrained(model, prior=prior, device=device)
-    output.mkdir(parents=True, exist_ok=True)
-    total = len(subjects) * len(wanted.fidelities)
-    with typer.progressbar(length=total, label=upscaler.recipe.name, file=sys.stderr) as bar:
-        rows = scored(upscaler, subjects, wanted, chosen, lambda: bar.update(1))
-    if csv:
-        save_text(report.table_csv(rows), csv)
-    typer.echo(report.table_json(rows) if json else report.markdown(rows))
+    return degraded_samples(folders[0], degradation(degraded)) if degraded else paired_samples(folders[0], folders[1])

@@ -1,16 +1,29 @@
 """`sdsr study trust`: how far a model can be believed, calibrated on photos whose truth is known."""
 
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from statistics import median
+from typing import Annotated
 
+import numpy as np
 import typer
 
 from sdsr.cli.options import Device, FirstPhotos, NoiseSeed, Prior
-
-if TYPE_CHECKING:
-    from sdsr.studies.trust import Examined
-    from sdsr.trust.expected_error import ExpectedError
-    from sdsr.trust.mask import Calibration
+from sdsr.data.degradation import degradation
+from sdsr.digests import combined_sha256, file_sha256
+from sdsr.errors import InputError
+from sdsr.metrics.pairs import photos_by_name
+from sdsr.metrics.tables import aligned
+from sdsr.models import find_model
+from sdsr.request import Request
+from sdsr.studies.samples import degraded_samples, paired_samples
+from sdsr.studies.trust import Examined, calibrated, calibrated_with, examine, kept_in_splits, rank_correlations
+from sdsr.studies.trust import check as kept_on
+from sdsr.trust.expected_error import ExpectedError
+from sdsr.trust.mask import Calibration
+from sdsr.trust.stored import Trust, write_trust
+from sdsr.upscaling import Upscaler
 
 
 def trust(
@@ -33,27 +46,13 @@ def trust(
     device: Device = None,
 ) -> None:
     """Correlate clues with true errors, calibrate promises on photos, and check them on others."""
-    from functools import partial
-
-    from sdsr.data.degradation import degradation
-    from sdsr.digests import combined_sha256, file_sha256
-    from sdsr.errors import InputError
-    from sdsr.metrics.pairs import photos_by_name
-    from sdsr.models import find_model
-    from sdsr.request import Request
-    from sdsr.studies.subjects import degraded_subjects, paired_subjects
-    from sdsr.studies.trust import calibrated, calibrated_with, examine, kept_in_splits
-    from sdsr.studies.trust import check as kept_on
-    from sdsr.trust.stored import Trust, write_trust
-    from sdsr.upscaling import Upscaler
-
     if check is not None and len(check) != 2:
         raise InputError(f"--check (={len(check)} folders) takes two, of LQ photos and of true photos; give both.")
     upscaler = Upscaler.from_pretrained(model, prior=prior, device=device)
     run = partial(upscaler.passes, request=Request(seed=seed, label=False), count=passes)
     told = lambda name: typer.echo(f"sdsr: {name}", err=True)  # noqa: E731
-    examined = examine(degraded_subjects(hr, degradation(degraded), photos), run, told)
-    others = examine(paired_subjects(check[0], check[1], photos), run, told) if check else []
+    examined = examine(degraded_samples(hr, degradation(degraded), photos), run, told)
+    others = examine(paired_samples(check[0], check[1], photos), run, told) if check else []
     rest = examined[1::2]
     wanted = [each / 255 for each in error or _median_errors(examined)]
     expected, _ = calibrated(examined, error=wanted[0], confidence=confidence)
@@ -79,20 +78,13 @@ def trust(
         write_trust(found, find_model(model).folder)
 
 
-def _median_errors(examined: "list[Examined]") -> list[float]:
+def _median_errors(examined: Sequence[Examined]) -> list[float]:
     """The median of the photos' mean errors, in levels of 255, and half of it more and less."""
-    from statistics import median
-
     middle = median(float(photo.error.mean()) for photo in examined) * 255
     return [round(share * middle, 1) for share in (1.0, 0.5, 1.5)]
 
 
-def _correlations(sets: "dict[str, list[Examined]]", expected: "ExpectedError") -> str:
-    import numpy as np
-
-    from sdsr.metrics.report import aligned
-    from sdsr.studies.trust import rank_correlations
-
+def _correlations(sets: Mapping[str, Sequence[Examined]], expected: ExpectedError) -> str:
     rows = [["Spearman with the true error, median (quartiles)", *(name for name, photos in sets.items() if photos)]]
     found = [rank_correlations(photos, expected) for photos in sets.values() if photos]
     for name in found[0]:
@@ -102,7 +94,7 @@ def _correlations(sets: "dict[str, list[Examined]]", expected: "ExpectedError") 
 
 
 def _promise(
-    promise: "Calibration", rest: "list[Examined]", others: "list[Examined]", expected: "ExpectedError", kept_on
+    promise: Calibration, rest: Sequence[Examined], others: Sequence[Examined], expected: ExpectedError, kept_on
 ) -> str:
     text = f"error < {promise.error * 255:.1f} with {promise.confidence:.0%}: threshold {promise.threshold * 255:.1f}"
     for name, photos in (("calibration", rest), ("others", others)):

@@ -88,7 +88,8 @@ def in_colors(maps: Float[Tensor, "n c h w"]) -> Float[Tensor, "n h w 3"]:
 
 def _middle(photo: Tensor, side_px: int, factor: int) -> Tensor:
     height, width = (min(side, side_px) // (4 * factor) * (4 * factor) for side in photo.shape[-2:])
-    top, left = (photo.shape[-2] - height) // 2, (photo.shape[-1] - width) // 2
+    top = (photo.shape[-2] - height) // 2
+    left = (photo.shape[-1] - width) // 2
     return photo[..., top : top + height, left : left + width]
 
 

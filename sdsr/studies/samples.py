@@ -1,4 +1,4 @@
-"""The photos of an experiment: each an LQ photo with its truth, from two folders or made by a degradation."""
+"""The test samples of a study: each an LQ photo with its truth, from two folders or made by a degradation."""
 
 import zlib
 from collections.abc import Callable, Sequence
@@ -7,18 +7,23 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from PIL import Image as PillowImage
+import torch
 
-from sdsr.data.degradation import Degradation
+from sdsr.data.degradation import Degradation, LowImage
 from sdsr.errors import InputError
+from sdsr.images.floats import image, quantize
 from sdsr.metrics.pairs import photos_by_name, read_pixels
 from sdsr.metrics.planes import Pixels, eight_bit
 from sdsr.photos.files import Photo, read_photo
 from sdsr.studies.degraded import degraded_photo
+from sdsr.tensors import Image
+
+Degrade = Callable[[Image, int, torch.Generator], LowImage]
+"""An image whose sides are multiples of a scale, that scale, and what draws noise, to the LQ image."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Subject:
+class Sample:
     """A photo to restore and its truth: functions that read or make them when their turn comes."""
 
     name: str
@@ -26,27 +31,28 @@ class Subject:
     truth: Callable[[], Pixels]
 
 
-def paired_subjects(lq: Path, hr: Path, count: int | None = None) -> tuple[Subject, ...]:
+def paired_samples(lq: Path, hr: Path, count: int | None = None) -> tuple[Sample, ...]:
     """The first `count` photos of two folders, matched by name as `sdsr evaluate` does."""
-    given, original = photos_by_name(lq), photos_by_name(hr)
+    given = photos_by_name(lq)
+    original = photos_by_name(hr)
     missing = [name for name in original if name not in given]
     if missing:
         raise InputError(f"{lq} has no photo {missing[0]} ({len(missing)} are missing); give the folder of LQ photos.")
     return tuple(
-        Subject(name=name, lq=partial(read_photo, given[name]), truth=partial(read_pixels, path))
+        Sample(name=name, lq=partial(read_photo, given[name]), truth=partial(read_pixels, path))
         for name, path in list(original.items())[:count]
     )
 
 
-def degraded_subjects(
+def degraded_samples(
     hr: Path, settings: Degradation, count: int | None = None, crop_px: int | None = None
-) -> tuple[Subject, ...]:
+) -> tuple[Sample, ...]:
     """The first `count` photos of a folder, degraded; each with a seed of its own, made of its name.
 
     `crop_px` takes the middle square of each. The truth is the photo as it was, less what the scale leaves over.
     """
     return tuple(
-        Subject(
+        Sample(
             name=name,
             lq=partial(_degraded, path, settings, crop_px, zlib.crc32(name.encode(errors="surrogateescape"))),
             truth=partial(_truth, path, settings.scale, crop_px),
@@ -55,17 +61,22 @@ def degraded_subjects(
     )
 
 
-def versions(path: Path, settings: Degradation, models: Sequence[str], seed: int = 0) -> dict[str, Pixels]:
-    """A photo degraded and enlarged again by bicubic, then restored by each of the models, all at the photo's size."""
-    from sdsr.upscaling import Request, Upscaler
+def redegraded(sample: Sample, degrade: Degrade, scale: int, seed: int) -> Sample:
+    """Return the sample with its truth degraded in this way in place of its own LQ photo."""
 
-    lq = degraded_photo(read_photo(path), settings, seed)
-    height, width = (side * settings.scale for side in lq.size)
-    enlarged = PillowImage.fromarray(lq.pixels).resize((width, height), PillowImage.Resampling.BICUBIC)
-    request = Request(width=width, height=height, seed=seed)
-    return {f"degraded by {settings.name}": np.asarray(enlarged)} | {
-        f"restored by {model}": Upscaler.from_pretrained(model).upscale(lq, request).pixels for model in models
-    }
+    def lq() -> Photo:
+        truth = image(Photo(pixels=sample.truth()))
+        rng = torch.Generator().manual_seed(seed)
+        return Photo(pixels=quantize(degrade(truth, scale, rng), np.uint8))
+
+    return replace(sample, lq=lq)
+
+
+def evenly_spaced(samples: Sequence[Sample], count: int | None) -> tuple[Sample, ...]:
+    """Return `count` of the samples, from the middle of as many equal parts; all of them for None."""
+    if count is None or count >= len(samples):
+        return tuple(samples)
+    return tuple(samples[(2 * index + 1) * len(samples) // (2 * count)] for index in range(count))
 
 
 def _degraded(path: Path, settings: Degradation, crop_px: int | None, seed: int) -> Photo:

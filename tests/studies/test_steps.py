@@ -18,8 +18,9 @@ from sdsr.methods.invsr.recipes import INVSR_SMALL, SMALL_METHOD
 from sdsr.metrics.protocol import PROTOCOLS
 from sdsr.photos.photo import Photo
 from sdsr.restoration.restorer import Restorer
-from sdsr.studies.plans import STARTS, plans_of_steps, scored
-from sdsr.studies.subjects import paired_subjects
+from sdsr.studies.comparison import Comparison, compare
+from sdsr.studies.samples import paired_samples
+from sdsr.studies.steps import STARTS, plans_of_steps
 from sdsr.upscaling import Request, Upscaler
 
 
@@ -68,11 +69,14 @@ def test_pictures_are_those_that_a_user_gets(name, request, folders, monkeypatch
     """Plans that begin alike share their steps, and each picture is that of its own restoration."""
     upscaler, shown = request.getfixturevalue(name), {}
     plans = plans_of_steps(upscaler)
-    monkeypatch.setattr("sdsr.studies.choices._pair", lambda name, pixels, truth: shown.setdefault(len(shown), pixels))
-    monkeypatch.setattr("sdsr.studies.choices.score_photo", lambda pixels, protocol: {"psnr_rgb": 0.0})
-    subjects, taken, denoise = paired_subjects(*folders), [], Restorer.denoise
+    measure = replace(
+        PROTOCOLS["rgb"].measures[0],
+        function=lambda result, _: float(not shown.setdefault(len(shown), result).size),
+    )
+    samples, taken, denoise = paired_samples(*folders), [], Restorer.denoise
     monkeypatch.setattr(Restorer, "denoise", lambda self, *given: taken.append(given[1]) or denoise(self, *given))
-    scored(upscaler, subjects, plans, replace(PROTOCOLS["rgb"], measures=()), seed=5)
+    protocol = replace(PROTOCOLS["rgb"], measures=(measure,))
+    assert list(compare(upscaler, plans, Comparison(samples=samples, protocol=protocol, seed=5))) == list(plans)
     assert len(taken) < sum(len(plan.times) for plan in plans.values())
     photo = Photo(pixels=np.asarray(Image.open(folders[0] / "a.png")))
     for plan in plans.values():

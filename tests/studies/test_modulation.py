@@ -18,7 +18,7 @@ from sdsr.methods.stablesr.modulation import ScaleShift
 from sdsr.methods.stablesr.recipes import SMALL_METHOD, STABLESR_SMALL
 from sdsr.methods.weights import save_method
 from sdsr.photos.files import Photo
-from sdsr.studies.strength import Moment, curve, moments
+from sdsr.studies.modulation import Moment, curve, moments
 from sdsr.training.run import save_parts
 from sdsr.upscaling import Request, Upscaler
 
@@ -59,9 +59,9 @@ def test_a_curve_is_the_mean_over_photos_and_layers_with_the_layers_deviation():
         return [Moment(t=t, similarity={"a": a, "b": b}, maps={}) for t, (a, b) in zip((9, 0), values, strict=True)]
 
     found = curve({"one": path((0.2, 0.8), (1.0, 1.0)), "two": path((0.4, 0.6), (1.0, 1.0))})
-    assert [t for t, *_ in found] == [9, 0]
-    assert found[0][1:] == pytest.approx((0.5, 0.2))
-    assert found[1][1:] == pytest.approx((1.0, 0.0))
+    assert [point.t for point in found] == [9, 0]
+    assert (found[0].mean, found[0].deviation) == pytest.approx((0.5, 0.2))
+    assert (found[1].mean, found[1].deviation) == pytest.approx((1.0, 0.0))
 
 
 def test_a_method_that_modulates_nothing_is_refused(given):
@@ -79,10 +79,10 @@ def test_the_command_writes_figures_and_pictures_of_both_variants(upscaler, give
     asked = ["study", "modulation", tmp_path / "model", tmp_path / "photo.png", "-o", tmp_path / "out", "--steps", 3]
     done = CliRunner().invoke(app, [*map(str, asked), "--timeless", str(tmp_path / "parts"), "--prior", "tiny"])
     assert done.exit_code == 0, done.output
-    rows = list(csv.DictReader((tmp_path / "out" / "strength.csv").read_text().splitlines()))
+    rows = list(csv.DictReader((tmp_path / "out" / "modulation.csv").read_text().splitlines()))
     assert len(rows) == 2 * 3 * 8
     assert {row["label"] for row in rows} == {"model", "without time"}
-    for name in ("strength.png", "maps.png"):
+    for name in ("modulation.png", "sft.png"):
         with PillowImage.open(tmp_path / "out" / name) as picture:
             assert min(picture.size) > 200
     assert "without time" in done.output
