@@ -39,7 +39,11 @@ class Posterior:
 class Autoencoder(Protocol):
     """Images in [0, 1] to scaled latents and back, by a `model`; sizes are multiples of `factor` pixels."""
 
-    model: nn.Module
+    @property
+    def model(self) -> Any:
+        """The network, a module."""
+        ...
+
     factor: int
     channels: int
 

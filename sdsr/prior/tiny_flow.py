@@ -3,6 +3,8 @@
 All of it is random, so what it restores means nothing.
 """
 
+from typing import Any
+
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.transformers.transformer_sd3 import SD3Transformer2DModel
@@ -24,10 +26,13 @@ _PROMPT_TOKENS = 3
 
 def tiny_vae() -> AutoencoderKL:
     """Return a random autoencoder shaped like Stable Diffusion 3's, in narrow."""
+    blocks: dict[str, Any] = {  # diffusers annotates tuples of one
+        "block_out_channels": (8,) * _LEVELS,
+        "down_block_types": ("DownEncoderBlock2D",) * _LEVELS,
+        "up_block_types": ("UpDecoderBlock2D",) * _LEVELS,
+    }
     return AutoencoderKL(
-        block_out_channels=(8,) * _LEVELS,
-        down_block_types=("DownEncoderBlock2D",) * _LEVELS,
-        up_block_types=("UpDecoderBlock2D",) * _LEVELS,
+        **blocks,
         norm_num_groups=4,
         latent_channels=16,
         scaling_factor=1.5305,

@@ -67,10 +67,10 @@ class OneStep:
         lora = modules[LORA] = Lora(network, rank=self.rank, alpha=self.alpha, targets=self.targets)
         adapted: list[tuple[Lora, nn.Module]] = [(lora, network)]
         if self.encoder_rank:
-            encoder_lora, model = self._adapt_encoder(prior)
-            prior = prior.adapted(autoencoder=type(prior.autoencoder)(model))
+            encoder_lora, latents = self._adapt_encoder(prior)
+            prior = prior.adapted(autoencoder=latents)
             modules[ENCODER_LORA] = encoder_lora
-            adapted.append((encoder_lora, model))
+            adapted.append((encoder_lora, latents.model))
         for updates, network in adapted:
             updates.attach(network)
         conditioner: Conditioner = PromptConditioner()
@@ -87,13 +87,14 @@ class OneStep:
         )
         return Restorer(prior=prior, parts=parts)
 
-    def _adapt_encoder(self, prior: Prior) -> tuple[Lora, nn.Module]:
-        """Return updates of every layer of the encoder of a twin of a prior's autoencoder, and the twin."""
+    def _adapt_encoder(self, prior: Prior) -> tuple[Lora, PublishedLatents | SmallLatents]:
+        """Return a twin of a prior's autoencoder, after updates of every layer of its encoder."""
         assert isinstance(prior.autoencoder, PublishedLatents | SmallLatents), (
             "only autoencoders we know can be adapted"
         )
         model: Any = twin(prior.autoencoder.model)
-        return Lora(model, rank=self.encoder_rank, alpha=self.encoder_alpha, targets=encoder_layers(model)), model
+        lora = Lora(model, rank=self.encoder_rank, alpha=self.encoder_alpha, targets=encoder_layers(model))
+        return lora, type(prior.autoencoder)(model)
 
 
 D3SR = OneStep()
