@@ -25,6 +25,7 @@ def test_a_photo_is_read_and_its_windows_are_planned() -> None:
 from pathlib import Path
 import sdsr
 from sdsr.photos.files import read_photo
+from sdsr.prior.facts import Facts
 from sdsr.request import Request
 from sdsr.restoration.canvas import Canvas
 from sdsr.restoration.window_sizes import window_size
@@ -34,9 +35,12 @@ height, width = photo.size
 wide, high = Request(scale=8).size(width, height)
 layout = Canvas(margin_px=32).layout((height, width), (high, wide), 16)
 canvas = layout.region.height, layout.region.width
+facts = Facts(
+    factor=8, channels=4, multiple_px=16, native_px=1024, bytes_per_px=2_000, part_px=512, part_bytes_per_px=1_000
+)
 print(*photo.size)
 print(*canvas)
-print(window_size(Canvas(), canvas, multiple_px=16, memory_bytes=2_000 * 512**2))
+print(window_size(Canvas(), canvas, facts=facts, memory_bytes=2_000 * 512**2))
 """
     )
     height, width = (int(side) for side in size.split())
