@@ -18,6 +18,7 @@ from sdsr.methods.fidelity import by_guidance
 from sdsr.methods.invsr.recipes import INVSR, INVSR_SMALL, SMALL_METHOD
 from sdsr.photos.photo import Photo
 from sdsr.prior.tiny import tiny_prior
+from sdsr.request import Wishes
 from sdsr.restoration.canvas import Canvas
 from sdsr.studies.discriminator_features import Look, features, in_colors, latents_of, sheet
 from sdsr.studies.fidelity import FIDELITIES, distances
@@ -99,7 +100,9 @@ def test_guidance_falls_with_fidelity():
     plan = METHODS["consissr"].plan
     guidance = [by_guidance(plan, fidelity).guidance for fidelity in FIDELITIES]
     assert guidance == [9, 7, 5, 3, 1]
-    assert METHODS["consissr-small"].at_fidelity is by_guidance
+    small = METHODS["consissr-small"].method
+    assert small is not None
+    assert small.plan(Wishes(fidelity=1.0)).guidance == by_guidance(small.own_plan, 1.0).guidance
 
 
 def test_full_size_windows_are_limited():

@@ -1,5 +1,5 @@
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -82,11 +82,19 @@ class ToyObjective:
         return Toy(critic)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Nothing:
+    """A method that builds nothing, since the toy brings its own weight."""
+
+    def build(self, prior: Any, device: Any = None) -> None:
+        return None
+
+
 @pytest.fixture
 def stage() -> Stage:
     return Stage(
         name="toy",
-        system=lambda _: None,
+        method=Nothing(),
         objective=ToyObjective(),
         optimizer=PLAIN,
         steps=8,

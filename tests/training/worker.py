@@ -8,8 +8,9 @@ process's parameters to RUN/NAME-RANK.pt; then the latter two once more in shard
 
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -101,9 +102,17 @@ class PatchyObjective:
         return Patchy()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LightAutoencoder:
+    """An autoencoder of a few channels, on no prior."""
+
+    def build(self, prior: Any, device: Any = None) -> SmallAutoencoder:
+        return SmallAutoencoder(4, (8, 8, 8), (1, 1, 1))
+
+
 def _autoencoder_stage() -> Stage:
     stage = RECIPES["small-autoencoder"].stages[0]
-    return replace(stage, system=lambda _: SmallAutoencoder(4, (8, 8, 8), (1, 1, 1)), batch=2, crop_px=64)
+    return replace(stage, method=LightAutoencoder(), batch=2, crop_px=64)
 
 
 def _critics_stage() -> Stage:
