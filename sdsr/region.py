@@ -51,8 +51,10 @@ class Region:
 
     def expand(self, margin: int, *, within: tuple[int, int]) -> "Region":
         """Return this region with `margin` more cells on each side, as far as a canvas of (height, width) goes."""
-        top, left = max(self.top - margin, 0), max(self.left - margin, 0)
-        bottom, right = min(self.bottom + margin, within[0]), min(self.right + margin, within[1])
+        top = max(self.top - margin, 0)
+        left = max(self.left - margin, 0)
+        bottom = min(self.bottom + margin, within[0])
+        right = min(self.right + margin, within[1])
         return Region(top=top, left=left, height=bottom - top, width=right - left)
 
     def relative_to(self, outer: "Region") -> "Region":

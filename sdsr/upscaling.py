@@ -51,7 +51,8 @@ class Upscaler:
 
     def __init__(self, recipe: Recipe, restorer: Restorer, *, weights_sha256: str | None = None) -> None:
         assert recipe.plan is not None, f"{recipe.name} restores nothing: it has no plan"
-        self.recipe, self.restorer = recipe, restorer
+        self.recipe = recipe
+        self.restorer = restorer
         self.weights_sha256 = weights_sha256
         if restorer.parts.settle is not None:
             restorer.parts.settle()

@@ -104,7 +104,8 @@ class ImageBranch(nn.Module):
         super().__init__()
         width = attention.inner_dim // attention.heads
         self.to_out_ip = nn.Sequential(begun(nn.Linear(width, width), settings.begin)) if settings.zero_linear else None
-        separate, learning = settings.image == "separate", settings.train_projections
+        separate = settings.image == "separate"
+        learning = settings.train_projections
         self.to_k_ip = _copy(attention.get_submodule("to_k"), learning) if separate else None
         self.to_v_ip = _copy(attention.get_submodule("to_v"), learning) if separate else None
 
@@ -123,7 +124,8 @@ class Additions(nn.Module):
     def __init__(self, block: BasicTransformerBlock, side: int, settings: HybridSettings) -> None:
         super().__init__()
         attention = block.attn1
-        width, heads = attention.inner_dim, attention.heads
+        width = attention.inner_dim
+        heads = attention.heads
         self.attn1 = PositionTable(side, width // heads) if settings.positional else None
         self.normT = nn.LayerNorm(width) if settings.transposed else None
         self.attnT = TransposedAttention(width, heads, settings.begin) if settings.transposed else None
@@ -179,7 +181,8 @@ class HybridBlock(nn.Module):
         query, key, value = (_heads(self.attn1.get_submodule(name), hidden, self.attn1.heads) for name in _PROJECTIONS)
         if table is not None:
             places = table(grid).to(query.dtype)
-            query, key = query + places, key + places
+            query = query + places
+            key = key + places
         return _merged(self.attn1, F.scaled_dot_product_attention(query, key, value))
 
     def _attend_prompts(self, hidden: Tensor, prompt: Tensor, branch: ImageBranch | None, tokens: Any) -> Tensor:

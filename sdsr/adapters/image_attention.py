@@ -78,9 +78,11 @@ class ImageAttention(nn.Module):
 
     def copied(self, voice: str) -> "ImageAttention":
         """Return a copy under another voice, detached."""
-        hooks, self._hooks = self._hooks, []
+        hooks = self._hooks
+        self._hooks = []
         copied = deepcopy(self)
-        self._hooks, copied.voice = hooks, voice
+        self._hooks = hooks
+        copied.voice = voice
         return copied
 
     def _layers(self) -> dict[str, Transformer2DModel]:

@@ -116,7 +116,8 @@ class Lora(nn.Module):
             return
         self.detach(network)
         for name, wrapper in self._wrappers.items():
-            weight, layer = _updated(wrapper), twin(wrapper.base_layer)
+            weight = _updated(wrapper)
+            layer = twin(wrapper.base_layer)
             layer.register_parameter("weight", weight)
             network.set_submodule(name, layer)
             self._settled.append(weight)

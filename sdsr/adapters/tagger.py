@@ -26,7 +26,8 @@ SWIN_LARGE: Mapping[str, Any] = MappingProxyType(
         "drop_path_rate": 0.0,
     }
 )
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
 
 
 class Tagger(Protocol):

@@ -73,7 +73,8 @@ class Manifest:
     """The manifest of one folder of results; the folder and the file come into being with the first line."""
 
     def __init__(self, root: Path) -> None:
-        self.root, self.path = root, root / NAME
+        self.root = root
+        self.path = root / NAME
         self._entries: dict[str, _Entry] = {}
         self._seen_bytes = 0
         self._seen_again: dict[str, _Entry] = {}
@@ -88,7 +89,8 @@ class Manifest:
         stamps = entry.work.input_stamp, entry.output_stamp
         if None not in stamps and stamps == (Stamp.of(source), Stamp.of(target)):
             return True
-        work, stamp = Work.on(source, settings_sha256), Stamp.of(target)
+        work = Work.on(source, settings_sha256)
+        stamp = Stamp.of(target)
         if work.input_sha256 != entry.work.input_sha256:
             return False
         output_sha256 = file_sha256(target)

@@ -36,7 +36,8 @@ def within_memory(upscaler: Upscaler, header: Header, size: tuple[int, int], req
             " enlarge less, or give more with --memory or by closing other programs."
         )
     windows = _window_bytes(upscaler, allowed - held)
-    most, per_px = upscaler.most_window_bytes, upscaler.restorer.prior.facts.bytes_per_px
+    most = upscaler.most_window_bytes
+    per_px = upscaler.restorer.prior.facts.bytes_per_px
     if request.memory_bytes is None and windows < min(most, size[0] * size[1] * per_px):
         log.warning("little memory is free (%s): the photo is restored in smaller windows.", _mib(windows))
     return replace(request, memory_bytes=min(windows, most))

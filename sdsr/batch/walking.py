@@ -85,7 +85,8 @@ def _names_a_file(output: Path | None) -> bool:
     if suffix in SUFFIXES:
         return True
     choice = f"end its name on one of {', '.join(SUFFIXES)}, or name a folder"
-    foreign, near = known_by_suffix(suffix), get_close_matches(suffix, SUFFIXES, n=1, cutoff=0.75)
+    foreign = known_by_suffix(suffix)
+    near = get_close_matches(suffix, SUFFIXES, n=1, cutoff=0.75)
     if os.path.exists(output):
         raise InputError(f"output (={output}) is there and is no folder; {choice}.")
     if foreign is not None:
@@ -121,7 +122,8 @@ def _distinct(jobs: Iterable[Job]) -> Iterator[Job]:
     for job in jobs:
         target = job.target
         if wanted[name_key(target)] > 1:
-            stem, suffix = target.stem, target.suffix
+            stem = target.stem
+            suffix = target.suffix
             names = [target.name if suffix == job.source.suffix else f"{stem}{job.source.suffix}{suffix}"]
             names = [fitted(target.parent, Path(name).stem, suffix) for name in names]
             names += [fitted(target.parent, stem, f"_{number}{suffix}") for number in range(2, len(jobs) + 2)]

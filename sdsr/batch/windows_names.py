@@ -12,7 +12,8 @@ def windows_name(stem: str, ending: str = "") -> tuple[str, str]:
     Signs that no name may hold become `_`; a name of a device (CON, aux.jpg, com1.tar.png) gets a `_` after the device;
     dots and spaces at the end, which Windows drops, become `_`.
     """
-    stem, ending = _FORBIDDEN.sub("_", stem), _FORBIDDEN.sub("_", ending)
+    stem = _FORBIDDEN.sub("_", stem)
+    ending = _FORBIDDEN.sub("_", ending)
     base, dot, rest = stem.partition(".")
     own = base if dot else base + ending.partition(".")[0]
     if _DEVICES.fullmatch(own.rstrip(" ")):

@@ -61,13 +61,15 @@ def converted_from(
     The prefixes are those that leave the least unknown or missing; what stands outside of them is dropped. Raise
     ModelError where the tensors can't be converted, have other shapes than the parts, or are not finite.
     """
-    found, inside = _converted(published, state, path), dict(state)
+    found = _converted(published, state, path)
+    inside = dict(state)
     for other in unwrapped(state) if _unfit(found) else ():
         again = _converted(published, other, path)
         if _unfit(again) < _unfit(found):
             kept = {id(tensor) for tensor in other.values()}
             outside = tuple(name for name, tensor in state.items() if id(tensor) not in kept)
-            found, inside = replace(again, dropped=(*again.dropped, *outside)), other
+            found = replace(again, dropped=(*again.dropped, *outside))
+            inside = other
     check_fit(found, path)
     return found, inside
 

@@ -66,7 +66,8 @@ def _block_names(encoder: str, depth: int) -> dict[str, tuple[str, ...]]:
     """Return our names for each of OpenCLIP's in the first `depth` blocks; a joint projection has three."""
     names = {}
     for index in range(depth):
-        theirs, ours = f"transformer.resblocks.{index}.", f"{encoder}.layers.{index}."
+        theirs = f"transformer.resblocks.{index}."
+        ours = f"{encoder}.layers.{index}."
         for kind in ("weight", "bias"):
             names |= {f"{theirs}{old}.{kind}": (f"{ours}{new}.{kind}",) for old, new in _BLOCK.items()}
             names[f"{theirs}attn.in_proj_{kind}"] = tuple(f"{ours}{new}.{kind}" for new in _IN_PROJECTIONS)

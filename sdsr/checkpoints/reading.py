@@ -18,7 +18,8 @@ from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
 from sdsr.errors import ModelError
 
-_ZIP, _PICKLE = b"PK\x03\x04", b"\x80"
+_ZIP = b"PK\x03\x04"
+_PICKLE = b"\x80"
 _SUFFIXES = (".safetensors", ".bin", ".ckpt", ".pt", ".pth")
 _WRAPPERS = ("module.", "_orig_mod.")
 _AVERAGES = ("params_ema", "generator_ema", "model_ema", "net_g_ema", "ema_state_dict", "ema")
@@ -120,9 +121,11 @@ def _read_folder(path: Path) -> Checkpoint:
     files = weight_files(path)
     if not files:
         raise ModelError(f"checkpoint (={path}) holds no weight files ({', '.join(_SUFFIXES)}); {_REMEDY}")
-    tensors, others = {}, {}
+    tensors = {}
+    others = {}
     for file in files:
-        name, held = file.relative_to(path).with_suffix("").as_posix(), read_checkpoint(file)
+        name = file.relative_to(path).with_suffix("").as_posix()
+        held = read_checkpoint(file)
         tensors |= {f"{name}/{inner}": tensor for inner, tensor in held.tensors.items()}
         others |= {f"{name}/{inner}": value for inner, value in held.others.items()}
     return Checkpoint(tensors=tensors, others=others)

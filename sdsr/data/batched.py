@@ -102,7 +102,8 @@ def _sharpened_by_sinc(image: Photos, final: FinalSinc, rng: Generator) -> Photo
 
 def _noised(image: Photos, noise: Noise, rng: Generator, grain: torch.Generator) -> Photos:
     """Gaussian or photon noise, each photo its own strength, in color or gray; clamped as a sensor would."""
-    count, device = len(image), image.device
+    count = len(image)
+    device = image.device
     gray = _chosen(image, noise.gray, rng)
     sigma = _column(rng.uniform(*noise.sigma, count), device) / 255
     unit = torch.randn(image.shape, generator=grain, device=device)

@@ -135,8 +135,10 @@ class PairedCrops:
         order = shuffled_indices(number, len(self.pairs), self.sampling.seed)
         index, (lq, hq) = next(self.passing.usable(order, self._large_enough))
         rng = np.random.default_rng((self.sampling.seed, number))
-        scale, size = self.pairs.scale, self.sampling.size_px // self.pairs.scale
-        down, across = lq.shape[-2] - size, lq.shape[-1] - size
+        scale = self.pairs.scale
+        size = self.sampling.size_px // self.pairs.scale
+        down = lq.shape[-2] - size
+        across = lq.shape[-1] - size
         top, left = _corner(down, across, self.sampling.centered, rng)
         flips = _flips(self.sampling, rng)
         small = lq[:, top : top + size, left : left + size]
@@ -146,7 +148,8 @@ class PairedCrops:
     def _large_enough(self, index: int) -> tuple[LowPixels, Pixels]:
         lq, hq = self.pairs[index]
         if min(hq.shape[-2:]) < self.sampling.size_px:
-            key, size = self.pairs.hq.entries[index].key, self.sampling.size_px
+            key = self.pairs.hq.entries[index].key
+            size = self.sampling.size_px
             raise InputError(f"pair {key} is smaller than size_px (={size}); lower it or remove the pair.")
         return lq, hq
 
@@ -194,7 +197,8 @@ def _order(count: int, seed: int, epoch: int) -> np.ndarray:
 
 def _fitted(photo: Pixels, sampling: Sampling) -> UInt8[Tensor, "3 fitted_height fitted_width"]:
     """The photo, resized so that its short side is the crop's where it is shorter, or in any case where centered."""
-    shortest, size = min(photo.shape[-2:]), sampling.size_px
+    shortest = min(photo.shape[-2:])
+    size = sampling.size_px
     if shortest == size or (shortest > size and not sampling.centered):
         return photo
     height, width = (max(round(side * size / shortest), size) for side in photo.shape[-2:])

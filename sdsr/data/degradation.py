@@ -35,7 +35,8 @@ RESIZE_MODES = {
 }
 LowImage = Float[Tensor, "b 3 low_height low_width"]  # an Image of another size than the one beside it
 
-_CLEAN_STREAM, _ENLARGE_STREAM = 1, 2  # keep these draws apart from those of the degradation itself
+_CLEAN_STREAM = 1  # keep these draws apart from those of the degradation itself
+_ENLARGE_STREAM = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,10 +158,13 @@ def enlarge(lq: LowImage, hq: Image, settings: Degradation, seeds: Sequence[int]
 
 
 def _degraded(image: Image, settings: Degradation, size: tuple[int, int], rng: Generator) -> LowImage:
-    first, second, final = settings.first, settings.second, settings.final_sinc
+    first = settings.first
+    second = settings.second
+    final = settings.final_sinc
     if rng.random() < first.probability:
         image = _blurred(image, first.blur, rng)
-        factor, mode = _factor(first.resize, rng), _mode(first.resize, rng)
+        factor = _factor(first.resize, rng)
+        mode = _mode(first.resize, rng)
         if factor != 1:
             # the sampling grid follows the factor, not the ratio of the rounded sizes
             image = functional.interpolate(image, scale_factor=factor, **RESIZE_MODES[mode])
@@ -241,7 +245,8 @@ def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, An
 
 def _parsed(name: str, entry: Mapping[str, Any]) -> Degradation:
     values = dict(entry)
-    first, second = _stage(values.pop("first")), _stage(values.pop("second"))
+    first = _stage(values.pop("first"))
+    second = _stage(values.pop("second"))
     final_sinc = FinalSinc(**_frozen(values.pop("final_sinc")))
     return Degradation(name=name, first=first, second=second, final_sinc=final_sinc, **values)
 

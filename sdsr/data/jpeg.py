@@ -40,7 +40,8 @@ def jpeg(image: Image, quality: Qualities, *, smooth: bool = False) -> Image:
     fine steps exceed float16. Raises InputError for a quality out of range.
     """
     _check(quality)
-    dtype, image = image.dtype, image.to(torch.promote_types(image.dtype, torch.float32))
+    dtype = image.dtype
+    image = image.to(torch.promote_types(image.dtype, torch.float32))
     height, width = image.shape[-2:]
     padded = functional.pad(image * 255, (0, -width % 16, 0, -height % 16))
     y, cb, cr = _mixed(padded, _TO_YCBCR).split(1, dim=1)
@@ -102,7 +103,8 @@ def _quantized(plane: Plane, table: Float[Tensor, "8 8"], strength: Qualities, s
 @functools.cache
 def _transform() -> Float[Tensor, "64 64"]:
     """The orthonormal two-dimensional cosine transform of a flattened 8x8 block."""
-    frequency, position = torch.arange(8.0, dtype=torch.float64)[:, None], torch.arange(8.0, dtype=torch.float64)
+    frequency = torch.arange(8.0, dtype=torch.float64)[:, None]
+    position = torch.arange(8.0, dtype=torch.float64)
     rows = torch.cos((2 * position + 1) * frequency * torch.pi / 16) / 2
     rows[0] /= 2**0.5
     return torch.kron(rows, rows).float()

@@ -96,7 +96,8 @@ def _one(value: float) -> Values:
 
 def _squared_distance(size: int, sigma_x: Values, sigma_y: Values, theta: Values) -> Float64[Tensor, "n size size"]:
     axis = torch.arange(size, dtype=torch.float64) - (size - 1) / 2
-    y, x = axis[:, None], axis[None, :]
+    y = axis[:, None]
+    x = axis[None, :]
     cos, sin = (f(theta.double())[:, None, None] for f in (torch.cos, torch.sin))
     along = (cos * x + sin * y) / sigma_x.double()[:, None, None]
     across = (cos * y - sin * x) / sigma_y.double()[:, None, None]

@@ -116,8 +116,10 @@ class PairSet:
 
     def __getitem__(self, index: int) -> tuple[LowPixels, Pixels]:
         """(LQ, HQ); raises InputError where the sizes don't match."""
-        lq, hq = self.lq[index], self.hq[index]
-        (_, low, wide), (_, height, width) = lq.shape, hq.shape
+        lq = self.lq[index]
+        hq = self.hq[index]
+        (_, low, wide) = lq.shape
+        (_, height, width) = hq.shape
         if (low * self.scale, wide * self.scale) != (height, width):
             raise InputError(
                 f"pair {self.hq.entries[index].key}: HQ (={width}x{height}) must be {self.scale} times"
@@ -166,7 +168,8 @@ def decode(content: bytes, *, name: str = "photo") -> Pixels:
     """Upright 8-bit RGB of a JPEG, PNG, WebP or TIFF file; `name` is for the InputError of what can't be decoded."""
     try:
         with pillow.open(io.BytesIO(content), formats=_FORMATS) as opened:
-            mode, upright = opened.mode, ImageOps.exif_transpose(opened)
+            mode = opened.mode
+            upright = ImageOps.exif_transpose(opened)
             pixels = np.array(upright.convert("RGB")) if mode in _MODES else None
     except Exception as error:  # a damaged file can end in any
         raise InputError(f"{name} can't be decoded ({error}); remove it or save it again.") from error

@@ -54,7 +54,8 @@ class VariancePreserving:
         if config.get("trained_betas") is not None:
             betas = torch.tensor(config["trained_betas"], dtype=torch.float64)
         else:
-            start, end = config.get("beta_start", 0.0001), config.get("beta_end", 0.02)
+            start = config.get("beta_start", 0.0001)
+            end = config.get("beta_end", 0.02)
             betas = _betas(config.get("beta_schedule", "linear"), start, end, config.get("num_train_timesteps", 1000))
         curves = cls.from_betas(betas)
         return curves.zero_terminal_snr() if config.get("rescale_betas_zero_snr") else curves

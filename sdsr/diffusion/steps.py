@@ -59,7 +59,8 @@ def ancestral(
     """
     from sdsr.diffusion.schedule import per_item
 
-    signal_to, sigma_to = schedule.signal(to), schedule.sigma(to)
+    signal_to = schedule.signal(to)
+    sigma_to = schedule.sigma(to)
     kept = schedule.signal(t) / signal_to
     variance_of_noisy = schedule.sigma(t).square()
     beta = variance_of_noisy - kept.square() * sigma_to.square()

@@ -78,7 +78,8 @@ class ReconstructionLearner(nn.Module):
     def finish(self, samples: list[Sample]) -> None:
         if not self.objective.train_encoder:
             return
-        mean, scale = self.autoencoder.latent_mean, self.autoencoder.latent_scale
+        mean = self.autoencoder.latent_mean
+        scale = self.autoencoder.latent_scale
         mean.zero_()
         scale.fill_(1)
         latents = torch.cat([self.autoencoder.encode(sample.hq).float() for sample in samples]).double()

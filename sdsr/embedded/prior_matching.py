@@ -41,7 +41,8 @@ class PriorLearner(nn.Module):
 
     def __init__(self, prior: Prior, objective: PriorMatching) -> None:
         super().__init__()
-        self.prior, self.objective = prior, objective
+        self.prior = prior
+        self.objective = objective
         self.trained = nn.ModuleDict({name: prior.modules[name] for name in ("unet", "prompts", "image_encoder")})
         self.trained.requires_grad_(True)
         self.autoencoder = prior.modules["autoencoder"].requires_grad_(False)
@@ -67,7 +68,8 @@ class PriorLearner(nn.Module):
     def evidence(self, photo: Image, spoiled: Tensor, unprompted: Tensor, tokenless: Tensor) -> Evidence:
         """Return what the UNet is told: a prompt and the photo's token, or their empty forms where withheld."""
         names = ["" if no else ("degraded" if bad else "clean") for no, bad in zip(unprompted, spoiled, strict=True)]
-        prompts, encoder = self.trained["prompts"], self.trained["image_encoder"]
+        prompts = self.trained["prompts"]
+        encoder = self.trained["image_encoder"]
         tokens = prompts(names, encoder(photo))
         null = prompts(names)
         return Evidence(prompt=torch.where(tokenless.to(tokens.device)[:, None, None], null, tokens))
@@ -93,7 +95,8 @@ class PriorLearner(nn.Module):
         return {"photo": photo, "sampled with its token": guided, "sampled": free}
 
     def _sample(self, evidence: Evidence, rng: torch.Generator) -> Image:
-        prior, size = self.prior, self.prior.native_px // self.prior.factor // 2
+        prior = self.prior
+        size = self.prior.native_px // self.prior.factor // 2
         noisy = torch.randn(len(evidence.prompt), prior.channels, size, size, generator=rng).to(prior.device)
         times = spaced(PREVIEW_STEPS)
         for t, to in zip(times, (*times[1:], None), strict=True):

@@ -48,7 +48,9 @@ def read_prior(autoencoder_folder: Path, parts: Path) -> Prior:
 
 def save_perceptual(parts: Path, folder: Path, facts: Mapping[str, str]) -> None:
     """Write the network of a training run's folder of parts in float16; `facts` become the file's metadata."""
-    network, source, target = SmallPerceptual(), parts / PERCEPTUAL_NAME, folder / PERCEPTUAL_NAME
+    network = SmallPerceptual()
+    source = parts / PERCEPTUAL_NAME
+    target = folder / PERCEPTUAL_NAME
     fill(network, read_tensors(source), source)
     tensors = {name: tensor.half().contiguous() for name, tensor in network.state_dict().items()}
     check_finite(tensors, target)

@@ -28,7 +28,9 @@ class SeverityLearner(nn.Module):
 
     def __init__(self, network: SmallPerceptual, objective: Severity) -> None:
         super().__init__()
-        self.network, self.heads, self.objective = network, SeverityHeads(), objective
+        self.network = network
+        self.heads = SeverityHeads()
+        self.objective = objective
 
     @property
     def parts(self) -> dict[str, nn.Module]:

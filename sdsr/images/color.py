@@ -90,7 +90,8 @@ def wavelet(content: Image, style: Image, levels: int = WAVELET_LEVELS) -> Image
 
 def ycbcr(content: Image, style: Image) -> Image:
     """Return the content's luma with the style's chroma (BT.601, studio range), clamped to [0, 1]: what InvSR does."""
-    matrix, offset = _RGB_TO_YCBCR.to(content), _YCBCR_OFFSET.to(content)
+    matrix = _RGB_TO_YCBCR.to(content)
+    offset = _YCBCR_OFFSET.to(content)
     of_content, of_style = ((_mixed(image, matrix) + offset).clamp(0, 1) for image in (content, style))
     mixed = torch.cat([of_content[:, :1], of_style[:, 1:]], dim=1)
     return _mixed(mixed - offset, _RGB_TO_YCBCR.inverse().to(content)).clamp(0, 1)
@@ -99,11 +100,13 @@ def ycbcr(content: Image, style: Image) -> Image:
 def _low_pass(length: int, levels: int, first: int, last: int) -> tuple[int, Tensor]:
     """Return the band of all blurs together, for an axis of this length: the identity, blurred."""
     halo = 2**levels - 1
-    start, stop = max(first - halo, 0), min(last + halo, length)
+    start = max(first - halo, 0)
+    stop = min(last + halo, length)
     index = torch.arange(stop - start)
     matrix = torch.eye(stop - start, dtype=torch.float64)
     for dilation in (2**level for level in range(levels)):
-        before, after = (index - dilation).clamp(min=0), (index + dilation).clamp(max=stop - start - 1)
+        before = (index - dilation).clamp(min=0)
+        after = (index + dilation).clamp(max=stop - start - 1)
         matrix = (matrix[before] + 2 * matrix + matrix[after]) / 4
     return start, matrix[first - start : last - start]
 

@@ -46,7 +46,8 @@ def pad_to_multiple(
     What is added mirrors the image; where the image is too small for that, its last row or column is repeated.
     """
     height, width = image.shape[-2:]
-    down, right = -height % multiple, -width % multiple
+    down = -height % multiple
+    right = -width % multiple
     padded = F.pad(image, (0, 0, 0, down), mode="reflect" if down < height else "replicate")
     padded = F.pad(padded, (0, right, 0, 0), mode="reflect" if right < width else "replicate")
     return padded, (height, width)

@@ -39,7 +39,8 @@ def dists(
     whole = torch.stack([weight.sum() for weight in (*textures, *structures)]).sum()
     similarity = x[0].new_zeros(x[0].shape[0])
     for left, right, texture, structure in zip(x, y, textures, structures, strict=True):
-        left_mean, right_mean = left.mean(dim=(2, 3)), right.mean(dim=(2, 3))
+        left_mean = left.mean(dim=(2, 3))
+        right_mean = right.mean(dim=(2, 3))
         left_variance = left.var(dim=(2, 3), correction=0)
         right_variance = right.var(dim=(2, 3), correction=0)
         covariance = (left * right).mean(dim=(2, 3)) - left_mean * right_mean

@@ -57,7 +57,8 @@ class LatentVgg16(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         network = LpipsNetwork("latent_vgg16")
-        self.net, self.names = network.net, [f"lin{index}" for index in range(len(network.channels))]
+        self.net = network.net
+        self.names = [f"lin{index}" for index in range(len(network.channels))]
         for name, width in zip(self.names, network.channels, strict=True):
             linear = nn.Conv2d(width, 1, 1, bias=False)
             nn.init.ones_(linear.weight)
@@ -69,7 +70,8 @@ class LatentVgg16(nn.Module):
         return [self.get_parameter(f"{name}.model.1.weight").flatten().clamp(min=0) for name in self.names]
 
     def forward(self, latent: Float[Tensor, "b c h w"]) -> list[Tensor]:
-        x, features = latent, []
+        x = latent
+        features = []
         for stage in self.net.values():
             x = stage(x)
             features.append(x)

@@ -50,7 +50,8 @@ class LightTrunk(nn.Module):
         return [weight.exp() for weight in self.log_weights]
 
     def forward(self, image: Map) -> list[Tensor]:
-        x, features = image, []
+        x = image
+        features = []
         for stage in self.stages:
             x = stage(x)
             features.append(x)

@@ -54,7 +54,8 @@ class StepRecord:
         """The same step with only that part of its pictures which networks of features look at."""
         if self.window is None:
             return self
-        inner, (image, hq_image) = self.window.slices, self.images()
+        inner = self.window.slices
+        (image, hq_image) = self.images()
         teacher_image = None if self.teacher_image is None else self.teacher_image[inner]
         part = image[inner]
         return replace(self, image=lambda: part, hq_image=hq_image[inner], teacher_image=teacher_image, window=None)

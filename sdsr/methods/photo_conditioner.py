@@ -28,7 +28,8 @@ class PhotoConditioner:
     voice: str = ""
 
     def __call__(self, prior: Prior, photograph: Photograph, latent: Latent) -> Witness:
-        image, tokens = photograph.enlarged().to(prior.device), None
+        image = photograph.enlarged().to(prior.device)
+        tokens = None
         if self.tokens_of is not None:
             with prior.precision():
                 tokens = self.tokens_of(image)

@@ -11,7 +11,9 @@ from sdsr.prior.prior import Prior
 from sdsr.prior.small import SmallImageEncoder
 from sdsr.tensors import Image, PhotoTokens
 
-ATTENTION, CONTROL_ATTENTION, TAGGER = "attention", "control_attention", "tagger"
+ATTENTION = "attention"
+CONTROL_ATTENTION = "control_attention"
+TAGGER = "tagger"
 
 
 @dataclass(frozen=True, slots=True)

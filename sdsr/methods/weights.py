@@ -110,7 +110,8 @@ def described_part(folder: Path, name: str, module: nn.Module, description: Mapp
     tensors = read_tensors(path)
     if file_sha256(path) != description["files"].get(path.name):
         raise ModelError(f"weights (={path}) are not those of {DESCRIPTION} (sha256 differs); reinstall them.")
-    kept, own = description.get("inherited", {}).get(name, ()), module.state_dict()
+    kept = description.get("inherited", {}).get(name, ())
+    own = module.state_dict()
     return {key: own[key] for key in kept if key in own} | _lent(description, folder, name) | tensors
 
 
@@ -137,7 +138,8 @@ def _upon(upon: Path, lent: Mapping[str, list[str]]) -> dict[str, Any]:
 
 def _lent(description: Mapping[str, Any], folder: Path, name: str) -> dict[str, Tensor]:
     """Return the tensors of a part that the folder beside it lends."""
-    upon, file = description.get("upon", {}), f"{name}.safetensors"
+    upon = description.get("upon", {})
+    file = f"{name}.safetensors"
     if file not in upon.get("tensors", {}):
         return {}
     path = folder.resolve().parent / upon["folder"] / file

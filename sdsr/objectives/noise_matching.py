@@ -141,7 +141,8 @@ class NoisingStep:
     def figures(self, sample: Sample, rng: Generator) -> dict[str, float]:
         """Return the loss at three fixed times, noise added to the HQ latent."""
         seen, hq = self.observe(sample, rng)
-        error, figures = NoiseError(prior=self.restorer.prior), {}
+        error = NoiseError(prior=self.restorer.prior)
+        figures = {}
         for time in MEASURED:
             t = torch.full((len(hq),), time)
             figures[f"noise_{time}"] = float(error(_noising(hq, hq, t, seen, rng)))

@@ -77,7 +77,8 @@ class InferenceStep:
     starts: tuple[int, ...] = ()
 
     def take(self, sample: Sample, rng: Generator) -> StepRecord:
-        prior, t = self.restorer.prior, self.times(len(sample.hq), rng)
+        prior = self.restorer.prior
+        t = self.times(len(sample.hq), rng)
         noise = CanvasNoise.from_generator(rng, photos=len(sample.hq))
         seen, hq = encode_pair(self.restorer, sample, None, noise)
         clean = self.step(seen, noise, t)

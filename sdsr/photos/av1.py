@@ -8,7 +8,8 @@ class _Bits:
     """Reads numbers from bits, the highest of each byte first."""
 
     def __init__(self, data: bytes) -> None:
-        self._bits, self._left = int.from_bytes(data, "big"), 8 * len(data)
+        self._bits = int.from_bytes(data, "big")
+        self._left = 8 * len(data)
 
     def number(self, count: int) -> int:
         if count > self._left:
@@ -52,7 +53,8 @@ def _size(bits: _Bits) -> tuple[int, int]:
         bits.number(5)
     else:
         _operating_points(bits)
-    width_bits, height_bits = 1 + bits.number(4), 1 + bits.number(4)
+    width_bits = 1 + bits.number(4)
+    height_bits = 1 + bits.number(4)
     return 1 + bits.number(width_bits), 1 + bits.number(height_bits)
 
 

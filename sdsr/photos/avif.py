@@ -27,8 +27,11 @@ logger = logging.getLogger(__name__)
 
 _XMP_TYPE = b"application/rdf+xml"
 _BRANDS = b"avif\0\0\0\0avifmif1miaf"
-_BT709_PRIMARIES, _SRGB_TRANSFER, _UNSPECIFIED = 1, 13, 2
-_BT601, _IDENTITY = 6, 0  # matrices
+_BT709_PRIMARIES = 1
+_SRGB_TRANSFER = 13
+_UNSPECIFIED = 2
+_BT601 = 6  # matrices
+_IDENTITY = 0
 _SPEED = 6  # of 10: 4 takes five times the time for 4 %, 8 half of it for 20 % more
 _LOSSLESS_LEVEL = 100
 
@@ -86,7 +89,9 @@ def _size(photo: Item) -> tuple[int, int]:
 def _depth(tile: Item) -> tuple[int, bool]:
     """Return the bits a channel, and whether there is no color."""
     flags = _required(tile, b"av1C")[2]
-    high, twelve, gray = flags & 64, flags & 32, bool(flags & 16)
+    high = flags & 64
+    twelve = flags & 32
+    gray = bool(flags & 16)
     return (12 if twelve else 10) if high else 8, gray
 
 

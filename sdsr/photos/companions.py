@@ -6,8 +6,10 @@ Sources: Ultra HDR image format 1.1; ISO 21496-1; Motion Photo format 1.0; Apple
 
 from sdsr.photos.xmp import BROKEN, Edit, Element, Name, Packet, read_packet
 
-_ADOBE_GAIN_MAP, _APPLE_GAIN_MAP = "http://ns.adobe.com/hdr-gain-map/1.0/", "http://ns.apple.com/HDRGainMap/1.0/"
-_CONTAINER, _CAMERA = "http://ns.google.com/photos/1.0/container/", "http://ns.google.com/photos/1.0/camera/"
+_ADOBE_GAIN_MAP = "http://ns.adobe.com/hdr-gain-map/1.0/"
+_APPLE_GAIN_MAP = "http://ns.apple.com/HDRGainMap/1.0/"
+_CONTAINER = "http://ns.google.com/photos/1.0/container/"
+_CAMERA = "http://ns.google.com/photos/1.0/camera/"
 _MARKS = (
     _ADOBE_GAIN_MAP.encode(),
     _APPLE_GAIN_MAP.encode(),

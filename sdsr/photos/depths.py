@@ -7,7 +7,8 @@ def stretched(samples: np.ndarray, bits: int) -> np.ndarray:
     """Return samples of 1 to 16 bits at full range: of 8 bits up to 8, else of 16."""
     if bits in (8, 16):
         return samples
-    top, bottom = np.uint32(255 if bits < 8 else 65535), np.uint32(2**bits - 1)
+    top = np.uint32(255 if bits < 8 else 65535)
+    bottom = np.uint32(2**bits - 1)
     return ((samples.astype(np.uint32) * top + bottom // 2) // bottom).astype(np.uint8 if bits < 8 else np.uint16)
 
 

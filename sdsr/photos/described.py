@@ -16,7 +16,9 @@ from sdsr.photos.formats import Space
 Chromaticities = tuple[float, float, float, float, float, float, float, float]
 """x and y of white, red, green and blue, in the order of a cHRM chunk."""
 
-_D65, _C, DCI_WHITE = (0.3127, 0.3290), (0.310, 0.316), (0.314, 0.351)
+_D65 = (0.3127, 0.3290)
+_C = (0.310, 0.316)
+DCI_WHITE = (0.314, 0.351)
 SRGB_PRIMARIES: Chromaticities = (*_D65, 0.64, 0.33, 0.30, 0.60, 0.15, 0.06)
 PRIMARIES: dict[int, Chromaticities] = {
     1: SRGB_PRIMARIES,
@@ -32,7 +34,8 @@ PRIMARIES: dict[int, Chromaticities] = {
 }
 _GAMMAS = {4: 2.2, 5: 2.8, 8: 1.0, 17: 2.6}
 _HDR = {16: "PQ", 18: "HLG"}
-_UNSPECIFIED, _SRGB_TRANSFER = 2, 13
+_UNSPECIFIED = 2
+_SRGB_TRANSFER = 13
 _SRGB_GAMMA = 0.45455
 _INSIGNIFICANT = 0.05  # share by which an encoding gamma may differ from sRGB's, as libpng has it
 _NEAR = 0.002  # in x and y: sRGB's primaries, as rounded by other programs
@@ -84,7 +87,8 @@ def of_gamma(
 
 
 def _profile(chromaticities: Chromaticities, curve: float | Callable[[np.ndarray], np.ndarray], space: Space) -> bytes:
-    x, y = np.array(chromaticities[::2]), np.array(chromaticities[1::2])
+    x = np.array(chromaticities[::2])
+    y = np.array(chromaticities[1::2])
     if not (np.isfinite(x + y).all() and (x >= 0).all() and (y > 0).all() and (x + y <= 1.5).all()):
         raise ValueError("chromaticities outside the plane of colors")
     corners = np.stack((x[1:], y[1:], np.ones(3)))

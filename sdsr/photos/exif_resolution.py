@@ -5,9 +5,13 @@ import struct
 from sdsr.photos.metadata import byte_order, entries, first_directory, first_value
 from sdsr.photos.opened import sensible_dpi
 
-_X, _Y, _UNIT = 0x011A, 0x011B, 0x0128
-_SHORT, _RATIONAL = 3, 5
-_INCH, _CENTIMETER = 2, 3
+_X = 0x011A
+_Y = 0x011B
+_UNIT = 0x0128
+_SHORT = 3
+_RATIONAL = 5
+_INCH = 2
+_CENTIMETER = 3
 _DENOMINATOR = 1000
 _EMPTY = struct.pack("<2sHIHI", b"II", 42, 8, 0, 0)
 

@@ -130,7 +130,8 @@ def encode(file: io.BufferedIOBase, layout: Layout) -> None:
 def _checked(photo: Photo, format: Format, quality: int | None) -> Layout:
     height, width = photo.size
     traits = photo.traits
-    bits, alpha = 8 * photo.pixels.dtype.itemsize, photo.alpha is not None
+    bits = 8 * photo.pixels.dtype.itemsize
+    alpha = photo.alpha is not None
     header = Header(format=format, width=width, height=height, bits=bits, gray=traits.gray, alpha=alpha)
     check_output(header, photo.size, format, NO_LIMITS)
     return lay_out(photo, format, quality)

@@ -39,7 +39,9 @@ def find_photos(folder: Path, *, besides: Path | None = None) -> list[Path]:
 
 def _folders(root: Path, passed: Path | None) -> Iterator[tuple[Path, list[str]]]:
     """Yield each visible folder and the visible files in it, once: the tree's own first, then what links lead to."""
-    seen, links, waiting = set[Path](), list[Path](), [root]
+    seen = set[Path]()
+    links = list[Path]()
+    waiting = [root]
     while waiting or links:
         linked = not waiting
         here = waiting.pop() if waiting else links.pop(0)

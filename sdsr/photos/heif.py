@@ -117,7 +117,8 @@ def _describe(data: bytes, start: int, end: int, items: dict[int, Item]) -> None
     parts = {kind: (begin, stop) for kind, begin, stop in boxes(data, start, end)}
     described = [(kind, data[begin:stop]) for kind, begin, stop in boxes(data, *parts[b"ipco"])]
     at, _ = parts[b"ipma"]
-    identifier, wide = ">I" if data[at] else ">H", data[at + 3] & 1
+    identifier = ">I" if data[at] else ">H"
+    wide = data[at + 3] & 1
     (entries,) = struct.unpack_from(">I", data, at + 4)
     at += 8
     for _ in range(entries):
@@ -137,7 +138,9 @@ _ESSENTIAL = (b"av1C", b"irot", b"imir", b"clap")
 def write_items(brands: bytes, items: Sequence[tuple[Item, bytes]]) -> bytes:
     """Return a file of items and their bytes, numbered from 1; the first is the photo."""
     properties = list(dict.fromkeys(one for item, _ in items for one in item.properties))
-    infos, references, associations = [], [], []
+    infos = []
+    references = []
+    associations = []
     for number, (item, _) in enumerate(items, 1):
         content_type = item.content_type + b"\0" if item.kind == b"mime" else b""
         infos.append(full_box(b"infe", struct.pack(">HH4s", number, 0, item.kind), b"\0", content_type, version=2))

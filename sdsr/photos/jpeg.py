@@ -23,7 +23,9 @@ logger = logging.getLogger(__name__)
 
 _SPACES: dict[str, Space] = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK"}
 _MODES = {space: mode for mode, space in _SPACES.items()}
-_APP1, _APP13, _COM = 0xFFE1, 0xFFED, 0xFFFE
+_APP1 = 0xFFE1
+_APP13 = 0xFFED
+_COM = 0xFFFE
 _PHOTOSHOP = b"Photoshop 3.0\0"
 _SEGMENT_BYTES = 65533  # a marker segment, less the two bytes of its length
 
@@ -96,7 +98,8 @@ def _strips(width: int, height: int) -> Iterator[tuple[int, int]]:
 
 def write_jpeg(file: io.BufferedIOBase, layout: Layout) -> None:
     """Write a JPEG with color at full resolution (4:4:4). Holds one copy of the picture, 4 bytes per pixel."""
-    dpi, packet = layout.photo.traits.dpi, jpeg_xmp(layout.photo.traits.xmp)
+    dpi = layout.photo.traits.dpi
+    packet = jpeg_xmp(layout.photo.traits.xmp)
     height, width, _ = layout.shape
     with Image.new(_MODES[layout.space], (width, height)) as canvas:
         for top, strip in layout.strips():
@@ -116,7 +119,8 @@ def write_jpeg(file: io.BufferedIOBase, layout: Layout) -> None:
 
 def note_segments(notes: Notes, *, comments: bool = True) -> bytes:
     """Return the segments of IPTC, and of comments if wanted, each as far as a segment holds it."""
-    resources, room = notes.resources or b"", _SEGMENT_BYTES - len(_PHOTOSHOP)
+    resources = notes.resources or b""
+    room = _SEGMENT_BYTES - len(_PHOTOSHOP)
     parts = (resources[start : start + room] for start in range(0, len(resources), room))
     app13 = b"".join(_segment(_APP13, _PHOTOSHOP + part) for part in parts)
     fitting = (_fitting(b"", comment) for comment in notes.all_comments) if comments else ()

@@ -28,7 +28,8 @@ _KEPT = (b"Exif", b"xml ")
 _METADATA_BYTES = 16 << 20  # metadata that unpacks to more is left out
 _PRIMARIES = {1: 1, 9: 9, 11: 12}  # of JPEG XL, in the numbers of ITU-T H.273
 _WHITES = {1: SRGB_PRIMARIES[:2], 10: (1 / 3, 1 / 3), 11: DCI_WHITE}
-_EFFORT, _LOSSLESS_EFFORT = 5, 3  # more takes two to ten times the time for 1 to 10 %
+_EFFORT = 5  # more takes two to ten times the time for 1 to 10 %
+_LOSSLESS_EFFORT = 3
 
 
 def open_jxl(data: bytes) -> Opened:
@@ -62,7 +63,8 @@ def _parts(data: bytes) -> tuple[bytes, dict[bytes, bytes]]:
     found: dict[bytes, bytes] = {}
     for kind, start, end in boxes(data):
         if kind == b"brob":
-            kind, body = data[start : start + 4], _unpacked(data[start + 4 : end])
+            kind = data[start : start + 4]
+            body = _unpacked(data[start + 4 : end])
         else:
             body = data[start:end]
         if body is not None:
@@ -108,7 +110,8 @@ def _decode(data: bytes, head: Head) -> np.ndarray:
     samples = imagecodecs.jpegxl_decode(data, keeporientation=True)
     samples = stretched(samples if samples.ndim == 3 else samples[..., None], head.bits)
     if head.alpha and head.associated:
-        color, alpha = samples[..., :-1], samples[..., -1:]
+        color = samples[..., :-1]
+        alpha = samples[..., -1:]
         samples = np.concatenate((unassociated(color, alpha), alpha), axis=-1)
     return samples
 
@@ -118,7 +121,8 @@ def write_jxl(file: BufferedIOBase, layout: Layout) -> None:
     codestream, found = _parts(_encode(layout))
     if read_head(codestream).color.transfer == LINEAR:
         codestream = with_srgb_transfer(codestream)
-    exif, xmp = layout.exif, layout.photo.traits.xmp
+    exif = layout.exif
+    xmp = layout.photo.traits.xmp
     level = box(b"jxll", found[b"jxll"]) if b"jxll" in found else b""
     kept = (box(b"Exif", bytes(4) + exif) if exif else b"") + (box(b"xml ", xmp) if xmp else b"")
     if level or kept:

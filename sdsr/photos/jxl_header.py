@@ -6,9 +6,14 @@ from sdsr.errors import InputError
 
 _HEAD_BYTES = 4096
 _RATIOS = {1: (1, 1), 2: (12, 10), 3: (4, 3), 4: (3, 2), 5: (16, 9), 6: (5, 4), 7: (2, 1)}
-_ALPHA, _SPOT, _MOSAIC = 0, 2, 5  # kinds of extra channel
-_RGB, _GRAY, _XYB = 0, 1, 2
-LINEAR, SRGB = 8, 13  # transfer functions
+_ALPHA = 0  # kinds of extra channel
+_SPOT = 2
+_MOSAIC = 5
+_RGB = 0
+_GRAY = 1
+_XYB = 2
+LINEAR = 8  # transfer functions
+SRGB = 13
 _CUSTOM = 2  # white point or primaries in numbers
 
 Distribution = tuple[int | tuple[int, int], ...]
@@ -50,7 +55,8 @@ class _Bits:
     """Reads numbers from bits, the lowest of each byte first."""
 
     def __init__(self, data: bytes) -> None:
-        self._bits, self._left = int.from_bytes(data, "little"), 8 * len(data)
+        self._bits = int.from_bytes(data, "little")
+        self._left = 8 * len(data)
         self.position = 0
 
     def number(self, count: int) -> int:

@@ -18,7 +18,9 @@ OWN = "urn:uuid:a6c2291e-c259-4762-8e77-9fdcbb78f03f#"
 SOURCE_TYPES = "http://cv.iptc.org/newscodes/digitalsourcetype/"
 COMPOSITE = SOURCE_TYPES + "compositeWithTrainedAlgorithmicMedia"
 
-_SOURCE_TYPE, _SYSTEM, _VERSION = (IPTC, "DigitalSourceType"), (IPTC, "AISystemUsed"), (IPTC, "AISystemVersionUsed")
+_SOURCE_TYPE = (IPTC, "DigitalSourceType")
+_SYSTEM = (IPTC, "AISystemUsed")
+_VERSION = (IPTC, "AISystemVersionUsed")
 _STANDARD: tuple[Name, ...] = (_SOURCE_TYPE, _SYSTEM, _VERSION)
 _STEPS: Name = (OWN, "Steps")
 _SEQUENCE: Name = (RDF, "Seq")
@@ -94,12 +96,14 @@ def _cut(packet: Packet, node: Element, sequence: Element | None) -> list[Edit]:
 
 def _description(packet: Packet, step: Step, earlier: Mapping[Name, str], item: bytes | None) -> bytes:
     """Return the node with the standard properties, and with the sequence of steps where this is the first."""
-    system, version = f"{step.software} {step.model}", step.version
+    system = f"{step.software} {step.model}"
+    version = step.version
     if earlier[_SYSTEM] and not _ends_with(earlier, system, version):
         system = f"{earlier[_SYSTEM]}; {system}"
         version = f"{earlier[_VERSION] or 'unknown'}; {version}"
     elif earlier[_SYSTEM]:
-        system, version = earlier[_SYSTEM], earlier[_VERSION]
+        system = earlier[_SYSTEM]
+        version = earlier[_VERSION]
     standard = {"DigitalSourceType": _source_type(earlier[_SOURCE_TYPE]), "AISystemUsed": system}
     standard["AISystemVersionUsed"] = version
     lines = [f"   <Iptc4xmpExt:{name}>{escaped(value)}</Iptc4xmpExt:{name}>" for name, value in standard.items()]

@@ -95,10 +95,13 @@ def lay_out(photo: Photo, format: Format, quality: int | None = None) -> Layout:
     check_transparency(photo, format)
     if not FORMATS[format].alpha:
         photo = replace(photo, alpha=None)
-    space, icc, exif = photo.traits.space, photo.traits.icc, photo.traits.exif
+    space = photo.traits.space
+    icc = photo.traits.icc
+    exif = photo.traits.exif
     if space not in FORMATS[format].spaces or (space == "CMYK" and (icc is None or photo.alpha is not None)):
         logger.info("%s can't hold this photo as %s; it is written as RGB in sRGB.", format, space)
-        space, icc = "RGB", None
+        space = "RGB"
+        icc = None
     if icc is not None and not FORMATS[format].profiles:
         logger.info("%s is written without the photo's ICC profile, in sRGB.", format)
         icc = None
@@ -141,7 +144,8 @@ def _bits(photo: Photo, format: Format) -> int:
 
 
 def _is_lossless(photo: Photo, format: Format, space: Space, quality: int | None) -> bool:
-    always, traits = FORMATS[format].lossless, photo.traits
+    always = FORMATS[format].lossless
+    traits = photo.traits
     if space == "GRAY" and FORMATS[format].lossless_gray:
         return True
     return always if always is not None else quality is None and traits.lossless and traits.format == format

@@ -20,9 +20,16 @@ from sdsr.photos.xmp import utf8_packet
 logger = logging.getLogger(__name__)
 
 _PREFIX = b"Exif\0\0"
-_ORIENTATION, _EXIF_IFD, _WIDTH, _HEIGHT, _THUMBNAIL, _THUMBNAIL_BYTES = 0x0112, 0x8769, 0xA002, 0xA003, 0x0201, 0x0202
+_ORIENTATION = 0x0112
+_EXIF_IFD = 0x8769
+_WIDTH = 0xA002
+_HEIGHT = 0xA003
+_THUMBNAIL = 0x0201
+_THUMBNAIL_BYTES = 0x0202
 _GPS_IFD = 0x8825
-_ASCII, _SHORT, _LONG = 2, 3, 4
+_ASCII = 2
+_SHORT = 3
+_LONG = 4
 _VALUE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 _PATTERNS = dict(enumerate(("B", "c", "H", "I", "II", "b", "B", "h", "i", "ii", "f", "d", "I"), start=1))
 _XMP_ORIENTATION = re.compile(rb"(tiff:Orientation\s*(?:=\s*[\"']|>)\s*)([1-8])")
@@ -82,7 +89,8 @@ def upright_metadata(
 
     `orientation` is what the file says elsewhere and comes first; XMP speaks last, and comes back in UTF-8.
     """
-    (exif_says, exif), (xmp_says, xmp) = upright_exif(exif), upright_xmp(xmp and utf8_packet(xmp))
+    (exif_says, exif) = upright_exif(exif)
+    (xmp_says, xmp) = upright_xmp(xmp and utf8_packet(xmp))
     return next((value for value in (orientation, exif_says, xmp_says) if 1 < value <= 8), 1), exif, xmp
 
 
@@ -96,7 +104,8 @@ def upright_exif(raw: bytes | None) -> tuple[int, bytes | None]:
         return 1, None
     block = bytearray(raw.removeprefix(_PREFIX))
     try:
-        order, start = byte_order(block), first_directory(block)
+        order = byte_order(block)
+        start = first_directory(block)
         _end_where_cut(block, order, start)
         found = [entry for entry in entries(block, start) if entry.tag == _ORIENTATION]
         orientation = first_value(block, found[0]) if found else 1
@@ -201,7 +210,8 @@ def _drop_odd_tags(tags: MutableMapping[int, Any], directory: int | None, endian
 
 def first_value(block: bytes | bytearray, entry: Entry) -> float:
     """Return the first value of an entry of any type of number, or of a digit as text."""
-    order, place = byte_order(block), entry.position + 8
+    order = byte_order(block)
+    place = entry.position + 8
     if _VALUE_BYTES[entry.kind] * entry.values > 4:
         (place,) = struct.unpack_from(order + "I", block, place)
     value = struct.unpack_from(order + _PATTERNS[entry.kind], block, place)

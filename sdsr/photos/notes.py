@@ -68,7 +68,8 @@ def text_of(kind: bytes, body: bytes) -> str | None:
                 return rest.decode("latin-1")
             case b"zTXt":
                 return inflate(rest[1:]).decode("latin-1")
-        packed, text = rest[0], rest[2:].split(b"\0", 2)[2]
+        packed = rest[0]
+        text = rest[2:].split(b"\0", 2)[2]
         return (inflate(text) if packed else text).decode("utf-8", "replace")
     except (IndexError, ValueError, zlib.error):
         return None

@@ -47,7 +47,8 @@ class Photo:
     source_sha256: str | None = None
 
     def __post_init__(self) -> None:
-        pixels, alpha = self.pixels, self.alpha
+        pixels = self.pixels
+        alpha = self.alpha
         assert pixels.shape == (*self.size, 3), f"pixels (={pixels.shape}) must be (height, width, 3)"
         assert pixels.dtype in (np.uint8, np.uint16), f"pixels (={pixels.dtype}) must be uint8 or uint16"
         assert alpha is None or (alpha.shape, alpha.dtype) == (self.size, pixels.dtype), "alpha must fit pixels"
@@ -85,8 +86,10 @@ def bleed(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
 
 def _halve(colors: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Average colors over 2x2 blocks by weight; return them with the blocks' weights."""
-    height, width = (weights.shape[0] + 1) // 2, (weights.shape[1] + 1) // 2
-    sums, totals = np.zeros((height, width, 3), np.float32), np.zeros((height, width), np.float32)
+    height = (weights.shape[0] + 1) // 2
+    width = (weights.shape[1] + 1) // 2
+    sums = np.zeros((height, width, 3), np.float32)
+    totals = np.zeros((height, width), np.float32)
     for y, x in _PHASES:
         weight = weights[y::2, x::2].astype(np.float32)
         sums[: weight.shape[0], : weight.shape[1]] += colors[y::2, x::2] * weight[..., None]

@@ -123,7 +123,8 @@ def _metadata(picture: pillow.Image, xmp: bytes | None) -> tuple[int, bytes | No
 
     The orientation is the one that Pillow reports: who turns an image by hand says so there.
     """
-    exif, block = pillow.Exif(), None
+    exif = pillow.Exif()
+    block = None
     with suppress(*HOSTILE), without_remarks():
         exif = picture.getexif()
         block = _bytes(picture.info.get("exif")) or (exif.tobytes() if len(exif) else None)
@@ -137,9 +138,11 @@ def _metadata(picture: pillow.Image, xmp: bytes | None) -> tuple[int, bytes | No
 
 def _notes(picture: pillow.Image) -> Notes:
     """Return the words that Pillow keeps of a file."""
-    comment, photoshop = _bytes(picture.info.get("comment")), picture.info.get("photoshop")
+    comment = _bytes(picture.info.get("comment"))
+    photoshop = picture.info.get("photoshop")
     resources = photoshop.items() if isinstance(photoshop, dict) else ()
-    texts, chunks = (getattr(picture, "text", {}) if picture.format == "PNG" else {}), []
+    texts = getattr(picture, "text", {}) if picture.format == "PNG" else {}
+    chunks = []
     for keyword, text in texts.items():
         with suppress(UnicodeEncodeError):
             chunks += [] if keyword.startswith(_META_TEXTS) else [text_chunk(keyword, str(text))]

@@ -40,9 +40,11 @@ class TaggedImage(pillow.Image):
     def save(
         self, fp: str | bytes | PathLike[str] | PathLike[bytes] | IO[bytes], format: str | None = None, **params: Any
     ) -> None:
-        name, info = (format or _format_of(fp)).upper(), self.info
+        name = (format or _format_of(fp)).upper()
+        info = self.info
         kept: dict[str, Any] = {key: info[key] for key in _SAVED.get(name, ()) if info.get(key)}
-        notes, xmp = info.get("notes", Notes()), info.get("xmp")
+        notes = info.get("notes", Notes())
+        xmp = info.get("xmp")
         if name in ("WEBP", "AVIF") and info.get("dpi"):
             kept["exif"] = _PREFIX + with_resolution(info.get("exif", b"").removeprefix(_PREFIX) or None, info["dpi"])
         if name == "JPEG":

@@ -45,7 +45,8 @@ class Header:
 def probe(source: Source, limits: Limits = DEFAULT_LIMITS) -> Header:
     """Return the header of a photo; nothing is decoded. Raises InputError, LimitError."""
     opened = open_source(source, limits)
-    height, width = opened.height, opened.width
+    height = opened.height
+    width = opened.width
     if upright_metadata(opened.exif, opened.xmp, opened.orientation)[0] >= 5:
         height, width = width, height
     return Header(
@@ -103,7 +104,8 @@ def format_of(target: Path) -> Format:
 
 def open_source(source: Source, limits: Limits) -> Opened:
     """Read the file and open its header within the limits."""
-    data, name = read_source(source, limits.max_file_bytes), source_name(source)
+    data = read_source(source, limits.max_file_bytes)
+    name = source_name(source)
     if not data:
         raise InputError(f"{name} is empty (=0 bytes); copy or export the photo again.")
     format = _format(data, source, name)
@@ -122,7 +124,8 @@ def open_source(source: Source, limits: Limits) -> Opened:
 def _format(data: bytes, source: Source, name: str) -> Format:
     """Return the format that the content tells. Raises InputError that names what is there instead."""
     suffix = source.suffix if isinstance(source, Path) else ""
-    format, meant = begins_like(data[:HEAD_BYTES]), known_by_suffix(suffix)
+    format = begins_like(data[:HEAD_BYTES])
+    meant = known_by_suffix(suffix)
     if format is not None and not (format == "TIFF" and meant is RAW):  # raw files are TIFF files of previews
         return format
     foreign = known_by_content(data[:HEAD_BYTES])

@@ -31,7 +31,8 @@ def sixteen_bits(levels: np.ndarray, what: str) -> np.ndarray:
 
     Raises InputError for what doesn't fit, and for 0 ... 255, which are 8 bits or a nearly black picture of 16.
     """
-    low, high = int(levels.min()), int(levels.max())
+    low = int(levels.min())
+    high = int(levels.max())
     if low < 0 or high > _TOP:
         raise InputError(f"{what} (={low} ... {high}) must be in 0 ... {_TOP}; scale it and convert it to 16 bits.")
     if high <= 255:
@@ -47,7 +48,8 @@ def _of_floats(samples: np.ndarray, what: str) -> np.ndarray:
     broken = int(np.count_nonzero(~np.isfinite(values)))
     if broken:
         raise InputError(f"{what} holds NaN or infinity (={broken} values), limit 0; replace them.")
-    low, high = float(values.min()), float(values.max())
+    low = float(values.min())
+    high = float(values.max())
     if low < -_ROUNDING or high > 1 + _ROUNDING:
         raise InputError(
             f"{what} (={low:.5g} ... {high:.5g}) must be in 0 ... 1; divide 0 ... 255 by 255, turn -1 ... 1 into"

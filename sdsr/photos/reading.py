@@ -55,7 +55,8 @@ def turned_upright(samples: np.ndarray, orientation: int) -> np.ndarray:
     """Return samples (height, width, ...) turned and mirrored as an EXIF orientation (1 ... 8) asks."""
     if orientation >= 5:
         samples = samples.swapaxes(0, 1)
-    flip_rows, flip_columns = orientation in (3, 4, 7, 8), orientation in (2, 3, 6, 7)
+    flip_rows = orientation in (3, 4, 7, 8)
+    flip_columns = orientation in (2, 3, 6, 7)
     return np.ascontiguousarray(samples[:: -1 if flip_rows else 1, :: -1 if flip_columns else 1])
 
 

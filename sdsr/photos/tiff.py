@@ -18,9 +18,13 @@ logging.getLogger("tifffile").addHandler(logging.NullHandler())
 _REDUCED = 1  # a kind of subfile: a preview
 _MASK_OR_REDUCED = 1 | 4  # kinds of subfile that are no photo of their own
 _MAX_PAGES = 16
-_DNG_VERSION, _SUBFILES, _MOSAIC_PATTERN = 50706, 330, 33421
-_MOSAIC, _LINEAR_RAW = 32803, 34892  # photometric interpretation
-_IPTC, _PHOTOSHOP = 33723, 34377
+_DNG_VERSION = 50706
+_SUBFILES = 330
+_MOSAIC_PATTERN = 33421
+_MOSAIC = 32803  # photometric interpretation
+_LINEAR_RAW = 34892
+_IPTC = 33723
+_PHOTOSHOP = 34377
 _READ = _DPI_X, _DPI_Y, _DPI_UNIT, _ORIENTATION, _XMP, _ICC = 282, 283, 296, 274, 700, 34675
 
 
@@ -30,7 +34,8 @@ def open_tiff(data: bytes) -> Opened:
     if _is_raw(file):
         raise InputError(f"this TIFF is {RAW}")
     page = _only_page(file)
-    bits, channels = page.bitspersample, page.samplesperpixel
+    bits = page.bitspersample
+    channels = page.samplesperpixel
     numbers = (page.imagewidth, page.imagelength, page.imagedepth, bits, channels)
     if not all(isinstance(number, int) for number in numbers):
         raise ValueError(f"sizes {numbers} are no numbers")
@@ -99,7 +104,9 @@ def _resources(page: tifffile.TiffPage, data: bytes) -> bytes | None:
 
 
 def _dpi(tag: dict[int, object]) -> tuple[float, float] | None:
-    across, down, unit = _ratio(tag.get(_DPI_X)), _ratio(tag.get(_DPI_Y)), tag.get(_DPI_UNIT, 2)
+    across = _ratio(tag.get(_DPI_X))
+    down = _ratio(tag.get(_DPI_Y))
+    unit = tag.get(_DPI_UNIT, 2)
     if unit not in (2, 3):
         return None
     per_inch = 2.54 if unit == 3 else 1.0

@@ -16,10 +16,19 @@ from sdsr.photos.ranges import full_range
 
 logger = logging.getLogger(__name__)
 
-_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR, _CIELAB, _ICCLAB = 0, 1, 2, 3, 5, 6, 8, 9
+_WHITE_IS_ZERO = 0
+_BLACK_IS_ZERO = 1
+_RGB = 2
+_PALETTE = 3
+_CMYK = 5
+_YCBCR = 6
+_CIELAB = 8
+_ICCLAB = 9
 _JPEG = 7  # compression
 _ASSOCIATED, _UNASSOCIATED = 1, 2  # kinds of extra samples that are alpha; 0 is of no stated meaning
-_UNSIGNED, _SIGNED, _FLOAT = 1, 2, 3  # sample formats
+_UNSIGNED = 1  # sample formats
+_SIGNED = 2
+_FLOAT = 3
 _PREMULTIPLIED_SLACK = 1 / 64  # share of full range by which rounding and compression let color exceed its alpha
 _MISLABELED = 0.01  # share of pixels
 
@@ -41,7 +50,9 @@ class Samples:
 
 def described_samples(page: tifffile.TiffPage) -> Samples:
     """Return what a page's tags say of its samples. Raises InputError for what is no photo of a known kind."""
-    photometric, bits, channels = int(page.photometric), page.bitspersample, page.samplesperpixel
+    photometric = int(page.photometric)
+    bits = page.bitspersample
+    channels = page.samplesperpixel
     space = _space(page)
     color = 1 if photometric == _PALETTE else CHANNELS[space]
     lab = photometric in (_CIELAB, _ICCLAB)
@@ -109,7 +120,8 @@ def _at_depth(samples: np.ndarray, page: tifffile.TiffPage, bits: int) -> np.nda
         return full_range(samples, "the TIFF")
     if page.bitspersample == bits:
         return samples
-    top, bottom = np.uint32(2**bits - 1), np.uint32(2**page.bitspersample - 1)
+    top = np.uint32(2**bits - 1)
+    bottom = np.uint32(2**page.bitspersample - 1)
     return ((samples.astype(np.uint32) * top + bottom // 2) // bottom).astype(np.uint8 if bits == 8 else np.uint16)
 
 

@@ -13,9 +13,17 @@ import numpy as np
 from sdsr.photos.layout import Layout
 from sdsr.photos.metadata import DESCRIPTIVE, byte_order, entries, first_directory
 
-_BYTE, _SHORT, _LONG, _RATIONAL, _UNDEFINED = 1, 3, 4, 5, 7
+_BYTE = 1
+_SHORT = 3
+_LONG = 4
+_RATIONAL = 5
+_UNDEFINED = 7
 _PHOTOMETRIC = {"GRAY": 1, "RGB": 2, "CMYK": 5}
-_DEFLATE, _HORIZONTAL, _UNASSOCIATED, _CONTIGUOUS, _INCH = 8, 2, 2, 1, 2
+_DEFLATE = 8
+_HORIZONTAL = 2
+_UNASSOCIATED = 2
+_CONTIGUOUS = 1
+_INCH = 2
 _DPI_DENOMINATOR = 1000
 _LEVEL = 4  # of libdeflate, whose higher levels gain 2 % and take twice the time
 
@@ -25,7 +33,8 @@ def write_tiff(file: BufferedIOBase, layout: Layout) -> None:
     head = layout.exif or struct.pack("<2sHI", b"II", 42, 8)
     order = byte_order(head)
     file.write(head)
-    offsets, counts = [], []
+    offsets = []
+    counts = []
     for _, strip in layout.strips():
         packed = _pack(strip, order)
         offsets.append(_align(file))
@@ -83,7 +92,8 @@ def _structure(layout: Layout, order: str, offsets: list[int], counts: list[int]
         fields[338] = pack(_SHORT, _UNASSOCIATED)
     if traits.dpi:
         across, down = (round(value * _DPI_DENOMINATOR) for value in traits.dpi)
-        fields[282], fields[283] = pack(_RATIONAL, across, _DPI_DENOMINATOR), pack(_RATIONAL, down, _DPI_DENOMINATOR)
+        fields[282] = pack(_RATIONAL, across, _DPI_DENOMINATOR)
+        fields[283] = pack(_RATIONAL, down, _DPI_DENOMINATOR)
         fields[296] = pack(_SHORT, _INCH)
     if traits.xmp:
         fields[700] = (_BYTE, len(traits.xmp), traits.xmp)

@@ -17,7 +17,8 @@ _OTHER_BITS = tuple(bytes(min(first ^ step * 37 % 128, 0xFE) for step in range(4
 _RESTARTS = 16
 _PADDING = 2  # zeros at the end of a scan may be its own; more are what a disk or a transfer left
 _FRAMES = (0xC0, 0xC1, 0xC2)
-_PROGRESSIVE, _SCAN = 0xC2, 0xDA
+_PROGRESSIVE = 0xC2
+_SCAN = 0xDA
 _COEFFICIENTS = 64
 _UNKNOWN = 255
 

@@ -15,7 +15,8 @@ from sdsr.photos.layout import Layout
 from sdsr.photos.opened import Opened
 
 _FLAGS = {b"ICCP": 32, b"EXIF": 8, b"XMP ": 4}
-_ALPHA_FLAG, _ANIMATION_FLAG = 16, 2
+_ALPHA_FLAG = 16
+_ANIMATION_FLAG = 2
 _PICTURE = (b"ALPH", b"VP8 ", b"VP8L")
 _EFFORT = 40  # of 100: more takes twice the time for 2 %
 
@@ -96,7 +97,8 @@ def _container(
     picture: dict[bytes, bytes], width: int, height: int, alpha: bool, layout: Layout | None = None
 ) -> bytes:
     """Return a file of the coded picture, with the metadata of a layout if there is one."""
-    before, after = {}, {}
+    before = {}
+    after = {}
     if layout is not None:
         before = {b"ICCP": layout.icc}
         after = {b"EXIF": layout.exif, b"XMP ": layout.photo.traits.xmp}

@@ -97,7 +97,8 @@ class Packet:
 
     def edited(self, edits: Iterable[Edit]) -> bytes:
         """Return the bytes with parts exchanged that don't overlap."""
-        parts, position = [], 0
+        parts = []
+        position = 0
         for start, end, put in sorted(edits):
             assert start >= position, "edits overlap"
             parts += [self.data[position:start], put]
@@ -256,7 +257,8 @@ class _Reader:
         if self.data.endswith(b"/>", element.start, element.opened):
             element.closed = element.end = element.opened
         else:
-            element.closed, element.end = index, self.data.index(b">", index) + 1
+            element.closed = index
+            element.end = self.data.index(b">", index) + 1
 
     def text(self, text: str) -> None:
         if self.depth == len(self.open) and self.open and len(self.open[-1].text) < _MAX_TEXT:

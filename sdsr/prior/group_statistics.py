@@ -49,7 +49,8 @@ def imposed(statistics: Statistics) -> Iterator[None]:
             value.repeat_interleave(channels // norm.num_groups, dim=1).flatten() for value in statistics[norm]
         )
         stacked = x.reshape(1, batch * channels, *x.shape[2:])
-        weight, bias = norm.weight.repeat(batch), norm.bias.repeat(batch)
+        weight = norm.weight.repeat(batch)
+        bias = norm.bias.repeat(batch)
         return F.batch_norm(stacked, mean, variance, weight, bias, eps=norm.eps).view_as(x)
 
     with ExitStack() as hooks:

@@ -42,7 +42,8 @@ def load_prior(
     folder = resolve(name)
     if is_small_prior(folder):
         return load_small_prior(folder, name=folder.name, device=device, dtype=dtype)
-    source, digests = SOURCES.get(str(name)), weight_digests(folder)
+    source = SOURCES.get(str(name))
+    digests = weight_digests(folder)
     if source:
         verify(source, digests)
     load = load_stable_diffusion

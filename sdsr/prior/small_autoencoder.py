@@ -154,10 +154,12 @@ class SmallAutoencoder(ModelMixin, ConfigMixin):
         mean = blocks.double().mean(0)
         variance, basis = torch.linalg.eigh(torch.cov((blocks.double() - mean).T))
         count = self.config["latent_channels"]
-        basis, std = basis.flip(1)[:, :count].T, variance.flip(0)[:count].sqrt()
+        basis = basis.flip(1)[:, :count].T
+        std = variance.flip(0)[:count].sqrt()
         gain = std ** (1 - exponent) / std
         gain = gain / ((std * gain) ** 2).mean().sqrt()
-        analysis, synthesis = basis * gain[:, None], basis.T / gain[None, :]
+        analysis = basis * gain[:, None]
+        synthesis = basis.T / gain[None, :]
         for layer, matrix, bias in (
             (self.encoder.linear, analysis, -analysis @ mean),
             (self.decoder.linear, synthesis, mean),

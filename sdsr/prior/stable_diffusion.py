@@ -110,7 +110,9 @@ class PublishedLatents:
         """Cells of context beyond which the decoder's convolutions see nothing."""
         scales = [2**-level for level in range(len(self.model.config["block_out_channels"]))]
         in_blocks = 2 * (self.model.config["layers_per_block"] + 1) * sum(scales)
-        ends, middle, upsamplers = 1 + scales[-1], 4, sum(scales[1:])
+        ends = 1 + scales[-1]
+        middle = 4
+        upsamplers = sum(scales[1:])
         return ceil(ends + middle + in_blocks + upsamplers)
 
     @property
@@ -118,7 +120,9 @@ class PublishedLatents:
         """Cells of context beyond which the encoder's convolutions see nothing."""
         scales = [2**level for level in range(len(self.model.config["block_out_channels"]))]
         in_blocks = 2 * self.model.config["layers_per_block"] * sum(scales)
-        start, downsamplers, middle_and_end = 1, 2 * sum(scales[:-1]), 5 * scales[-1]
+        start = 1
+        downsamplers = 2 * sum(scales[:-1])
+        middle_and_end = 5 * scales[-1]
         return ceil((start + in_blocks + downsamplers + middle_and_end) / self.factor)
 
     def _statistics_of(self, latent: Latent) -> Statistics:
@@ -131,7 +135,8 @@ class PublishedLatents:
 
     def _encode(self, image: Image) -> Posterior:
         posterior = self.model.encode(2 * image - 1, return_dict=False)[0]
-        mean, std = posterior.mean.float(), posterior.std.float()
+        mean = posterior.mean.float()
+        std = posterior.std.float()
         scale = self._scale.to(mean.device)
         return Posterior(mean=(mean - self._shift.to(mean.device)) * scale, std=std * scale)
 

@@ -118,13 +118,17 @@ class Canvas:
 
     def made(self, size: Size) -> Size:
         """Return the size at which a result is made."""
-        native, short, long = self.native_px, min(size), max(size)
+        native = self.native_px
+        short = min(size)
+        long = max(size)
         if native is None or self.small == "mirrored" or short >= native or long >= MOST_NATIVE_SIDES * native:
             return size
         if long <= MOST_NATIVE_SIDES * short:
-            side, of = native, short
+            side = native
+            of = short
         else:
-            side, of = MOST_NATIVE_SIDES * native, long
+            side = MOST_NATIVE_SIDES * native
+            of = long
         height, width = (-(-each * side // of) if self.round_up else max(1, each * side // of) for each in size)
         return height, width
 

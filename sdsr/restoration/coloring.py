@@ -61,7 +61,8 @@ def estimated(restorer: Restoring, photograph: Photograph, sampled: Sampled) -> 
 
     Colors are as they were decoded, clamped to [0, 1].
     """
-    height, width = photograph.made.height, photograph.made.width
+    height = photograph.made.height
+    width = photograph.made.width
     if photograph.wanted is None:
         region = _middle((height, width), restorer.factor)
         return Tile(region=region, image=decoded(restorer, photograph, sampled, region).clamp(0, 1))
@@ -101,7 +102,8 @@ def _made_tiles(
     exchanged = _moments(restorer, photograph, sampled, tiles) if color_fix == "adain" else None
     for tile in tiles:
         wide = tile.expand(WAVELET_HALO_PX if color_fix == "wavelet" else 0, within=size)
-        content, style = decoded(restorer, photograph, sampled, wide), _style(photograph, wide)
+        content = decoded(restorer, photograph, sampled, wide)
+        style = _style(photograph, wide)
         fixed = _fixed(content, style.to(content), color_fix, exchanged, adain_floor)
         yield Tile(region=tile, image=fixed[tile.relative_to(wide).slices])
 
@@ -124,7 +126,8 @@ def finished(
 
 def enlarged_alpha(photo: Photo, size: tuple[int, int]) -> np.ndarray:
     """Return the alpha at the new size, in strips."""
-    given, alpha = plane(photo), np.empty(size, photo.pixels.dtype)
+    given = plane(photo)
+    alpha = np.empty(size, photo.pixels.dtype)
     for top in range(0, size[0], TILE_PX):
         strip = Region(top=top, left=0, height=min(TILE_PX, size[0] - top), width=size[1])
         alpha[strip.rows] = quantize(resample(given, size, strip), alpha.dtype)
@@ -153,7 +156,8 @@ def _fixed(
 def _moments(
     restorer: Restoring, photograph: Photograph, sampled: Sampled, tiles: list[Region]
 ) -> tuple[Moments, Moments]:
-    of_content, of_style = [], []
+    of_content = []
+    of_style = []
     for region in tiles:
         of_content.append(moments(decoded(restorer, photograph, sampled, region)))
         of_style.append(moments(_style(photograph, region)))
@@ -173,8 +177,10 @@ def _style(photograph: Photograph, region: Region) -> Image:
 
 def decoded(restorer: Restoring, photograph: Photograph, sampled: Sampled, region: Region) -> Image:
     """Decode the cells that hold a region of the result, and cut it out."""
-    factor, place = restorer.factor, _on_canvas(photograph, region).relative_to(photograph.region)
-    top, left = place.top // factor * factor, place.left // factor * factor
+    factor = restorer.factor
+    place = _on_canvas(photograph, region).relative_to(photograph.region)
+    top = place.top // factor * factor
+    left = place.left // factor * factor
     height, width = (-(-side // factor) * factor for side in (place.bottom - top, place.right - left))
     cells = Region(top=top, left=left, height=height, width=width)
     return restorer.decode(sampled.clean, photograph, cells, sampled.fidelity)[place.relative_to(cells).slices]

@@ -41,7 +41,8 @@ def run_passes(photo: Photo, restore: Restore, count: int) -> Passes:
     first = restore(photo, 0, False)
     total = first.pixels.astype(np.float64)
     luma = _luma(first)
-    mean, squares = luma.copy(), np.zeros_like(luma)
+    mean = luma.copy()
+    squares = np.zeros_like(luma)
     for number in range(1, count):
         result = turned_back(restore(turned(photo, number), number, swaps(number)), number)
         total += result.pixels

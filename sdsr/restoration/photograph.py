@@ -74,7 +74,8 @@ class Photograph:
             mirrored(lines, length)
             for lines, length in zip((self.region.rows, self.region.columns), self.size, strict=True)
         )
-        top, left = int(rows.min()), int(columns.min())
+        top = int(rows.min())
+        left = int(columns.min())
         inside = Region(top=top, left=left, height=int(rows.max()) - top + 1, width=int(columns.max()) - left + 1)
         image = resample(self.given, self.size, inside, kernel=self.kernel)
         if self.clamped:

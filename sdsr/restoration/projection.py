@@ -45,7 +45,8 @@ def project(
     """
     residual = image(photo) - reduce_photo(result, photo.size, kernel=kernel)
     correction = torch.zeros_like(residual)
-    left, taken = residual, 0
+    left = residual
+    taken = 0
     while taken < steps and float(left.abs().mean()) > tolerance:
         correction = correction + left
         left = residual - _reduced_enlargement(correction, result.size, kernel)

@@ -166,7 +166,8 @@ class Restorer:
         self, photograph: Photograph, latent: Latent, prompt: str | None
     ) -> tuple[Testimony, Testimony | None]:
         """The evidence under a prompt, and under the negative one where the method has one."""
-        testify, against = self.parts.conditioner(self.prior, photograph, latent), self.parts.negative_prompt
+        testify = self.parts.conditioner(self.prior, photograph, latent)
+        against = self.parts.negative_prompt
         return testify(prompt or ""), None if against is None else testify(against)
 
 

@@ -50,7 +50,8 @@ def window_px(method: Canvas, canvas: tuple[int, int], *, facts: Facts, memory_b
 
     Raises InputError where that is less than the smallest.
     """
-    least, most = least_window_px(method, facts), most_window_px(method, facts)
+    least = least_window_px(method, facts)
+    most = most_window_px(method, facts)
     if memory_bytes is not None:
         allowed = int((memory_bytes / facts.bytes_per_px) ** 0.5) // WINDOW_STEP_PX * WINDOW_STEP_PX
         if allowed < least:

@@ -89,7 +89,8 @@ def calibrated(photos: Sequence[Examined], *, error: float, confidence: float) -
     """Fit the clues' weights on every other photo and calibrate on the rest, so that no photo serves both."""
     if len(photos) < LEAST_PHOTOS:
         raise InputError(f"photos (={len(photos)}) must be at least {LEAST_PHOTOS}; give more.")
-    fitted, rest = photos[::2], photos[1::2]
+    fitted = photos[::2]
+    rest = photos[1::2]
     expected = fit([photo.clues for photo in fitted], [photo.error for photo in fitted])
     return expected, calibrated_with(expected, rest, error=error, confidence=confidence)
 

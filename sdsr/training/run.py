@@ -17,7 +17,8 @@ from sdsr.methods.limits import COUNT, SECONDS, SEED, STEPS, Limit, check_number
 
 CHECKPOINTS_KEPT = 2
 SETTINGS = "settings"
-_NAMED, _EXCERPT = 5, 60
+_NAMED = 5
+_EXCERPT = 60
 IDENTITY = ("recipe", "stage", "prior_sha256", "seed")
 """What a resumed run must have in common with its beginning; its length and its data may change.
 
@@ -92,7 +93,8 @@ def note_run(folder: Path, metadata: Mapping[str, Any]) -> None:
 def _differences(changed: Sequence[str], before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
     """Yield what differs, in words: of a stage its settings, where both runs noted them."""
     for key in changed:
-        then, current = before.get(SETTINGS), now.get(SETTINGS)
+        then = before.get(SETTINGS)
+        current = now.get(SETTINGS)
         if key == "stage" and then and current and then != current:
             yield from _different_settings(then, current)
         else:

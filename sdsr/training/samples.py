@@ -21,7 +21,8 @@ def make_source(photos: PhotoSet | PairSet | TaughtPairs, stage: Stage, sampling
 
     Where the objective takes batches again, it says which one a step takes.
     """
-    batches, objective = _batches(photos, stage, sampling), stage.objective
+    batches = _batches(photos, stage, sampling)
+    objective = stage.objective
     if not isinstance(objective, Reusing):
         return batches
     return lambda step: batches(objective.batch_of(step, sampling.seed))

@@ -68,7 +68,8 @@ def rejoined(share: Tensor, parameter: nn.Parameter) -> Tensor:
     """Return the whole of which each process has a share, cut as the parameter is; every process takes part."""
     if not isinstance(parameter, DTensor):
         return share
-    mesh, placements = parameter.device_mesh, parameter.placements
+    mesh = parameter.device_mesh
+    placements = parameter.placements
     return DTensor.from_local(share, mesh, placements, shape=parameter.shape, stride=parameter.stride()).full_tensor()
 
 

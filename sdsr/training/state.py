@@ -60,8 +60,13 @@ class RunState:
         metadata: Mapping[str, Any],
         first: Sequence[Sample],
     ) -> None:
-        self.learner, self.stage, self.settings, self.accelerator = learner, stage, settings, accelerator
-        self.metadata, self.first, self.clock = metadata, first, Clock()
+        self.learner = learner
+        self.stage = stage
+        self.settings = settings
+        self.accelerator = accelerator
+        self.metadata = metadata
+        self.first = first
+        self.clock = Clock()
         self.saved_step: int | None = None
         self.in_step = False  # between a step's first change of parameters and its end
         module = cast(nn.Module, learner).to(accelerator.device).train()
@@ -233,12 +238,14 @@ class RunState:
             for index, parameter in enumerate(self.parameters)
         ]
         self.averages.optimization_step = clock["averaged"]
-        self.clock, self.saved_step = Clock(clock["step"], clock["seconds"]), clock["step"]
+        self.clock = Clock(clock["step"], clock["seconds"])
+        self.saved_step = clock["step"]
         log.info("resumed at step %d from %s", self.clock.step, found[-1].name)
 
     def export(self, *, finished: bool) -> Path:
         """Write the averaged parts with their metadata, after the learner has settled its statistics for them."""
-        target, main = self.settings.folder / "parts", self.accelerator.is_main_process
+        target = self.settings.folder / "parts"
+        main = self.accelerator.is_main_process
         with self._averaged(), kept_buffers(self.accelerator.unwrap_model(self.main.module)):
             with gathered(self.main.module), self.accelerator.autocast():
                 if main and isinstance(self.learner, Calibrated):

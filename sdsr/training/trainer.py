@@ -75,7 +75,8 @@ def train(
 def _loop(
     run: RunState, batches: Iterator[Sample], validation: Sequence[Sample], tracker: Tracker, stop: Callable[[], bool]
 ) -> None:
-    saved, stopping = run.clock.seconds, stop()
+    saved = run.clock.seconds
+    stopping = stop()
     while run.progress() < 1 and not stopping:
         began = time.monotonic()
         scalars = run.step(batches)
@@ -125,7 +126,8 @@ def _check(accelerator: Accelerator, settings: RunSettings) -> None:
 
 
 def _report(run: RunState, scalars: Mapping[str, float], spent_s: float, tracker: Tracker) -> None:
-    step, progress = run.clock.step, run.progress()
+    step = run.clock.step
+    progress = run.progress()
     left = run.clock.seconds * (1 - progress) / max(progress, 1e-6)
     images = run.stage.batch * run.stage.accumulate * run.accelerator.num_processes
     tracker.advance(step, images_per_s=images / spent_s, left_s=left, note=f"loss {scalars['loss']:.4f}")

@@ -85,7 +85,8 @@ def upper_bound(losses: np.ndarray, delta: float) -> float:
         stakes = np.minimum(wanted, 0.9 / max(1 - mean, 0.1))  # so that no single loss ruins the bet
         return bool(np.max(np.cumsum(np.log1p(-stakes * (losses - mean)))) > np.log(1 / delta))
 
-    low, high = 0.0, 1.0
+    low = 0.0
+    high = 1.0
     if not refused(high):
         return 1.0
     for _ in range(40):

@@ -37,7 +37,8 @@ _NAMES = {
 }
 """What is ours in the names of a Swin transformer, and what it is called there."""
 
-_VISUAL, _PROJECTION = "visual_encoder.", "image_proj."
+_VISUAL = "visual_encoder."
+_PROJECTION = "image_proj."
 _HARD_TAGS = ("label_embed", "wordvec_proj.", "tagging_head.", "tag_encoder.", "text_decoder.", "fc.", "logit_scale")
 _BUFFERS = (".relative_position_index", ".attn_mask")
 
@@ -58,9 +59,12 @@ def convert(
         unet = UNet2DConditionModel(**layout)
         controlnet = photo_control(unet, widths=widths)
         tagger = SwinTagger(swin=swin)
-        attention, control_attention = ImageAttention(unet), ImageAttention(controlnet)
+        attention = ImageAttention(unet)
+        control_attention = ImageAttention(controlnet)
     files = _sorted_by_content(state)
-    parts, missing, unknown = {}, [], [*files["other"]]
+    parts = {}
+    missing = []
+    unknown = [*files["other"]]
     for kind, networks in (
         ("unet", {"unet": unet, "attention": attention}),
         ("controlnet", {"controlnet": controlnet, "control_attention": control_attention}),
@@ -95,7 +99,8 @@ def merged(weight: Tensor, first: Tensor, second: Tensor) -> Tensor:
 
     `first` (2 r, d) holds the inner matrices of both, one above the other, `second` (2 d, r) the outer ones.
     """
-    inner, outer = first.float().chunk(2), second.float().chunk(2)
+    inner = first.float().chunk(2)
+    outer = second.float().chunk(2)
     of_queries, of_values = (b @ a / RANK for a, b in zip(inner, outer, strict=True))
     return (weight.float() + torch.cat([of_queries, torch.zeros_like(of_queries), of_values])).to(weight.dtype)
 
@@ -135,7 +140,8 @@ def _after(name: str, known: tuple[str, ...]) -> str:
 
 def _tagger(held: Mapping[str, Tensor], own: Iterable[str]) -> tuple[dict[str, Tensor], set[str], list[str]]:
     """The part, the published names that it needs, and those that it doesn't."""
-    part, needed = {}, set[str]()
+    part = {}
+    needed = set[str]()
     for name in own:
         theirs = _published(name)
         update = [f"{theirs.removesuffix('.weight')}.lora_{side}" for side in "AB"] if ".attn.qkv.w" in theirs else []

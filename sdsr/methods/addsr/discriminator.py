@@ -19,8 +19,10 @@ from sdsr.data.degradation import LowImage
 from sdsr.losses.small_perceptual import SmallPerceptual
 from sdsr.tensors import Image
 
-DINO_PX, DINO_2_PX = 224, 518
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+DINO_PX = 224
+DINO_2_PX = 518
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
 _TAPS = (0, 3, 6, 9, 12)
 _SMALL_LEVELS = (1, 2, 3, 4)
 
@@ -151,7 +153,8 @@ def load_dino_critic(dino: Path, dino_2: Path, device: torch.device) -> TokenCri
     telling = Dinov2Model.from_pretrained(dino_2, local_files_only=True)
     for model in (seeing, telling):
         nn.Module.to(model.eval().requires_grad_(False), device)
-    features, condition = DinoTokens(seeing), Dino2Class(telling)
+    features = DinoTokens(seeing)
+    condition = Dino2Class(telling)
     return TokenCritic(features, condition, channels=features.channels, condition_width=condition.width)
 
 
@@ -172,7 +175,8 @@ def cut_out(image: Tensor, rng: Generator, share: float = 0.5) -> Tensor:
     height, width = image.shape[-2:]
     size = round(height * share), round(width * share)
     for one in kept:
-        top, left = _drawn(height + 1, rng) - size[0] // 2, _drawn(width + 1, rng) - size[1] // 2
+        top = _drawn(height + 1, rng) - size[0] // 2
+        left = _drawn(width + 1, rng) - size[1] // 2
         one[:, max(top, 0) : max(top + size[0], 0), max(left, 0) : max(left + size[1], 0)] = 0
     return image * kept
 
@@ -180,7 +184,8 @@ def cut_out(image: Tensor, rng: Generator, share: float = 0.5) -> Tensor:
 def _reduced(image: Image, size: int, rng: Generator) -> LowImage:
     height, width = image.shape[-2:]
     if min(height, width) > size and _drawn(2, rng):
-        top, left = _drawn(height - size + 1, rng), _drawn(width - size + 1, rng)
+        top = _drawn(height - size + 1, rng)
+        left = _drawn(width - size + 1, rng)
         return image[..., top : top + size, left : left + size]
     return F.interpolate(image, (size, size), mode="area")
 

@@ -137,9 +137,12 @@ class TeacherDistance:
         assert record.noise is not None, "the student had noise"
         assert record.hq_image is not None, "the teacher looks at it"
         assert isinstance(record.condition, Seen), "the teacher's condition is the student's, renewed"
-        teacher, schedule, hq = self.restorer, self.restorer.schedule, record.hq_image
+        teacher = self.restorer
+        schedule = self.restorer.schedule
+        hq = record.hq_image
         told = teacher.refresh(record.condition, lambda region: hq[region.slices])
-        pictures, weights = [], []
+        pictures = []
+        weights = []
         for _ in range(self.draws):
             t = torch.randint(schedule.steps, (len(hq),), generator=record.rng)
             noisy = schedule.noisy(record.clean.detach(), record.noise, t)
@@ -156,12 +159,15 @@ class StudentStep:
     objective: Distillation
 
     def take(self, sample: Sample, rng: Generator) -> StepRecord:
-        restorer, objective, times = self.restorer, self.objective, self.objective.plan.times
+        restorer = self.restorer
+        objective = self.objective
+        times = self.objective.plan.times
         drawn = CanvasNoise.from_generator(rng, photos=len(sample.hq))
         seen, hq = encode_pair(restorer, sample, objective.prompt, drawn)
         region = latent_region(Region.whole(*sample.hq.shape[-2:]), restorer.factor)
         noise = drawn.at("start", 0, region, restorer.channels).to(hq)
-        places, source = self._places(len(hq), rng), hq
+        places = self._places(len(hq), rng)
+        source = hq
         if places[0] and objective.rollout:
             source, seen = self._rolled_out(seen, noise, times[: places[0]], rng)
             noise = torch.randn(hq.shape, generator=rng).to(hq)
@@ -207,7 +213,8 @@ class StudentStep:
     def _looked_back(self, seen: Seen, noisy: Latent, t: int | Time) -> tuple[Latent, Seen]:
         """A step without gradients: what it finds, and what the next one sees: its picture mixed with the photo."""
         found = self.restorer.denoise(noisy, t, seen, self.objective.plan.guidance)
-        decoded, lq = self.restorer.decode(found, seen.photograph), seen.photograph.enlarged().to(found.device)
+        decoded = self.restorer.decode(found, seen.photograph)
+        lq = seen.photograph.enlarged().to(found.device)
         mixture = self.objective.looked_back.blend(decoded, lq)
         with torch.enable_grad():
             return found, self.restorer.refresh(seen, lambda region: mixture[region.slices])
@@ -218,7 +225,8 @@ class StudentStep:
         return [first, Preview(image=self._restored(sample, rng))]
 
     def _restored(self, sample: Sample, rng: Generator, steps: int | None = None) -> Image:
-        noise, plan = CanvasNoise.from_generator(rng, photos=len(sample.hq)), self.objective.plan
+        noise = CanvasNoise.from_generator(rng, photos=len(sample.hq))
+        plan = self.objective.plan
         plan = replace(plan, times=plan.times[:steps])
         last = restore(self.restorer, photograph_of(self.restorer, sample), plan, noise)
         return self.restorer.decode(last.clean, last.seen.photograph).clamp(0, 1)

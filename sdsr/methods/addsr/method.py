@@ -114,7 +114,8 @@ def teacher_of(restorer: Restorer) -> Restorer:
 
     The rest of its ControlNet has the student's tensors, which must not learn; and it has the student's tagger.
     """
-    conditioner, own = restorer.parts.conditioner, restorer.parts.modules
+    conditioner = restorer.parts.conditioner
+    own = restorer.parts.modules
     assert isinstance(conditioner, PhotoConditioner), "SeeSR's teacher teaches SeeSR's networks"
     controlnet = _body(conditioner.controlnet, own)
     hint = deepcopy(conditioner.controlnet.get_submodule(HINT))

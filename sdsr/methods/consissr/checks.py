@@ -16,7 +16,8 @@ from torch import Tensor
 
 from sdsr.checkpoints.converted import Converted, Finding
 
-UNET, CONTROL = "model.diffusion_model.", "control_model."
+UNET = "model.diffusion_model."
+CONTROL = "control_model."
 IMAGE_PROMPT = "ft_layers_4"
 
 _MLP = re.compile(r"cond_stage_model\.(ft_layers\w*)\.1\.weight")
@@ -168,7 +169,9 @@ _OTHER = "this checkpoint stands on another prior, or it changed this part"
 
 def compare(pairs: Iterable[tuple[Tensor, Tensor | None]]) -> Comparison:
     """Compare tensors with others, in the precision of the first; None or another shape is a difference."""
-    equal, total, largest = 0, 0, 0.0
+    equal = 0
+    total = 0
+    largest = 0.0
     for ours, theirs in pairs:
         total += 1
         if theirs is None or theirs.shape != ours.shape:

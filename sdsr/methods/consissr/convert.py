@@ -25,8 +25,10 @@ PUBLISHED = HybridSettings(image="separate")
 IMAGE_PROMPT = "cond_stage_model.ft_layers_4."
 """The prefix of the image prompt; its number is that of a variant, of which only this one was published."""
 
-_UNET, _CONTROL = "model.diffusion_model.", "control_model."
-_AUTOENCODER, _CONDITION = "first_stage_model.", "cond_encoder."
+_UNET = "model.diffusion_model."
+_CONTROL = "control_model."
+_AUTOENCODER = "first_stage_model."
+_CONDITION = "cond_encoder."
 _TEXT = "cond_stage_model.model."
 _VISION = "cond_stage_model.model.visual."
 _TEACHER = "cond_stage_model.model.v_fix."  # of the first stage
@@ -83,7 +85,8 @@ def part_names(
 ) -> dict[str, dict[str, str]]:
     """Return, by part but for CLIP's towers, the published name of each of our tensors."""
     networks = part_networks(layout) if networks is None else networks
-    layers, image_prompt = layout.get("layers_per_block", 2), networks["image_prompt"]
+    layers = layout.get("layers_per_block", 2)
+    image_prompt = networks["image_prompt"]
     latents = autoencoder_names(networks["autoencoder"].state_dict())
     return {
         **{

@@ -76,7 +76,8 @@ class EmbeddingLearner(nn.Module):
         return {"image_encoder": self.student}
 
     def forward(self, sample: Sample, rng: torch.Generator, progress: float = 0.0) -> Outcome:
-        seen, wanted = self._embedding(self.pair.student, enlarged(sample)), self._wanted(sample)
+        seen = self._embedding(self.pair.student, enlarged(sample))
+        wanted = self._wanted(sample)
         loss = F.mse_loss(seen, wanted)
         return Outcome(loss=loss, scalars={"embedding": float(loss.detach())})
 
@@ -85,7 +86,8 @@ class EmbeddingLearner(nn.Module):
 
     def measure(self, sample: Sample, rng: torch.Generator) -> dict[str, float]:
         """Return how near the student on LQ comes to the teacher on HQ, and how near the teacher on LQ does."""
-        wanted, figures = self._wanted(sample), {}
+        wanted = self._wanted(sample)
+        figures = {}
         for name, encoder in (("", self.pair.student), ("teacher_", self.pair.teacher)):
             seen = self._embedding(encoder, enlarged(sample))
             figures[f"{name}cosine"] = float(F.cosine_similarity(seen, wanted).mean())

@@ -46,13 +46,14 @@ class LatentUnetCritic(nn.Module):
             "addition_embed_type_num_heads": pooling_heads,
         }
         unet = UNet2DConditionModel(**settings)
-        self.conv_in, self.feature_in = unet.conv_in, nn.Conv2d(latent_channels, norm_groups, 3, padding=1)
-        self.time_proj, self.time_embedding, self.add_embedding = (
-            unet.time_proj,
-            unet.time_embedding,
-            unet.add_embedding,
-        )
-        self.down_blocks, self.mid_block, self.up_blocks = unet.down_blocks, unet.mid_block, unet.up_blocks
+        self.conv_in = unet.conv_in
+        self.feature_in = nn.Conv2d(latent_channels, norm_groups, 3, padding=1)
+        self.time_proj = unet.time_proj
+        self.time_embedding = unet.time_embedding
+        self.add_embedding = unet.add_embedding
+        self.down_blocks = unet.down_blocks
+        self.mid_block = unet.mid_block
+        self.up_blocks = unet.up_blocks
         for block, before, width in zip(self.down_blocks, (widths[0], *widths), widths, strict=False):
             wider = ResnetBlock2D(
                 in_channels=before + norm_groups,
@@ -66,7 +67,8 @@ class LatentUnetCritic(nn.Module):
 
     def forward(self, latent: Latent, t: Time, context: Tokens) -> list[Tensor]:
         embedding = self.time_embedding(self.time_proj(t).to(latent.dtype)) + self.add_embedding(context)
-        x, again = self.conv_in(latent), self.feature_in(latent)
+        x = self.conv_in(latent)
+        again = self.feature_in(latent)
         skips: list[Tensor] = [x]
         for block in self.down_blocks:
             x = torch.cat((x, F.interpolate(again, x.shape[-2:], mode="bicubic")), dim=1)

@@ -12,7 +12,8 @@ from sdsr.tensors import Image, Plane
 LOOK_PX = 1024
 """Of a larger photo only the middle is measured, so wide and so high at most."""
 
-_FINE, _COARSE = 1.0, 2.0
+_FINE = 1.0
+_COARSE = 2.0
 _DIFFERENCE_VARIANCE = 1 / 3  # what the central difference itself blurs, px^2
 _TILE_PX = 16
 _CALM_SHARE = 0.25

@@ -58,7 +58,9 @@ class LatentRankingLearner(nn.Module):
 
     def __init__(self, system: LatentTeaching, objective: LatentRanking) -> None:
         super().__init__()
-        self.prior, self.network, self.objective = system.prior, system.network, objective
+        self.prior = system.prior
+        self.network = system.network
+        self.objective = objective
         self._teacher = [system.teacher]  # in a list: it is no part of what is trained
 
     @property
@@ -69,7 +71,8 @@ class LatentRankingLearner(nn.Module):
         spoiled = self._spoiled(sample.hq, rng)
         with torch.no_grad():
             taught = self._taught(sample.hq, spoiled).clamp(min=1e-8).log()
-            original, latents = self.prior.encode(sample.hq), self.prior.encode(spoiled.flatten(0, 1))
+            original = self.prior.encode(sample.hq)
+            latents = self.prior.encode(spoiled.flatten(0, 1))
         seen = self._seen(original, latents).unflatten(0, taught.shape).clamp(min=1e-8).log()
         first, second = torch.triu_indices(taught.shape[1], taught.shape[1], offset=1, device=taught.device)
         wanted, logits = (SHARPNESS * (log[:, first] - log[:, second]) for log in (taught, seen))

@@ -106,7 +106,8 @@ class InvSR:
             nn.init.zeros_(parameter)
         predictor.to(prior.device)
         said = prompts_of("invsr", prior.text.vocabulary)
-        conditioner, modules = PromptConditioner(), nn.ModuleDict({PART: predictor})
+        conditioner = PromptConditioner()
+        modules = nn.ModuleDict({PART: predictor})
         if self.photo_token:
             prior = prior.adapted(network=twin(prior.unet))
             conditioner, added = told_photo(prior)

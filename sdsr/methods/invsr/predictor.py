@@ -56,7 +56,8 @@ class NoisePredictor(nn.Module):
         latent_channels: int = 4,
     ) -> None:
         super().__init__()
-        sinusoids, embedded = max(_LEAST_SINUSOIDS, widths[0]), widths[-1]
+        sinusoids = max(_LEAST_SINUSOIDS, widths[0])
+        embedded = widths[-1]
         common: dict[str, Any] = {"temb_channels": embedded, "resnet_eps": _EPS, "resnet_groups": norm_groups}
         down = {**common, "num_layers": layers, "downsample_padding": 0}
         self.time_proj = Timesteps(sinusoids, flip_sin_to_cos=True, downscale_freq_shift=0)
@@ -127,7 +128,8 @@ class RowwiseAttention:
 def by_rows(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """Return softmax(query key^T / sqrt(d)) value, each (b, heads, tokens, d); the scores have the dtype given."""
     attended = torch.empty_like(query, memory_format=torch.contiguous_format)
-    query, key = query * query.shape[-1] ** -0.5, (key - key.mean(-2, keepdim=True)).mT.contiguous()
+    query = query * query.shape[-1] ** -0.5
+    key = (key - key.mean(-2, keepdim=True)).mT.contiguous()
     for q, k, v, out in zip(*(x.flatten(0, 1) for x in (query, key, value.contiguous(), attended)), strict=True):
         for first in range(0, len(q), _ROWS):
             rows = slice(first, first + _ROWS)

@@ -43,8 +43,10 @@ FIDELITY = ((0.25, 250), (0.625, 200), (0.875, 150), (1.0, 100))
 One step from them has 23.84, 24.14, 24.42 and 24.66 dB PSNR in the paper (ImageNet-Test, Table 1).
 """
 
-NOISY, VERY_NOISY = 8 / 255, 16 / 255
-BLURRED_PX, VERY_BLURRED_PX = 1.0, 2.0
+NOISY = 8 / 255
+VERY_NOISY = 16 / 255
+BLURRED_PX = 1.0
+VERY_BLURRED_PX = 2.0
 """16 clean photos, reduced by 4, measured at most 5 / 255 and 0.6 px; with noise of 10 / 255 half of them measured at
 least 10 / 255; blurred by 2 px they measured 1.4 to 2.4 px.
 """
@@ -137,7 +139,8 @@ def automatic_start(photo: Image) -> Choice:
     The paper's discussion, put into numbers by us: noise is best left behind by one step from a low start, since each
     step and each bit of noise added amplifies it; blur needs a high start, and strong blur may gain from more steps.
     """
-    noise, blur = noise_sigma(photo), blur_sigma(photo)
+    noise = noise_sigma(photo)
+    blur = blur_sigma(photo)
     default = Choice(start=200, steps=1, noise=noise, blur=blur, reason="neither noisy nor blurred: the usual start")
     if noise >= VERY_NOISY:
         return replace(default, start=100, reason="very noisy: the lowest start, one step")

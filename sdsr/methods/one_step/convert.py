@@ -76,7 +76,9 @@ def low_rank(
     """
     layers = {name.rsplit(".", 2)[0] for name in shapes}
     by_flat = {layer.replace(".", "_"): layer for layer in layers}
-    updates, rest, alphas = {}, {}, dict[str, tuple[str, Tensor]]()
+    updates = {}
+    rest = {}
+    alphas = dict[str, tuple[str, Tensor]]()
     for name, tensor in state.items():
         if other := _OTHER_UPDATES.search(name):
             raise ModelError(

@@ -13,7 +13,8 @@ from sdsr.checkpoints.converted import Converted, Shapes
 from sdsr.methods.one_step.convert import encoder_shapes, low_rank, unet_shapes
 from sdsr.methods.one_step.generator import ENCODER_LORA, FIRST_LAYER, LORA, OSEDIFF
 
-UNET, AUTOENCODER = "state_dict_unet.", "state_dict_vae."
+UNET = "state_dict_unet."
+AUTOENCODER = "state_dict_vae."
 _FIRST = {f"conv_in.{layer}{name}": name for layer in ("base_layer.", "") for name in ("weight", "bias")}
 
 

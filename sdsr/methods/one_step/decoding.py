@@ -141,7 +141,8 @@ class GuidedDecodingStep:
         """One crop of each pair: its part of the restored latent, of the enlarged photo, and of its targets."""
         latents = self._restored_latents(sample)
         enlarged = photograph_of(self.restorer, sample).enlarged()
-        factor, side = self.restorer.factor, self.objective.crop_px
+        factor = self.restorer.factor
+        side = self.objective.crop_px
         size = (latents.shape[-2], latents.shape[-1])
         cells = [_crop(size, side // factor, rng) for _ in range(len(sample.hq))]
         regions = [each.scaled(factor) for each in cells]
@@ -157,7 +158,8 @@ class GuidedDecodingStep:
         step = self.restorer.factor // math.gcd(self.restorer.factor, scale)
         side = self.objective.crop_px // scale // step
         cells = [_crop((height // step, width // step), side, rng) for _ in range(len(sample.hq))]
-        low, high = [each.scaled(step) for each in cells], [each.scaled(step * scale) for each in cells]
+        low = [each.scaled(step) for each in cells]
+        high = [each.scaled(step * scale) for each in cells]
         teacher = None if sample.teacher is None else _parts(sample.teacher, high)
         return Sample(hq=_parts(sample.hq, high), lq=_parts(sample.lq, low), teacher=teacher)
 

@@ -25,7 +25,10 @@ from sdsr.restoration.restorer import Conditioner, Parts, Restorer, from_photo
 from sdsr.tensors import Image
 
 PLAN = Plan(times=(399,))
-LORA, ENCODER_LORA, FIRST_LAYER, PROMPT = "lora", "encoder_lora", "first_layer", "prompt"
+LORA = "lora"
+ENCODER_LORA = "encoder_lora"
+FIRST_LAYER = "first_layer"
+PROMPT = "prompt"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,7 +21,8 @@ from sdsr.methods.stablesr.encoder import EncoderSettings, TimeAwareEncoder
 from sdsr.methods.stablesr.feature_wrapping import FeatureWrapping
 from sdsr.methods.stablesr.modulation import Modulation
 
-_UNET, _ENCODER = "model.diffusion_model.", "structcond_stage_model."
+_UNET = "model.diffusion_model."
+_ENCODER = "structcond_stage_model."
 _FROZEN = ("first_stage_model.", "cond_stage_model.")
 _SCHEDULE = ("betas", "alphas_", "sqrt_", "log_one_minus_", "posterior_", "logvar")
 _JUDGES = ("loss.",)

@@ -33,7 +33,8 @@ class WrappedDecoder:
     _statistics: TensorNotes = field(default_factory=TensorNotes, repr=False)
 
     def __call__(self, prior: Prior, clean: Latent, photograph: Photograph, cells: Region, fidelity: float) -> Image:
-        factor, size = prior.factor, (clean.shape[-2], clean.shape[-1])
+        factor = prior.factor
+        size = (clean.shape[-2], clean.shape[-1])
         if not fidelity:
             return prior.decode_part(clean, cells)
         with self._lock:

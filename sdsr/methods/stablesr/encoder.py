@@ -46,7 +46,8 @@ class TimeAwareEncoder(nn.Module):
     def __init__(self, latent_channels: int = 4, settings: EncoderSettings | None = None) -> None:
         super().__init__()
         settings = settings or EncoderSettings()
-        widths, first = settings.widths, settings.widths[0]
+        widths = settings.widths
+        first = settings.widths[0]
         times = 4 * first
         common: dict[str, Any] = {"temb_channels": times if settings.time_aware else None}
         blocks = common | {"resnet_eps": _EPSILON, "resnet_groups": settings.groups}
@@ -62,7 +63,8 @@ class TimeAwareEncoder(nn.Module):
     def forward(self, latent: Latent, t: int | Time) -> dict[int, Tensor]:
         """Return the maps, (b, map_channels, h / factor, w / factor), sizes rounded up."""
         told = self._embed(latent, t)
-        hidden, features = self.conv_in(latent), []
+        hidden = self.conv_in(latent)
+        features = []
         for block in self.down_blocks[:-1]:
             hidden, states = block(hidden, told)
             features.append(states[-2])  # before the downsampling layer, whose output comes last
@@ -80,7 +82,8 @@ class TimeAwareEncoder(nn.Module):
 
 def _level(index: int, settings: EncoderSettings, common: dict[str, Any]) -> nn.Module:
     """The residual blocks of one level and, but for the last, what makes its output half as large."""
-    before, width = settings.widths[max(index - 1, 0)], settings.widths[index]
+    before = settings.widths[max(index - 1, 0)]
+    width = settings.widths[index]
     last = index == len(settings.widths) - 1
     blocks: dict[str, Any] = common | {"in_channels": before, "out_channels": width, "num_layers": settings.blocks}
     if 2**index in settings.attention_at:

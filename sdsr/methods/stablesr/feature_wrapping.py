@@ -36,7 +36,8 @@ def places(model: AutoencoderKL | SmallAutoencoder) -> dict[int, Place]:
     """Return where features meet, by the factor at which they are smaller than the photo; always before resampling."""
     if isinstance(model, SmallAutoencoder):
         half, quarter, _ = model.config["widths"]
-        encoder, decoder = model.encoder, model.decoder
+        encoder = model.encoder
+        decoder = model.decoder
         return {
             2: Place(encoder=encoder.at_half, decoder=decoder.at_half, channels=half),
             4: Place(encoder=encoder.at_quarter, decoder=decoder.at_quarter, channels=quarter),

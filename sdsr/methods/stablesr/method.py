@@ -33,7 +33,9 @@ from sdsr.restoration.plan import Plan
 from sdsr.restoration.restorer import Parts, Restorer, Witness, from_noise, from_noised_photo
 from sdsr.tensors import Image, Latent, Time
 
-ENCODER, MODULATION, WRAPPING = "time_aware_encoder", "modulation", "feature_wrapping"
+ENCODER = "time_aware_encoder"
+MODULATION = "modulation"
+WRAPPING = "feature_wrapping"
 PLAN = Plan(times=spaced(200), step=ancestral)
 
 
