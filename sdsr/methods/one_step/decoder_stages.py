@@ -43,20 +43,7 @@ def decoder_stages(method: Method, critic: Callable[[Any], nn.Module], plan: Pla
         ema_decay=0.995,
         follows="stage realism",
     )
-    beyond = Decoding(
-        plan=plan,
-        terms=(
-            Term(name="taught_image", weight=0.5, function=against_teacher(image_l1)),
-            Term(name="image", weight=0.5, function=image_l1),
-            Term(name="gradient", weight=0.3, function=gradient_l1),
-            Term(name="lattice", weight=1.0, function=lattice(8)),
-            Term(name="spectral_peaks", weight=0.05, function=spectral_peaks(8)),
-        ),
-        taught=0.02,
-        features=0.5,
-        image_critic=0.02,
-        critics_from=0.05,
-    )
+    beyond = _beyond_the_teacher(plan)
     detail = replace(
         taught,
         name="detail",
@@ -82,3 +69,21 @@ def decoder_stages(method: Method, critic: Callable[[Any], nn.Module], plan: Pla
         follows="stage whole",
     )
     return taught, detail, whole, faithful
+
+
+def _beyond_the_teacher(plan: Plan) -> Decoding:
+    """Return the objective that is held to the HQ photos, too, and judged."""
+    return Decoding(
+        plan=plan,
+        terms=(
+            Term(name="taught_image", weight=0.5, function=against_teacher(image_l1)),
+            Term(name="image", weight=0.5, function=image_l1),
+            Term(name="gradient", weight=0.3, function=gradient_l1),
+            Term(name="lattice", weight=1.0, function=lattice(8)),
+            Term(name="spectral_peaks", weight=0.05, function=spectral_peaks(8)),
+        ),
+        taught=0.02,
+        features=0.5,
+        image_critic=0.02,
+        critics_from=0.05,
+    )
