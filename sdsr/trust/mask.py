@@ -16,6 +16,7 @@ from sdsr.errors import InputError
 
 WORST = 4.0
 """A photo's risk is counted up to this many times what is promised; the nearer, the tighter a bound of few photos."""
+LEAST_PHOTOS = 10
 THRESHOLDS = np.geomspace(0.5 / 255, 1.0, 240)
 
 
@@ -47,8 +48,8 @@ def calibrate(
     for name, value in (("error", error), ("confidence", confidence)):
         if not 0 < value < 1:
             raise InputError(f"{name} (={value}) must be between 0 and 1; try 0.03 and 0.9.")
-    if len(expected) < 10:
-        raise InputError(f"photos (={len(expected)}) must be at least 10 to calibrate on; give more.")
+    if len(expected) < LEAST_PHOTOS:
+        raise InputError(f"photos (={len(expected)}) must be at least {LEAST_PHOTOS} to calibrate on; give more.")
     worst = WORST * error
     risks = np.stack([risk_curve(*pair) for pair in zip(expected, errors, strict=True)]).clip(max=worst)
     threshold = 0.0

@@ -1,10 +1,16 @@
 """The study of trust: ranks with ties, promises kept in halvings, the command from photos to the stored file."""
 
+import shutil
+
 import numpy as np
 import pytest
+from PIL import Image as PillowImage
 from scipy.stats import spearmanr
+from typer.testing import CliRunner
 
+from sdsr.cli.main import app
 from sdsr.errors import InputError, ModelError
+from sdsr.models import find_model
 from sdsr.studies.trust import Examined, calibrated, check, kept_in_splits, rank_correlations, spearman
 from sdsr.trust.expected_error import Clues
 from sdsr.trust.stored import FILE, read_trust
@@ -50,3 +56,21 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path):
     (tmp_path / FILE).write_text('{"format": 9}')
     with pytest.raises(ModelError, match=r"trust\.json can't be read .*study trust"):
         read_trust(tmp_path)
+
+
+def test_the_command_tells_and_stores_what_it_found(tmp_path):
+    rng = np.random.default_rng(0)
+    (tmp_path / "photos").mkdir()
+    for index in range(20):
+        small = PillowImage.fromarray(rng.integers(0, 256, (6, 6, 3), dtype=np.uint8))
+        small.resize((48, 48), PillowImage.Resampling.BICUBIC).save(tmp_path / "photos" / f"{index}.png")
+    shutil.copytree(find_model("d3sr-small").folder, tmp_path / "model")
+    arguments = ["study", "trust", str(tmp_path / "model"), str(tmp_path / "photos"), "--passes", "2", "--write"]
+    result = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    assert "gradient energy" in result.output
+    assert "no halvings of 10 photos, which take 20" in result.output
+    found = read_trust(tmp_path / "model")
+    assert found is not None
+    assert found.passes == 2
+    assert len(found.calibrations) == len(found.checked) == 3

@@ -21,7 +21,7 @@ from sdsr.studies.samples import degraded_samples, paired_samples
 from sdsr.studies.trust import Examined, calibrated, calibrated_with, examine, kept_in_splits, rank_correlations
 from sdsr.studies.trust import check as kept_on
 from sdsr.trust.expected_error import ExpectedError
-from sdsr.trust.mask import Calibration
+from sdsr.trust.mask import LEAST_PHOTOS, Calibration
 from sdsr.trust.stored import Trust, write_trust
 from sdsr.upscaling import Upscaler
 
@@ -60,8 +60,7 @@ def trust(
     typer.echo(_correlations({"these photos": examined, "others": others}, expected))
     lines = [_promise(promise, rest, others, expected, kept_on) for promise in promises]
     for promise, line in zip(promises, lines, strict=True):
-        share = kept_in_splits(expected, rest, error=promise.error, confidence=confidence)
-        typer.echo(f"{line}; kept in {share:.0%} of 100 random halvings")
+        typer.echo(f"{line}; {_halvings(promise, rest, expected)}")
     if write:
         files = [file_sha256(path) for path in list(photos_by_name(hr).values())[:photos]]
         source = (
@@ -102,3 +101,11 @@ def _promise(
             kept = kept_on(photos, expected, promise)
             text += f"; {name}: {kept.share:.0%} unmasked, error {kept.risk * 255:.1f} (whole {kept.whole * 255:.1f})"
     return text
+
+
+def _halvings(promise: "Calibration", rest: "list[Examined]", expected: "ExpectedError") -> str:
+    """How often the promise is kept in random halvings, where each half is enough to calibrate on."""
+    if len(rest) < 2 * LEAST_PHOTOS:
+        return f"no halvings of {len(rest)} photos, which take {2 * LEAST_PHOTOS}"
+    share = kept_in_splits(expected, rest, error=promise.error, confidence=promise.confidence)
+    return f"kept in {share:.0%} of 100 random halvings"
