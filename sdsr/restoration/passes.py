@@ -10,13 +10,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sdsr.errors import InputError
+from sdsr.photos.luma import luma
 from sdsr.photos.photo import Photo
 
 MOST_PASSES = 8
 Restore = Callable[[Photo, int, bool], Photo]
 """From the photo as it is turned, the number of the pass and whether its sides are swapped, to its result."""
-
-_LUMA = np.array((0.299, 0.587, 0.114), np.float32)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -40,16 +39,16 @@ def run_passes(photo: Photo, restore: Restore, count: int) -> Passes:
         raise InputError(f"passes (={count}) must be in 2 ... {MOST_PASSES}; one pass has nothing to disagree with.")
     first = restore(photo, 0, False)
     total = first.pixels.astype(np.float64)
-    luma = _luma(first)
-    mean = luma.copy()
-    squares = np.zeros_like(luma)
+    seen = luma(first)
+    mean = seen.copy()
+    squares = np.zeros_like(seen)
     for number in range(1, count):
         result = turned_back(restore(turned(photo, number), number, swaps(number)), number)
         total += result.pixels
-        luma = _luma(result)
-        away = luma - mean
+        seen = luma(result)
+        away = seen - mean
         mean += away / (number + 1)
-        squares += away * (luma - mean)  # Welford 1962
+        squares += away * (seen - mean)  # Welford 1962
     average = replace(first, pixels=np.rint(total / count).astype(first.pixels.dtype))
     return Passes(first=first, mean=average, spread=np.sqrt(squares / count))
 
@@ -83,8 +82,3 @@ def _turned_back(values: np.ndarray, number: int) -> np.ndarray:
 def _mirrored(values: np.ndarray, number: int) -> np.ndarray:
     values = values[:, ::-1] if number & 1 else values
     return values[::-1] if number & 2 else values
-
-
-def _luma(photo: Photo) -> np.ndarray:
-    """BT.601 luma in 0 ... 1, float32."""
-    return (photo.pixels @ _LUMA) / np.float32(np.iinfo(photo.pixels.dtype).max)

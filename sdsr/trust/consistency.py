@@ -1,7 +1,7 @@
 """Consistency: a result brought back to the size of its photo, against that photo.
 
 What a result shows beyond the photo can't be checked against it; what contradicts the photo can. A real photo is no
-bicubic reduction of anything, so even the truth is not consistent to the last bit: on RealSR it reaches 28.7 dB.
+bicubic reduction of anything, so even the truth is not consistent to the last bit (RealSR's: 29.8 dB).
 """
 
 from dataclasses import dataclass
@@ -13,12 +13,11 @@ from sdsr.errors import InputError
 from sdsr.images.floats import image
 from sdsr.images.kernels import KEYS, Kernel
 from sdsr.images.reducing import reduce_photo
+from sdsr.photos.luma import LUMA
 from sdsr.photos.photo import Photo
 
 LOW_PSNR_DB = 25.0
 """Below, a result contradicts its photo where the eye sees it; colors or shapes are not those of the photo."""
-
-_LUMA = (0.299, 0.587, 0.114)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -46,7 +45,7 @@ def measure_consistency(result: Photo, photo: Photo, *, kernel: Kernel = KEYS) -
     difference = reduce_photo(result, photo.size, kernel=kernel).clamp(0, 1) - image(photo)
     if photo.alpha is not None:
         difference = difference * torch.from_numpy(photo.alpha > 0)
-    luma = (difference * torch.tensor(_LUMA).view(3, 1, 1)).sum(1)
+    luma = (difference * torch.from_numpy(LUMA).view(3, 1, 1)).sum(1)
     error = float(luma.double().square().mean())
     psnr_db = float("inf") if error == 0 else -10 * float(np.log10(error))
     return Consistency(map=difference.abs().mean(1)[0].numpy(), psnr_db=psnr_db)

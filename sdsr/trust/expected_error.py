@@ -10,12 +10,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sdsr.photos.luma import luma
 from sdsr.photos.photo import Photo
 from sdsr.trust.consistency import Consistency
 
 CELL_PX = 8
 _FLOOR = 0.5 / 255  # of a logarithm's argument: less than half a level is rounding
-_LUMA = np.array((0.299, 0.587, 0.114), np.float32)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -70,11 +70,6 @@ def fit(clues: Sequence[Clues], errors: Sequence[np.ndarray]) -> ExpectedError:
 def true_error(result: Photo, truth: Photo) -> np.ndarray:
     """Return the mean absolute error of luma in each cell, 0 ... 1."""
     return cell_means(np.abs(luma(result) - luma(truth)))
-
-
-def luma(photo: Photo) -> np.ndarray:
-    """BT.601 luma in 0 ... 1, float32, (height, width)."""
-    return (photo.pixels @ _LUMA) / np.float32(np.iinfo(photo.pixels.dtype).max)
 
 
 def cell_means(values: np.ndarray) -> np.ndarray:
