@@ -12,7 +12,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from sdsr.prior.evidence import Evidence
+from sdsr.prior.condition import Condition
 from sdsr.prior.loading import load_prior
 from sdsr.prior.prior import Prior
 from sdsr.prior.shapes import shape_prior
@@ -54,7 +54,7 @@ def bytes_per_px(prior: Prior, side_px: int) -> float:
     """Return what one estimate of a square needs for each of its pixels."""
     cells = side_px // prior.factor
     noisy = torch.zeros(1, prior.channels, cells, cells, device=prior.device)
-    condition = Evidence(prompt=prior.embed(""))
+    condition = Condition(prompt=prior.embed(""))
     with torch.inference_mode(), Alive() as alive:
         prior.denoise(noisy, 500, condition)
     return alive.most / side_px**2

@@ -11,7 +11,7 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sdsr.prior.evidence import Evidence
+from sdsr.prior.condition import Condition
 from sdsr.tensors import Latent, Time
 
 HINT_WIDTHS = (16, 32, 96, 256)
@@ -78,22 +78,22 @@ def residuals(
     controlnet: ControlNetModel,
     noisy: Latent,
     t: int | Time,
-    evidence: Evidence,
+    condition: Condition,
     hint: Hint,
     *,
     scale: float | int = 1.0,
 ) -> tuple[tuple[Tensor, ...], Tensor]:
-    """Return what `Evidence.residuals` takes: `scale` times the ControlNet's view of the hint, told the same evidence.
+    """Return `Condition.residuals`: `scale` times the ControlNet's view of the hint, under the same condition.
 
     It computes in the surrounding precision; enter `Prior.precision()` where the prior's is wanted.
     """
     skips, bottleneck = controlnet(
         noisy,
         torch.as_tensor(t, device=noisy.device).expand(len(noisy)),
-        evidence.prompt.expand(len(noisy), -1, -1),
+        condition.prompt.expand(len(noisy), -1, -1),
         hint.expand(len(noisy), -1, -1, -1),
         conditioning_scale=scale,
-        cross_attention_kwargs=evidence.attention,
+        cross_attention_kwargs=condition.attention,
         return_dict=False,
     )
     return tuple(skips), bottleneck

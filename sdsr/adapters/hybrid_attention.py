@@ -19,7 +19,7 @@ from torch.utils.hooks import RemovableHandle
 
 from sdsr.adapters.control import begun
 from sdsr.adapters.placing import place
-from sdsr.prior.evidence import IMAGE_TOKENS
+from sdsr.prior.condition import IMAGE_TOKENS
 from sdsr.tensors import Tokens
 
 GRID = "grid"

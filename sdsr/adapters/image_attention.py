@@ -2,8 +2,9 @@
 
 arXiv:2311.16518 (representation cross-attention) and its published code: the second one is complete, with attention to
 itself, to tokens of the photo, and a feed-forward part. Several such adapters may be attached to one network, as those
-of AddSR's student and teacher (arXiv:2404.01717); which one attends is said by the voice that comes with the tokens. It
-is an argument of the call, so gradient checkpointing runs the same one again, whatever was predicted in between.
+of AddSR's student and teacher (arXiv:2404.01717); which one attends is said by the adapter name that comes with the
+tokens. It is an argument of the call, so gradient checkpointing runs the same one again, whatever was predicted in
+between.
 """
 
 from copy import deepcopy
@@ -17,7 +18,7 @@ from torch.utils.hooks import RemovableHandle
 
 from sdsr.adapters.control import begun
 from sdsr.adapters.layout import normalizable
-from sdsr.prior.evidence import IMAGE_TOKENS, VOICE
+from sdsr.prior.condition import ADAPTER, IMAGE_TOKENS
 
 TOKEN_WIDTH = 512
 
@@ -25,8 +26,8 @@ TOKEN_WIDTH = 512
 class ImageAttention(nn.Module):
     """The image transformers of one UNet or ControlNet, alone: parameters and state are theirs only.
 
-    They come detached. Attached, they work in the calls that are given tokens under their `voice`; without tokens,
-    under another voice, and after `detach`, the network is the stock one, bit for bit. Their state has the published
+    They come detached. Attached, they work in the calls that are given tokens under their `adapter`; without tokens,
+    under another name, and after `detach`, the network is the stock one, bit for bit. Their state has the published
     names (`down_blocks.0.image_attentions.0.proj_in.weight`). `head_width` is that of the network's own heads unless
     stated; `begin` is what the last layers begin at, as a share of their usual initialisation, which is the published
     beginning.
@@ -39,10 +40,10 @@ class ImageAttention(nn.Module):
         token_width: int = TOKEN_WIDTH,
         head_width: int | None = None,
         begin: float | int = 1.0,
-        voice: str = "",
+        adapter: str = "",
     ) -> None:
         super().__init__()
-        self.voice = voice
+        self.adapter = adapter
         self._hooks: list[RemovableHandle] = []
 
         def beside(block: Any) -> nn.ModuleDict:
@@ -59,12 +60,12 @@ class ImageAttention(nn.Module):
         self.to(next(network.parameters()).device)
 
     def attach(self, network: nn.Module) -> None:
-        """Lets `network`, or one of the same shape, attend to tokens that come under this voice."""
+        """Lets `network`, or one of the same shape, attend to tokens that come under this adapter's name."""
         assert not self._hooks, "the image attention is already attached"
         for path, layer in self._layers().items():
             prompted = network.get_submodule(path.replace("image_attentions", "attentions"))
             assert isinstance(prompted, Transformer2DModel), f"{path} follows no transformer of this network"
-            self._hooks.append(prompted.register_forward_hook(partial(_attend, layer, self.voice), with_kwargs=True))
+            self._hooks.append(prompted.register_forward_hook(partial(_attend, layer, self.adapter), with_kwargs=True))
             for block in prompted.transformer_blocks:
                 assert isinstance(block, BasicTransformerBlock), "the network computes with another adapter's blocks"
                 self._hooks.append(block.register_forward_pre_hook(_keep_from, with_kwargs=True))
@@ -76,13 +77,13 @@ class ImageAttention(nn.Module):
             hook.remove()
         self._hooks = []
 
-    def copied(self, voice: str) -> "ImageAttention":
-        """Return a copy under another voice, detached."""
+    def copied(self, adapter: str) -> "ImageAttention":
+        """Return a copy under another name, detached."""
         hooks = self._hooks
         self._hooks = []
         copied = deepcopy(self)
         self._hooks = hooks
-        copied.voice = voice
+        copied.adapter = adapter
         return copied
 
     def _layers(self) -> dict[str, Transformer2DModel]:
@@ -104,18 +105,18 @@ def _like(prompted: Transformer2DModel, token_width: int, head_width: int | None
 
 def _attend(
     layer: Transformer2DModel,
-    voice: str,
+    adapter: str,
     module: nn.Module,
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
     output: tuple[Tensor, ...],
 ) -> tuple[Tensor, ...] | None:
     """A hook that hands a transformer's map, and the tokens of its call, to the image transformer."""
-    told = kwargs.get("cross_attention_kwargs") or {}
-    if told.get(IMAGE_TOKENS) is None or told.get(VOICE, "") != voice:
+    arguments = kwargs.get("cross_attention_kwargs") or {}
+    if arguments.get(IMAGE_TOKENS) is None or arguments.get(ADAPTER, "") != adapter:
         return None
     assert isinstance(output, tuple), "a UNet asks its transformers for tuples"
-    tokens = told[IMAGE_TOKENS].expand(len(output[0]), -1, -1)
+    tokens = arguments[IMAGE_TOKENS].expand(len(output[0]), -1, -1)
     return layer(normalizable(output[0]), encoder_hidden_states=tokens, return_dict=False)
 
 
@@ -131,4 +132,4 @@ def _keep_from(
 def _without_tokens(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
-    return {name: inner for name, inner in value.items() if name not in (IMAGE_TOKENS, VOICE)}
+    return {name: inner for name, inner in value.items() if name not in (IMAGE_TOKENS, ADAPTER)}

@@ -10,7 +10,7 @@ from sdsr.diffusion.steps import deterministic
 from sdsr.diffusion.times import spaced
 from sdsr.objectives.learner import Outcome, Sample
 from sdsr.objectives.noise_matching import noise_matching_loss, weight_in_pixels
-from sdsr.prior.evidence import Evidence
+from sdsr.prior.condition import Condition
 from sdsr.prior.prior import Prior
 from sdsr.tensors import Image
 
@@ -61,46 +61,46 @@ class PriorLearner(nn.Module):
             clean = self.prior.encode(_mixed(sample, spoiled))
         t = torch.randint(self.prior.schedule.steps, (len(clean),), generator=rng)
         noisy = self.prior.schedule.noisy(clean, torch.randn(clean.shape, generator=rng).to(clean), t)
-        evidence = self.evidence(sample.hq, spoiled, unprompted, tokenless)
-        loss = noise_matching_loss(self.prior, noisy, clean, t, evidence, channels=self._channels)
+        condition = self.condition(sample.hq, spoiled, unprompted, tokenless)
+        loss = noise_matching_loss(self.prior, noisy, clean, t, condition, channels=self._channels)
         return Outcome(loss=loss, scalars={"noise": float(loss.detach())})
 
-    def evidence(self, photo: Image, spoiled: Tensor, unprompted: Tensor, tokenless: Tensor) -> Evidence:
+    def condition(self, photo: Image, spoiled: Tensor, unprompted: Tensor, tokenless: Tensor) -> Condition:
         """Return what the UNet is told: a prompt and the photo's token, or their empty forms where withheld."""
         names = ["" if no else ("degraded" if bad else "clean") for no, bad in zip(unprompted, spoiled, strict=True)]
         prompts = self.trained["prompts"]
         encoder = self.trained["image_encoder"]
         tokens = prompts(names, encoder(photo))
         null = prompts(names)
-        return Evidence(prompt=torch.where(tokenless.to(tokens.device)[:, None, None], null, tokens))
+        return Condition(prompt=torch.where(tokenless.to(tokens.device)[:, None, None], null, tokens))
 
     def measure(self, sample: Sample, rng: torch.Generator) -> dict[str, float]:
         """Return the noise error at three fixed times, with every condition given."""
         clean = self.prior.encode(sample.hq)
         none = torch.zeros(len(clean), dtype=torch.bool)
-        evidence = self.evidence(sample.hq, none, none, none)
+        condition = self.condition(sample.hq, none, none, none)
         figures = {}
         for time in (100, 400, 800):
             t = torch.full((len(clean),), time)
             noisy = self.prior.schedule.noisy(clean, torch.randn(clean.shape, generator=rng).to(clean), t)
-            figures[f"noise_{time}"] = float(noise_matching_loss(self.prior, noisy, clean, t, evidence))
+            figures[f"noise_{time}"] = float(noise_matching_loss(self.prior, noisy, clean, t, condition))
         return figures
 
     def pictures(self, sample: Sample, rng: torch.Generator) -> dict[str, Image]:
         """Return photos, samples that know a photo's token, and samples that know the prompt alone."""
         photo = sample.hq[:PREVIEWS]
         none = torch.zeros(len(photo), dtype=torch.bool)
-        guided = self._sample(self.evidence(photo, none, none, none), rng)
-        free = self._sample(self.evidence(photo, none, none, ~none), rng)
+        guided = self._sample(self.condition(photo, none, none, none), rng)
+        free = self._sample(self.condition(photo, none, none, ~none), rng)
         return {"photo": photo, "sampled with its token": guided, "sampled": free}
 
-    def _sample(self, evidence: Evidence, rng: torch.Generator) -> Image:
+    def _sample(self, condition: Condition, rng: torch.Generator) -> Image:
         prior = self.prior
         size = self.prior.native_px // self.prior.factor // 2
-        noisy = torch.randn(len(evidence.prompt), prior.channels, size, size, generator=rng).to(prior.device)
+        noisy = torch.randn(len(condition.prompt), prior.channels, size, size, generator=rng).to(prior.device)
         times = spaced(PREVIEW_STEPS)
         for t, to in zip(times, (*times[1:], None), strict=True):
-            clean = prior.denoise(noisy, t, evidence)
+            clean = prior.denoise(noisy, t, condition)
             if to is None:
                 return prior.decode(clean).clamp(0, 1)
             noisy = deterministic(prior.schedule, noisy, clean, t, to, noisy)

@@ -7,10 +7,10 @@ from typing import Literal
 from diffusers.models.controlnets.controlnet import ControlNetModel
 
 from sdsr.adapters.control import residuals
-from sdsr.prior.evidence import Evidence, Testimony
+from sdsr.prior.condition import Condition, Conditioning
 from sdsr.prior.prior import Prior
 from sdsr.restoration.photograph import Photograph
-from sdsr.restoration.restorer import Witness
+from sdsr.restoration.restorer import PromptedCondition
 from sdsr.tensors import Image, Latent, PhotoTokens, Time
 
 
@@ -19,15 +19,15 @@ class PhotoConditioner:
     """Tells the UNet the prompt, tokens of the photo, and what the ControlNet, told the same, sees in the photo.
 
     `hint` says whether the ControlNet looks at the photo's latent or at its pixels. The tokens are those of the part of
-    the photo that is restored, none without `tokens_of`. `voice` says whose image attention is meant.
+    the photo that is restored, none without `tokens_of`. `adapter` says whose image attention is meant.
     """
 
     controlnet: ControlNetModel
     hint: Literal["latent", "pixels"]
     tokens_of: Callable[[Image], PhotoTokens] | None = None
-    voice: str = ""
+    adapter: str = ""
 
-    def __call__(self, prior: Prior, photograph: Photograph, latent: Latent) -> Witness:
+    def __call__(self, prior: Prior, photograph: Photograph, latent: Latent) -> PromptedCondition:
         image = photograph.enlarged().to(prior.device)
         tokens = None
         if self.tokens_of is not None:
@@ -35,13 +35,13 @@ class PhotoConditioner:
                 tokens = self.tokens_of(image)
         hint = latent if self.hint == "latent" else image
 
-        def testify(prompt: str) -> Testimony:
-            told = Evidence(prompt=prior.embed(prompt), tokens=tokens, voice=self.voice)
+        def condition_for(prompt: str) -> Conditioning:
+            condition = Condition(prompt=prior.embed(prompt), tokens=tokens, adapter=self.adapter)
 
-            def controlled(noisy: Latent, t: int | Time) -> Evidence:
+            def controlled(noisy: Latent, t: int | Time) -> Condition:
                 with prior.precision():
-                    return replace(told, residuals=residuals(self.controlnet, noisy, t, told, hint))
+                    return replace(condition, residuals=residuals(self.controlnet, noisy, t, condition, hint))
 
             return controlled
 
-        return testify
+        return condition_for

@@ -18,7 +18,7 @@ from sdsr.losses.terms import Scalar, StepRecord, Term
 from sdsr.objectives.learner import Sample
 from sdsr.objectives.pairs import photograph_of
 from sdsr.objectives.training_step import Preview, TrainingStep, encode_pair
-from sdsr.prior.evidence import Evidence, evidence_at
+from sdsr.prior.condition import Condition, condition_at
 from sdsr.prior.prior import Prior
 from sdsr.restoration.plan import Plan
 from sdsr.restoration.restorer import Restorer, Seen
@@ -38,7 +38,7 @@ def plain(hq: Latent, lq: Latent, t: Time, rng: Generator) -> Latent:
 
 
 def noise_matching_loss(
-    prior: Prior, noisy: Latent, clean: Latent, t: Time, evidence: Evidence, *, channels: Tensor | None = None
+    prior: Prior, noisy: Latent, clean: Latent, t: Time, condition: Condition, *, channels: Tensor | None = None
 ) -> Tensor:
     """Return the mean squared error of the prediction, in float32, against its target for `clean`.
 
@@ -46,7 +46,7 @@ def noise_matching_loss(
     """
     schedule = prior.schedule
     target = schedule.target(clean, schedule.noise(noisy, clean, t), t)
-    error = (prior.predict(noisy, t, evidence) - target).square()
+    error = (prior.predict(noisy, t, condition) - target).square()
     return (error if channels is None else error * channels).mean()
 
 
@@ -105,8 +105,8 @@ class NoiseError:
         assert record.noise is not None, "noise is drawn"
         assert isinstance(record.condition, Seen), "the condition is what a restorer encodes"
         noisy = self.prior.schedule.noisy(record.clean, record.noise, record.t)
-        told = evidence_at(record.condition.evidence, noisy, record.t.to(noisy.device))
-        return noise_matching_loss(self.prior, noisy, record.hq, record.t, told, channels=self.channels)
+        condition = condition_at(record.condition.condition, noisy, record.t.to(noisy.device))
+        return noise_matching_loss(self.prior, noisy, record.hq, record.t, condition, channels=self.channels)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from sdsr.diffusion.schedule import NoiseSchedule
 from sdsr.errors import InputError, ModelError
-from sdsr.prior.evidence import Evidence
+from sdsr.prior.condition import Condition
 from sdsr.prior.flow_text import JointText, StoredPrompts, load_text, unpacked
 from sdsr.prior.prior import Prior
 from sdsr.prior.stable_diffusion import PublishedLatents, load_network, scheduler_config
@@ -46,7 +46,7 @@ class TransformerBackbone:
         """Memory in use at once for each cell of a latent, weights aside; on the safe side."""
         return -(-_TOKEN_MAPS_ALIVE * 4 * self.network.inner_dim // self.multiple**2)
 
-    def predict(self, noisy: Latent, timestep: Tensor, condition: Evidence) -> Latent:
+    def predict(self, noisy: Latent, timestep: Tensor, condition: Condition) -> Latent:
         alone = condition.tokens is None and condition.residuals is None and condition.maps is None
         assert alone, "only a UNet listens to more than a prompt, and `Prior.unet` has refused this before"
         self._check_size(noisy)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from sdsr.diffusion.schedule import NoiseSchedule
 from sdsr.errors import InputError
-from sdsr.prior.evidence import Evidence
+from sdsr.prior.condition import Condition
 from sdsr.prior.facts import Facts
 from sdsr.prior.unet import UNetBackbone
 from sdsr.tensors import Image, Latent, Region, Times, Tokens
@@ -133,7 +133,7 @@ class ImageEncoder(Protocol):
 
 
 class Backbone(Protocol):
-    """The network that predicts, what it needs, and how a condition is told to it."""
+    """The network that predicts, what it needs, and how a condition reaches it."""
 
     @property
     def name(self) -> str:
@@ -144,7 +144,7 @@ class Backbone(Protocol):
     def network(self) -> ModelMixin: ...
 
     def with_network(self, network: Any) -> "Backbone":
-        """Return what is told alike to another network of this kind."""
+        """Return the same for another network of this kind."""
         ...
 
     @property
@@ -157,7 +157,7 @@ class Backbone(Protocol):
         """Memory in use at once for each cell of a latent, weights aside; on the safe side."""
         ...
 
-    def predict(self, noisy: Latent, timestep: Tensor, condition: Evidence) -> Latent:
+    def predict(self, noisy: Latent, timestep: Tensor, condition: Condition) -> Latent:
         """Return what the network predicts; `timestep` is what it is told of the time, one for each item."""
         ...
 
@@ -294,14 +294,14 @@ class Prior:
         with torch.no_grad(), self.precision():
             return self.text([prompt] if isinstance(prompt, str) else prompt).float()
 
-    def denoise(self, noisy: Latent, t: Times, condition: Evidence) -> Latent:
+    def denoise(self, noisy: Latent, t: Times, condition: Condition) -> Latent:
         """Return the estimate of the clean latent in `noisy` at time `t`.
 
         Raises InputError where no signal is left and the network predicts noise.
         """
         return self.schedule.clean(self.predict(noisy, t, condition), noisy, t)
 
-    def predict(self, noisy: Latent, t: Times, condition: Evidence) -> Latent:
+    def predict(self, noisy: Latent, t: Times, condition: Condition) -> Latent:
         """Return what the network itself predicts (float32): what is trained to be the `target` of the schedule."""
         timestep = self.schedule.curves.timestep(t).float().to(noisy.device).expand(len(noisy))
         with self.precision():

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor
 
-from sdsr.prior.evidence import Evidence
+from sdsr.prior.condition import Condition
 from sdsr.tensors import Latent
 
 _MAPS_ALIVE = 48
@@ -17,7 +17,7 @@ _MAPS_ALIVE = 48
 
 @dataclass(frozen=True, slots=True)
 class UNetBackbone:
-    """Predicts by a UNet, which listens at all four ports of `Evidence`."""
+    """Predicts by a UNet, which listens at all four ports of `Condition`."""
 
     network: UNet2DConditionModel
     name = "unet"
@@ -35,7 +35,7 @@ class UNetBackbone:
         """Memory in use at once for each cell of a latent, weights aside; on the safe side."""
         return _MAPS_ALIVE * 4 * self.network.config["block_out_channels"][0]
 
-    def predict(self, noisy: Latent, timestep: Tensor, condition: Evidence) -> Latent:
+    def predict(self, noisy: Latent, timestep: Tensor, condition: Condition) -> Latent:
         skips, bottleneck = condition.residuals or (None, None)
         with condition.at_hand():
             return self.network(

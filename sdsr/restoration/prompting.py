@@ -4,10 +4,10 @@ from dataclasses import dataclass, field
 
 from torch import nn
 
-from sdsr.prior.evidence import Evidence
+from sdsr.prior.condition import Condition
 from sdsr.prior.prior import Prior
 from sdsr.restoration.photograph import Photograph
-from sdsr.restoration.restorer import Witness
+from sdsr.restoration.restorer import PromptedCondition
 from sdsr.tensors import Latent, Tokens
 
 
@@ -17,8 +17,8 @@ class PromptConditioner:
 
     _embedded: dict[str, Tokens] = field(default_factory=dict, repr=False)
 
-    def __call__(self, prior: Prior, photograph: Photograph, latent: Latent) -> Witness:
-        return lambda prompt: Evidence(prompt=self._tokens(prior, prompt).to(latent.device))
+    def __call__(self, prior: Prior, photograph: Photograph, latent: Latent) -> PromptedCondition:
+        return lambda prompt: Condition(prompt=self._tokens(prior, prompt).to(latent.device))
 
     def _tokens(self, prior: Prior, prompt: str) -> Tokens:
         if prompt not in self._embedded:
@@ -36,9 +36,9 @@ class FixedPrompt(nn.Module):
 
 @dataclass(frozen=True, slots=True)
 class FixedPromptConditioner:
-    """The evidence of a learned prompt, whatever the photo."""
+    """The condition of a learned prompt, whatever the photo."""
 
     prompt: FixedPrompt
 
-    def __call__(self, prior: Prior, photograph: Photograph, latent: Latent) -> Witness:
-        return lambda prompt: Evidence(prompt=self.prompt.tokens)
+    def __call__(self, prior: Prior, photograph: Photograph, latent: Latent) -> PromptedCondition:
+        return lambda prompt: Condition(prompt=self.prompt.tokens)

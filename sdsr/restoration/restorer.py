@@ -8,7 +8,7 @@ from torch import nn
 
 from sdsr.diffusion.noise import CanvasNoise
 from sdsr.diffusion.schedule import NoiseSchedule
-from sdsr.prior.evidence import Testimony, evidence_at
+from sdsr.prior.condition import Conditioning, condition_at
 from sdsr.prior.prior import Picture, Posterior, Prior
 from sdsr.restoration.photograph import Photograph
 from sdsr.tensors import Image, Latent, Region, Time
@@ -16,27 +16,27 @@ from sdsr.tensors import Image, Latent, Region, Time
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """What is known of a photo before sampling: its latent, and the evidence for and against, under a prompt.
+    """What is known of a photo before sampling: its latent, and its condition under a prompt and the negative one.
 
     `shown` is the latent that the conditioner looked at, None for that one.
     """
 
     photograph: Photograph
     latent: Latent
-    evidence: Testimony
-    against: Testimony | None = None
+    condition: Conditioning
+    negative_condition: Conditioning | None = None
     prompt: str | None = None
     shown: Latent | None = None
 
 
-Witness = Callable[[str], Testimony]
-"""One who has looked at a photo, and testifies under any prompt; "" is none."""
+PromptedCondition = Callable[[str], Conditioning]
+"""The conditioning of an encoded photo under any prompt; "" is none."""
 
 
 class Conditioner(Protocol):
     """How a method looks at a photo: once, whatever it is then asked."""
 
-    def __call__(self, prior: Prior, photograph: Photograph, latent: Latent) -> Witness: ...
+    def __call__(self, prior: Prior, photograph: Photograph, latent: Latent) -> PromptedCondition: ...
 
 
 Start = Callable[[NoiseSchedule, Seen, int | Time, Callable[[], Latent]], Latent]
@@ -108,33 +108,38 @@ class Restorer:
         return self.prior.factor
 
     def observe(self, photograph: Photograph, prompt: str | None, noise: CanvasNoise) -> Seen:
-        """Encode the enlarged photo and gather the evidence."""
+        """Encode the enlarged photo and condition on it."""
         image = photograph.enlarged().to(self.prior.device)
         return self.observe_encoded(photograph, self.prior.posterior(image), prompt, noise)
 
     def observe_encoded(
         self, photograph: Photograph, posterior: Posterior, prompt: str | None, noise: CanvasNoise
     ) -> Seen:
-        """Gather the evidence of a photo, or of a part of one, that is encoded already."""
+        """Condition on a photo, or of a part of one, that is encoded already."""
         region = noise_region(photograph.region, self.factor)
         latent = posterior.latent(noise.at("posterior", 0, region, self.channels).to(posterior.mean))
         shown = posterior.mean if self.parts.on_mode else latent
         wanted = self.parts.prompt if prompt is None else prompt
-        evidence, against = self._testimony(photograph, shown, wanted)
+        condition, negative_condition = self._conditions(photograph, shown, wanted)
         return Seen(
-            photograph=photograph, latent=latent, evidence=evidence, against=against, prompt=wanted, shown=shown
+            photograph=photograph,
+            latent=latent,
+            condition=condition,
+            negative_condition=negative_condition,
+            prompt=wanted,
+            shown=shown,
         )
 
     def refresh(self, seen: Seen, picture: Picture) -> Seen:
-        """Return what is seen when the evidence is of a picture in the photo's place; all else stays the photo's.
+        """Return what is encoded when the condition is of a picture in the photo's place; all else stays the photo's.
 
         A region of the picture is counted as the canvas's own.
         """
         size = seen.photograph.region.height, seen.photograph.region.width
         looked_at = Photograph.of(picture(seen.photograph.region), size, self.factor)
         shown = seen.latent if seen.shown is None else seen.shown
-        evidence, against = self._testimony(looked_at, shown, seen.prompt)
-        return replace(seen, evidence=evidence, against=against)
+        condition, negative_condition = self._conditions(looked_at, shown, seen.prompt)
+        return replace(seen, condition=condition, negative_condition=negative_condition)
 
     def start(self, seen: Seen, t: int | Time, noise: CanvasNoise) -> Latent:
         """Return the first noisy latent; `t` is one time for the whole batch, or one for each photo."""
@@ -145,11 +150,11 @@ class Restorer:
 
     def denoise(self, noisy: Latent, t: int | Time, seen: Seen, guidance: float = 1.0) -> Latent:
         """Return the estimate of the clean latent; `guidance` above 1 moves it away from the negative prompt."""
-        clean = self.prior.denoise(noisy, t, evidence_at(seen.evidence, noisy, t))
-        if guidance == 1.0 or seen.against is None:
+        clean = self.prior.denoise(noisy, t, condition_at(seen.condition, noisy, t))
+        if guidance == 1.0 or seen.negative_condition is None:
             return clean
-        unwanted = self.prior.denoise(noisy, t, evidence_at(seen.against, noisy, t))
-        return unwanted + guidance * (clean - unwanted)  # of clean estimates as of noise: one is linear in the other
+        negative = self.prior.denoise(noisy, t, condition_at(seen.negative_condition, noisy, t))
+        return negative + guidance * (clean - negative)  # of clean estimates as of noise: one is linear in the other
 
     def decode(self, clean: Latent, canvas: Photograph, region: Region | None = None, fidelity: float = 0.0) -> Image:
         """Return the pixels of a latent, or of a region of it (in pixels, a multiple of the factor on each side).
@@ -162,13 +167,13 @@ class Restorer:
             return self.parts.decoder(self.prior, clean, canvas, cells, fidelity)
         return self.prior.decode(clean) if region is None else self.prior.decode_part(clean, cells)
 
-    def _testimony(
+    def _conditions(
         self, photograph: Photograph, latent: Latent, prompt: str | None
-    ) -> tuple[Testimony, Testimony | None]:
-        """The evidence under a prompt, and under the negative one where the method has one."""
-        testify = self.parts.conditioner(self.prior, photograph, latent)
-        against = self.parts.negative_prompt
-        return testify(prompt or ""), None if against is None else testify(against)
+    ) -> tuple[Conditioning, Conditioning | None]:
+        """The condition under a prompt, and under the negative one where the method has one."""
+        condition_for = self.parts.conditioner(self.prior, photograph, latent)
+        negative = self.parts.negative_prompt
+        return condition_for(prompt or ""), None if negative is None else condition_for(negative)
 
 
 def latent_region(region: Region, factor: int) -> Region:

@@ -50,7 +50,7 @@ class Windowed:
         return cover(*canvas, window=self.window_px, overlap=self.overlap_px)
 
     def observe(self, photograph: Photograph, prompt: str | None, noise: CanvasNoise) -> list[Seen]:
-        """Encode the canvas once, and gather the evidence of each window."""
+        """Encode the canvas once, and condition each window."""
         size = photograph.region.height, photograph.region.width
         posterior = self.restorer.prior.posterior_of(lambda region: photograph.part(region).enlarged(), size)
 

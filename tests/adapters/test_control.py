@@ -9,7 +9,7 @@ from diffusers.models.attention_processor import Attention
 from torch import Tensor
 
 from sdsr.adapters.control import latent_control, photo_control, residuals
-from sdsr.prior.evidence import Evidence
+from sdsr.prior.condition import Condition
 from sdsr.prior.tiny import tiny_prior
 
 PROMPT = "clean"
@@ -58,21 +58,21 @@ def test_is_a_copy_of_the_encoder_and_middle_in_float32():
 
 def test_says_nothing_until_trained():
     prior = tiny_prior()
-    noisy, evidence = noise(2, 4, 8, 8), Evidence(prompt=prior.embed(PROMPT))
-    expected = prior.predict(noisy, 399, evidence)
-    told = residuals(latent_control(prior.unet), noisy, 399, evidence, noise(2, 4, 8, 8, seed=2))
+    noisy, condition = noise(2, 4, 8, 8), Condition(prompt=prior.embed(PROMPT))
+    expected = prior.predict(noisy, 399, condition)
+    told = residuals(latent_control(prior.unet), noisy, 399, condition, noise(2, 4, 8, 8, seed=2))
     assert not any(tensor.any() for tensor in (*told[0], told[1]))
-    told_evidence = Evidence(prompt=evidence.prompt, residuals=told)
-    torch.testing.assert_close(prior.predict(noisy, 399, told_evidence), expected, rtol=0, atol=0)
+    condition = Condition(prompt=condition.prompt, residuals=told)
+    torch.testing.assert_close(prior.predict(noisy, 399, condition), expected, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("size", [(8, 8), (8, 14)])
 def test_hint_of_the_latents_size_reaches_the_unet(size: tuple[int, int]):
     prior = tiny_prior()
-    controlnet, evidence = stirred(latent_control, prior.unet), Evidence(prompt=prior.embed(PROMPT))
+    controlnet, condition = stirred(latent_control, prior.unet), Condition(prompt=prior.embed(PROMPT))
     noisy = noise(2, 4, *size)
-    told = [residuals(controlnet, noisy, 399, evidence, noise(2, 4, *size, seed=seed)) for seed in (2, 3)]
-    first, second = (prior.predict(noisy, 399, Evidence(prompt=evidence.prompt, residuals=each)) for each in told)
+    told = [residuals(controlnet, noisy, 399, condition, noise(2, 4, *size, seed=seed)) for seed in (2, 3)]
+    first, second = (prior.predict(noisy, 399, Condition(prompt=condition.prompt, residuals=each)) for each in told)
     assert (first - second).abs().max() > 1e-3
 
 
@@ -90,18 +90,18 @@ def test_each_cell_of_the_hint_is_seen_near_its_place():
 
 def test_photo_hint_is_eight_times_the_latent():
     prior = tiny_prior()
-    controlnet, evidence = stirred(photo_control, prior.unet), Evidence(prompt=prior.embed(PROMPT))
-    skips, bottleneck = residuals(controlnet, noise(1, 4, 8, 8), 399, evidence, torch.rand(1, 3, 64, 64))
+    controlnet, condition = stirred(photo_control, prior.unet), Condition(prompt=prior.embed(PROMPT))
+    skips, bottleneck = residuals(controlnet, noise(1, 4, 8, 8), 399, condition, torch.rand(1, 3, 64, 64))
     assert bottleneck.shape == (1, 32, 4, 4)
     assert skips[0].shape == (1, 32, 8, 8)
 
 
 def test_one_prompt_and_hint_serve_a_batch_and_scale_is_linear():
     prior = tiny_prior()
-    controlnet, evidence = stirred(latent_control, prior.unet), Evidence(prompt=prior.embed(PROMPT))
+    controlnet, condition = stirred(latent_control, prior.unet), Condition(prompt=prior.embed(PROMPT))
     noisy, hint = noise(2, 4, 8, 8), noise(1, 4, 8, 8, seed=2)
-    together = residuals(controlnet, noisy, torch.tensor([399, 20]), evidence, hint)
-    alone = residuals(controlnet, noisy[1:], 20, evidence, hint, scale=0.5)
+    together = residuals(controlnet, noisy, torch.tensor([399, 20]), condition, hint)
+    alone = residuals(controlnet, noisy[1:], 20, condition, hint, scale=0.5)
     for both, one in zip((*together[0], together[1]), (*alone[0], alone[1]), strict=True):
         assert (both[1:] - 2 * one).norm() < 1e-5 * both.norm()
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from sdsr.adapters.control import latent_control, residuals
 from sdsr.adapters.hybrid_attention import HybridAttention, HybridSettings, PositionTable, TransposedAttention
 from sdsr.adapters.image_prompt import ImagePrompt
-from sdsr.prior.evidence import IMAGE_TOKENS, Evidence
+from sdsr.prior.condition import IMAGE_TOKENS, Condition
 from sdsr.prior.small import small_unet
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "consissr_attention"
@@ -49,8 +49,8 @@ def predicted(network: nn.Module, given: dict[str, Tensor], *, told: bool = True
     prompt = given["prompt"].expand(len(given["noisy"]), -1, -1)
     attention = {IMAGE_TOKENS: given["tokens"]} if told else None
     if isinstance(network, ControlNetModel):
-        evidence = Evidence(prompt=given["prompt"], tokens=given["tokens"] if told else None)
-        skips, bottleneck = residuals(network, given["noisy"], times, evidence, given["hint"])
+        condition = Condition(prompt=given["prompt"], tokens=given["tokens"] if told else None)
+        skips, bottleneck = residuals(network, given["noisy"], times, condition, given["hint"])
         return torch.cat([tensor.flatten() for tensor in (*skips, bottleneck)])
     return network(given["noisy"], times, prompt, cross_attention_kwargs=attention, return_dict=False)[0].flatten()
 
@@ -241,7 +241,7 @@ class Pair(nn.Module):
 
     def forward(self, given: dict[str, Tensor]) -> Tensor:
         tokens = self.prompt(given["embedding"])
-        told = Evidence(prompt=given["prompt"], tokens=tokens)
+        told = Condition(prompt=given["prompt"], tokens=tokens)
         skips, bottleneck = residuals(self.controlnet, given["noisy"], 399, told, given["hint"])
         prompt = given["prompt"].expand(len(given["noisy"]), -1, -1)
         predicted = self.unet(

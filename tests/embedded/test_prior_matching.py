@@ -37,9 +37,9 @@ def test_gradients_reach_unet_prompts_null_and_image_encoder_and_nothing_else(le
 def test_evidence_is_prompt_and_token_or_their_empty_forms(learner, sample):
     prompts, encoder = learner.trained["prompts"], learner.trained["image_encoder"]
     first, second = torch.tensor([True, False]), torch.tensor([False, True])
-    told = learner.evidence(sample.hq, first, second, NONE).prompt
+    told = learner.condition(sample.hq, first, second, NONE).prompt
     assert torch.equal(told, prompts(["degraded", ""], encoder(sample.hq)))
-    withheld = learner.evidence(sample.hq, NONE, NONE, first).prompt
+    withheld = learner.condition(sample.hq, NONE, NONE, first).prompt
     assert torch.equal(withheld[0], prompts(["clean"])[0])
     assert torch.equal(withheld[1], prompts(["clean"], encoder(sample.hq)[1:])[0])
 
@@ -78,7 +78,7 @@ def test_a_prior_trained_for_a_few_steps_listens_to_token_and_prompt(learner, sa
         latent = prior.encode(sample.hq)
         noisy = prior.schedule.noisy(latent, torch.randn_like(latent), 400)
         usual, degraded, tokenless = (
-            prior.predict(noisy, 400, learner.evidence(sample.hq, spoiled, NONE, withheld))
+            prior.predict(noisy, 400, learner.condition(sample.hq, spoiled, NONE, withheld))
             for spoiled, withheld in ((NONE, NONE), (~NONE, NONE), (NONE, ~NONE))
         )
     for other in (degraded, tokenless):

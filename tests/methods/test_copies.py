@@ -75,9 +75,9 @@ def test_a_pool_of_spawned_processes_restores_alike() -> None:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system doesn't fork")
 def test_a_forked_process_says_so_instead_of_hanging() -> None:
     """In a process of its own, whose threads have worked before the fork; with one thread nothing is waited for."""
-    told = subprocess.run([sys.executable, "-c", FORKED], capture_output=True, text=True, timeout=900)
-    assert told.returncode == 0, told.stderr
-    called, loaded, alone = told.stdout.splitlines()
+    condition = subprocess.run([sys.executable, "-c", FORKED], capture_output=True, text=True, timeout=900)
+    assert condition.returncode == 0, condition.stderr
+    called, loaded, alone = condition.stdout.splitlines()
     for line in (called, loaded):
         assert re.match(
             r"InputError: process \(=\d+\) was forked from one \(=\d+\) in which a model was loaded, and would hang; "

@@ -11,7 +11,7 @@ from sdsr.methods.consissr.tala import TimeAware
 from sdsr.methods.one_step.recipes import UNDECODED
 from sdsr.objectives.learner import Sample
 from sdsr.objectives.noise_matching import NoiseMatching, noise_matching_loss, weight_in_pixels
-from sdsr.prior.evidence import Evidence
+from sdsr.prior.condition import Condition
 from sdsr.prior.prior import Posterior, Prior
 from sdsr.prior.tiny import tiny_prior
 from sdsr.restoration.restorer import Parts, Restorer, from_noise
@@ -30,7 +30,7 @@ class Advice(nn.Module):
 
 
 class Advised:
-    """A conditioner whose evidence depends on the noisy latent; it notes what it was asked."""
+    """A conditioner whose condition depends on the noisy latent; it notes what it was asked."""
 
     def __init__(self, advice: Advice) -> None:
         self.advice = advice
@@ -43,13 +43,13 @@ class Advised:
         self.latents.append(latent)
         self.pictures.append(photograph.enlarged())
 
-        def testify(prompt):
+        def condition_for(prompt):
             self.prompts.append(prompt)
-            return partial(self.told, prior, latent, prompt)
+            return partial(self.condition, prior, latent, prompt)
 
-        return testify
+        return condition_for
 
-    def told(self, prior, latent, prompt, noisy, t):
+    def condition(self, prior, latent, prompt, noisy, t):
         self.times.append(t)
         height, width = noisy.shape[-2:]
         skips = (
@@ -58,7 +58,7 @@ class Advised:
             torch.zeros(len(noisy), 32, height // 2, width // 2),
             torch.zeros(len(noisy), 32, height // 2, width // 2),
         )
-        return Evidence(prompt=prior.embed(prompt), residuals=(skips, self.advice(noisy, latent)))
+        return Condition(prompt=prior.embed(prompt), residuals=(skips, self.advice(noisy, latent)))
 
 
 @pytest.fixture
@@ -90,12 +90,12 @@ def test_the_loss_is_the_error_of_the_noise(sample, rng):
     clean = prior.encode(sample.hq)
     noise, t = torch.randn(clean.shape, generator=rng), torch.tensor([30, 700])
     noisy = prior.schedule.noisy(clean, noise, t)
-    evidence = Evidence(prompt=prior.embed(["clean", ""]))
-    errors = (prior.predict(noisy, t, evidence) - noise).square().mean((0, 2, 3))
-    loss = noise_matching_loss(prior, noisy, clean, t, evidence)
+    condition = Condition(prompt=prior.embed(["clean", ""]))
+    errors = (prior.predict(noisy, t, condition) - noise).square().mean((0, 2, 3))
+    loss = noise_matching_loss(prior, noisy, clean, t, condition)
     torch.testing.assert_close(loss, errors.mean())
     only_the_first = torch.eye(len(errors))[0][:, None, None]
-    weighed = noise_matching_loss(prior, noisy, clean, t, evidence, channels=only_the_first)
+    weighed = noise_matching_loss(prior, noisy, clean, t, condition, channels=only_the_first)
     torch.testing.assert_close(weighed, errors[0] / len(errors))
 
 
@@ -121,24 +121,26 @@ def test_weighed_in_pixels_the_loss_is_another_and_the_measure_the_same(restorer
 
 
 def test_training_shows_photos_mixed_with_their_hq_and_measuring_does_not(restorer, sample):
-    learner, told = NoiseMatching(clearer=1.0).learner(restorer, None), restorer.parts.conditioner
+    learner, condition = NoiseMatching(clearer=1.0).learner(restorer, None), restorer.parts.conditioner
     learner(sample, seeded())
-    lq, seen = told.pictures
+    lq, seen = condition.pictures
     ratios = ((seen - lq) * (sample.hq - lq)).sum((1, 2, 3)) / (sample.hq - lq).square().sum((1, 2, 3))
     torch.testing.assert_close(seen, lq.lerp(sample.hq, ratios[:, None, None, None]), rtol=0, atol=1e-5)
     assert ((ratios > 0.01) & (ratios < 1)).all()
     assert ratios[0] != ratios[1]
-    assert torch.equal(*told.latents), "the latent stays that of the LQ photo"
+    assert torch.equal(*condition.latents), "the latent stays that of the LQ photo"
     with torch.no_grad():
         learner.measure(sample, seeded())
-    assert all(torch.equal(picture, lq) for picture in told.pictures[2:])
+    assert all(torch.equal(picture, lq) for picture in condition.pictures[2:])
 
 
 def test_a_share_of_the_photos_is_seen_clearer(restorer, sample):
-    learner, told = NoiseMatching(clearer=0.5).learner(restorer, None), restorer.parts.conditioner
+    learner, condition = NoiseMatching(clearer=0.5).learner(restorer, None), restorer.parts.conditioner
     for seed in range(8):
         learner(sample, seeded(seed))
-    changed = torch.cat([(told.pictures[i] != told.pictures[i + 1]).flatten(1).any(1) for i in range(0, 16, 2)])
+    changed = torch.cat(
+        [(condition.pictures[i] != condition.pictures[i + 1]).flatten(1).any(1) for i in range(0, 16, 2)]
+    )
     assert 3 <= changed.sum() <= 13
 
 
@@ -151,17 +153,19 @@ def test_a_prior_of_velocity_learns_the_velocity_of_hq_and_of_the_noise_that_lea
     noisy = schedule.noisy(lq, noise, t)
     predicted = prior.unet(noisy, t, encoder_hidden_states=prompt.expand(2, -1, -1), return_dict=False)[0]
     wanted = schedule.target(hq, schedule.noise(noisy, hq, t), t)
-    loss = noise_matching_loss(prior, noisy, hq, t, Evidence(prompt=prompt))
+    loss = noise_matching_loss(prior, noisy, hq, t, Condition(prompt=prompt))
     torch.testing.assert_close(loss, (predicted - wanted).square().mean(), rtol=1e-4, atol=0)
 
 
 def test_a_prior_without_signal_at_its_end_learns_there_too():
     curves = VariancePreserving.scaled_linear().zero_terminal_snr()
     prior = tiny_prior().adapted(schedule=NoiseSchedule(curves=curves, prediction_type="v_prediction"))
-    hq, noise, told = torch.zeros(1, 4, 8, 8), torch.ones(1, 4, 8, 8), Evidence(prompt=prior.embed(""))
+    hq, noise, condition = torch.zeros(1, 4, 8, 8), torch.ones(1, 4, 8, 8), Condition(prompt=prior.embed(""))
     noisy, t = prior.schedule.noisy(hq, noise, 999), torch.tensor([999])
-    loss = noise_matching_loss(prior, noisy, hq + 0.5, t, told)  # where nothing is left, velocity is minus the clean
-    torch.testing.assert_close(loss, (prior.predict(noisy, 999, told) + 0.5).square().mean())
+    loss = noise_matching_loss(
+        prior, noisy, hq + 0.5, t, condition
+    )  # where nothing is left, velocity is minus the clean
+    torch.testing.assert_close(loss, (prior.predict(noisy, 999, condition) + 0.5).square().mean())
 
 
 def test_only_what_the_method_lets_learn_gets_gradients(restorer, sample):
@@ -176,10 +180,10 @@ def test_only_what_the_method_lets_learn_gets_gradients(restorer, sample):
 
 
 def test_evidence_is_asked_once_under_the_objectives_prompt_and_at_the_times_that_were_drawn(restorer, sample):
-    told = restorer.parts.conditioner
+    condition = restorer.parts.conditioner
     NoiseMatching().learner(restorer, None)(sample, seeded())
-    assert told.prompts == [""]
-    (times,) = told.times
+    assert condition.prompts == [""]
+    (times,) = condition.times
     assert times.shape == (2,)
     assert times.unique().numel() == 2
 
@@ -191,7 +195,7 @@ def test_the_source_is_given_hq_and_lq_and_the_target_stays_hq(restorer, sample,
         asked.append((hq, lq))
         return lq
 
-    def predict(self, noisy, t, evidence):
+    def predict(self, noisy, t, condition):
         noised.append((noisy, t))
         return torch.zeros_like(noisy)
 
@@ -237,13 +241,13 @@ def test_a_few_steps_on_another_methods_parts_lower_the_loss(sample):
 
 def test_figures_and_pictures_are_those_of_a_restoration_with_the_methods_own_prompts(restorer, sample):
     learner = NoiseMatching(preview_steps=3, guidance=2.0).learner(restorer, None)
-    told = restorer.parts.conditioner
+    condition = restorer.parts.conditioner
     with torch.no_grad():
         figures = learner.measure(sample, seeded())
         pictures = learner.pictures(sample, seeded())
     assert set(figures) == {"noise_100", "noise_400", "noise_800", "psnr", "detail"}
-    assert told.prompts == ["", "clean", "degraded", "clean", "degraded"]
-    assert told.times[3:] == [999, 999, 500, 500, 0, 0] * 2
+    assert condition.prompts == ["", "clean", "degraded", "clean", "degraded"]
+    assert condition.times[3:] == [999, 999, 500, 500, 0, 0] * 2
     assert list(pictures) == ["bicubic", "restored", "photo"]
     assert all(picture.shape == (2, 3, 64, 64) and picture.isfinite().all() for picture in pictures.values())
 

@@ -50,8 +50,8 @@ def test_the_step_is_that_of_inference(sample):
     with torch.no_grad():
         prior = system.prior
         latent = prior.encode(enlarged)
-        told = system.parts.conditioner(prior, Photograph.of(sample.lq, (64, 64), 8), latent)("")
-        expected = prior.denoise(latent, PLAN.times[0], told)
+        condition = system.parts.conditioner(prior, Photograph.of(sample.lq, (64, 64), 8), latent)("")
+        expected = prior.denoise(latent, PLAN.times[0], condition)
     torch.testing.assert_close(clean, expected, atol=1e-3, rtol=1e-3)
 
 

@@ -19,7 +19,7 @@ from transformers import (
 
 from sdsr.errors import InputError, ModelError
 from sdsr.methods import METHODS
-from sdsr.prior.evidence import Evidence
+from sdsr.prior.condition import Condition
 from sdsr.prior.flow_text import FILE, T5_TOKENS, JointText, StoredPrompts, packed, store_prompts, unpacked
 from sdsr.prior.loading import load_prior
 from sdsr.prior.shapes_flow import flow_shape_prior
@@ -89,15 +89,15 @@ def test_prompts_and_predictions_are_those_of_diffusers(published, tmp_path, t5)
     )
     with torch.no_grad():
         tokens, _, pooled, _ = pipeline.encode_prompt(PROMPTS, None, None, do_classifier_free_guidance=False)
-        told = prior.embed(PROMPTS)
-        torch.testing.assert_close(told, packed(tokens, pooled))
+        condition = prior.embed(PROMPTS)
+        torch.testing.assert_close(condition, packed(tokens, pooled))
         noisy = torch.randn(3, 16, 8, 6, generator=torch.Generator().manual_seed(0))
         t = torch.tensor([0, 500, 999])
         times = pipeline.scheduler.timesteps.flip(0)[t]
         expected = modules["transformer"](noisy, tokens, pooled, times, return_dict=False)[0]
-        torch.testing.assert_close(prior.predict(noisy, t, Evidence(prompt=told)), expected)
+        torch.testing.assert_close(prior.predict(noisy, t, Condition(prompt=condition)), expected)
         sigma = pipeline.scheduler.sigmas[:1000].flip(0)[t].view(-1, 1, 1, 1)
-        torch.testing.assert_close(prior.denoise(noisy, t, Evidence(prompt=told)), noisy - sigma * expected)
+        torch.testing.assert_close(prior.denoise(noisy, t, Condition(prompt=condition)), noisy - sigma * expected)
 
 
 def test_the_autoencoder_shifts_and_scales_as_published(published):
@@ -158,10 +158,10 @@ def test_the_same_seed_gives_the_same_prior_and_leaves_other_random_numbers_alon
 
 def test_a_latent_with_more_places_than_the_network_knows_is_refused():
     prior = tiny_flow_prior()
-    told = Evidence(prompt=prior.embed(""))
-    assert prior.denoise(torch.zeros(1, 16, 32, 16), 500, told).shape == (1, 16, 32, 16)
+    condition = Condition(prompt=prior.embed(""))
+    assert prior.denoise(torch.zeros(1, 16, 32, 16), 500, condition).shape == (1, 16, 32, 16)
     with pytest.raises(InputError, match=r"latent \(=16 x 34\) must be at most 32 cells a side.*in windows"):
-        prior.denoise(torch.zeros(1, 16, 34, 16), 500, told)
+        prior.denoise(torch.zeros(1, 16, 34, 16), 500, condition)
 
 
 @pytest.mark.parametrize("name", ["consissr-small", "stablesr-small", "addsr-small", "d3sr-small", "osediff"])

@@ -8,7 +8,7 @@ from accelerate import init_empty_weights
 from torch import nn
 
 from sdsr.errors import InputError
-from sdsr.prior.evidence import Evidence
+from sdsr.prior.condition import Condition
 from sdsr.prior.loading import load_prior
 from sdsr.prior.shapes import SHAPES, CharacterText, randomize, shape_prior
 from sdsr.prior.small import small_unet
@@ -30,9 +30,9 @@ def test_the_parts_have_the_published_sizes(name: str) -> None:
 def test_a_prior_on_meta_does_everything_but_compute() -> None:
     prior = shape_prior()
     latent = prior.encode(torch.empty(2, 3, 64, 128))
-    told = prior.embed(["a photo", ""])
-    predicted = prior.predict(latent, 500, Evidence(prompt=told))
-    assert told.shape == (2, 77, 1024)
+    condition = prior.embed(["a photo", ""])
+    predicted = prior.predict(latent, 500, Condition(prompt=condition))
+    assert condition.shape == (2, 77, 1024)
     assert latent.shape == predicted.shape == (2, 4, 8, 16)
     assert prior.decode(predicted).shape == (2, 3, 64, 128)
     assert prior.image is not None

@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from sdsr.errors import ModelError
-from sdsr.prior.evidence import Evidence
+from sdsr.prior.condition import Condition
 from sdsr.prior.loading import load_prior
 from sdsr.prior.small_autoencoder import SmallAutoencoder
 from sdsr.prior.small_storage import (
@@ -76,7 +76,7 @@ def test_fresh_prior_wraps_a_given_autoencoder_and_follows_its_seed():
     assert SmallParts.of(first).autoencoder is autoencoder
     assert first.sha256 == same.sha256 != other.sha256
     latent = torch.randn(1, 4, 8, 8)
-    assert first.predict(latent, 10, Evidence(prompt=first.embed(""))).shape == latent.shape
+    assert first.predict(latent, 10, Condition(prompt=first.embed(""))).shape == latent.shape
 
 
 def test_folder_of_a_small_prior_is_loaded_by_its_path(folder):

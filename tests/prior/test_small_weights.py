@@ -9,7 +9,7 @@ from torch import Tensor
 import sdsr
 from sdsr.images.floats import image
 from sdsr.photos.files import read_photo
-from sdsr.prior.evidence import Evidence
+from sdsr.prior.condition import Condition
 from sdsr.prior.loading import load_prior
 from sdsr.prior.prior import Prior
 from sdsr.prior.small import PromptTable
@@ -39,7 +39,7 @@ def prediction(prior: Prior, photo: Tensor, prompt: str, seen: Tensor) -> Tensor
         noise = torch.randn(latent.shape, generator=torch.Generator().manual_seed(0))
         tokens = prior.text([prompt], prior.image(seen))
         noisy = prior.schedule.noisy(latent, noise, 400)
-        return prior.schedule.noise(noisy, prior.denoise(noisy, 400, Evidence(prompt=tokens)), 400)
+        return prior.schedule.noise(noisy, prior.denoise(noisy, 400, Condition(prompt=tokens)), 400)
 
 
 @pytest.mark.parametrize("prompt", ["degraded", ""])

@@ -18,7 +18,7 @@ from transformers import (
 
 from sdsr.digests import combined_sha256
 from sdsr.errors import ModelError
-from sdsr.prior.evidence import Evidence
+from sdsr.prior.condition import Condition
 from sdsr.prior.group_statistics import imposed, recorded
 from sdsr.prior.loading import choose_device, choose_dtype, load_prior
 from sdsr.prior.prior import decode_around
@@ -267,11 +267,11 @@ def test_half_precision_keeps_norms_precise_and_follows_full_precision(prior, pu
     image = torch.rand(1, 3, 32, 32, generator=rng)
     latent = prior.encode(image)
     residuals = tuple(torch.zeros(1, *shape) for shape in [(8, 8, 8), (8, 8, 8), (8, 4, 4), (16, 4, 4)])
-    evidence = Evidence(prompt=prior.embed("x"), residuals=(residuals, torch.zeros(1, 16, 4, 4)))
+    condition = Condition(prompt=prior.embed("x"), residuals=(residuals, torch.zeros(1, 16, 4, 4)))
     for one, other in (
         (half.encode(image), latent),
         (half.decode(latent), prior.decode(latent)),
-        (half.predict(latent, 9, evidence), prior.predict(latent, 9, evidence)),
+        (half.predict(latent, 9, condition), prior.predict(latent, 9, condition)),
         (half.embed("x"), prior.embed("x")),
     ):
         assert one.dtype == torch.float32

@@ -1,6 +1,6 @@
 import torch
 
-from sdsr.prior.evidence import Evidence
+from sdsr.prior.condition import Condition
 from sdsr.prior.tiny import tiny_prior
 
 
@@ -26,7 +26,7 @@ def test_every_part_listens():
     image = torch.rand(2, 3, 64, 48)
     latent = prior.encode(image)
     assert latent.shape == (2, 4, 8, 6)
-    one, two = (prior.predict(latent, 500, Evidence(prompt=prior.embed(text))) for text in ("clean", "degraded"))
+    one, two = (prior.predict(latent, 500, Condition(prompt=prior.embed(text))) for text in ("clean", "degraded"))
     assert one.shape == latent.shape
     assert not torch.allclose(one, two)
     assert prior.image is not None

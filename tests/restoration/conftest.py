@@ -4,14 +4,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sdsr.prior.evidence import Evidence
+from sdsr.prior.condition import Condition
 from sdsr.prior.small_autoencoder import SmallAutoencoder
 from sdsr.prior.tiny import tiny_prior
-from sdsr.restoration.restorer import Parts, Restorer, Witness, from_noise
+from sdsr.restoration.restorer import Parts, PromptedCondition, Restorer, from_noise
 
 
-def look(prior, photograph, latent) -> Witness:
-    return lambda prompt: Evidence(prompt=prior.embed(prompt))
+def look(prior, photograph, latent) -> PromptedCondition:
+    return lambda prompt: Condition(prompt=prior.embed(prompt))
 
 
 @pytest.fixture

@@ -15,10 +15,10 @@ from sdsr.diffusion.noise import CanvasNoise
 from sdsr.diffusion.schedule import NoiseSchedule
 from sdsr.diffusion.steps import renoise
 from sdsr.diffusion.times import trailing
-from sdsr.prior.evidence import Evidence
+from sdsr.prior.condition import Condition
 from sdsr.restoration.photograph import Photograph
 from sdsr.restoration.plan import Plan, Refinement
-from sdsr.restoration.restorer import Picture, Restorer, Seen, Witness, from_noised_photo
+from sdsr.restoration.restorer import Picture, PromptedCondition, Restorer, Seen, from_noised_photo
 from sdsr.restoration.sample import sample, trajectory
 from sdsr.restoration.windowed import Windowed
 from sdsr.tensors import Image, Latent, Region
@@ -48,7 +48,7 @@ class Toys:
     def observe(self, photograph: Photograph, prompt: str | None, noise: CanvasNoise) -> Seen:
         self.control.append(photograph.enlarged())
         self.told.append(torch.full((1, 1, 3), 0.25))
-        return Seen(photograph=photograph, latent=self.latent, evidence=Evidence(prompt=self.told[-1]))
+        return Seen(photograph=photograph, latent=self.latent, condition=Condition(prompt=self.told[-1]))
 
     def start(self, seen: Seen, t: int, noise: CanvasNoise) -> Latent:
         return from_noised_photo(self.schedule, seen, t, partial(noise.at, "start", 0, Region.whole(8, 8), 4))
@@ -96,10 +96,10 @@ def test_the_published_loop(recorded, weight, monkeypatch):
 
 @pytest.fixture
 def telling(restorer) -> Restorer:
-    """A restorer whose evidence is the picture that was looked at."""
+    """A restorer whose condition is the picture that was looked at."""
 
-    def look(prior, photograph, latent) -> Witness:
-        return lambda prompt: Evidence(prompt=photograph.enlarged().flatten(2))
+    def look(prior, photograph, latent) -> PromptedCondition:
+        return lambda prompt: Condition(prompt=photograph.enlarged().flatten(2))
 
     return replace(restorer, parts=replace(restorer.parts, conditioner=look))
 
@@ -113,7 +113,7 @@ def test_what_is_refreshed_is_the_evidence_alone(telling, given):
     seen = telling.observe(photograph, "clean", NOISE)
     image = torch.rand(1, 3, 112, 160, generator=torch.Generator().manual_seed(0))
     again = telling.refresh(seen, picture_of(image))
-    torch.testing.assert_close(again.evidence.prompt.view(1, 3, 112, 160), image, atol=1e-6, rtol=0)
+    torch.testing.assert_close(again.condition.prompt.view(1, 3, 112, 160), image, atol=1e-6, rtol=0)
     assert again.photograph is photograph
     assert again.latent is seen.latent
     assert again.prompt == "clean"
@@ -124,12 +124,12 @@ def test_each_window_sees_its_part_of_the_mixture(telling, given, monkeypatch):
     monkeypatch.setattr(Restorer, "denoise", lambda self, noisy, t, seen, guidance=1.0: noisy / 2)
     photograph, plan = Photograph.of(given, (108, 152), 16), Plan(times=(999, 499), refinement=Refinement())
     whole = sample(telling, photograph, plan, NOISE)
-    mixture = whole.seen.evidence.prompt.view(1, 3, 112, 160)
+    mixture = whole.seen.condition.prompt.view(1, 3, 112, 160)
     assert (mixture - photograph.enlarged()).abs().mean() > 0.01
     parts = sample(Windowed(restorer=telling, window_px=64, overlap_px=16), photograph, plan, NOISE)
     assert len(parts.seen) > 4
     for one in parts.seen:
-        seen = one.evidence.prompt.view(1, 3, 64, 64)
+        seen = one.condition.prompt.view(1, 3, 64, 64)
         torch.testing.assert_close(seen, mixture[one.photograph.region.slices], atol=1e-4, rtol=0)
 
 

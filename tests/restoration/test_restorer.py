@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from sdsr.diffusion.noise import CanvasNoise
-from sdsr.prior.evidence import Evidence
+from sdsr.prior.condition import Condition
 from sdsr.prior.small_autoencoder import SmallAutoencoder
 from sdsr.restoration.photograph import Photograph
-from sdsr.restoration.restorer import Restorer, Witness, from_noised_photo, from_photo, latent_region
+from sdsr.restoration.restorer import PromptedCondition, Restorer, from_noised_photo, from_photo, latent_region
 from sdsr.tensors import Region
 
 NOISE = CanvasNoise(seeds=(7,))
@@ -21,16 +21,16 @@ def photograph(given) -> Photograph:
 def test_observing_encodes_the_enlarged_photo_and_asks_the_conditioner(restorer, photograph):
     seen = restorer.observe(photograph, "degraded", NOISE)
     assert torch.equal(seen.latent, restorer.prior.encode(photograph.enlarged()))
-    assert torch.equal(seen.evidence.prompt, restorer.prior.embed("degraded"))
-    assert seen.against is None
+    assert torch.equal(seen.condition.prompt, restorer.prior.embed("degraded"))
+    assert seen.negative_condition is None
 
 
 def test_the_photo_is_looked_at_once_for_both_prompts_and_for_each_refreshment(restorer, photograph):
     looks, heard = [], []
 
-    def look(prior, photograph, latent) -> Witness:
+    def look(prior, photograph, latent) -> PromptedCondition:
         looks.append((photograph, latent))
-        return lambda prompt: heard.append(prompt) or Evidence(prompt=prior.embed(prompt))
+        return lambda prompt: heard.append(prompt) or Condition(prompt=prior.embed(prompt))
 
     guided = replace(restorer, parts=replace(restorer.parts, conditioner=look, negative_prompt="degraded"))
     seen = guided.observe(photograph, None, NOISE)
@@ -61,7 +61,7 @@ def test_guidance_moves_the_noise_away_from_the_negative_prompt(restorer, photog
     noisy = NOISE.at("start", 0, latent_region(photograph.region, 8), 4)
     with torch.inference_mode():
         wanted, unwanted = (
-            restorer.prior.predict(noisy, 600, Evidence(prompt=restorer.prior.embed(prompt)))
+            restorer.prior.predict(noisy, 600, Condition(prompt=restorer.prior.embed(prompt)))
             for prompt in ("clean", "degraded")
         )
         for scale in (1.0, 2.5, 0.0):

@@ -6,11 +6,11 @@ from diffusers import AutoencoderKL
 
 from sdsr.diffusion.noise import CanvasNoise
 from sdsr.diffusion.steps import ancestral
-from sdsr.prior.evidence import Evidence
+from sdsr.prior.condition import Condition
 from sdsr.prior.stable_diffusion import PublishedLatents
 from sdsr.restoration.photograph import Photograph
 from sdsr.restoration.plan import Plan
-from sdsr.restoration.restorer import Restorer, Witness, latent_region
+from sdsr.restoration.restorer import PromptedCondition, Restorer, latent_region
 from sdsr.restoration.sample import sample
 from sdsr.restoration.windowed import Windowed
 from sdsr.tensors import Region
@@ -65,13 +65,13 @@ def test_a_constant_estimate_stays_constant(restorer, photograph, window, overla
 def test_each_window_gets_its_own_evidence(restorer, photograph, monkeypatch):
     """A conditioner that tells the window's place, and an estimate that is what was told."""
 
-    def look(prior, part, latent) -> Witness:
-        return lambda prompt: Evidence(prompt=torch.full((1, 1, 128), float(part.region.left)))
+    def look(prior, part, latent) -> PromptedCondition:
+        return lambda prompt: Condition(prompt=torch.full((1, 1, 128), float(part.region.left)))
 
     monkeypatch.setattr(
         Restorer,
         "denoise",
-        lambda self, noisy, t, seen, guidance=1.0: torch.ones_like(noisy) * seen.evidence.prompt[0, 0, 0],
+        lambda self, noisy, t, seen, guidance=1.0: torch.ones_like(noisy) * seen.condition.prompt[0, 0, 0],
     )
     telling = replace(restorer, parts=replace(restorer.parts, conditioner=look))
     clean = sample(Windowed(restorer=telling, window_px=64, overlap_px=16), photograph, PLAN, NOISE).clean

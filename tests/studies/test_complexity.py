@@ -12,11 +12,11 @@ from sdsr.cli.main import app
 from sdsr.errors import InputError
 from sdsr.methods import METHODS
 from sdsr.methods.recipe import Recipe
-from sdsr.prior.evidence import Evidence
+from sdsr.prior.condition import Condition
 from sdsr.prior.tiny import tiny_prior
 from sdsr.request import Wishes
 from sdsr.restoration.plan import Plan
-from sdsr.restoration.restorer import Parts, Restorer, Witness, from_photo
+from sdsr.restoration.restorer import Parts, PromptedCondition, Restorer, from_photo
 from sdsr.studies.complexity import PHASES, Complexity, Macs, complexity
 from sdsr.tensors import Image
 from sdsr.training.recipes import RECIPES
@@ -53,8 +53,8 @@ class Mixed:
 def mixed_system() -> Restorer:
     mixer = Mixer()
 
-    def look(prior, photograph, latent) -> Witness:
-        return lambda prompt: Evidence(prompt=mixer(prior.embed(prompt)))
+    def look(prior, photograph, latent) -> PromptedCondition:
+        return lambda prompt: Condition(prompt=mixer(prior.embed(prompt)))
 
     parts = Parts(
         conditioner=look,

@@ -37,9 +37,9 @@ def given() -> Photo:
 
 
 def test_every_layer_is_compared_at_every_time(upscaler, given):
-    told = list(moments(upscaler, given, REQUEST))
-    assert [moment.t for moment in told] == [999, 500, 0]
-    for moment in told:
+    condition = list(moments(upscaler, given, REQUEST))
+    assert [moment.t for moment in condition] == [999, 500, 0]
+    for moment in condition:
         assert len(moment.similarity) == 8
         assert all(-1 <= cosine <= 1 for cosine in moment.similarity.values())
         assert {factor: each.shape for factor, each in moment.maps.items()} == {1: (16, 18), 2: (8, 9)}

@@ -5,7 +5,8 @@ plan with gradients, as often as not after another one whose result it has looke
 estimate, noised to random times, and its own estimates are what the student's picture is compared with. How much that
 counts, against a critic's word, grows along the student's plan.
 
-Teacher and student are restorers on one prior, attached together; each says in its evidence who speaks.
+Teacher and student are restorers on one prior, attached together; the adapter that its condition names tells them
+apart.
 """
 
 from collections.abc import Callable, Sequence

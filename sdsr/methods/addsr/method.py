@@ -124,7 +124,7 @@ def teacher_of(restorer: Restorer) -> Restorer:
     for name, network in ((ATTENTION, restorer.prior.unet), (CONTROL_ATTENTION, controlnet)):
         if name in own:
             modules[name] = _beside(own.get_submodule(name), network)
-    telling = replace(conditioner, controlnet=controlnet, voice=TEACHER)
+    telling = replace(conditioner, controlnet=controlnet, adapter=TEACHER)
     return replace(restorer, parts=replace(restorer.parts, conditioner=telling, modules=modules))
 
 
@@ -141,7 +141,7 @@ def _body(controlnet: ControlNetModel, own: nn.ModuleDict) -> ControlNetModel:
 
 
 def _beside(attention: nn.Module, network: nn.Module) -> ImageAttention:
-    """A copy of an image attention, attached under the teacher's voice."""
+    """A copy of an image attention, attached under the teacher's name."""
     assert isinstance(attention, ImageAttention), "the student has no image attention of SeeSR's"
     copied = attention.copied(TEACHER)
     copied.attach(network)

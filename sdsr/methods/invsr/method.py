@@ -26,14 +26,14 @@ from sdsr.images.kernels import KEYS
 from sdsr.methods.invsr.predictor import HALVING, NoisePredictor
 from sdsr.methods.invsr.times import TRAINED_STARTS, at_fidelity, automatic_start, plan_for, times_for
 from sdsr.methods.method import Device, faithful_plan, with_steps
-from sdsr.prior.evidence import Evidence
+from sdsr.prior.condition import Condition
 from sdsr.prior.loading import load_prior
 from sdsr.prior.prior import ImageEncoder, Prior
 from sdsr.request import Wishes
 from sdsr.restoration.photograph import Photograph
 from sdsr.restoration.plan import Plan
 from sdsr.restoration.prompting import PromptConditioner
-from sdsr.restoration.restorer import Conditioner, Parts, Restorer, Seen, Witness, latent_region
+from sdsr.restoration.restorer import Conditioner, Parts, PromptedCondition, Restorer, Seen, latent_region
 from sdsr.tensors import Image, Latent, Time
 
 PART = "noise_predictor"
@@ -157,12 +157,12 @@ class TokenConditioner:
     encoder: ImageEncoder
     image_prompt: ImagePrompt
 
-    def __call__(self, prior: Prior, photograph: Photograph, latent: Latent) -> Witness:
+    def __call__(self, prior: Prior, photograph: Photograph, latent: Latent) -> PromptedCondition:
         with prior.precision():
             with torch.no_grad():
                 embedding = self.encoder(photograph.enlarged().to(prior.device))
             tokens = self.image_prompt(embedding)
-        return lambda prompt: Evidence(prompt=prior.embed(prompt), tokens=tokens)
+        return lambda prompt: Condition(prompt=prior.embed(prompt), tokens=tokens)
 
 
 def told_photo(prior: Prior) -> tuple[Conditioner, dict[str, nn.Module]]:

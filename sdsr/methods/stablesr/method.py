@@ -21,7 +21,7 @@ from sdsr.methods.stablesr.decoder import WrappedDecoder
 from sdsr.methods.stablesr.encoder import EncoderSettings, TimeAwareEncoder
 from sdsr.methods.stablesr.feature_wrapping import FeatureWrapping
 from sdsr.methods.stablesr.modulation import Modulation
-from sdsr.prior.evidence import Evidence, Testimony
+from sdsr.prior.condition import Condition, Conditioning
 from sdsr.prior.loading import load_prior
 from sdsr.prior.prior import Prior
 from sdsr.prior.small import SmallLatents
@@ -30,7 +30,7 @@ from sdsr.prior.stable_diffusion import PublishedLatents
 from sdsr.request import Wishes
 from sdsr.restoration.photograph import Photograph
 from sdsr.restoration.plan import Plan
-from sdsr.restoration.restorer import Parts, Restorer, Witness, from_noise, from_noised_photo
+from sdsr.restoration.restorer import Parts, PromptedCondition, Restorer, from_noise, from_noised_photo
 from sdsr.tensors import Image, Latent, Time
 
 ENCODER = "time_aware_encoder"
@@ -45,17 +45,17 @@ class MapConditioner:
 
     encoder: TimeAwareEncoder
 
-    def __call__(self, prior: Prior, photograph: Photograph, latent: Latent) -> Witness:
-        def testify(prompt: str) -> Testimony:
-            told = Evidence(prompt=prior.embed(prompt))
+    def __call__(self, prior: Prior, photograph: Photograph, latent: Latent) -> PromptedCondition:
+        def condition_for(prompt: str) -> Conditioning:
+            condition = Condition(prompt=prior.embed(prompt))
 
-            def mapped(noisy: Latent, t: int | Time) -> Evidence:
+            def mapped(noisy: Latent, t: int | Time) -> Condition:
                 with prior.precision():
-                    return replace(told, maps=self.encoder(latent, t))
+                    return replace(condition, maps=self.encoder(latent, t))
 
             return mapped
 
-        return testify
+        return condition_for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,7 +22,7 @@ from torch.utils.hooks import RemovableHandle
 
 from sdsr.adapters.layout import normalizable
 from sdsr.errors import ModelError
-from sdsr.prior.evidence import MAPS
+from sdsr.prior.condition import MAPS
 from sdsr.prior.notes import TensorNotes
 
 _AT_WORK: ContextVar[Mapping[int, Tensor] | None] = ContextVar("maps of the residual block at work", default=None)
@@ -54,7 +54,7 @@ class Modulation(nn.Module):
     """The modulation of all residual blocks of one UNet, alone: parameters and state are its own only.
 
     Its names are those of the blocks (`down_blocks.0.resnets.0.norm.weight`). It comes detached. Attached, it modulates
-    the predictions that are given maps (`Evidence.maps`); without maps, and after `detach`, the UNet is the stock one,
+    the predictions that are given maps (`Condition.maps`); without maps, and after `detach`, the UNet is the stock one,
     bit for bit.
     """
 

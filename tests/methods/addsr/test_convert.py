@@ -25,7 +25,7 @@ from sdsr.method_folders import read_description
 from sdsr.methods.addsr.convert import RANK, convert, merged
 from sdsr.methods.addsr.recipes import ADDSR_METHOD
 from sdsr.methods.published import PUBLISHED
-from sdsr.prior.evidence import Evidence
+from sdsr.prior.condition import Condition
 from sdsr.prior.shapes import shape_prior
 
 GOLDEN = Path(__file__).parents[2] / "golden"
@@ -107,10 +107,10 @@ def test_unet_and_controlnet_as_published(case):
     attention.attach(unet)
     control_attention.attach(controlnet)
 
-    told = Evidence(prompt=given["text_context"], tokens=given["image_context"])
+    condition = Condition(prompt=given["text_context"], tokens=given["image_context"])
     t = given[f"{case}.timestep"].long().expand(2)
     scale = 0.7 if case.endswith("7") else 1.0
-    skips, bottleneck = residuals(controlnet, given["latent"], t, told, given["lr_condition"], scale=scale)
+    skips, bottleneck = residuals(controlnet, given["latent"], t, condition, given["lr_condition"], scale=scale)
     names = sorted(name for name in given if name.startswith(f"{case}.down_residual"))
     assert len(names) == len(skips) == 12
     for mine, name in zip((*skips, bottleneck), (*names, f"{case}.mid_residual"), strict=True):
@@ -119,8 +119,8 @@ def test_unet_and_controlnet_as_published(case):
         predicted = unet(
             given["latent"],
             t,
-            told.prompt,
-            cross_attention_kwargs=told.attention,
+            condition.prompt,
+            cross_attention_kwargs=condition.attention,
             down_block_additional_residuals=controls[0],
             mid_block_additional_residual=controls[1],
         ).sample

@@ -19,7 +19,7 @@ from sdsr.methods.addsr.recipes import (
 )
 from sdsr.methods.weights import _inherited
 from sdsr.objectives.learner import Sample
-from sdsr.prior.evidence import evidence_at
+from sdsr.prior.condition import condition_at
 from sdsr.prior.prior import Prior
 from sdsr.prior.shapes import shape_prior
 from sdsr.prior.tiny import tiny_prior
@@ -87,10 +87,10 @@ def test_guidance_keeps_what_is_seen_of_the_photo(photograph):
     restorer = SeeSR().build("tiny")
     seen = restorer.observe(photograph, None, NOISE)
     noisy = restorer.start(seen, 999, NOISE)
-    for_it, against = (evidence_at(one, noisy, 500) for one in (seen.evidence, seen.against))
-    assert torch.equal(for_it.tokens, against.tokens)
-    assert not torch.equal(for_it.prompt, against.prompt)
-    assert ADDSR_METHOD.build("tiny").observe(photograph, None, NOISE).against is None
+    positive, negative = (condition_at(one, noisy, 500) for one in (seen.condition, seen.negative_condition))
+    assert torch.equal(positive.tokens, negative.tokens)
+    assert not torch.equal(positive.prompt, negative.prompt)
+    assert ADDSR_METHOD.build("tiny").observe(photograph, None, NOISE).negative_condition is None
 
 
 @pytest.mark.parametrize("guided", [False, True])
@@ -110,18 +110,20 @@ def test_tags_and_pixels_are_both_listened_to(photograph):
     restorer = stirred(SeeSR().build("tiny"))
     seen = restorer.observe(photograph, None, NOISE)
     noisy = restorer.start(seen, 999, NOISE)
-    told = evidence_at(seen.evidence, noisy, 500)
-    full = restorer.prior.predict(noisy, 500, told)
+    condition = condition_at(seen.condition, noisy, 500)
+    full = restorer.prior.predict(noisy, 500, condition)
     for port in ("tokens", "residuals"):
-        assert not torch.allclose(restorer.prior.predict(noisy, 500, replace(told, **{port: None})), full, atol=1e-4)
+        assert not torch.allclose(
+            restorer.prior.predict(noisy, 500, replace(condition, **{port: None})), full, atol=1e-4
+        )
 
 
 def test_without_a_tagger_there_is_no_image_attention(photograph):
     parts = SeeSR(tags=False).build("tiny").parts
     assert list(parts.modules) == ["controlnet"]
     prior = tiny_prior()
-    told = parts.conditioner(prior, photograph, prior.encode(photograph.enlarged()))("clean")
-    assert evidence_at(told, torch.zeros(1, 4, 8, 12), 5).tokens is None
+    condition = parts.conditioner(prior, photograph, prior.encode(photograph.enlarged()))("clean")
+    assert condition_at(condition, torch.zeros(1, 4, 8, 12), 5).tokens is None
 
 
 def test_a_prior_without_eyes_waits_for_the_published_tagger():

@@ -14,7 +14,7 @@ from sdsr.adapters.image_prompt import ImagePrompt
 from sdsr.checkpoints.converted import Converted
 from sdsr.checkpoints.ldm import AUTOENCODER, STABLE_DIFFUSION_2
 from sdsr.methods.consissr.convert import PUBLISHED, convert, part_names
-from sdsr.prior.evidence import IMAGE_TOKENS, Evidence
+from sdsr.prior.condition import IMAGE_TOKENS, Condition
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 NARROW = {
@@ -76,8 +76,8 @@ def test_unet_and_controlnet_as_published():
     hybrid.attach(unet)
     control_hybrid.attach(controlnet)
 
-    evidence = Evidence(prompt=given["text_context"], tokens=given["image_context"])
-    skips, bottleneck = residuals(controlnet, given["x"], given["timesteps"].long(), evidence, given["hint"])
+    condition = Condition(prompt=given["text_context"], tokens=given["image_context"])
+    skips, bottleneck = residuals(controlnet, given["x"], given["timesteps"].long(), condition, given["hint"])
     names = sorted(name for name in given if name.startswith("control_"))
     for name, control in zip(names, (*skips, bottleneck), strict=True):
         stride = int(name.partition("_stride")[2] or 1)
@@ -85,12 +85,12 @@ def test_unet_and_controlnet_as_published():
 
     first = {name: tensor[:1] for name, tensor in given.items()}
     second = {name: tensor[1:] for name, tensor in given.items()}
-    alone, told = (
+    alone, condition = (
         predicted(unet, first, None),
         predicted(unet, second, (tuple(skip[1:] for skip in skips), bottleneck[1:])),
     )
     torch.testing.assert_close(alone, expected["eps_no_control_item0"], rtol=0, atol=5e-5)
-    torch.testing.assert_close(told, expected["eps"][1:], rtol=0, atol=5e-5)
+    torch.testing.assert_close(condition, expected["eps"][1:], rtol=0, atol=5e-5)
 
 
 @cache

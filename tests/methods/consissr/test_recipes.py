@@ -16,7 +16,7 @@ from sdsr.methods.consissr.recipes import (
     CONSISSR_SMALL,
 )
 from sdsr.objectives.learner import Sample
-from sdsr.prior.evidence import evidence_at
+from sdsr.prior.condition import condition_at
 from sdsr.prior.prior import Posterior
 from sdsr.prior.tiny import tiny_prior
 from sdsr.restoration.photograph import Photograph
@@ -62,17 +62,18 @@ def test_what_the_paper_keeps_fixed_does_not_learn():
 def test_untrained_it_predicts_what_the_prior_does(photograph):
     restorer, prior = ConsisSR().build("tiny"), tiny_prior()
     latent = prior.encode(photograph.enlarged())
-    told = evidence_at(restorer.parts.conditioner(restorer.prior, photograph, latent)("clean"), latent, 500)
-    plain = prior.predict(latent, 500, replace(told, tokens=None, residuals=None))
-    torch.testing.assert_close(restorer.prior.predict(latent, 500, told), plain, atol=1e-5, rtol=1e-5)
+    condition = condition_at(restorer.parts.conditioner(restorer.prior, photograph, latent)("clean"), latent, 500)
+    plain = prior.predict(latent, 500, replace(condition, tokens=None, residuals=None))
+    torch.testing.assert_close(restorer.prior.predict(latent, 500, condition), plain, atol=1e-5, rtol=1e-5)
 
 
 def test_both_sides_of_guidance_know_the_photo(photograph):
     restorer = ConsisSR().build("tiny")
     latent = restorer.prior.encode(photograph.enlarged())
-    testify = restorer.parts.conditioner(restorer.prior, photograph, latent)
+    condition_for = restorer.parts.conditioner(restorer.prior, photograph, latent)
     clean, degraded = (
-        evidence_at(testify(prompt), latent, 500) for prompt in (restorer.parts.prompt, restorer.parts.negative_prompt)
+        condition_at(condition_for(prompt), latent, 500)
+        for prompt in (restorer.parts.prompt, restorer.parts.negative_prompt)
     )
     assert not torch.equal(clean.prompt, degraded.prompt)
     assert torch.equal(clean.tokens, degraded.tokens)
@@ -107,15 +108,15 @@ def test_tags_can_be_told_instead_of_an_embedding(photograph):
     assert {"attention", "control_attention"} < set(modules.keys())
     assert not any("to_out_ip" in name for name in modules.state_dict())
     latent = restorer.prior.encode(photograph.enlarged())
-    testify = restorer.parts.conditioner(restorer.prior, photograph, latent)("clean")
-    told = evidence_at(testify, latent, 500)
-    shown = restorer.prior.predict(latent, 500, told)
-    withheld = restorer.prior.predict(latent, 500, replace(told, tokens=None))
+    condition_for = restorer.parts.conditioner(restorer.prior, photograph, latent)("clean")
+    condition = condition_at(condition_for, latent, 500)
+    shown = restorer.prior.predict(latent, 500, condition)
+    withheld = restorer.prior.predict(latent, 500, replace(condition, tokens=None))
     assert (shown - withheld).abs().max() > 1e-4
     positions = modules["hybrid"].down_blocks
     for parameter in positions.parameters():
         parameter.data.add_(0.1)
-    assert not torch.equal(restorer.prior.predict(latent, 500, told), shown)
+    assert not torch.equal(restorer.prior.predict(latent, 500, condition), shown)
 
 
 def test_the_published_network_has_projections_of_its_own():

@@ -10,7 +10,7 @@ from sdsr.errors import InputError
 from sdsr.methods.consissr.tala import TimeAware
 from sdsr.methods.settings import with_settings
 from sdsr.objectives.noise_matching import noise_matching_loss, plain
-from sdsr.prior.evidence import Evidence
+from sdsr.prior.condition import Condition
 from sdsr.prior.prior import Prior
 from sdsr.prior.tiny import tiny_prior
 
@@ -43,10 +43,10 @@ def test_a_random_number_for_each_item_gives_the_published_input_and_target():
 
 @pytest.mark.parametrize("run", range(5))
 def test_the_loss_is_the_published_one(run, monkeypatch):
-    monkeypatch.setattr(Prior, "predict", lambda self, noisy, t, evidence: 0.3 * noisy + 0.1 * LQ)
+    monkeypatch.setattr(Prior, "predict", lambda self, noisy, t, condition: 0.3 * noisy + 0.1 * LQ)
     prior = tiny_prior()
     noisy = SCHEDULE.noisy(TimeAware().mixed(HQ, LQ, T, GOLDEN["r_batch"][run : run + 1]), NOISE, T)
-    loss = noise_matching_loss(prior, noisy, HQ, T, Evidence(prompt=prior.embed("")))
+    loss = noise_matching_loss(prior, noisy, HQ, T, Condition(prompt=prior.embed("")))
     torch.testing.assert_close(loss, GOLDEN["loss_batch_toy"][run], rtol=1e-5, atol=0)
 
 

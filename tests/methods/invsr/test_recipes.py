@@ -237,9 +237,9 @@ def test_the_small_predictor_fits_ten_megabytes():
 
 def test_a_photo_token_is_a_part_that_changes_nothing_at_first(photo):
     photograph = Photograph.of(photo[..., :16, :16], (64, 64), 16)
-    plain, told = (replace(SMALL_METHOD, photo_token=token).build("tiny") for token in (False, True))
-    assert set(told.parts.modules) == {PART, "hybrid", "image_prompt"}
-    first, second = (sample(restorer, photograph, plan_for(), NOISE).clean for restorer in (plain, told))
+    plain, condition = (replace(SMALL_METHOD, photo_token=token).build("tiny") for token in (False, True))
+    assert set(condition.parts.modules) == {PART, "hybrid", "image_prompt"}
+    first, second = (sample(restorer, photograph, plan_for(), NOISE).clean for restorer in (plain, condition))
     torch.testing.assert_close(first, second, atol=1e-5, rtol=1e-5)
     blind = replace(tiny_prior(), image=None)
     with pytest.raises(InputError, match="needs an image encoder, which prior"):

@@ -57,10 +57,10 @@ def test_d3sr_has_the_size_and_the_operations_of_the_paper():
 
 def test_untrained_the_step_is_the_priors_own_from_the_photos_latent(photo):
     restorer, prior = D3SR.build("tiny"), tiny_prior()
-    told = prior.embed("")
+    condition = prior.embed("")
     seen = restorer.observe(Photograph.of(photo[..., :16, :16], (64, 64), 16), None, NOISE)
     assert torch.equal(restorer.start(seen, 399, NOISE), seen.latent)
-    noise = prior.unet(seen.latent, 399, told, return_dict=False)[0]
+    noise = prior.unet(seen.latent, 399, condition, return_dict=False)[0]
     root = prior.schedule.signal(399)
     expected = (seen.latent - (1 - root**2).sqrt().float() * noise) / root.float()
     torch.testing.assert_close(clean(restorer, photo), expected, atol=1e-4, rtol=1e-4)

@@ -17,7 +17,7 @@ from sdsr.methods.stablesr.convert import convert, convert_cfw
 from sdsr.methods.stablesr.encoder import EncoderSettings, TimeAwareEncoder
 from sdsr.methods.stablesr.feature_wrapping import FeatureWrapping, noted
 from sdsr.methods.stablesr.modulation import Modulation
-from sdsr.prior.evidence import Evidence
+from sdsr.prior.condition import Condition
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 LAYOUT = {
@@ -91,7 +91,7 @@ def test_the_published_maps(encoder):
 def test_the_published_prediction(unet, encoder, together):
     io, times = recorded("unet_sft"), recorded("unet_sft")["timesteps"].long()
     maps = encoder(recorded("time_aware_encoder")["lr_latent"], times) if together else maps_of(io)
-    with Evidence(prompt=io["context"], maps=maps).at_hand():
+    with Condition(prompt=io["context"], maps=maps).at_hand():
         found = unet(io["x"], times, io["context"]).sample
     torch.testing.assert_close(found, io["eps"], rtol=0, atol=5e-5)
 

@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 from sdsr.checkpoints.ldm import unet_names
 from sdsr.errors import ModelError
 from sdsr.methods.stablesr.modulation import Modulation, ScaleShift
-from sdsr.prior.evidence import MAPS, Evidence
+from sdsr.prior.condition import MAPS, Condition
 from sdsr.prior.prior import Prior
 from sdsr.prior.tiny import tiny_prior
 
@@ -33,13 +33,13 @@ def maps(seed: int, size: tuple[int, int] = (8, 6), factors: tuple[int, ...] = (
     return {factor: torch.randn(shape, generator=rng) for factor, shape in shapes.items()}
 
 
-def evidence(prior: Prior, seed: int | None, **kwargs) -> Evidence:
-    return Evidence(prompt=prior.embed(""), maps=None if seed is None else maps(seed, **kwargs))
+def modulating(prior: Prior, seed: int | None, **kwargs) -> Condition:
+    return Condition(prompt=prior.embed(""), maps=None if seed is None else maps(seed, **kwargs))
 
 
-def predict(prior: Prior, told: Evidence, size: tuple[int, int] = (8, 6)) -> torch.Tensor:
+def predict(prior: Prior, condition: Condition, size: tuple[int, int] = (8, 6)) -> torch.Tensor:
     noisy = torch.randn(2, 4, *size, generator=torch.Generator().manual_seed(9))
-    return prior.predict(noisy, torch.tensor([3, 700]), told)
+    return prior.predict(noisy, torch.tensor([3, 700]), condition)
 
 
 def modulated(seed: int = 0) -> tuple[Prior, Modulation]:
@@ -87,15 +87,15 @@ def test_the_published_block():
 
 def test_without_maps_and_after_detach_the_unet_is_the_stock_one_bit_for_bit():
     prior = tiny_prior()
-    stock, hooks = predict(prior, evidence(prior, None)), count_hooks(prior.unet)
+    stock, hooks = predict(prior, modulating(prior, None)), count_hooks(prior.unet)
     names = list(prior.unet.state_dict())
     modulation = Modulation(prior.unet, map_channels=16, hidden=8)
     modulation.attach(prior.unet)
     assert list(prior.unet.state_dict()) == names
-    assert torch.equal(predict(prior, evidence(prior, None)), stock)
-    assert (predict(prior, evidence(prior, 1)) - stock).abs().max() > 1e-2
+    assert torch.equal(predict(prior, modulating(prior, None)), stock)
+    assert (predict(prior, modulating(prior, 1)) - stock).abs().max() > 1e-2
     modulation.detach(prior.unet)
-    assert torch.equal(predict(prior, evidence(prior, 1)), stock)
+    assert torch.equal(predict(prior, modulating(prior, 1)), stock)
     assert count_hooks(prior.unet) == hooks
     assert MAPS.get() is None
 
@@ -116,8 +116,8 @@ def test_attaching_or_detaching_twice_is_refused():
 def test_every_block_is_modulated_at_odd_sizes():
     prior, modulation = modulated()
     prior.unet.requires_grad_(False)
-    told = evidence(prior, 1, size=(7, 11))
-    predict(prior, told, (7, 11)).square().mean().backward()
+    condition = modulating(prior, 1, size=(7, 11))
+    predict(prior, condition, (7, 11)).square().mean().backward()
     assert all(parameter.grad is not None and parameter.grad.abs().max() > 0 for parameter in modulation.parameters())
 
 
@@ -129,9 +129,9 @@ def test_two_live_graphs_under_gradient_checkpointing_keep_their_own_maps():
         prior.unet.requires_grad_(False).train()
         if checkpointed:
             prior.unet.enable_gradient_checkpointing()
-        first, second = evidence(prior, 1), evidence(prior, 2)
-        leaves = [leaf.requires_grad_() for told in (first, second) for leaf in (told.maps or {}).values()]
-        losses = [predict(prior, told).square().mean() for told in (first, second)]
+        first, second = modulating(prior, 1), modulating(prior, 2)
+        leaves = [leaf.requires_grad_() for condition in (first, second) for leaf in (condition.maps or {}).values()]
+        losses = [predict(prior, condition).square().mean() for condition in (first, second)]
         losses[1].backward()
         losses[0].backward()
         return [leaf.grad for leaf in (*leaves, *modulation.parameters()) if leaf.grad is not None]
@@ -145,19 +145,19 @@ def test_two_live_graphs_under_gradient_checkpointing_keep_their_own_maps():
 def test_a_level_without_a_map_is_refused():
     prior, _ = modulated()
     with pytest.raises(ModelError, match=r"maps \(=\[1\]\) must have one for factor 2"):
-        predict(prior, evidence(prior, 1, factors=(1,)))
+        predict(prior, modulating(prior, 1, factors=(1,)))
 
 
 def test_checkpointing_that_copies_the_time_embedding_is_refused():
     prior, _ = modulated()
     prior.unet.requires_grad_(False).train()
     prior.unet.enable_gradient_checkpointing(partial(checkpoint, use_reentrant=True))
-    told = evidence(prior, 1)
-    for leaf in (told.maps or {}).values():
+    condition = modulating(prior, 1)
+    for leaf in (condition.maps or {}).values():
         leaf.requires_grad_()
     noisy = torch.randn(2, 4, 8, 6, requires_grad=True)
     with pytest.raises(ModelError, match="not reentrant"):
-        prior.predict(noisy, 3, told).sum().backward()
+        prior.predict(noisy, 3, condition).sum().backward()
 
 
 def test_it_learns_on_frozen_features_in_any_layout():

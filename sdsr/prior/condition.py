@@ -10,18 +10,18 @@ from torch import Tensor
 from sdsr.tensors import Latent, PhotoTokens, Time, Tokens
 
 IMAGE_TOKENS = "image_tokens"
-VOICE = "voice"
+ADAPTER = "adapter"
 MAPS: ContextVar[Mapping[int, Tensor] | None] = ContextVar("maps", default=None)
 """The maps at hand while a UNet is called, which its own arguments have no place for; None outside of a call."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
+class Condition:
     """The conditioning of one UNet call; a port that is None stays closed.
 
     `prompt`: tokens for cross-attention, (b, n, d).
     `tokens`: tokens of the photo, of a number and width of their own, for adapters that attend to them (`IMAGE_TOKENS`
-    among the `cross_attention_kwargs`). `voice`: which of several adapters on one network attends to them (`VOICE`
+    among the `cross_attention_kwargs`). `adapter`: which of several adapters on one network attends to them (`ADAPTER`
     there).
     `residuals`: what a ControlNet adds to the skips (a tuple in the order of the down blocks) and to the bottleneck.
     `maps`: features of the photo by the factor at which they are smaller than the latent, for adapters that scale and
@@ -30,14 +30,14 @@ class Evidence:
 
     prompt: Tokens
     tokens: PhotoTokens | None = None
-    voice: str = ""
+    adapter: str = ""
     residuals: tuple[tuple[Tensor, ...], Tensor] | None = None
     maps: Mapping[int, Tensor] | None = None
 
     @property
     def attention(self) -> dict[str, Tensor | str] | None:
         """What goes to the attention layers of a UNet or ControlNet as `cross_attention_kwargs`."""
-        return None if self.tokens is None else {IMAGE_TOKENS: self.tokens, VOICE: self.voice}
+        return None if self.tokens is None else {IMAGE_TOKENS: self.tokens, ADAPTER: self.adapter}
 
     @contextmanager
     def at_hand(self) -> Iterator[None]:
@@ -49,10 +49,10 @@ class Evidence:
             MAPS.reset(token)
 
 
-Testimony = Evidence | Callable[[Latent, int | Time], Evidence]
-"""What a method tells the UNet: always the same, or a function of the noisy latent and its time."""
+Conditioning = Condition | Callable[[Latent, int | Time], Condition]
+"""How a UNet is conditioned: always the same, or a function of the noisy latent and its time."""
 
 
-def evidence_at(testimony: Testimony, noisy: Latent, t: int | Time) -> Evidence:
-    """Return what is told about this noisy latent at its time."""
-    return testimony if isinstance(testimony, Evidence) else testimony(noisy, t)
+def condition_at(conditioning: Conditioning, noisy: Latent, t: int | Time) -> Condition:
+    """Return the condition of this noisy latent at its time."""
+    return conditioning if isinstance(conditioning, Condition) else conditioning(noisy, t)
