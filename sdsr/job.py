@@ -16,6 +16,7 @@ from sdsr.photos.label import labeled
 from sdsr.photos.photo import Photo, Traits
 from sdsr.region import Region
 from sdsr.request import ColorFix, Request
+from sdsr.restoration.finish import NO_FINISH, Finish
 from sdsr.restoration.labeling import step_of
 from sdsr.restoration.plan import Plan
 from sdsr.restoration.protocol import RestoringInWindows
@@ -82,9 +83,9 @@ class Credit:
 class Job:
     """One photo, what is wanted of it, and all that is decided before it is restored.
 
-    `chosen` says why the plan is what it is, where the photo decided. `canvas` is the photo on the
-    canvas of its result, `restorer` restores it in windows. A job may be run again, and with another plan, as
-    `replace(job, plan=...)`; it is run by one thread at a time.
+    `chosen` says why the plan is what it is, where the photo decided; `finish`, what is done in the end. `canvas` is
+    the photo on the canvas of its result, `restorer` restores it in windows. A job may be run again, and with another
+    plan, as `replace(job, plan=...)`; it is run by one thread at a time.
     """
 
     photo: Photo
@@ -98,6 +99,7 @@ class Job:
     credit: Credit
     progress: Progress
     chosen: str | None = None
+    finish: Finish = NO_FINISH
 
     @property
     def size(self) -> tuple[int, int]:
@@ -127,16 +129,29 @@ class Job:
         sampled = self._sampled(on_step, on_preview)
         pixels = self._painted(self._shown(self.tiles(sampled), on_preview), self.photo.pixels.dtype)
         alpha = None if self.photo.alpha is None else self._enlarged_alpha()
-        traits = self._labeled() if self.request.label else self.photo.traits
-        return Photo(pixels=pixels, alpha=alpha, traits=traits)
+        result = Photo(pixels=pixels, alpha=alpha, traits=self.result_traits())
+        if not self.finish.changes:
+            return result
+        result = self.finish.apply(result, self.photo)
+        if on_preview is not None:
+            for preview in _finished(result):
+                on_preview(preview)
+        return result
 
     def previews(self) -> Iterator[Preview]:
-        """Yield what becomes of the photo: an estimate (of its middle, if large) after each step, then final tiles."""
+        """Yield what becomes of the photo: an estimate (of its middle, if large) after each step, then final tiles.
+
+        Where there is a `finish`, the tiles come when it is done.
+        """
         sampled: Sampled | None = None
         for sampled in self.steps():
             if not sampled.last:
                 yield self.preview(sampled)
         assert sampled is not None, "a plan has at least one time"
+        if self.finish.changes:
+            pixels = self._painted(self.tiles(sampled), self.photo.pixels.dtype)
+            yield from _finished(self.finish.apply(Photo(pixels=pixels), self.photo))
+            return
         for tile in self.tiles(sampled):
             yield Preview(region=tile.region, image=tile.image, final=True)
 
@@ -156,7 +171,7 @@ class Job:
         return Preview(region=tile.region, image=tile.image, final=False)
 
     def tiles(self, sampled: "Sampled") -> "Iterator[Tile]":
-        """Yield the result that a step's estimate gives in tiles, its colors corrected, in about [0, 1]."""
+        """Yield the result that a step's estimate gives in tiles, its colors corrected, in about [0, 1]; unfinished."""
         from sdsr.restoration.coloring import finished_tiles
 
         height, width = self.size
@@ -166,7 +181,7 @@ class Job:
             self.progress.add(windows * tile.region.height * tile.region.width / (height * width))
 
     def pixels(self, sampled: "Sampled", dtype: DTypeLike | None = None) -> np.ndarray:
-        """Return the whole result of a step's estimate, (height, width, 3), by default stored like the photo's."""
+        """Return the unfinished result of a step's estimate, (height, width, 3), by default stored like the photo's."""
         return self._painted(self.tiles(sampled), np.dtype(dtype or self.photo.pixels.dtype))
 
     def _enlarged_alpha(self) -> np.ndarray:
@@ -191,7 +206,7 @@ class Job:
     def _shown(self, tiles: "Iterator[Tile]", on_preview: Callable[[Preview], None] | None) -> "Iterator[Tile]":
         for tile in tiles:
             if on_preview is not None:
-                on_preview(Preview(region=tile.region, image=tile.image, final=True))
+                on_preview(Preview(region=tile.region, image=tile.image, final=not self.finish.changes))
             yield tile
 
     def _painted(self, tiles: "Iterator[Tile]", dtype: np.dtype) -> np.ndarray:
@@ -202,7 +217,10 @@ class Job:
             pixels[tile.region.rows, tile.region.columns] = quantize(tile.image, dtype)
         return pixels
 
-    def _labeled(self) -> Traits:
+    def result_traits(self, passes: int = 1) -> Traits:
+        """Return the traits of the result, or of the mean of so many; its XMP has the label where one is wanted."""
+        if not self.request.label:
+            return self.photo.traits
         step = step_of(
             self.photo,
             model=self.credit.model,
@@ -213,5 +231,17 @@ class Job:
             color_fix=self.color_fix,
             own_decoder=self.credit.own_decoder,
             prompt=self.request.prompt,
+            more=({"passes": str(passes)} if passes > 1 else {}) | self.finish.facts(),
         )
         return replace(self.photo.traits, xmp=labeled(self.photo.traits.xmp, step))
+
+
+def _finished(result: Photo) -> Iterator[Preview]:
+    """Yield a finished result in strips."""
+    from sdsr.images.floats import image
+    from sdsr.restoration.coloring import TILE_PX
+
+    height, width = result.size
+    for top in range(0, height, TILE_PX):
+        region = Region(top=top, left=0, height=min(TILE_PX, height - top), width=width)
+        yield Preview(region=region, image=image(result, region), final=True)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sdsr.photos.sizes import output_size
+from sdsr.region import Region
 
 ColorFix = Literal["wavelet", "adain", "ycbcr", "none"]
 
@@ -32,6 +33,10 @@ class Request:
     1, how near to the photo) are the method's own unless stated; "auto" chooses the start for each photo, and any start
     is taken with `untrained_start`. `memory_bytes` bounds what may be used at once; it changes the windows, not the
     noise. With `label` the result's XMP says that a model restored it, and how (docs/labels.md).
+
+    Of docs/trust.md: `consistent` makes the result, reduced by bicubic, the photo again. In places to `protect`, in the
+    photo's pixels, the photo itself is enlarged. The result is the mean of so
+    many passes (`mean_of`, up to 8).
     """
 
     scale: float | int | None = None
@@ -47,6 +52,9 @@ class Request:
     color_fix: ColorFix | None = None
     memory_bytes: int | None = None
     label: bool = True
+    consistent: bool = False
+    protect: tuple[Region, ...] = ()
+    mean_of: int = 1
 
     @property
     def wishes(self) -> Wishes:

@@ -21,6 +21,7 @@ from sdsr.models import DEFAULT_MODEL, find_model
 from sdsr.photos.files import Photo
 from sdsr.prior.forked import begin_computing
 from sdsr.request import Request, Wishes
+from sdsr.restoration.finish import Finish
 from sdsr.restoration.passes import Passes, run_passes
 from sdsr.restoration.photograph import Photograph
 from sdsr.restoration.plan import Plan
@@ -128,24 +129,44 @@ class Upscaler:
         Its XMP says what was done, unless the request has no `label`. `on_progress` is told the share of the work that
         is done, after each window and tile.
         """
+        if request.mean_of != 1:
+            if callback_on_step_end is not None:
+                raise InputError(
+                    f"mean_of (={request.mean_of}) passes have no steps in common to look at; leave it out."
+                )
+            return self.passes(photo, request, count=request.mean_of, on_progress=on_progress).mean
         job = self.job(photo, request, on_progress=on_progress)
         if callback_on_step_end is None:
             return job.run()
         look = callback_on_step_end
         return job.run(on_step=lambda index, sampled: look(self, index, sampled.t, {"latents": sampled.clean}))
 
-    def passes(self, photo: Photo, request: Request = Request(), *, count: int = 4) -> Passes:
+    def passes(
+        self,
+        photo: Photo,
+        request: Request = Request(),
+        *,
+        count: int = 4,
+        on_progress: Callable[[float], None] | None = None,
+    ) -> Passes:
         """Restore a photo `count` (2 ... 8) times, mirrored in other ways and with another seed each.
 
-        Return the first, which is the plain result, the mean of all, and where they disagree. Raises InputError for
-        another count.
+        Return the first, which is the plain result, the mean of all, and where they disagree. What a request wants in
+        the end (`protect`, `consistent`) is done to the first and to the mean, and the spread is that before. Raises
+        InputError for another count.
         """
+        job = self.job(photo, request)
+        plain = replace(request, protect=(), consistent=False, mean_of=1)
 
         def restore(turned: Photo, number: int, swapped: bool) -> Photo:
-            sized = replace(request, width=request.height, height=request.width) if swapped else request
-            return self.upscale(turned, replace(sized, seed=request.seed + number))
+            sized = replace(plain, width=plain.height, height=plain.width) if swapped else plain
+            told = lambda share: on_progress and on_progress((number + share) / count)  # noqa: E731
+            return self.job(turned, replace(sized, seed=request.seed + number), on_progress=told).run()
 
-        return run_passes(photo, restore, count)
+        found = run_passes(photo, restore, count)
+        first = replace(job.finish.apply(found.first, photo), traits=job.result_traits())
+        mean = replace(job.finish.apply(found.mean, photo), traits=job.result_traits(passes=count))
+        return replace(found, first=first, mean=mean)
 
     def stream(self, photo: Photo, request: Request = Request()) -> Iterator[Preview]:
         """Yield what becomes of the photo: an estimate (of its middle, if large) after each step, then final tiles."""
@@ -172,6 +193,8 @@ class Upscaler:
         given = image(photo)
         plan = plan or self.recipe.method.plan(request.wishes, given)
         canvas = self.photograph(given, (height, width))
+        finish = Finish(places=request.protect, consistent=request.consistent)
+        finish.check(photo.size, (height, width))
         progress = Progress(report=on_progress)
         size = canvas.region.height, canvas.region.width
         return Job(
@@ -186,6 +209,7 @@ class Upscaler:
             credit=self._credit(),
             progress=progress,
             chosen=plan.reason,
+            finish=finish,
         )
 
     def plan(

@@ -1,6 +1,7 @@
 """What a restoration was, as the step that a picture's label tells of."""
 
 import hashlib
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -24,11 +25,13 @@ def step_of(
     color_fix: ColorFix,
     own_decoder: bool,
     prompt: str | None,
+    more: Mapping[str, str] | None = None,
 ) -> Step:
     """Return the step that made a result of this size (height, width) from a photo.
 
     What was settled is told, not how it was asked for, and nothing of the machine: not the windows that memory allowed,
-    not device or precision. A plan's fidelity counts where the method has a decoder of its own.
+    not device or precision. A plan's fidelity counts where the method has a decoder of its own. `more` is said
+    behind the rest.
     """
     height, width = size
     facts = {
@@ -41,6 +44,7 @@ def step_of(
         "fidelity": f"{plan.fidelity:g}" if own_decoder else None,
         "colorFix": color_fix,
         "prompt": prompt,
+        **(more or {}),
     }
     told = {name: fact for name, fact in facts.items() if fact is not None}
     return Step(software=SOFTWARE, version=__version__, model=model, facts=told)

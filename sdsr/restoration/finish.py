@@ -1,0 +1,64 @@
+"""What is done to a restored picture in the end, because its request asks for it: protection, then projection."""
+
+import logging
+from dataclasses import dataclass
+
+from sdsr.errors import InputError
+from sdsr.photos.photo import Photo
+from sdsr.region import Region
+from sdsr.restoration.places import check_places, place_name
+
+log = logging.getLogger(__name__)
+
+NOTICEABLE = 0.5 / 255
+"""A mean difference that is told of where projection leaves more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finish:
+    """`places`, in the photo's pixels, are the photo itself, enlarged; the whole is made `consistent` with the photo.
+
+    Projection comes last, so that protected places, too, reduce to the photo; what it adds there is the photo's.
+    """
+
+    places: tuple[Region, ...] = ()
+    consistent: bool = False
+
+    @property
+    def changes(self) -> bool:
+        """Whether it does anything."""
+        return self.consistent or bool(self.places)
+
+    def check(self, photo: tuple[int, int], size: tuple[int, int]) -> None:
+        """Raise InputError where it can't be done to a result of `size` of a photo of that size (height, width)."""
+        check_places(self.places, photo)
+        if self.consistent and (size[0] < photo[0] or size[1] < photo[1]):
+            raise InputError(
+                f"result (={size[1]} x {size[0]} px) must be at least as large as its photo ({photo[1]} x {photo[0]} "
+                "px) to be made consistent with it; choose a larger one, or leave --consistent out."
+            )
+
+    def facts(self) -> dict[str, str]:
+        """What a label says of it."""
+        facts = {"consistent": "bicubic"} if self.consistent else {}
+        return facts | ({"protected": " ".join(map(place_name, self.places))} if self.places else {})
+
+    def apply(self, result: Photo, photo: Photo) -> Photo:
+        """Return the result, finished; itself where nothing is to do. A photo that can't be met is told of."""
+        from sdsr.restoration.projection import project
+        from sdsr.restoration.protection import protect
+
+        result = protect(result, photo, self.places)
+        if not self.consistent:
+            return result
+        found = project(result, photo)
+        if found.error > NOTICEABLE:
+            log.warning(
+                "the result, reduced, still differs from its photo by %.2f of 255 on average (0.25 were wanted): "
+                "it would need values below black or above white.",
+                found.error * 255,
+            )
+        return found.result
+
+
+NO_FINISH = Finish()

@@ -1,0 +1,31 @@
+"""Places of a photo that are to be protected, as they are typed and checked; knows no torch."""
+
+from collections.abc import Sequence
+
+from sdsr.errors import InputError
+from sdsr.region import Region
+
+
+def parse_place(text: str) -> Region:
+    """Return the place of "LEFT,TOP,WIDTH,HEIGHT", in pixels of the photo; raise InputError for anything else."""
+    numbers = text.split(",")
+    if len(numbers) != 4 or not all(number.strip().isdecimal() for number in numbers):
+        raise InputError(f"protect (={text}) must be LEFT,TOP,WIDTH,HEIGHT in pixels of the photo; try 120,80,200,40.")
+    left, top, width, height = map(int, numbers)
+    return Region(top=top, left=left, height=height, width=width)
+
+
+def place_name(place: Region) -> str:
+    """Return a place as it is typed: LEFT,TOP,WIDTH,HEIGHT."""
+    return f"{place.left},{place.top},{place.width},{place.height}"
+
+
+def check_places(places: Sequence[Region], size: tuple[int, int]) -> None:
+    """Raise InputError for a place that is empty or not within a photo of `size` (height, width)."""
+    for place in places:
+        empty = min(place.height, place.width) < 1
+        if empty or min(place.top, place.left) < 0 or place.bottom > size[0] or place.right > size[1]:
+            raise InputError(
+                f"protect (={place_name(place)}) must be LEFT,TOP,WIDTH,HEIGHT within its photo of "
+                f"{size[1]} x {size[0]} px; count in the photo's own pixels."
+            )
