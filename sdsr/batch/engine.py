@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from sdsr import __version__
 from sdsr.batch.manifest import Manifest, Work
@@ -23,26 +23,58 @@ from sdsr.photos.limits import Limits
 from sdsr.request import Request
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from sdsr.photos.photo import Photo
     from sdsr.upscaling import Upscaler
 
 log = logging.getLogger(__name__)
 
 OnProgress = Callable[[float], None]
-WITHOUT_EFFECT = ("format", "overwrite", "limits")
+WITHOUT_EFFECT = ("format", "overwrite", "limits", "passes")
 """Settings that change no result of a given name."""
 _PATIENCE_S = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What is the same for all photos of a batch; `format` and `quality` None keep each photo's own."""
+    """What is the same for all photos of a batch; `format` and `quality` None keep each photo's own.
+
+    So many `passes` are made to see where they disagree; the first alone is the result, unless the request's is a mean.
+    """
 
     request: Request = field(default_factory=Request)
     format: Format | None = None
     quality: int | None = None
     overwrite: bool = False
     limits: Limits = field(default_factory=Limits)
+    passes: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Restored:
+    """A photo as it was read (`lq`), its result, and what was chosen for it; the `spread` of passes, if several."""
+
+    lq: "Photo"
+    result: "Photo"
+    chosen: str | None = None
+    spread: "np.ndarray | None" = None
+
+
+class Beside(Protocol):
+    """What is made beside each result, such as a report."""
+
+    def check(self, photo: tuple[int, int], result: tuple[int, int]) -> None:
+        """Raise InputError, before any work, for sizes (height, width) that it can't be made of."""
+        ...
+
+    def is_there(self, job: Job) -> bool:
+        """Whether it is made already, of this result."""
+        ...
+
+    def make(self, job: Job, restored: Restored | None) -> None:
+        """Make it of a result that is written; `restored` is None where the result was found finished."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,16 +93,22 @@ class Outcome:
 
 
 def process(
-    jobs: Iterable[Job], model: Model, settings: Settings, *, on_progress: Callable[[Job, float], None]
+    jobs: Iterable[Job],
+    model: Model,
+    settings: Settings,
+    *,
+    on_progress: Callable[[Job, float], None],
+    beside: Beside | None = None,
 ) -> Iterator[Outcome]:
     """Restore the photos one after another and yield what became of each.
 
     In a folder of results, what is finished is skipped and what gets finished is noted; a photo that another process
-    is restoring is left to it, and looked at again when there is nothing else to do. `on_progress` hears of the share
-    of each job that is done. Errors of the library and of the operating system are outcomes; where the model itself
-    can't be loaded, that error is raised.
+    is restoring is left to it, and looked at again when there is nothing else to do. What belongs `beside` a result is
+    made with it, or later where it is missing. `on_progress` hears of the share of each job that is done. Errors of the
+    library and of the operating system are outcomes; where the model itself can't be loaded, that error is raised.
     """
-    desk = _Desk(model=model, settings=settings, settings_sha256=settings_sha256(model, settings))
+    sha256 = settings_sha256(model, settings)
+    desk = _Desk(model=model, settings=settings, settings_sha256=sha256, beside=beside)
     waiting: list[Job] = []
     try:
         for job in jobs:
@@ -103,7 +141,7 @@ def restore(
     *,
     format: Format | None,
     on_progress: OnProgress | None = None,
-) -> "tuple[Photo, str | None]":
+) -> Restored:
     """Return one photo restored, and what was chosen for it.
 
     What can't be done within limits and memory is refused before anything is decoded.
@@ -115,13 +153,18 @@ def restore(
     header = probe(source, settings.limits)
     width, height = settings.request.size(header.width, header.height)
     check_output(header, (height, width), format or header.format, settings.limits)
-    request = within_memory(upscaler, header, (height, width), settings.request)
+    passes = max(settings.passes, settings.request.mean_of)
+    request = within_memory(upscaler, header, (height, width), settings.request, passes=passes)
     photo = read_photo(source, settings.limits)
     check_transparency(photo, format or header.format)
     while True:
         try:
             job = upscaler.job(photo, request, on_progress=on_progress)
-            return job.run(), job.chosen
+            if passes == 1:
+                return Restored(lq=photo, result=job.run(), chosen=job.chosen)
+            found = upscaler.passes(photo, request, count=passes, on_progress=on_progress)
+            result = found.first if request.mean_of == 1 else found.mean
+            return Restored(lq=photo, result=result, chosen=job.chosen, spread=found.spread)
         except (MemoryError, RuntimeError) as error:
             if not ran_out(error):
                 raise
@@ -157,6 +200,7 @@ class _Desk:
     model: Model
     settings: Settings
     settings_sha256: str
+    beside: Beside | None = None
     loaded: "list[Upscaler]" = field(default_factory=list)
     manifests: dict[Path, Manifest] = field(default_factory=dict)
 
@@ -228,13 +272,14 @@ def _finish(job: Job, desk: _Desk, on_progress: OnProgress) -> _Finished | None:
     if job.root is None:
         return _restore_into(job, desk, None, on_progress)
     manifest = desk.manifest(job.root)
-    if manifest.finished(job.source, job.target, desk.settings_sha256):
+    if manifest.finished(job.source, job.target, desk.settings_sha256) and _complete(job, desk):
         return _SKIPPED
     with claimed(job.root, job.target) as alone:
         if not alone:
             return None
         manifest.refresh()
         if manifest.finished(job.source, job.target, desk.settings_sha256):
+            _make_beside(job, desk, on_progress)
             return _SKIPPED
         return _restore_into(job, desk, manifest, on_progress)
 
@@ -248,19 +293,41 @@ def _restore_into(job: Job, desk: _Desk, manifest: Manifest | None, on_progress:
     header = probe(job.source, settings.limits)
     width, height = settings.request.size(header.width, header.height)
     check_output(header, (height, width), format, settings.limits)
+    if desk.beside is not None:
+        desk.beside.check((header.height, header.width), (height, width))
     check_target(job.target, overwrite=settings.overwrite, new_folders=job.root is not None)
     work = Work.on(job.source, desk.settings_sha256)
     upscaler = desk.upscaler()
     from sdsr.photos.files import write_photo
 
-    photo, chosen = restore(job.source, upscaler, settings, format=format, on_progress=on_progress)
+    restored = restore(job.source, upscaler, settings, format=format, on_progress=on_progress)
+    photo = restored.result
     _make_folder(job.target.parent)
     if manifest is not None and not job.target.exists():
         manifest.begin(job.target, work)
     write_photo(photo, job.target, format=format, quality=settings.quality, overwrite=settings.overwrite)
+    if desk.beside is not None:
+        desk.beside.make(job, restored)
     if manifest is not None:
         manifest.finish(job.target, work)
-    return _Finished(status="done", size=(photo.size[1], photo.size[0]), chosen=chosen)
+    return _Finished(status="done", size=(photo.size[1], photo.size[0]), chosen=restored.chosen)
+
+
+def _complete(job: Job, desk: _Desk) -> bool:
+    return desk.beside is None or desk.beside.is_there(job)
+
+
+def _make_beside(job: Job, desk: _Desk, on_progress: OnProgress) -> None:
+    """Make what is missing beside a finished result; the photo is restored again where several passes are looked at."""
+    from sdsr.photos.probe import format_of
+
+    if desk.beside is None or desk.beside.is_there(job):
+        return
+    restored = None
+    if desk.settings.passes > 1:
+        settings = desk.settings
+        restored = restore(job.source, desk.upscaler(), settings, format=format_of(job.target), on_progress=on_progress)
+    desk.beside.make(job, restored)
 
 
 def check_target(target: Path, *, overwrite: bool, new_folders: bool = False) -> None:

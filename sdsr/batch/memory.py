@@ -15,16 +15,22 @@ log = logging.getLogger(__name__)
 
 OUTPUT_BYTES_PER_PX = 12  # pixels, alpha, latents, and the file while it is written and read back
 INPUT_BYTES_PER_PX = 16  # the photo as it was read, and in float32
+PASSES_BYTES_PER_PX = 44  # of several passes: their sum in float64, the spread, and a pass turned back
+PROJECTION_BYTES_PER_PX = 60  # of the photo: what is left of it, the correction, and its round trip, in float32
 BASE_BYTES = 512 << 20  # a tile being corrected in color, and decoded where that takes no more
 
 
-def within_memory(upscaler: Upscaler, header: Header, size: tuple[int, int], request: Request) -> Request:
+def within_memory(
+    upscaler: Upscaler, header: Header, size: tuple[int, int], request: Request, *, passes: int = 1
+) -> Request:
     """Return the request with what is left for its windows, `size` being the result's (height, width).
 
     What may be used is `request.memory_bytes` for the whole process, or what is free. Windows shrink, with a warning,
     where that asks for it. Raises LimitError where the photo can't be restored in it; nothing was decoded yet.
     """
     held = _whole_picture_bytes(header, size) + _part_bytes(upscaler, size)
+    held += size[0] * size[1] * PASSES_BYTES_PER_PX if passes > 1 else 0
+    held += header.height * header.width * PROJECTION_BYTES_PER_PX if request.consistent else 0
     free = psutil.virtual_memory().available
     allowed = free if request.memory_bytes is None else min(free, request.memory_bytes - _resident_bytes())
     least = _least_window_bytes(upscaler)

@@ -1,19 +1,21 @@
 """`sdsr report`: how far to believe a restored photo, on a page of its own."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sdsr.cli.options import Device, NoiseSeed, Prior
 from sdsr.errors import InputError, OutputError
-from sdsr.models import find_model
 from sdsr.photos.files import read_photo
 from sdsr.photos.photo import Photo
+from sdsr.reports.beside import page_beside, report_result
 from sdsr.reports.page import write_report
-from sdsr.reports.report import report_on
+from sdsr.reports.report import Examined
 from sdsr.request import Request
-from sdsr.trust.stored import read_trust
+
+if TYPE_CHECKING:
+    from sdsr.restoration.passes import Passes
 
 LEAST_PASSES = 2
 
@@ -36,35 +38,32 @@ def report(
     """Tell, on a page, how far a restored photo is consistent with its photo and where passes disagree.
 
     With --passes the model restores the photo again, to the result's size; where the model was calibrated for as many
-    (`sdsr study trust`), the page also shows the expected error and a mask with what is promised outside of it.
+    (`sdsr study trust`) and the result is the model's own, the page also shows the expected error and a mask with what
+    is promised outside of it.
     """
     if passes == 1:
         raise InputError(f"passes (={passes}) must be 0, or 2 ... 8; one pass has nothing to disagree with.")
-    page = output or result.with_name(f"{result.name}.report.html")
+    page = output or page_beside(result)
     if page.exists() and not overwrite:
         raise OutputError(f"report (={page}) exists; name another with -o, or allow --overwrite.")
     given = read_photo(photo)
     made = read_photo(result)
-    settings = {"result": result.name}
-    maps = {}
-    card = ""
-    if passes >= LEAST_PASSES:
-        settings |= {"model": model, "seed": str(seed)}
-        maps, card = _examined(given, made, model, passes, seed=seed, prior=prior, device=device)
-    write_report(report_on(photo.name, given, made, settings=settings, card=card, **maps), page)
+    if passes < LEAST_PASSES:
+        write_report(report_result(photo.name, given, made), page)
+    else:
+        found = _passes(given, made.size, model, passes, seed=seed, prior=prior, device=device)
+        examined = Examined(passes=passes, spread=found.spread)
+        told = report_result(photo.name, given, made, model=model, first=found.first, examined=examined)
+        write_report(told, page)
     typer.echo(f"{page}")
 
 
-def _examined(
-    photo: Photo, result: Photo, model: str, passes: int, *, seed: int, prior: str | None, device: str | None
-) -> tuple[dict, str]:
-    """Return the maps of several passes for the report, and the model's card."""
+def _passes(
+    photo: Photo, size: tuple[int, int], model: str, passes: int, *, seed: int, prior: str | None, device: str | None
+) -> "Passes":
+    """Return several passes over the photo, at the size (height, width) of the result."""
     from sdsr.upscaling import Upscaler  # torch, which a report without passes does without
 
-    folder = find_model(model).folder
-    height, width = result.size
+    height, width = size
     upscaler = Upscaler.from_pretrained(model, prior=prior, device=device)
-    found = upscaler.passes(photo, Request(width=width, height=height, seed=seed, label=False), count=passes)
-    card = folder / "README.md"
-    maps = {"spread": found.spread, "passes": passes, "trust": read_trust(folder)}
-    return maps, card.read_text(encoding="utf-8") if card.is_file() else ""
+    return upscaler.passes(photo, Request(width=width, height=height, seed=seed, label=False), count=passes)

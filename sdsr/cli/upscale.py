@@ -13,36 +13,45 @@ from sdsr.batch.engine import Settings
 from sdsr.batch.model import Model
 from sdsr.batch.walking import plan
 from sdsr.cli.options import Device, NoiseSeed, Prior, Steps
+from sdsr.cli.printing import echo_line
 from sdsr.cli.upscale_options import (
     ColorFixName,
+    Consistent,
     Fidelity,
     FormatName,
     Height,
     JsonLines,
+    Mean,
     Megapixels,
     Memory,
     ModelName,
     NoLabel,
     Output,
     Overwrite,
+    Passes,
     Photos,
     Prompt,
+    Protect,
     Quality,
     Quiet,
     Scale,
     Start,
     UntrainedStart,
     Width,
+    WithReport,
+    check_passes,
     format_named,
 )
 from sdsr.cli.upscale_pipe import PIPE, restore_piped
-from sdsr.cli.upscale_report import report
+from sdsr.cli.upscale_report import report as report_outcomes
 from sdsr.errors import InputError
 from sdsr.models import DEFAULT_MODEL
 from sdsr.photos.sources import is_pipe
 from sdsr.request import Request
+from sdsr.restoration.places import parse_place
 
 if TYPE_CHECKING:
+    from sdsr.cli.upscale_pages import Pages
     from sdsr.upscaling import Upscaler
 
 _WITHOUT_LABEL = (
@@ -69,6 +78,11 @@ def upscale(
     prompt: Prompt = None,
     fidelity: Fidelity = None,
     color_fix: ColorFixName = None,
+    consistent: Consistent = False,
+    protect: Protect = None,
+    passes: Passes = None,
+    mean: Mean = False,
+    report: WithReport = False,
     format: FormatName = None,
     no_label: NoLabel = False,
     quality: Quality = None,
@@ -95,11 +109,17 @@ def upscale(
         color_fix=color_fix.value if color_fix else None,
         memory_bytes=parse_bytes(memory) if memory else None,
         label=not no_label,
+        consistent=consistent,
+        protect=tuple(map(parse_place, protect or ())),
+        mean_of=passes or 1 if mean else 1,
     )
-    settings = Settings(request=request, format=format_named(format), quality=quality, overwrite=overwrite)
+    settings = Settings(
+        request=request, format=format_named(format), quality=quality, overwrite=overwrite, passes=passes or 1
+    )
     if scale is not None:
         request.size(64, 64)  # what is wrong with a scale is wrong for every photo
-    piped = _piped(photos, output, json=json)
+    check_passes(passes, report=report, mean=mean)
+    piped = _piped(photos, output, json=json, report=report)
     if no_label and not quiet:
         typer.echo(_WITHOUT_LABEL, err=True)
     with _terminated_like_interrupted():
@@ -108,19 +128,25 @@ def upscale(
             return
         jobs = plan(photos, request, output=output, format=settings.format)
         described = Model.described(model, lambda: _load(model, prior, device, request))
-        outcomes = report(jobs, described, settings, json=json, quiet=quiet)
+        pages = _pages(model, settings) if report else None
+        outcomes = report_outcomes(jobs, described, settings, json=json, quiet=quiet, beside=pages)
+        for page in pages.overviews(jobs) if pages is not None else []:
+            if not (json or quiet):
+                echo_line(f"{page}: report of all")
     failed = sum(outcome.status == "failed" for outcome in outcomes)
     if failed:
         raise typer.Exit(2 if failed == len(outcomes) else 1)
 
 
-def _piped(photos: list[Path], output: Path | None, *, json: bool) -> bool:
+def _piped(photos: list[Path], output: Path | None, *, json: bool, report: bool) -> bool:
     """Whether one photo comes or goes through a pipe; raise InputError for what can't stand beside that."""
     pipes = [photo for photo in photos if photo == PIPE or is_pipe(photo)]
     if not pipes and output != PIPE:
         return False
     if len(photos) != 1:
         raise InputError(f"{pipes[0] if pipes else PIPE} (={len(photos)} photos) stands for one photo; give only that.")
+    if report:
+        raise InputError("--report can't stand beside -, as it is written beside a file; leave it out, or name files.")
     if json:
         raise InputError("--json can't stand beside -, whose output is the photo; leave one out.")
     return True
@@ -132,6 +158,12 @@ def _start(text: str | None) -> int | Literal["auto"] | None:
     if not text.isdecimal():
         raise InputError(f"start (={text}) must be a whole number or auto; try auto.")
     return int(text)
+
+
+def _pages(model: str, settings: Settings) -> "Pages":
+    from sdsr.cli.upscale_pages import Pages  # which compares pictures, and loads torch
+
+    return Pages(model=model, settings=settings)
 
 
 def _load(model: str, prior: str | None, device: str | None, request: Request) -> "Upscaler":

@@ -6,7 +6,10 @@ from typing import Annotated
 
 import typer
 
+from sdsr.errors import InputError
 from sdsr.photos.formats import Format
+
+MOST_PASSES = 8
 
 
 class ColorFix(StrEnum):
@@ -58,6 +61,16 @@ Fidelity = Annotated[
     float | None, typer.Option(help="0 (the model's details) to 1 (the photo's), where the method has a choice.")
 ]
 ColorFixName = Annotated[ColorFix | None, typer.Option(help="How colors are taken from the photo.")]
+Consistent = Annotated[
+    bool, typer.Option("--consistent", help="Make the result, reduced to the photo's size by bicubic, the photo again.")
+]
+Protect = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="PLACE",
+        help="LEFT,TOP,WIDTH,HEIGHT in pixels of the photo, where it is enlarged and nothing invented; repeatable.",
+    ),
+]
 FormatName = Annotated[FileFormat | None, typer.Option(help="Format of the result; the photo's own by default.")]
 NoLabel = Annotated[
     bool,
@@ -71,6 +84,14 @@ Quality = Annotated[
     int | None,
     typer.Option(min=1, max=100, help="Of lossy formats; 95 by default, and lossless stays lossless."),
 ]
+WithReport = Annotated[
+    bool, typer.Option("--report", help="Write a page beside each result that tells how far to believe it.")
+]
+Passes = Annotated[
+    int | None,
+    typer.Option(help="Restore each photo so often (2 to 8), mirrored, to see where passes disagree; costs as much."),
+]
+Mean = Annotated[bool, typer.Option("--mean", help="The mean of the passes is the result, instead of the first.")]
 Overwrite = Annotated[bool, typer.Option(help="Replace results that exist.")]
 JsonLines = Annotated[bool, typer.Option("--json", help="Print one JSON line per photo.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
@@ -87,3 +108,17 @@ def format_named(format: FileFormat | None) -> Format | None:
         "jxl": "JXL",
     }
     return names[format] if format else None
+
+
+def check_passes(passes: int | None, *, report: bool, mean: bool) -> None:
+    """Raise InputError for a number of passes that can't be, or that nothing is made of."""
+    if passes is None:
+        if mean:
+            raise InputError(f"--mean needs --passes 2 ... {MOST_PASSES}, whose mean is the result; try --passes 4.")
+        return
+    if not 2 <= passes <= MOST_PASSES:
+        raise InputError(f"passes (={passes}) must be in 2 ... {MOST_PASSES}; one pass has nothing to disagree with.")
+    if not (report or mean):
+        raise InputError(
+            f"passes (={passes}) are made for --report, to see where they disagree, or --mean; add one of them."
+        )

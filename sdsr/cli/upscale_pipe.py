@@ -32,9 +32,10 @@ def restore_piped(source: Path, output: Path | None, load: Callable[[], "Upscale
         data = sys.stdin.buffer.read(settings.limits.max_file_bytes + 1)
     elif is_pipe(source):
         data = read_pipe(source, settings.limits.max_file_bytes)
-    photo, chosen = restore(data, load(), settings, format=format)
-    if chosen:
-        typer.echo(f"sdsr: {chosen}", err=True)
+    restored = restore(data, load(), settings, format=format)
+    photo = restored.result
+    if restored.chosen:
+        typer.echo(f"sdsr: {restored.chosen}", err=True)
     format = format or photo.traits.format
     if target is not None:
         write_photo(photo, target, format=format, quality=settings.quality, overwrite=settings.overwrite)

@@ -10,19 +10,27 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from sdsr.batch.engine import Outcome, Settings, process
+from sdsr.batch.engine import Beside, Outcome, Settings, process
 from sdsr.batch.model import Model
 from sdsr.batch.walking import Job
 from sdsr.cli.printing import echo_json, echo_line, one_line
 
 
-def report(jobs: Sequence[Job], model: Model, settings: Settings, *, json: bool, quiet: bool) -> list[Outcome]:
+def report(
+    jobs: Sequence[Job],
+    model: Model,
+    settings: Settings,
+    *,
+    json: bool,
+    quiet: bool,
+    beside: Beside | None = None,
+) -> list[Outcome]:
     """Restore the photos, tell of each when it is finished, and of all in the end; return what became of them."""
     outcomes: list[Outcome] = []
     try:
         with _progress_bar(len(jobs), shown=not (json or quiet)) as show:
             advance = lambda job, share: show(len(outcomes) + (share if share < 1 else 0), job.source.name)  # noqa: E731
-            for outcome in process(jobs, model, settings, on_progress=advance):
+            for outcome in process(jobs, model, settings, on_progress=advance, beside=beside):
                 outcomes.append(outcome)
                 if json:
                     echo_json(asdict(outcome))

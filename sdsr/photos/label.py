@@ -53,6 +53,22 @@ def labeled(xmp: bytes | None, step: Step) -> bytes:
     return _added(read_packet(EMPTY), step)
 
 
+def last_step(xmp: bytes | None) -> dict[str, str]:
+    """Return what the label of the last restoration says, by name; empty where there is none that can be read."""
+    if not xmp:
+        return {}
+    try:
+        packet = read_packet(utf8_packet(xmp))
+        sequence = _sequence(packet)
+        if sequence is None:
+            return {}
+        steps = read_packet(b'<r:RDF xmlns:r="%s">%s</r:RDF>' % (RDF.encode(), packet.alone(sequence)))
+    except BROKEN:
+        return {}
+    items = steps.root.children[0].children
+    return {fact.name[1]: fact.text.strip() for fact in items[-1].children if fact.name[0] == OWN} if items else {}
+
+
 def _added(packet: Packet, step: Step) -> bytes:
     """Return the packet with the step in it. Raises one of `BROKEN` where what comes out would be no packet."""
     earlier = {name: _value(packet, name) for name in _STANDARD}

@@ -24,7 +24,12 @@ _ASSETS = Path(__file__).parent
 def write_report(report: Report, path: Path) -> None:
     """Write the page, and beside it the same figures as JSON; raise OutputError where that can't be."""
     page = render(report).encode()
-    figures = json.dumps({"photo": report.name, **report.figures(), "notes": report.notes()}, indent=2) + "\n"
+    figures = (
+        json.dumps(
+            {"name": report.name, **report.figures(), "warnings": report.warnings, "notes": report.notes()}, indent=2
+        )
+        + "\n"
+    )
     try:
         path.write_bytes(page)
         path.with_suffix(".json").write_text(figures, encoding="utf-8")
@@ -69,7 +74,7 @@ def _maps(report: Report) -> dict[str, np.ndarray]:
     maps = {"contradicts the photo": _heat(report.consistency.map, 24 / 255)}
     if report.clues is not None:
         maps["passes disagree"] = _heat(report.clues.disagreement, 24 / 255)
-    expected = report.expected_error()
+    expected = report.expected
     if expected is not None and report.trust is not None:
         maps["expected error"] = _heat(expected, 32 / 255)
         for each in report.trust.calibrations:
@@ -123,7 +128,7 @@ def _flat(figures: dict[str, Any], prefix: str = "") -> dict[str, str]:
             lines |= _flat(value, f"{label}: ")
         elif isinstance(value, list):
             for number, each in enumerate(value, 1):
-                lines |= _flat(each, f"{label} {number}: ")
+                lines |= _flat(each, f"{label} {number}: ") if isinstance(each, dict) else {f"{label} {number}": each}
         else:
             lines[label] = "∞" if value is None else str(value)
     return lines

@@ -1,13 +1,14 @@
 """What a report of one restored photo holds: two pictures, maps in cells, figures, settings, and the model's card."""
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from sdsr.photos.photo import Photo
-from sdsr.trust.consistency import Consistency, measure_consistency
+from sdsr.trust.consistency import LOW_PSNR_DB, Consistency, measure_consistency
 from sdsr.trust.expected_error import Clues
 from sdsr.trust.mask import unmasked
 from sdsr.trust.stored import Trust
@@ -33,37 +34,32 @@ MASK_NOTE = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Examined:
+    """What several passes over a photo showed: their number, and their spread at the result's size, 0 ... 0.5."""
+
+    passes: int
+    spread: np.ndarray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Report:
     """A photo, its result, and what is known of how far to believe it.
 
-    `settings` are those that the label tells of. Maps are in 0 ... 1; `spread`, of several passes, has the result's
-    size. Without it there is neither disagreement nor mask; without `trust` there is no mask.
+    `settings` are those that the label tells of. Maps are in 0 ... 1. Where no passes were `examined` there is neither
+    disagreement nor mask; without `trust` there is no mask.
     """
 
     name: str
     photo: Photo
     result: Photo
-    settings: dict[str, str]
+    settings: Mapping[str, str]
     card: str
     consistency: Consistency
-    spread: np.ndarray | None = None
-    passes: int = 1
+    examined: Examined | None = None
+    clues: Clues | None = None
+    expected: np.ndarray | None = None
     trust: Trust | None = None
-    warnings: tuple[str, ...] = field(default=())
-
-    @property
-    def clues(self) -> Clues | None:
-        """What is seen of the result in cells, where several passes were made."""
-        if self.spread is None:
-            return None
-        return Clues.of(self.result, self.spread, self.consistency)
-
-    def expected_error(self) -> np.ndarray | None:
-        """The expected error in cells, where the model was calibrated for as many passes as were made."""
-        clues = self.clues
-        if clues is None or self.trust is None or self.trust.passes != self.passes:
-            return None
-        return self.trust.expected.map(clues)
+    warnings: tuple[str, ...] = ()
 
     def figures(self) -> dict[str, Any]:
         """Return all figures, ready for JSON; what is infinite is None."""
@@ -71,47 +67,61 @@ class Report:
         found: dict[str, Any] = {
             "photo": {"width": self.photo.size[1], "height": self.photo.size[0]},
             "result": {"width": self.result.size[1], "height": self.result.size[0]},
-            "settings": self.settings,
+            "settings": dict(self.settings),
             "consistency": {
                 "psnr_db": round(psnr, 2) if math.isfinite(psnr) else None,
                 "mean_difference": round(float(self.consistency.map.mean()) * 255, 2),
                 "low": self.consistency.low,
             },
         }
-        if self.spread is not None:
-            found["disagreement"] = {"passes": self.passes, "mean": round(float(self.spread.mean()) * 255, 2)}
-        expected = self.expected_error()
-        if expected is not None and self.trust is not None:
+        if self.examined is not None:
+            mean = round(float(self.examined.spread.mean()) * 255, 2)
+            found["disagreement"] = {"passes": self.examined.passes, "mean": mean}
+        if self.expected is not None and self.trust is not None:
             found["promises"] = [
                 {
                     "mean_error_below": round(each.error * 255, 2),
                     "confidence": each.confidence,
-                    "unmasked_share": round(float(unmasked(expected, each.threshold).mean()), 3),
+                    "unmasked_share": round(float(unmasked(self.expected, each.threshold).mean()), 3),
                 }
                 for each in self.trust.calibrations
             ]
             found["calibrated_on"] = self.trust.source
+            found["checked"] = list(self.trust.checked)
         return found
 
     def notes(self) -> list[str]:
         """What the figures tell and don't tell."""
         notes = [FIDELITY_NOTE, CONSISTENCY_NOTE]
-        if self.spread is not None:
-            notes.append(PASSES_NOTE.format(count=self.passes))
-        if self.expected_error() is not None and self.trust is not None:
+        if self.examined is not None:
+            notes.append(PASSES_NOTE.format(count=self.examined.passes))
+        if self.expected is not None and self.trust is not None:
             notes.append(MASK_NOTE.format(source=self.trust.source))
         return notes
 
 
-def report_on(name: str, photo: Photo, result: Photo, *, settings: dict[str, str], card: str, **maps: Any) -> Report:
-    """Return the report of a result; `maps` are `spread`, `passes` and `trust` of `Report`."""
+def report_on(
+    name: str,
+    photo: Photo,
+    result: Photo,
+    *,
+    settings: Mapping[str, str],
+    card: str = "",
+    examined: Examined | None = None,
+    trust: Trust | None = None,
+    warnings: tuple[str, ...] = (),
+) -> Report:
+    """Return the report of a result; what a model was calibrated for counts for as many passes as were examined."""
     consistency = measure_consistency(result, photo)
-    warnings = ()
     if consistency.low:
-        warnings = (
-            f"The result contradicts its photo (consistency {consistency.psnr_db:.1f} dB, below 25): "
-            "compare colors and shapes with care.",
+        low = (
+            f"The result contradicts its photo (consistency {consistency.psnr_db:.1f} dB, below {LOW_PSNR_DB:g}): "
+            "compare colors and shapes with care."
         )
+        warnings = (low, *warnings)
+    clues = None if examined is None else Clues.of(result, examined.spread, consistency)
+    if clues is None or trust is None or examined is None or trust.passes != examined.passes:
+        trust = None
     return Report(
         name=name,
         photo=photo,
@@ -119,6 +129,9 @@ def report_on(name: str, photo: Photo, result: Photo, *, settings: dict[str, str
         settings=settings,
         card=card,
         consistency=consistency,
+        examined=examined,
+        clues=clues,
+        expected=None if trust is None or clues is None else trust.expected.map(clues),
+        trust=trust,
         warnings=warnings,
-        **maps,
     )

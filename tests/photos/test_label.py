@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import re
 import shutil
 import subprocess
 import xml.etree.ElementTree as ET
@@ -18,7 +19,7 @@ from PIL import Image
 from sdsr.images.arrays import as_photo
 from sdsr.photos.files import Photo, Traits, encode_photo, read_photo
 from sdsr.photos.formats import FORMATS, SUFFIX_OF
-from sdsr.photos.label import COMPOSITE, IPTC, OWN, SOURCE_TYPES, Step, labeled
+from sdsr.photos.label import COMPOSITE, IPTC, OWN, SOURCE_TYPES, Step, labeled, last_step
 from sdsr.photos.xmp import EMPTY, MAX_BYTES, RDF, read_packet, utf8_packet
 
 STEP = Step(software="sdsr", version="0.1.0", model="d3sr-small", facts={"seed": "3", "inputSha256": "ab" * 32})
@@ -344,3 +345,21 @@ def exiftool(target) -> dict:
         ["exiftool", "-json", "-struct", "-G1", "-n", target], capture_output=True, check=True, timeout=60
     )
     return json.loads(shown.stdout)[0]
+
+
+@pytest.mark.parametrize("before", [None, packet("<dc:title>x</dc:title>"), labeled(None, OTHER)])
+def test_the_last_step_is_read_back(before):
+    told = last_step(labeled(before, STEP))
+    assert told == {"software": "sdsr", "version": "0.1.0", "model": "d3sr-small"} | dict(STEP.facts) | (
+        {"inputDigitalSourceType": COMPOSITE} if before and b"Steps" in before else {}
+    )
+
+
+def test_a_step_is_read_through_another_programs_prefixes():
+    told = re.sub(rb"\bsdsr(?=[:=])", b"own", re.sub(rb"\brdf(?=[:=])", b"r", labeled(None, STEP)))
+    assert last_step(told)["seed"] == "3"
+
+
+@pytest.mark.parametrize("xmp", [None, b"", b"no xml", EMPTY, packet("<dc:title>x</dc:title>"), b"<!DOCTYPE a><a/>"])
+def test_no_step_is_read_where_there_is_none(xmp):
+    assert last_step(xmp) == {}

@@ -12,7 +12,7 @@ from sdsr.images.floats import image, quantize
 from sdsr.images.resize import resample
 from sdsr.photos.photo import Photo
 from sdsr.reports.page import PROXY_PX, render, write_report
-from sdsr.reports.report import report_on
+from sdsr.reports.report import Examined, report_on
 from sdsr.trust.expected_error import ExpectedError
 from sdsr.trust.mask import Calibration
 from sdsr.trust.stored import Trust
@@ -40,6 +40,10 @@ def report(lq: Photo, result: Photo, name: str = "photo.jpg", **maps):
     return report_on(name, lq, result, settings={"seed": "0"}, card="# Card <b>", **maps)
 
 
+def examined(result: Photo, passes: int) -> Examined:
+    return Examined(passes=passes, spread=np.full(result.size, 0.02, np.float32))
+
+
 class Sources(HTMLParser):
     """Collects what a page asks for, and the text of its tags."""
 
@@ -60,7 +64,7 @@ def parsed(page: str) -> Sources:
 
 
 def test_a_page_needs_no_other_file(lq, result):
-    page = render(report(lq, result, spread=np.full(result.size, 0.02, np.float32), passes=4, trust=TRUST))
+    page = render(report(lq, result, examined=examined(result, 4), trust=TRUST))
     found = parsed(page)
     assert len(found.asked) == 6
     assert all(source.startswith("data:image/") for source in found.asked)
@@ -68,10 +72,9 @@ def test_a_page_needs_no_other_file(lq, result):
 
 
 def test_maps_are_there_where_they_can_be(lq, result):
-    spread = np.full(result.size, 0.02, np.float32)
     counts = [
         len(parsed(render(report(lq, result, **maps))).asked) - 2
-        for maps in ({}, {"spread": spread, "passes": 4}, {"spread": spread, "passes": 2, "trust": TRUST})
+        for maps in ({}, {"examined": examined(result, 4)}, {"examined": examined(result, 2), "trust": TRUST})
     ]
     assert counts == [1, 2, 2], "a calibration for another number of passes counts for nothing"
 
@@ -83,9 +86,10 @@ def test_no_name_and_no_card_becomes_markup(lq, result):
 
 
 def test_the_json_says_the_same(lq, result, tmp_path):
-    made = report(lq, result, spread=np.full(result.size, 0.02, np.float32), passes=4, trust=TRUST)
+    made = report(lq, result, examined=examined(result, 4), trust=TRUST)
     write_report(made, tmp_path / "a.html")
     figures = json.loads((tmp_path / "a.json").read_text())
+    assert figures["name"] == "photo.jpg"
     assert figures["consistency"]["low"] is False
     assert figures["disagreement"] == {"passes": 4, "mean": pytest.approx(5.1, abs=0.01)}
     assert 0 < figures["promises"][0]["unmasked_share"] <= 1

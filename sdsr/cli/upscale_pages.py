@@ -1,0 +1,55 @@
+"""Reports that `sdsr upscale --report` writes: a page beside each result, and one over a folder of results."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sdsr.batch.engine import Restored, Settings
+from sdsr.batch.walking import Job
+from sdsr.errors import InputError
+from sdsr.photos.files import read_photo
+from sdsr.photos.limits import NO_LIMITS
+from sdsr.reports.beside import page_beside, report_result
+from sdsr.reports.overview import write_overview
+from sdsr.reports.page import write_report
+from sdsr.reports.report import Examined
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pages:
+    """A page beside each result; of the file as it was written, with what its format made of it."""
+
+    model: str
+    settings: Settings
+
+    def check(self, photo: tuple[int, int], result: tuple[int, int]) -> None:
+        if result[0] < photo[0] or result[1] < photo[1]:
+            raise InputError(
+                f"result (={result[1]} x {result[0]} px) must be at least as large as its photo ({photo[1]} x "
+                f"{photo[0]} px) for --report; choose a larger one, or leave --report out."
+            )
+
+    def is_there(self, job: Job) -> bool:
+        page = page_beside(job.target)
+        try:
+            return page.is_file() and page.stat().st_mtime_ns >= job.target.stat().st_mtime_ns
+        except OSError:
+            return False
+
+    def make(self, job: Job, restored: Restored | None) -> None:
+        result = read_photo(job.target, NO_LIMITS)
+        lq = read_photo(job.source, self.settings.limits) if restored is None else restored.lq
+        examined = None
+        if restored is not None and restored.spread is not None:
+            passes = max(self.settings.passes, self.settings.request.mean_of)
+            examined = Examined(passes=passes, spread=restored.spread)
+        request = self.settings.request
+        plain = not (request.consistent or request.protect or request.mean_of > 1)
+        first = restored.result if restored is not None and plain else None
+        made = report_result(job.source.name, lq, result, model=self.model, first=first, examined=examined)
+        write_report(made, page_beside(job.target))
+
+    def overviews(self, jobs: Sequence[Job]) -> list[Path]:
+        """Write the page over each folder of results, and return those pages."""
+        roots = dict.fromkeys(job.root for job in jobs if job.root is not None)
+        return [page for root in roots if (page := write_overview(root)) is not None]
