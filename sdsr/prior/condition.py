@@ -11,28 +11,27 @@ from sdsr.tensors import Latent, PhotoTokens, Time, Tokens
 
 IMAGE_TOKENS = "image_tokens"
 ADAPTER = "adapter"
-MAPS: ContextVar[Mapping[int, Tensor] | None] = ContextVar("maps", default=None)
-"""The maps at hand while a UNet is called, which its own arguments have no place for; None outside of a call."""
+SFT_FEATURES: ContextVar[Mapping[int, Tensor] | None] = ContextVar("sft_features", default=None)
+"""Those at hand while a UNet is called, which its own arguments have no place for; None outside of a call."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Condition:
     """The conditioning of one UNet call; a port that is None stays closed.
 
-    `prompt`: tokens for cross-attention, (b, n, d).
-    `tokens`: tokens of the photo, of a number and width of their own, for adapters that attend to them (`IMAGE_TOKENS`
-    among the `cross_attention_kwargs`). `adapter`: which of several adapters on one network attends to them (`ADAPTER`
-    there).
-    `residuals`: what a ControlNet adds to the skips (a tuple in the order of the down blocks) and to the bottleneck.
-    `maps`: features of the photo by the factor at which they are smaller than the latent, for adapters that scale and
-    shift with them inside residual blocks (`MAPS`).
+    `prompt`: tokens for cross-attention, (b, n, d). `tokens`: tokens of the photo, of a number and width of their own,
+    for adapters that attend to them (`IMAGE_TOKENS` among the `cross_attention_kwargs`). `adapter`: which of several
+    adapters on one network attends to them (`ADAPTER` there). `residuals`: what a ControlNet adds to the skips (a tuple
+    in the order of the down blocks) and to the bottleneck. `sft_features`: features of the photo by the factor at which
+    they are smaller than the latent, for adapters that scale and shift with them inside residual blocks
+    (`SFT_FEATURES`).
     """
 
     prompt: Tokens
     tokens: PhotoTokens | None = None
     adapter: str = ""
     residuals: tuple[tuple[Tensor, ...], Tensor] | None = None
-    maps: Mapping[int, Tensor] | None = None
+    sft_features: Mapping[int, Tensor] | None = None
 
     @property
     def attention(self) -> dict[str, Tensor | str] | None:
@@ -41,12 +40,12 @@ class Condition:
 
     @contextmanager
     def at_hand(self) -> Iterator[None]:
-        """While it lasts, adapters find the maps; to be around a call of a UNet."""
-        token = MAPS.set(self.maps)
+        """While it lasts, adapters find the SFT features; to be around a call of a UNet."""
+        token = SFT_FEATURES.set(self.sft_features)
         try:
             yield
         finally:
-            MAPS.reset(token)
+            SFT_FEATURES.reset(token)
 
 
 Conditioning = Condition | Callable[[Latent, int | Time], Condition]

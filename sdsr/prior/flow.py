@@ -47,7 +47,7 @@ class TransformerBackbone:
         return -(-_TOKEN_MAPS_ALIVE * 4 * self.network.inner_dim // self.multiple**2)
 
     def predict(self, noisy: Latent, timestep: Tensor, condition: Condition) -> Latent:
-        alone = condition.tokens is None and condition.residuals is None and condition.maps is None
+        alone = condition.tokens is None and condition.residuals is None and condition.sft_features is None
         assert alone, "only a UNet listens to more than a prompt, and `Prior.unet` has refused this before"
         self._check_size(noisy)
         tokens, pooled = unpacked(condition.prompt, self.network.config["pooled_projection_dim"])

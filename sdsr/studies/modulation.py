@@ -1,7 +1,7 @@
 """How strongly a modulated UNet is told of the photo, time by time (StableSR, arXiv:2305.07015, Figure 3).
 
 At each time of a restoration: the cosine similarity of what each residual block adds before and after its modulation,
-all cells and channels as one vector; 1 says that nothing was told. Beside it, what the encoder tells: its maps.
+all cells and channels as one vector; 1 says that nothing was told. Beside it, what the encoder tells: its SFT features.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,7 +22,7 @@ from sdsr.upscaling import Request, Upscaler
 
 ENCODER = "time_aware_encoder"
 MODULATION = "modulation"
-"""Parts that make maps of the photo, and that scale and shift by them, in modules with a child `scale`."""
+"""Parts that make SFT features of the photo, and that scale and shift by them, in modules with a child `scale`."""
 
 Hook = Callable[..., None]
 Map = Float[np.ndarray, "h w"]
@@ -32,12 +32,12 @@ Map = Float[np.ndarray, "h w"]
 class Moment:
     """What is told at time `t`: the similarity of each layer, by name, and the mean size of each map, by factor.
 
-    A canvas of several windows gives the layers' means over them, and the last window's maps.
+    A canvas of several windows gives the layers' means over them, and the last window's SFT features.
     """
 
     t: int
     similarity: Mapping[str, float]
-    maps: Mapping[int, Map]
+    sft_features: Mapping[int, Map]
 
 
 @dataclass(slots=True)
@@ -45,11 +45,11 @@ class _Heard:
     """What the hooks caught since the last time."""
 
     similarity: dict[str, list[float]] = field(default_factory=dict)
-    maps: dict[int, Map] = field(default_factory=dict)
+    sft_features: dict[int, Map] = field(default_factory=dict)
 
     def taken(self, t: int) -> Moment:
         means = {layer: fmean(values) for layer, values in self.similarity.items()}
-        moment = Moment(t=t, similarity=means, maps=dict(self.maps))
+        moment = Moment(t=t, similarity=means, sft_features=dict(self.sft_features))
         self.similarity.clear()
         return moment
 
@@ -90,9 +90,9 @@ def _comparing(heard: _Heard, layer: str) -> Hook:
 
 
 def _noting(heard: _Heard) -> Hook:
-    def note(module: nn.Module, args: tuple[object, ...], maps: dict[int, Tensor]) -> None:
-        for factor, each in maps.items():
-            heard.maps[factor] = each[0].detach().float().abs().mean(0).cpu().numpy()
+    def note(module: nn.Module, args: tuple[object, ...], sft_features: dict[int, Tensor]) -> None:
+        for factor, each in sft_features.items():
+            heard.sft_features[factor] = each[0].detach().float().abs().mean(0).cpu().numpy()
 
     return note
 
@@ -131,25 +131,25 @@ def plot_similarity(of: Mapping[str, Moments], target: Path) -> None:
 
 
 def plot_maps(of: Mapping[str, Moments], target: Path, *, columns: int = 6) -> None:
-    """The encoder's maps of the first photo: a row for each model and factor, a column for each of a few times.
+    """The encoder's SFT features of the first photo: a row for each model and factor, a column for each of a few times.
 
     A cell is as bright as its map is large there, the mean over channels; a row has one scale.
     """
     from matplotlib.figure import Figure
 
     paths = {label: next(iter(photos.values())) for label, photos in of.items()}
-    rows = [(label, factor) for label, path in paths.items() for factor in path[0].maps]
+    rows = [(label, factor) for label, path in paths.items() for factor in path[0].sft_features]
     shown = {label: spread(path, columns) for label, path in paths.items()}
     width = max(map(len, shown.values()))
     figure = Figure(figsize=(1.6 * width + 1, 1.4 * len(rows)), layout="constrained")
     grid = figure.subplots(len(rows), width, squeeze=False)
     for (label, factor), line in zip(rows, grid, strict=True):
-        maps = [moment.maps[factor] for moment in shown[label]]
-        low = min(float(each.min()) for each in maps)
-        high = max(float(each.max()) for each in maps)
+        sft_features = [moment.sft_features[factor] for moment in shown[label]]
+        low = min(float(each.min()) for each in sft_features)
+        high = max(float(each.max()) for each in sft_features)
         for axes in line:
             axes.set(xticks=[], yticks=[])
-        for axes, moment, each in zip(line, shown[label], maps, strict=False):
+        for axes, moment, each in zip(line, shown[label], sft_features, strict=False):
             axes.imshow(each, cmap="gray", vmin=low, vmax=high)
             axes.set_title(f"t = {moment.t}", fontsize="small")
         line[0].set_ylabel(f"{label}, 1/{factor}", fontsize="small")

@@ -42,7 +42,7 @@ def test_every_layer_is_compared_at_every_time(upscaler, given):
     for moment in condition:
         assert len(moment.similarity) == 8
         assert all(-1 <= cosine <= 1 for cosine in moment.similarity.values())
-        assert {factor: each.shape for factor, each in moment.maps.items()} == {1: (16, 18), 2: (8, 9)}
+        assert {factor: each.shape for factor, each in moment.sft_features.items()} == {1: (16, 18), 2: (8, 9)}
     modules = [module for part in upscaler.restorer.parts.modules.values() for module in part.modules()]
     assert not any(m._forward_hooks for m in modules if isinstance(m, ScaleShift))
 
@@ -56,7 +56,9 @@ def test_what_is_only_scaled_is_not_told_and_what_is_negated_is(upscaler, given,
 
 def test_a_curve_is_the_mean_over_photos_and_layers_with_the_layers_deviation():
     def path(*values: tuple[float, float]) -> list[Moment]:
-        return [Moment(t=t, similarity={"a": a, "b": b}, maps={}) for t, (a, b) in zip((9, 0), values, strict=True)]
+        return [
+            Moment(t=t, similarity={"a": a, "b": b}, sft_features={}) for t, (a, b) in zip((9, 0), values, strict=True)
+        ]
 
     found = curve({"one": path((0.2, 0.8), (1.0, 1.0)), "two": path((0.4, 0.6), (1.0, 1.0))})
     assert [point.t for point in found] == [9, 0]

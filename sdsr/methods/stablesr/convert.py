@@ -60,8 +60,8 @@ def convert(
         "unet": shapes_of(unet),
     }
     found = replace(_taken(state, names, optional="unet", needless=(*_FROZEN, *_SCHEDULE)), shapes=shapes)
-    maps = found.parts["time_aware_encoder"]
-    ours = {own: _attention_tensor(own, tensor, heads=encoder.heads) for own, tensor in maps.items()}
+    sft_features = found.parts["time_aware_encoder"]
+    ours = {own: _attention_tensor(own, tensor, heads=encoder.heads) for own, tensor in sft_features.items()}
     return replace(found, parts={**found.parts, "time_aware_encoder": ours})
 
 

@@ -1,4 +1,4 @@
-"""StableSR's time-aware encoder: half a UNet over the LQ latent, told the time, whose maps modulate the prior's UNet.
+"""StableSR's time-aware encoder: half a UNet over the LQ latent, told the time, that makes the SFT features of the prior.
 
 arXiv:2305.07015 and its published code. At full size: 52,494,080 parameters.
 """
@@ -38,7 +38,7 @@ class EncoderSettings:
 
 
 class TimeAwareEncoder(nn.Module):
-    """LQ latent and time -> maps by factor of downsampling (1, 2, 4, ...), one for each level.
+    """LQ latent and time -> SFT features by factor of downsampling (1, 2, 4, ...), one for each level.
 
     As published, residual blocks and attention add nothing at first.
     """
@@ -61,7 +61,7 @@ class TimeAwareEncoder(nn.Module):
         self.apply(_silence)
 
     def forward(self, latent: Latent, t: int | Time) -> dict[int, Tensor]:
-        """Return the maps, (b, map_channels, h / factor, w / factor), sizes rounded up."""
+        """Return the SFT features, (b, map_channels, h / factor, w / factor), sizes rounded up."""
         told = self._embed(latent, t)
         hidden = self.conv_in(latent)
         features = []
@@ -70,8 +70,8 @@ class TimeAwareEncoder(nn.Module):
             features.append(states[-2])  # before the downsampling layer, whose output comes last
         hidden, _ = self.down_blocks[-1](hidden, told)
         features.append(self.mid_block(hidden, told))
-        maps = (output(feature, told) for output, feature in zip(self.outputs, features, strict=True))
-        return {2**level: each for level, each in enumerate(maps)}
+        sft_features = (output(feature, told) for output, feature in zip(self.outputs, features, strict=True))
+        return {2**level: each for level, each in enumerate(sft_features)}
 
     def _embed(self, latent: Latent, t: int | Time) -> Tensor | None:
         if self.time_embedding is None:

@@ -1,9 +1,9 @@
 """StableSR: SFT features of the LQ latent, made by an encoder that is told the time, scale and shift inside the UNet.
 
-arXiv:2305.07015 (IJCV 2024). The UNet is told an empty prompt and, in every residual block, the maps of the time-aware
-encoder (`modulation.py`). The decoder may take details of the LQ photo, as many as the user wants (`Plan.fidelity`, the
-paper's w; `feature_wrapping.py`). Photos larger than the prior's own size are restored in windows whose estimates are
-blended at every step (`restoration/windowed.py`, which is this paper's too).
+arXiv:2305.07015 (IJCV 2024). The UNet is told an empty prompt and, in every residual block, the SFT features of the
+time-aware encoder (`modulation.py`). The decoder may take details of the LQ photo, as many as the user wants
+(`Plan.fidelity`, the paper's w; `feature_wrapping.py`). Photos larger than the prior's own size are restored in windows
+whose estimates are blended at every step (`restoration/windowed.py`, which is this paper's too).
 """
 
 from dataclasses import dataclass, field, replace
@@ -41,7 +41,7 @@ PLAN = Plan(times=spaced(200), step=ancestral)
 
 @dataclass(frozen=True, slots=True)
 class MapConditioner:
-    """Tells the UNet a prompt and, at each time, the encoder's maps of the LQ latent."""
+    """Tells the UNet a prompt and, at each time, the encoder's SFT features of the LQ latent."""
 
     encoder: TimeAwareEncoder
 
@@ -51,7 +51,7 @@ class MapConditioner:
 
             def mapped(noisy: Latent, t: int | Time) -> Condition:
                 with prior.precision():
-                    return replace(condition, maps=self.encoder(latent, t))
+                    return replace(condition, sft_features=self.encoder(latent, t))
 
             return mapped
 

@@ -51,7 +51,7 @@ def checkpoint() -> dict[str, Tensor]:
     return weights("unet_sft", "model.diffusion_model.") | weights("time_aware_encoder", "structcond_stage_model.")
 
 
-def maps_of(io: dict[str, Tensor]) -> dict[int, Tensor]:
+def sft_features_of(io: dict[str, Tensor]) -> dict[int, Tensor]:
     return {24 // width: io[f"struct_cond_w{width}"] for width in (24, 12, 6, 3)}
 
 
@@ -80,9 +80,9 @@ def unet(parts) -> UNet2DConditionModel:
 @torch.no_grad()
 def test_the_published_maps(encoder):
     io = recorded("time_aware_encoder")
-    maps, expected = encoder(io["lr_latent"], io["timesteps"].long()), maps_of(io)
-    assert maps.keys() == expected.keys()
-    for factor, each in maps.items():
+    sft_features, expected = encoder(io["lr_latent"], io["timesteps"].long()), sft_features_of(io)
+    assert sft_features.keys() == expected.keys()
+    for factor, each in sft_features.items():
         torch.testing.assert_close(each, expected[factor], rtol=0, atol=1e-4)
 
 
@@ -90,8 +90,8 @@ def test_the_published_maps(encoder):
 @pytest.mark.parametrize("together", [False, True])
 def test_the_published_prediction(unet, encoder, together):
     io, times = recorded("unet_sft"), recorded("unet_sft")["timesteps"].long()
-    maps = encoder(recorded("time_aware_encoder")["lr_latent"], times) if together else maps_of(io)
-    with Condition(prompt=io["context"], maps=maps).at_hand():
+    sft_features = encoder(recorded("time_aware_encoder")["lr_latent"], times) if together else sft_features_of(io)
+    with Condition(prompt=io["context"], sft_features=sft_features).at_hand():
         found = unet(io["x"], times, io["context"]).sample
     torch.testing.assert_close(found, io["eps"], rtol=0, atol=5e-5)
 

@@ -1,4 +1,4 @@
-"""The time-aware encoder: published size, maps by factor, what time changes, how it begins."""
+"""The time-aware encoder: published size, SFT features by factor, what time changes, how it begins."""
 
 from dataclasses import replace
 
@@ -34,8 +34,8 @@ def test_published_size():
 @pytest.mark.parametrize("attention_at", [(), (1,), (2,), (1, 2)])
 def test_a_map_for_each_level_with_sizes_rounded_up(attention_at):
     encoder = stirred(replace(SMALL, attention_at=attention_at))
-    maps = encoder(torch.randn(2, 4, 7, 10), 3)
-    assert {factor: each.shape for factor, each in maps.items()} == {1: (2, 16, 7, 10), 2: (2, 16, 4, 5)}
+    sft_features = encoder(torch.randn(2, 4, 7, 10), 3)
+    assert {factor: each.shape for factor, each in sft_features.items()} == {1: (2, 16, 7, 10), 2: (2, 16, 4, 5)}
 
 
 def test_each_item_has_its_time():
@@ -60,6 +60,6 @@ def test_it_begins_with_what_convolutions_and_skips_pass_on():
     torch.manual_seed(0)
     encoder = TimeAwareEncoder(settings=replace(SMALL, widths=(16, 16), map_channels=16))
     latent = torch.randn(1, 4, 8, 8)
-    maps = encoder(latent, 3)
-    torch.testing.assert_close(maps[1], encoder.conv_in(latent))
-    torch.testing.assert_close(maps[1], encoder(latent, 900)[1])
+    sft_features = encoder(latent, 3)
+    torch.testing.assert_close(sft_features[1], encoder.conv_in(latent))
+    torch.testing.assert_close(sft_features[1], encoder(latent, 900)[1])

@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 from sdsr.checkpoints.ldm import unet_names
 from sdsr.errors import ModelError
 from sdsr.methods.stablesr.modulation import Modulation, ScaleShift
-from sdsr.prior.condition import MAPS, Condition
+from sdsr.prior.condition import SFT_FEATURES, Condition
 from sdsr.prior.prior import Prior
 from sdsr.prior.tiny import tiny_prior
 
@@ -27,14 +27,16 @@ SD21 = {
 SPADE = {"param_free_norm": "norm", "mlp_shared.0": "shared", "mlp_gamma": "scale", "mlp_beta": "shift"}
 
 
-def maps(seed: int, size: tuple[int, int] = (8, 6), factors: tuple[int, ...] = (1, 2)) -> dict[int, torch.Tensor]:
+def sft_features(
+    seed: int, size: tuple[int, int] = (8, 6), factors: tuple[int, ...] = (1, 2)
+) -> dict[int, torch.Tensor]:
     rng = torch.Generator().manual_seed(seed)
     shapes = {factor: (2, 16, *(-(-side // factor) for side in size)) for factor in factors}
     return {factor: torch.randn(shape, generator=rng) for factor, shape in shapes.items()}
 
 
 def modulating(prior: Prior, seed: int | None, **kwargs) -> Condition:
-    return Condition(prompt=prior.embed(""), maps=None if seed is None else maps(seed, **kwargs))
+    return Condition(prompt=prior.embed(""), sft_features=None if seed is None else sft_features(seed, **kwargs))
 
 
 def predict(prior: Prior, condition: Condition, size: tuple[int, int] = (8, 6)) -> torch.Tensor:
@@ -97,7 +99,7 @@ def test_without_maps_and_after_detach_the_unet_is_the_stock_one_bit_for_bit():
     modulation.detach(prior.unet)
     assert torch.equal(predict(prior, modulating(prior, 1)), stock)
     assert count_hooks(prior.unet) == hooks
-    assert MAPS.get() is None
+    assert SFT_FEATURES.get() is None
 
 
 def count_hooks(unet: torch.nn.Module) -> int:
@@ -130,7 +132,9 @@ def test_two_live_graphs_under_gradient_checkpointing_keep_their_own_maps():
         if checkpointed:
             prior.unet.enable_gradient_checkpointing()
         first, second = modulating(prior, 1), modulating(prior, 2)
-        leaves = [leaf.requires_grad_() for condition in (first, second) for leaf in (condition.maps or {}).values()]
+        leaves = [
+            leaf.requires_grad_() for condition in (first, second) for leaf in (condition.sft_features or {}).values()
+        ]
         losses = [predict(prior, condition).square().mean() for condition in (first, second)]
         losses[1].backward()
         losses[0].backward()
@@ -144,7 +148,7 @@ def test_two_live_graphs_under_gradient_checkpointing_keep_their_own_maps():
 
 def test_a_level_without_a_map_is_refused():
     prior, _ = modulated()
-    with pytest.raises(ModelError, match=r"maps \(=\[1\]\) must have one for factor 2"):
+    with pytest.raises(ModelError, match=r"SFT features \(=\[1\]\) must have one for factor 2"):
         predict(prior, modulating(prior, 1, factors=(1,)))
 
 
@@ -153,7 +157,7 @@ def test_checkpointing_that_copies_the_time_embedding_is_refused():
     prior.unet.requires_grad_(False).train()
     prior.unet.enable_gradient_checkpointing(partial(checkpoint, use_reentrant=True))
     condition = modulating(prior, 1)
-    for leaf in (condition.maps or {}).values():
+    for leaf in (condition.sft_features or {}).values():
         leaf.requires_grad_()
     noisy = torch.randn(2, 4, 8, 6, requires_grad=True)
     with pytest.raises(ModelError, match="not reentrant"):

@@ -129,9 +129,9 @@ def test_the_maps_change_with_the_time_and_the_prompt_does_not(restorer, photo):
     seen = restorer.observe(photograph, None, NOISE)
     early, late = (seen.condition(seen.latent, t) for t in (900, 100))
     assert torch.equal(early.prompt, late.prompt)
-    assert early.maps.keys() == {1, 2}
+    assert early.sft_features.keys() == {1, 2}
     stir(restorer.parts.modules["time_aware_encoder"])
-    early, late = (seen.condition(seen.latent, t).maps for t in (900, 100))
+    early, late = (seen.condition(seen.latent, t).sft_features for t in (900, 100))
     assert (early[1] - late[1]).abs().max() > 1e-3
 
 
