@@ -10,6 +10,7 @@ import torch
 from diffusers.utils.outputs import BaseOutput
 from PIL import Image as pillow
 
+from sdsr.crops import Crop, crop_of
 from sdsr.diffusion.noise import CanvasNoise
 from sdsr.errors import InputError
 from sdsr.images.arrays import as_output, as_photo
@@ -28,7 +29,7 @@ from sdsr.restoration.plan import Plan
 from sdsr.restoration.restorer import Restorer
 from sdsr.restoration.window_sizes import least_window_px, most_window_px, window_size
 from sdsr.restoration.windowed import Windowed
-from sdsr.tensors import Image
+from sdsr.tensors import Image, Region
 
 OnStepEnd = Callable[["Upscaler", int, int, dict[str, Any]], Any]
 
@@ -211,6 +212,14 @@ class Upscaler:
             chosen=plan.reason,
             finish=finish,
         )
+
+    def crop(self, job: Job, region: Region) -> Crop:
+        """Return the work on a region of a job's result, in its pixels: what the whole result shows there.
+
+        Raises InputError for a region that isn't within it.
+        """
+        assert isinstance(job.restorer, Windowed), "it is a job of this upscaler"
+        return crop_of(job, region, job.restorer, self.recipe.canvas.context_px)
 
     def plan(
         self,

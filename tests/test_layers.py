@@ -16,11 +16,12 @@ LAYERS = (
     ("critics", "metrics"),
     ("restoration",),
     ("objectives", "checkpoints", "job", "trust"),
-    ("methods",),
+    ("methods", "crops"),
     ("embedded", "models"),
     ("upscaling", "training"),
     ("batch", "studies", "reports"),
-    ("cli", "web"),
+    ("web",),
+    ("cli",),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 LEVEL |= {"METHODS": LEVEL["methods"], "Upscaler": LEVEL["upscaling"]}  # through the public door

@@ -75,7 +75,8 @@ class Canvas:
       whole number, it is mirrored first.
 
     `round_up` says how the longer side is rounded. `window_px` is the side of all windows of a larger canvas, None for
-    what memory allows; `overlap_px` is what they share, None for a fourth.
+    what memory allows; `overlap_px` is what they share, None for a fourth. `context_px`: how far around a pixel the
+    autoencoder, and a decoder of the method's own, look at most; None where they look at everything.
     """
 
     kernel: Kernel = KEYS
@@ -89,6 +90,7 @@ class Canvas:
     round_up: bool = False
     window_px: int | None = None
     overlap_px: int | None = None
+    context_px: int | None = None
 
     def layout(self, photo: Size, size: Size, multiple: int) -> Layout:
         """Return where a photo of a size lies on the canvas of a result of `size`, in multiples of the UNet's own.

@@ -1,7 +1,7 @@
 """Aggregation sampling: the four verbs over overlapping windows, for a canvas of any size in bounded memory."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from torch import Tensor
@@ -9,7 +9,7 @@ from torch import Tensor
 from sdsr.diffusion.noise import CanvasNoise
 from sdsr.diffusion.schedule import NoiseSchedule
 from sdsr.images.windows import blend, cover, tapered_weight
-from sdsr.prior.prior import Picture
+from sdsr.prior.prior import Picture, Posterior
 from sdsr.restoration.photograph import Photograph
 from sdsr.restoration.restorer import Restorer, Seen, latent_region
 from sdsr.tensors import Image, Latent, Region
@@ -24,7 +24,8 @@ class Windowed:
     StableSR (arXiv:2305.07015, Sec. 3.4). Deviation: it blends noise predictions; with one step rule for the whole
     canvas this is the same but for the times' own scale, and clean estimates can be shown and corrected.
     `window_px` and `overlap_px` are multiples of the canvas's own multiple. `weight(height, width)` weighs the cells of
-    a window. `on_window` is called after each window of `observe` and `denoise`.
+    a window. `on_window` is called after each window of `observe` and `denoise`. `around_px` (top, left, bottom,
+    right): what more is encoded on each side of the canvas, where it is a part of a larger one.
     """
 
     restorer: Restorer
@@ -32,6 +33,7 @@ class Windowed:
     overlap_px: int
     on_window: Callable[[], None] | None = None
     weight: Callable[[int, int], Tensor] = tapered_weight
+    around_px: tuple[int, int, int, int] = (0, 0, 0, 0)
 
     @property
     def schedule(self) -> NoiseSchedule:
@@ -52,13 +54,24 @@ class Windowed:
     def observe(self, photograph: Photograph, prompt: str | None, noise: CanvasNoise) -> list[Seen]:
         """Encode the canvas once, and condition each window."""
         size = photograph.region.height, photograph.region.width
-        posterior = self.restorer.prior.posterior_of(lambda region: photograph.part(region).enlarged(), size)
+        posterior = self._posterior(photograph)
 
         def seen(window: Region) -> Seen:
             part = posterior.part(latent_region(window, self.factor))
             return self.restorer.observe_encoded(photograph.part(window), part, prompt, noise)
 
         return list(self._counted(seen(window) for window in self.windows(size)))
+
+    def _posterior(self, photograph: Photograph) -> Posterior:
+        """Encode the canvas, and look at what is around it."""
+        top, left, bottom, right = self.around_px
+        canvas = Region.whole(photograph.region.height, photograph.region.width)
+        size = canvas.height + top + bottom, canvas.width + left + right
+        wide = self.restorer.prior.posterior_of(
+            lambda region: photograph.part(replace(region, top=region.top - top, left=region.left - left)).enlarged(),
+            size,
+        )
+        return wide.part(latent_region(replace(canvas, top=top, left=left), self.factor))
 
     def start(self, seen: list[Seen], t: int, noise: CanvasNoise) -> Latent:
         return self._blended(seen, (self.restorer.start(one, t, noise) for one in seen))

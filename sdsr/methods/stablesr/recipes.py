@@ -132,7 +132,7 @@ STABLESR_SMALL = replace(
     prior="small",
     method=SMALL_METHOD,
     color_fix="wavelet",
-    canvas=SMALL_CANVAS,
+    canvas=replace(SMALL_CANVAS, context_px=288),  # the wrapped decoder looks 204 px further
     stages=(
         replace(
             _MODULATION,
