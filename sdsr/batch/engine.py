@@ -18,7 +18,9 @@ from sdsr.batch.manifest import Manifest, Work
 from sdsr.batch.model import Model
 from sdsr.batch.walking import Job
 from sdsr.errors import OutputError, SdsrError
+from sdsr.photos.credentials import Seal, Signer
 from sdsr.photos.formats import Format
+from sdsr.photos.label import source_type
 from sdsr.photos.limits import Limits
 from sdsr.request import Request
 
@@ -40,7 +42,8 @@ _PATIENCE_S = 0.2
 class Settings:
     """What is the same for all photos of a batch; `format` and `quality` None keep each photo's own.
 
-    So many `passes` are made to see where they disagree; the first alone is the result, unless the request's is a mean.
+    A `signer` signs the results. So many `passes` are made to see where they disagree; the first alone is the result,
+    unless the request's is a mean.
     """
 
     request: Request = field(default_factory=Request)
@@ -49,6 +52,20 @@ class Settings:
     overwrite: bool = False
     limits: Limits = field(default_factory=Limits)
     passes: int = 1
+    signer: Signer | None = None
+
+    def seal(self, photo: "Photo", title: str, source: "Path | bytes", model: str) -> Seal | None:
+        """Return what is signed of a result that a model made of a file; None where nobody signs."""
+        if self.signer is None:
+            return None
+        return Seal(
+            signer=self.signer,
+            software=f"sdsr {model}",
+            version=__version__,
+            title=title,
+            parent=source,
+            source_type=source_type(photo.traits.xmp),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -179,7 +196,8 @@ def settings_sha256(model: Model, settings: Settings) -> str:
     for name in ("scale", "megapixels", "fidelity"):
         request[name] = None if request[name] is None else float(request[name])  # 2 is 2.0
     del request["memory_bytes"]  # bounds the windows, not what is wanted
-    wanted = asdict(settings) | {"request": request}
+    signed = settings.signer and hashlib.sha256(settings.signer.certificate).hexdigest()
+    wanted = asdict(replace(settings, signer=None)) | {"request": request, "signer": signed}
     for name in WITHOUT_EFFECT:
         del wanted[name]
     return hashlib.sha256(repr((__version__, model.sha256, wanted)).encode(errors="surrogateescape")).hexdigest()
@@ -305,7 +323,8 @@ def _restore_into(job: Job, desk: _Desk, manifest: Manifest | None, on_progress:
     _make_folder(job.target.parent)
     if manifest is not None and not job.target.exists():
         manifest.begin(job.target, work)
-    write_photo(photo, job.target, format=format, quality=settings.quality, overwrite=settings.overwrite)
+    seal = settings.seal(photo, job.target.name, job.source, desk.model.name)
+    write_photo(photo, job.target, format=format, quality=settings.quality, overwrite=settings.overwrite, seal=seal)
     if desk.beside is not None:
         desk.beside.make(job, restored)
     if manifest is not None:

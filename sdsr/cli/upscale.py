@@ -3,6 +3,7 @@
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -35,6 +36,7 @@ from sdsr.cli.upscale_options import (
     Quality,
     Quiet,
     Scale,
+    Sign,
     Start,
     UntrainedStart,
     Width,
@@ -46,6 +48,7 @@ from sdsr.cli.upscale_pipe import PIPE, restore_piped
 from sdsr.cli.upscale_report import report as report_outcomes
 from sdsr.errors import InputError
 from sdsr.models import DEFAULT_MODEL
+from sdsr.photos.credentials import read_signer
 from sdsr.photos.sources import is_pipe
 from sdsr.request import Request
 from sdsr.restoration.places import parse_place
@@ -83,6 +86,7 @@ def upscale(
     passes: Passes = None,
     mean: Mean = False,
     report: WithReport = False,
+    sign: Sign = None,
     format: FormatName = None,
     no_label: NoLabel = False,
     quality: Quality = None,
@@ -116,6 +120,9 @@ def upscale(
     settings = Settings(
         request=request, format=format_named(format), quality=quality, overwrite=overwrite, passes=passes or 1
     )
+    if sign is not None:
+        settings = replace(settings, signer=read_signer(*sign))
+
     if scale is not None:
         request.size(64, 64)  # what is wrong with a scale is wrong for every photo
     check_passes(passes, report=report, mean=mean)

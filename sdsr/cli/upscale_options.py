@@ -80,6 +80,12 @@ NoLabel = Annotated[
         "model, settings, seed, and sha256 of the photo.",
     ),
 ]
+Sign = Annotated[
+    tuple[Path, Path] | None,
+    typer.Option(
+        metavar="CERT KEY", help="Sign Content Credentials (C2PA): chain of certificates and private key, PEM."
+    ),
+]
 Quality = Annotated[
     int | None,
     typer.Option(min=1, max=100, help="Of lossy formats; 95 by default, and lossless stays lossless."),

@@ -32,16 +32,19 @@ def restore_piped(source: Path, output: Path | None, load: Callable[[], "Upscale
         data = sys.stdin.buffer.read(settings.limits.max_file_bytes + 1)
     elif is_pipe(source):
         data = read_pipe(source, settings.limits.max_file_bytes)
-    restored = restore(data, load(), settings, format=format)
+    upscaler = load()
+    restored = restore(data, upscaler, settings, format=format)
     photo = restored.result
     if restored.chosen:
         typer.echo(f"sdsr: {restored.chosen}", err=True)
     format = format or photo.traits.format
+    title = target.name if target is not None else "photo"
+    seal = settings.seal(photo, title, data, upscaler.recipe.name)
     if target is not None:
-        write_photo(photo, target, format=format, quality=settings.quality, overwrite=settings.overwrite)
+        write_photo(photo, target, format=format, quality=settings.quality, overwrite=settings.overwrite, seal=seal)
         return
     try:
-        sys.stdout.buffer.write(encode_photo(photo, format, settings.quality))
+        sys.stdout.buffer.write(encode_photo(photo, format, settings.quality, seal=seal))
         sys.stdout.buffer.flush()
     except OSError as error:
         raise OutputError(f"standard output can't be written ({error.strerror}); check what reads it.") from error

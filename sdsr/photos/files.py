@@ -13,6 +13,7 @@ import numpy as np
 
 from sdsr.errors import InputError, OutputError, SdsrError
 from sdsr.photos.avif import write_avif
+from sdsr.photos.credentials import Seal, sign
 from sdsr.photos.formats import SUFFIXES, Format
 from sdsr.photos.hostile import first_line, refused
 from sdsr.photos.jpeg import write_jpeg
@@ -65,30 +66,42 @@ def read_photo(source: Source, limits: Limits = DEFAULT_LIMITS) -> Photo:
     return read_opened(open_source(source, limits), source_name(source))
 
 
-def encode_photo(photo: Photo, format: Format, quality: int | None = None) -> bytes:
+def encode_photo(photo: Photo, format: Format, quality: int | None = None, *, seal: Seal | None = None) -> bytes:
     """Return a verified file as bytes; see `write_photo`."""
-    layout = _checked(photo, format, quality)
+    layout = _checked(photo, format, quality, seal)
     buffer = io.BytesIO()
     try:
         encode(buffer, layout)
     except _FAILURES as error:
         raise OutputError(f"the {format} could not be made ({first_line(error)}); try another format.") from error
+    if seal is not None:
+        signed = io.BytesIO()
+        buffer.seek(0)
+        sign(buffer, signed, format, seal)
+        buffer = signed
     data = buffer.getvalue()
     _verify(data, layout)
     return data
 
 
 def write_photo(
-    photo: Photo, target: Path, *, format: Format | None = None, quality: int | None = None, overwrite: bool = False
+    photo: Photo,
+    target: Path,
+    *,
+    format: Format | None = None,
+    quality: int | None = None,
+    overwrite: bool = False,
+    seal: Seal | None = None,
 ) -> None:
     """Write a photo with its traits; the format comes from the suffix unless given, quality counts where it is lossy.
 
     The file appears under its name only when it is complete, on the disk, and was read back; nothing else is left.
     Without a quality it is 95, or lossless where the photo came so. JPEG keeps full color resolution (4:4:4).
-    16 bits go into PNG, TIFF and JPEG XL, 12 of them into AVIF, and are rounded for the others.
+    16 bits go into PNG, TIFF and JPEG XL, 12 of them into AVIF, and are rounded for the others. With a `seal` the file
+    has signed Content Credentials.
     Raises OutputError; InputError where the format can't hold the photo.
     """
-    layout = _checked(photo, format or format_of(target), quality)
+    layout = _checked(photo, format or format_of(target), quality, seal)
     if not os.path.isdir(target.parent):
         raise OutputError(f"{target.name} can't be written: its folder (={target.parent}) is missing; create it first.")
     if os.path.exists(target) and not overwrite:  # which says no where Path.exists fails: of a name too long
@@ -99,6 +112,8 @@ def write_photo(
             encode(file, layout)
             file.flush()
             os.fsync(file.fileno())
+        if seal is not None:
+            _sign(part, layout.format, seal)
         _verify(part, layout)
         _publish(part, target, overwrite=overwrite)
     except SdsrError:
@@ -127,13 +142,29 @@ def encode(file: io.BufferedIOBase, layout: Layout) -> None:
             write_jxl(file, layout)
 
 
-def _checked(photo: Photo, format: Format, quality: int | None) -> Layout:
+def _sign(part: Path, format: Format, seal: Seal) -> None:
+    """Put a signed file in the place of an unsigned one."""
+    signed = part.with_name(f".{secrets.token_hex(8)}.part")
+    try:
+        with part.open("rb") as unsigned, signed.open("x+b") as file:
+            sign(unsigned, file, format, seal)
+            file.flush()
+            os.fsync(file.fileno())
+        signed.replace(part)
+    finally:
+        with suppress(OSError):
+            signed.unlink()
+
+
+def _checked(photo: Photo, format: Format, quality: int | None, seal: Seal | None) -> Layout:
     height, width = photo.size
     traits = photo.traits
     bits = 8 * photo.pixels.dtype.itemsize
     alpha = photo.alpha is not None
     header = Header(format=format, width=width, height=height, bits=bits, gray=traits.gray, alpha=alpha)
     check_output(header, photo.size, format, NO_LIMITS)
+    if traits.credentials and seal is None:
+        logger.warning("the photo's Content Credentials (C2PA) hold for its own pixels; what is written is without.")
     return lay_out(photo, format, quality)
 
 

@@ -53,6 +53,16 @@ def labeled(xmp: bytes | None, step: Step) -> bytes:
     return _added(read_packet(EMPTY), step)
 
 
+def source_type(xmp: bytes | None) -> str:
+    """Return IPTC's source type of a picture that a model has a part in, after what its XMP says already."""
+    if not xmp:
+        return COMPOSITE
+    try:
+        return _source_type(_value(read_packet(utf8_packet(xmp)), _SOURCE_TYPE))
+    except BROKEN:
+        return COMPOSITE
+
+
 def last_step(xmp: bytes | None) -> dict[str, str]:
     """Return what the label of the last restoration says, by name; empty where there is none that can be read."""
     if not xmp:

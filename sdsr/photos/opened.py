@@ -32,6 +32,7 @@ class Opened:
     notes: Notes = field(default_factory=Notes)
     lost: tuple[str, ...] = ()  # what is in the file and can't be kept, in words
     lossless: bool = False  # of a format that can be either way
+    credentials: bool = False  # whether it has signed Content Credentials (C2PA)
     data: bytes = b""  # the whole file, of what comes from one
 
     @property

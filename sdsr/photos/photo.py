@@ -15,7 +15,8 @@ class Traits:
     """What a photo carries besides its pixels, and what a file written from it gets back.
 
     `exif` (a TIFF block without prefix) and `xmp` say "upright" and hold no thumbnail; `icc` fits `space`, the one
-    to be written; `dpi` is (x, y). `lossless` says that a format which can be either way was so.
+    to be written; `dpi` is (x, y). `lossless` says that a format which can be either way was so, `credentials` that the
+    photo's file had signed Content Credentials, which no other pixels can have.
     """
 
     format: Format = "PNG"
@@ -27,6 +28,7 @@ class Traits:
     dpi: tuple[float, float] | None = None
     notes: Notes = field(default_factory=Notes)
     lossless: bool = False
+    credentials: bool = False
 
     @property
     def gray(self) -> bool:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from sdsr.errors import InputError, LimitError
 from sdsr.photos.avif import open_avif
+from sdsr.photos.credentials import MARK
 from sdsr.photos.foreign import RAW, known_by_content, known_by_suffix
 from sdsr.photos.formats import FORMATS, HEAD_BYTES, NAMES, SUFFIXES, Format, begins_like
 from sdsr.photos.hostile import refused
@@ -118,7 +119,7 @@ def open_source(source: Source, limits: Limits) -> Opened:
             f"{name} announces {opened.width}x{opened.height} ({_megapixels(opened.width * opened.height)}), limit"
             f" {_megapixels(limits.max_input_pixels)}; crop or shrink it, or raise max_input_pixels."
         )
-    return replace(opened, data=data)
+    return replace(opened, data=data, credentials=MARK in data)
 
 
 def _format(data: bytes, source: Source, name: str) -> Format:

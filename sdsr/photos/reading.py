@@ -46,6 +46,7 @@ def read_opened(opened: Opened, name: str) -> Photo:
         dpi=opened.dpi or resolution_of(exif),
         notes=opened.notes,
         lossless=opened.lossless,
+        credentials=opened.credentials,
     )
     pixels = pixels if alpha is None else bleed(pixels, alpha)
     return Photo(pixels=pixels, alpha=alpha, traits=traits, source_sha256=digest)

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import c2pa
 import numpy as np
 import pytest
 from PIL import Image
@@ -16,6 +17,7 @@ from sdsr.trust.expected_error import ExpectedError
 from sdsr.trust.mask import Calibration
 from sdsr.trust.stored import Trust, write_trust
 from sdsr.upscaling import Upscaler
+from tests.signers import SignerFiles
 
 Typed = Callable[..., tuple[int, str, str]]
 TRUST = Trust(
@@ -135,6 +137,23 @@ def test_a_page_older_than_its_result_is_made_anew(typed: Typed, tmp_path: Path)
     assert page.stat().st_mtime > 0
 
 
+def test_a_folder_is_signed_and_goes_on_signed(typed: Typed, tmp_path: Path, signer_files: SignerFiles) -> None:
+    for name in ("a.png", "b.jpg"):
+        save(tmp_path / "in" / name)
+    signed = ("--sign", signer_files.certificate, signer_files.key)
+    for said in ("x", "there already, complete"):
+        code, out, _ = typed(tmp_path / "in", "-o", tmp_path / "out", *signed)
+        assert (code, out.count(said) >= 2) == (0, True)
+    for path in (tmp_path / "out" / "a.png", tmp_path / "out" / "b.jpg"):
+        with c2pa.Reader(path) as reader:
+            assert reader.get_validation_state() == "Valid"
+            manifest = reader.get_active_manifest()
+        assert manifest is not None
+        assert manifest["ingredients"][0]["title"] == path.name
+        assert manifest["claim_generator_info"][0]["name"] == "sdsr d3sr-small"
+    assert typed(tmp_path / "in", "-o", tmp_path / "out")[0] == 2, "unsigned, they are other results"
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
@@ -145,6 +164,7 @@ def test_a_page_older_than_its_result_is_made_anew(typed: Typed, tmp_path: Path)
         (("-o", "-", "--report"), "--report can't stand beside -"),
         (("--protect", "1,2,3"), "protect (=1,2,3) must be LEFT,TOP,WIDTH,HEIGHT"),
         (("--protect", "1,2,30,4"), "within its photo of 16 x 12 px"),
+        (("--sign", "no.pem", "no.pem"), "no.pem can't be read"),
         (("--report", "--scale", "0.5"), "must be at least as large as its photo (16 x 12 px) for --report"),
     ],
 )
