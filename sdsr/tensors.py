@@ -1,15 +1,23 @@
-"""Names that fix shape and range of the tensors passed between modules.
+"""Names that fix shape and range of the arrays passed between modules.
 
 `Image` is RGB in [0, 1] everywhere; only a prior's encode/decode and the perceptual losses map it to [-1, 1].
 `Latent` is already scaled by its prior; its channel count and downsampling factor belong to the prior.
 `Time` counts as its noise schedule does; a plan's are whole numbers 0 ... 999.
-`Region` is a rectangle on such a tensor's last two dimensions, in its own cells: pixels of an image, cells of a latent.
+`Region` is a rectangle on such an array's last two dimensions, in its own cells: pixels of an image, cells of a latent.
+
+They are torch's tensors, or NumPy's arrays where a photo is restored without torch, which is not loaded here.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from jaxtyping import Float, Real
-from torch import Tensor
 
 from sdsr.region import Region as Region
+
+if TYPE_CHECKING:
+    from torch import Tensor
+else:
+    Tensor = Any
 
 Image = Float[Tensor, "b 3 height width"]
 Plane = Float[Tensor, "b 1 height width"]

@@ -25,7 +25,7 @@ LAYERS = (
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 LEVEL |= {"METHODS": LEVEL["methods"], "Upscaler": LEVEL["upscaling"]}  # through the public door
-FREE = {"", "tensors", "region", "errors", "digests", "__version__"}
+FREE = {"", "tensors", "array_api", "region", "errors", "digests", "__version__"}
 DOORS = {"__init__", "__main__"}
 DEVICE_AWARE = ("cli/", "web/", "training/", "prior/loading.py")  # loading chooses the dtype a device computes in
 

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-BLOCKED = ("torch", "diffusers", "transformers", "jaxtyping", "safetensors", "accelerate", "peft")
+BLOCKED = ("torch", "diffusers", "transformers", "safetensors", "accelerate", "peft", "huggingface_hub")
 BLOCK = f"import sys\nfor name in {BLOCKED}:\n    sys.modules[name] = None\n"
 
 
@@ -15,7 +15,7 @@ def printed(code: str) -> list[str]:
 
 
 def test_the_block_holds() -> None:
-    (said,) = printed("try:\n    import sdsr.tensors\nexcept ImportError as error:\n    print(error.name)")
+    (said,) = printed("try:\n    import sdsr.upscaling\nexcept ImportError as error:\n    print(error.name)")
     assert said in BLOCKED
 
 

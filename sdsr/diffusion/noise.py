@@ -3,14 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from jaxtyping import Float32
-from torch import Generator, Tensor
 
 from sdsr.errors import InputError
-from sdsr.tensors import Region
+from sdsr.tensors import Region, Tensor
+
+if TYPE_CHECKING:
+    from torch import Generator
 
 _BLOCK = 64
 _SEEDS = 2**63 - 1
@@ -27,9 +29,11 @@ class CanvasNoise:
     seeds: tuple[int, ...]
 
     @classmethod
-    def from_generator(cls, rng: Generator | Sequence[Generator], photos: int = 1) -> "CanvasNoise":
+    def from_generator(cls, rng: "Generator | Sequence[Generator]", photos: int = 1) -> "CanvasNoise":
         """Return a source whose seeds are drawn from one generator, or from one for each of the photos."""
-        generators = [rng] * photos if isinstance(rng, Generator) else list(rng)
+        import torch
+
+        generators = [rng] * photos if isinstance(rng, torch.Generator) else list(rng)
         if not generators or len(generators) != photos:
             raise InputError(
                 f"generators (={len(generators)}) must be one for each photo (={photos}); give one or as many."
@@ -38,7 +42,7 @@ class CanvasNoise:
         return cls(seeds=tuple(int(draw) for draw in draws))
 
     def at(self, purpose: str, step: int, region: Region, channels: int) -> Float32[Tensor, "b c h w"]:
-        """Return standard normal noise for a region of the canvas, on the CPU.
+        """Return standard normal noise for a region of the canvas, a tensor on the CPU.
 
         `purpose` separates uses ("start", "step", "posterior"), `step` the steps of one use.
         """
@@ -51,6 +55,8 @@ class CanvasNoise:
         for seed in self.seeds:
             names = [[f"{seed} {step} {row} {column} {purpose}" for column in columns] for row in rows]
             photos.append(np.block([[_block(name, channels) for name in line] for line in names])[part.slices])
+        import torch  # a runtime without it starts from the photo, and draws nothing
+
         return torch.from_numpy(np.stack(photos))
 
 

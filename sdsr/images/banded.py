@@ -6,12 +6,15 @@ Resampling and blurring are such maps. Applied in blocks as small dense matrices
 from collections.abc import Callable
 from typing import Literal
 
-import torch
+import numpy as np
 from jaxtyping import Float
-from torch import Tensor
 
-Band = Callable[[int, int], tuple[int, Tensor]]
-"""From outputs `first` ... `last` (excluded) to the first input they need and their part of the map's matrix."""
+from sdsr.array_api import cast, concatenate, full_precision, like, wide_dtype
+from sdsr.tensors import Tensor
+
+Band = Callable[[int, int], tuple[int, np.ndarray]]
+"""From outputs `first` ... `last` (excluded) to the first input they need and their part of the map's matrix, float64.
+"""
 
 
 def apply_banded(
@@ -23,12 +26,12 @@ def apply_banded(
     block: int = 64,
 ) -> Float[Tensor, "b c _ _"]:
     """Return the outputs `outputs` of the map along `dim`, in float32 or wider (under autocast, too)."""
-    image = image.to(torch.promote_types(image.dtype, torch.float32))
+    image = cast(image, wide_dtype(image))
     parts = []
-    with torch.autocast(image.device.type, enabled=False):
+    with full_precision(image):
         for first in range(outputs.start, outputs.stop, block):
             start, matrix = band(first, min(first + block, outputs.stop))
-            inputs = image.narrow(dim, start, matrix.shape[1])
-            matrix = matrix.to(image)
-            parts.append(matrix @ inputs if dim == -2 else inputs @ matrix.mT)
-    return torch.cat(parts, dim)
+            reads = slice(start, start + matrix.shape[1])
+            matrix = like(matrix, image)
+            parts.append(matrix @ image[..., reads, :] if dim == -2 else image[..., reads] @ matrix.mT)
+    return concatenate(parts, dim)

@@ -6,10 +6,10 @@ Latent diffusion shifts colors; the photo that was enlarged has the right ones. 
 from dataclasses import dataclass
 from functools import partial
 
-import torch
+import numpy as np
 from jaxtyping import Float64
-from torch import Tensor
 
+from sdsr.array_api import cast, concatenate, like, to_numpy, wide_dtype
 from sdsr.images.banded import apply_banded
 from sdsr.tensors import Image
 
@@ -23,19 +23,17 @@ VARIANCE_FLOOR = 1e-5
 SIGNED_VARIANCE_FLOOR = VARIANCE_FLOOR / 4
 """The same where the published code adds 1e-5 on [-1, 1], whose variances are four times as large (StableSR)."""
 
-_RGB_TO_YCBCR = torch.tensor(
-    [[65.481, 128.553, 24.966], [-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]], dtype=torch.float64
-).div(255)
-_YCBCR_OFFSET = torch.tensor([16.0, 128.0, 128.0], dtype=torch.float64).view(3, 1, 1) / 255
+_RGB_TO_YCBCR = np.array([[65.481, 128.553, 24.966], [-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]]) / 255
+_YCBCR_OFFSET = np.array([16.0, 128.0, 128.0])[:, None, None] / 255
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Moments:
-    """What AdaIN needs to know of an image, in float64 on the CPU; those of its parts add up to those of the whole."""
+    """What AdaIN needs to know of an image, in float64; those of its parts add up to those of the whole."""
 
     pixels: int
-    total: Float64[Tensor, "b 3"]
-    squares: Float64[Tensor, "b 3"]
+    total: Float64[np.ndarray, "b 3"]
+    squares: Float64[np.ndarray, "b 3"]
 
     def __add__(self, other: "Moments") -> "Moments":
         return Moments(
@@ -43,21 +41,21 @@ class Moments:
         )
 
     @property
-    def mean(self) -> Float64[Tensor, "b 3"]:
+    def mean(self) -> Float64[np.ndarray, "b 3"]:
         """The mean of each channel."""
         return self.total / self.pixels
 
-    def deviation(self, floor: float = VARIANCE_FLOOR) -> Float64[Tensor, "b 3"]:
+    def deviation(self, floor: float = VARIANCE_FLOOR) -> Float64[np.ndarray, "b 3"]:
         """Return the root of the unbiased variance plus `floor`."""
-        variance = (self.squares - self.total.square() / self.pixels) / max(self.pixels - 1, 1)
-        return (variance.clamp(min=0) + floor).sqrt()
+        variance = (self.squares - self.total**2 / self.pixels) / max(self.pixels - 1, 1)
+        return np.sqrt(variance.clip(min=0) + floor)
 
 
 def moments(image: Image) -> Moments:
     """Return the moments of an image or a part of one."""
-    values = image.to("cpu", torch.float64)
+    values = to_numpy(image, np.float64)
     return Moments(
-        pixels=image.shape[-2] * image.shape[-1], total=values.sum((-2, -1)), squares=values.square().sum((-2, -1))
+        pixels=image.shape[-2] * image.shape[-1], total=values.sum((-2, -1)), squares=(values**2).sum((-2, -1))
     )
 
 
@@ -70,7 +68,7 @@ def apply_moments(content: Image, of_content: Moments, of_style: Moments, floor:
     """Return the content, or a part of it, with one set of moments exchanged for the other."""
     scale = of_style.deviation(floor) / of_content.deviation(floor)
     shift = of_style.mean - of_content.mean * scale
-    scale, shift = (value.to(content)[:, :, None, None] for value in (scale, shift))
+    scale, shift = (like(value[:, :, None, None], content) for value in (scale, shift))
     return content * scale + shift
 
 
@@ -80,38 +78,36 @@ def wavelet(content: Image, style: Image, levels: int = WAVELET_LEVELS) -> Image
     The low frequencies are `levels` blurs by (1 2 1) / 4 in each direction with dilations 1, 2, 4, ... at replicated
     borders. Blurring is linear, so it is the difference of the two images that is blurred.
     """
-    wide = torch.promote_types(content.dtype, torch.float32)
-    low = style.to(wide) - content
+    low = cast(style, wide_dtype(content)) - content
     for dim in (-2, -1):
         length = low.shape[dim]
         low = apply_banded(low, partial(_low_pass, length, levels), slice(0, length), dim=dim)
-    return (content + low).to(content.dtype)
+    return cast(content + low, content.dtype)
 
 
 def ycbcr(content: Image, style: Image) -> Image:
     """Return the content's luma with the style's chroma (BT.601, studio range), clamped to [0, 1]: what InvSR does."""
-    matrix = _RGB_TO_YCBCR.to(content)
-    offset = _YCBCR_OFFSET.to(content)
-    of_content, of_style = ((_mixed(image, matrix) + offset).clamp(0, 1) for image in (content, style))
-    mixed = torch.cat([of_content[:, :1], of_style[:, 1:]], dim=1)
-    return _mixed(mixed - offset, _RGB_TO_YCBCR.inverse().to(content)).clamp(0, 1)
+    offset = like(_YCBCR_OFFSET, content)
+    of_content, of_style = ((_mixed(image, _RGB_TO_YCBCR) + offset).clip(0, 1) for image in (content, style))
+    mixed = concatenate([of_content[:, :1], of_style[:, 1:]], 1)
+    return _mixed(mixed - offset, np.linalg.inv(_RGB_TO_YCBCR)).clip(0, 1)
 
 
-def _low_pass(length: int, levels: int, first: int, last: int) -> tuple[int, Tensor]:
+def _low_pass(length: int, levels: int, first: int, last: int) -> tuple[int, np.ndarray]:
     """Return the band of all blurs together, for an axis of this length: the identity, blurred."""
     halo = 2**levels - 1
     start = max(first - halo, 0)
     stop = min(last + halo, length)
-    index = torch.arange(stop - start)
-    matrix = torch.eye(stop - start, dtype=torch.float64)
+    index = np.arange(stop - start)
+    matrix = np.eye(stop - start)
     for dilation in (2**level for level in range(levels)):
-        before = (index - dilation).clamp(min=0)
-        after = (index + dilation).clamp(max=stop - start - 1)
+        before = (index - dilation).clip(min=0)
+        after = (index + dilation).clip(max=stop - start - 1)
         matrix = (matrix[before] + 2 * matrix + matrix[after]) / 4
     return start, matrix[first - start : last - start]
 
 
-def _mixed(image: Image, matrix: Tensor) -> Image:
+def _mixed(image: Image, matrix: np.ndarray) -> Image:
     """Return the image with each pixel multiplied by a matrix, elementwise: autocast can't lower its precision."""
-    channels = image[:, :, None]
-    return sum((channels[:, index] * matrix[:, index, None, None] for index in range(3)), start=torch.zeros_like(image))
+    red, green, blue = (image[:, index : index + 1] * like(matrix[:, index, None, None], image) for index in range(3))
+    return red + green + blue

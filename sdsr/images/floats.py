@@ -1,23 +1,33 @@
-"""Float tensors in [0, 1] are made from the integers of photos, and these from tensors, only here."""
+"""Floats in [0, 1] are made from the integers of photos, and these from floats, only here."""
+
+from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Float
-from torch import Tensor
 
+from sdsr.array_api import to_numpy
 from sdsr.errors import OutputError
 from sdsr.photos.photo import Photo
-from sdsr.tensors import Image, Plane, Region
+from sdsr.tensors import Image, Plane, Region, Tensor
 
 
 def image(photo: Photo, region: Region | None = None) -> Image:
-    """Return the photo, or a region of it, as float32 RGB in [0, 1], shape (1, 3, height, width)."""
+    """Return the photo, or a region of it, as a float32 tensor, RGB in [0, 1], shape (1, 3, height, width)."""
+    import torch
+
+    array: Any = image_array(photo, region)
+    return torch.from_numpy(array)
+
+
+def image_array(photo: Photo, region: Region | None = None) -> Image:
+    """Return what `image` does as a NumPy array, without torch."""
     pixels = photo.pixels if region is None else photo.pixels[region.rows, region.columns]
-    return _unit(pixels).permute(2, 0, 1)[None].contiguous()
+    values: Any = np.ascontiguousarray(_unit(pixels).transpose(2, 0, 1)[None])
+    return values
 
 
 def plane(photo: Photo, region: Region | None = None) -> Plane:
-    """Return the alpha of the photo, or of a region of it, as float32 in [0, 1]; ones where it has none."""
+    """Return the alpha of the photo, or of a region of it, as a float32 array in [0, 1]; ones where it has none."""
     alpha = np.full(photo.size, _top(photo.pixels.dtype), photo.pixels.dtype) if photo.alpha is None else photo.alpha
     return _unit(alpha if region is None else alpha[region.rows, region.columns])[None, None]
 
@@ -27,13 +37,15 @@ def quantize(values: Float[Tensor, "1 c height width"], dtype: np.dtype | type) 
 
     What lies outside [0, 1] is clamped. Raises OutputError for NaN or infinity, which no file may ever hold.
     """
-    samples = values[0].detach().to("cpu", torch.float32)
-    broken = int((~samples.isfinite()).sum())
+    samples = to_numpy(values[0], np.float32)
+    broken = int((~np.isfinite(samples)).sum())
     if broken:
         raise OutputError(
             f"the restored picture holds NaN or infinity (={broken} values), limit 0; try float32 weights."
         )
-    samples = samples.clamp(0, 1).mul_(_top(dtype)).round_().permute(1, 2, 0).numpy().astype(dtype)
+    levels = samples.clip(0, 1)
+    levels *= _top(dtype)
+    samples = np.rint(levels, out=levels).transpose(1, 2, 0).astype(dtype)
     return np.ascontiguousarray(samples[..., 0] if samples.shape[2] == 1 else samples)
 
 
@@ -41,5 +53,7 @@ def _top(dtype: np.dtype | type) -> int:
     return int(np.iinfo(dtype).max)
 
 
-def _unit(samples: np.ndarray) -> Tensor:
-    return torch.from_numpy(samples.astype(np.float32)).div_(_top(samples.dtype))
+def _unit(samples: np.ndarray) -> Any:
+    values = samples.astype(np.float32)
+    values /= _top(samples.dtype)
+    return values

@@ -1,8 +1,8 @@
 """A large picture of integers, reduced to the size of a small one, strip by strip."""
 
 import numpy as np
-import torch
 
+from sdsr.array_api import concatenate, like
 from sdsr.images.floats import image
 from sdsr.images.kernels import KEYS, Kernel
 from sdsr.images.resize import resample
@@ -23,5 +23,5 @@ def reduce_photo(photo: Photo, size: tuple[int, int], *, kernel: Kernel = KEYS) 
         last = min(first + STRIP_ROWS, size[0])
         start, matrix = kernel.band(photo.size[0], size[0], first, last)
         rows = image(Photo(pixels=np.ascontiguousarray(photo.pixels[start : start + matrix.shape[1]])))
-        strips.append(resample(torch.from_numpy(matrix).to(rows) @ rows, (last - first, size[1]), kernel=kernel))
-    return torch.cat(strips, dim=-2)
+        strips.append(resample(like(matrix, rows) @ rows, (last - first, size[1]), kernel=kernel))
+    return concatenate(strips, -2)

@@ -2,15 +2,14 @@
 
 from typing import Literal
 
-import torch
-import torch.nn.functional as F
+import numpy as np
 from jaxtyping import Float
-from torch import Tensor
 
+from sdsr.array_api import cast
 from sdsr.errors import InputError
 from sdsr.images.banded import apply_banded
 from sdsr.images.kernels import KEYS, Kernel
-from sdsr.tensors import Region
+from sdsr.tensors import Region, Tensor
 
 
 def resample(
@@ -32,30 +31,10 @@ def resample(
     if min(region.top, region.left) < 0 or region.bottom > size[0] or region.right > size[1]:
         raise InputError(f"region (={region}) must lie within the result of {size[0]} x {size[1]}; clip it.")
     if kernel.clips:
-        result = _resample_axis(image, size[1], region.columns, kernel, dim=-1).clamp(0, 1)
-        return _resample_axis(result, size[0], region.rows, kernel, dim=-2).clamp(0, 1).to(image.dtype)
+        result = _resample_axis(image, size[1], region.columns, kernel, dim=-1).clip(0, 1)
+        return cast(_resample_axis(result, size[0], region.rows, kernel, dim=-2).clip(0, 1), image.dtype)
     result = _resample_axis(image, size[0], region.rows, kernel, dim=-2)
-    return _resample_axis(result, size[1], region.columns, kernel, dim=-1).to(image.dtype)
-
-
-def pad_to_multiple(
-    image: Float[Tensor, "b c height width"], multiple: int
-) -> tuple[Float[Tensor, "b c _ _"], tuple[int, int]]:
-    """Return the image, grown at the bottom and right to multiples of `multiple`, and its size before.
-
-    What is added mirrors the image; where the image is too small for that, its last row or column is repeated.
-    """
-    height, width = image.shape[-2:]
-    down = -height % multiple
-    right = -width % multiple
-    padded = F.pad(image, (0, 0, 0, down), mode="reflect" if down < height else "replicate")
-    padded = F.pad(padded, (0, right, 0, 0), mode="reflect" if right < width else "replicate")
-    return padded, (height, width)
-
-
-def crop(image: Float[Tensor, "b c height width"], size: tuple[int, int]) -> Float[Tensor, "b c _ _"]:
-    """Return the top left part of `size` (height, width), which undoes `pad_to_multiple`."""
-    return image[..., : size[0], : size[1]]
+    return cast(_resample_axis(result, size[1], region.columns, kernel, dim=-1), image.dtype)
 
 
 def _resample_axis(image: Tensor, size: int, outputs: slice, kernel: Kernel, *, dim: Literal[-2, -1]) -> Tensor:
@@ -63,8 +42,7 @@ def _resample_axis(image: Tensor, size: int, outputs: slice, kernel: Kernel, *, 
     length = image.shape[dim]
     block = max(8, min(64, 64 * size // length))
 
-    def band(first: int, last: int) -> tuple[int, Tensor]:
-        start, weights = kernel.band(length, size, first, last)
-        return start, torch.from_numpy(weights)
+    def band(first: int, last: int) -> tuple[int, np.ndarray]:
+        return kernel.band(length, size, first, last)
 
     return apply_banded(image, band, outputs, dim=dim, block=block)

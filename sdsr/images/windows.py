@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import chain
 
-import torch
-from jaxtyping import Float
-from torch import Tensor
+import numpy as np
+from jaxtyping import Float, Float32
 
+from sdsr.array_api import cast, like, wide_dtype, zeros
 from sdsr.errors import InputError
-from sdsr.tensors import Region
+from sdsr.tensors import Region, Tensor
 
 
 def cover(height: int, width: int, *, window: int, overlap: int, columns_first: bool = False) -> tuple[Region, ...]:
@@ -39,26 +39,32 @@ def cover(height: int, width: int, *, window: int, overlap: int, columns_first: 
     )
 
 
-def tapered_weight(height: int, width: int) -> Float[Tensor, "{height} {width}"]:
+Weight = Callable[[int, int], Float32[np.ndarray, "_ _"]]
+"""(height, width) of a window -> the weights of its cells."""
+
+
+def tapered_weight(height: int, width: int) -> Float32[np.ndarray, "{height} {width}"]:
     """Return the weights of a window's cells: the squared distance from the border, along both axes.
 
     Where two windows overlap, one fades into the other across most of the overlap, and cells at a border, which saw
     padding instead of neighbors, hardly count. A narrow Gaussian, as published, changes over within a few cells, which
     can be told by the step in texture.
     """
-    rows, columns = (1 - (2 * torch.arange(side) + 1 - side).abs() / (side + 1) for side in (height, width))
-    return (rows[:, None] * columns).square()
+    rows, columns = (
+        1 - np.abs(2 * np.arange(side, dtype=np.float32) + 1 - side) / (side + 1) for side in (height, width)
+    )
+    return (rows[:, None] * columns) ** 2
 
 
 def gaussian_weight(
     height: int, width: int, variance: float = 0.01, *, published: bool = False
-) -> Float[Tensor, "{height} {width}"]:
+) -> Float32[np.ndarray, "{height} {width}"]:
     """Return the weights of a window's cells: a Gaussian around its center, `variance` in units of its size squared.
 
     Deviation: the published code centers rows half a cell too low; `published` does so too.
     """
     rows = _gaussian(height, height / 2 if published else (height - 1) / 2, variance)
-    return (rows[:, None] * _gaussian(width, (width - 1) / 2, variance)).float()
+    return (rows[:, None] * _gaussian(width, (width - 1) / 2, variance)).astype(np.float32)
 
 
 published_weight = partial(gaussian_weight, published=True)
@@ -69,7 +75,7 @@ def blend(
     values: Iterable[tuple[Region, Float[Tensor, "b c _ _"]]],
     size: tuple[int, int],
     *,
-    weight: Callable[[int, int], Tensor] = tapered_weight,
+    weight: Weight = tapered_weight,
 ) -> Float[Tensor, "b c height width"]:
     """Return the canvas of `size` (height, width) on which each cell is the weighted mean of the windows that cover it.
 
@@ -77,15 +83,16 @@ def blend(
     """
     windows = iter(values)
     first_region, first = next(windows)
-    wide = torch.promote_types(first.dtype, torch.float32)
-    total = first.new_zeros((*first.shape[:2], *size), dtype=wide)
-    weights = first.new_zeros(size, dtype=wide)
+    wide = wide_dtype(first)
+    total = zeros((*first.shape[:2], *size), first, wide)
+    weights = zeros(size, first, wide)
     for region, value in chain([(first_region, first)], windows):
-        share = weight(region.height, region.width).to(weights)
+        share = like(weight(region.height, region.width), weights)
         total[region.slices] += value * share
         weights[region.slices] += share
     assert bool((weights > 0).all()), f"the windows leave cells of the canvas {size} uncovered"
-    return total.div_(weights).to(first.dtype)
+    total /= weights
+    return cast(total, first.dtype)
 
 
 def _offsets(length: int, window: int, stride: int) -> tuple[int, ...]:
@@ -93,6 +100,6 @@ def _offsets(length: int, window: int, stride: int) -> tuple[int, ...]:
     return tuple(min(k * stride, max(length - window, 0)) for k in range(count))
 
 
-def _gaussian(length: int, center: float, variance: float) -> Tensor:
-    distance = (torch.arange(length, dtype=torch.float64) - center) / length
-    return torch.exp(-distance.square() / (2 * variance)) / math.sqrt(2 * math.pi * variance)
+def _gaussian(length: int, center: float, variance: float) -> np.ndarray:
+    distance = (np.arange(length) - center) / length
+    return np.exp(-(distance**2) / (2 * variance)) / math.sqrt(2 * math.pi * variance)

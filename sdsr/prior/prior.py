@@ -1,6 +1,6 @@
 """The frozen latent-diffusion model that every method restores with: encode, denoise, decode, embed."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -13,27 +13,12 @@ from sdsr.diffusion.schedule import NoiseSchedule
 from sdsr.errors import InputError
 from sdsr.prior.condition import Condition
 from sdsr.prior.facts import Facts
+from sdsr.prior.posterior import Picture as Picture
+from sdsr.prior.posterior import Posterior as Posterior
+from sdsr.prior.posterior import decode_around as decode_around
+from sdsr.prior.posterior import encode_in_parts as encode_in_parts
 from sdsr.prior.unet import UNetBackbone
 from sdsr.tensors import Image, Latent, Region, Times, Tokens
-
-Picture = Callable[[Region], Image]
-"""The pixels of any region of a canvas, whose sides lie on the latent's cells."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Posterior:
-    """What an encoder makes of an image: the mean of its scaled latents and their deviation, None where it has none."""
-
-    mean: Latent
-    std: Latent | None = None
-
-    def latent(self, noise: Latent | None = None) -> Latent:
-        """Return the mode, or a sample where `noise` is given and there is a deviation."""
-        return self.mean if noise is None or self.std is None else self.mean + self.std * noise.to(self.std)
-
-    def part(self, cells: Region) -> "Posterior":
-        """Return what belongs to these cells."""
-        return Posterior(mean=self.mean[cells.slices], std=None if self.std is None else self.std[cells.slices])
 
 
 class Autoencoder(Protocol):
@@ -74,44 +59,6 @@ class Autoencoder(Protocol):
         The latent must stay unchanged from its first part to its last.
         """
         ...
-
-
-def decode_around(
-    decode: Callable[[Latent], Image], latent: Latent, cells: Region, *, margin: int, factor: int
-) -> Image:
-    """Return the pixels of these cells, decoded with `margin` cells of context on each side where there are any."""
-    wide = cells.expand(margin, within=(latent.shape[-2], latent.shape[-1]))
-    return decode(latent[wide.slices])[cells.relative_to(wide).scaled(factor).slices]
-
-
-def encode_in_parts(
-    encode: Callable[[Image], Posterior],
-    picture: Picture,
-    size: tuple[int, int],
-    *,
-    side: int,
-    margin: int,
-    factor: int,
-) -> Posterior:
-    """Return the posterior of a picture of `size` in cells, encoded in parts of `side` cells.
-
-    Each part has `margin` cells of context on each side where there are any.
-    """
-    height, width = size
-    mean = std = None
-    for top in range(0, height, side):
-        for left in range(0, width, side):
-            cells = Region(top=top, left=left, height=min(side, height - top), width=min(side, width - left))
-            wide = cells.expand(margin, within=size)
-            part = encode(picture(wide.scaled(factor))).part(cells.relative_to(wide))
-            if mean is None:
-                mean = part.mean.new_empty((*part.mean.shape[:2], *size))
-                std = None if part.std is None else torch.empty_like(mean)
-            mean[cells.slices] = part.mean
-            if std is not None and part.std is not None:
-                std[cells.slices] = part.std
-    assert mean is not None, "a picture has cells"
-    return Posterior(mean=mean, std=std)
 
 
 class TextEncoder(Protocol):

@@ -4,11 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from numpy.typing import DTypeLike
-from torch import Tensor
 
+from sdsr.array_api import inference, like, zeros
 from sdsr.images.color import VARIANCE_FLOOR, WAVELET_HALO_PX, Moments, apply_moments, moments, wavelet, ycbcr
 from sdsr.images.floats import plane, quantize
 from sdsr.images.resize import resample
@@ -17,7 +16,7 @@ from sdsr.request import ColorFix
 from sdsr.restoration.photograph import Photograph
 from sdsr.restoration.protocol import Restoring
 from sdsr.restoration.sample import Sampled
-from sdsr.tensors import Image, Region
+from sdsr.tensors import Image, Region, Tensor
 
 TILE_PX = 1024
 
@@ -30,7 +29,7 @@ class Tile:
     image: Image
 
 
-@torch.inference_mode()
+@inference
 def finished_tiles(
     restorer: Restoring,
     photograph: Photograph,
@@ -55,7 +54,7 @@ def finished_tiles(
         yield Tile(region=region, image=whole[region.slices])
 
 
-@torch.inference_mode()
+@inference
 def estimated(restorer: Restoring, photograph: Photograph, sampled: Sampled) -> Tile:
     """Return what can be shown of a step: the middle of the result, or all of it where it is shrunk in the end.
 
@@ -65,23 +64,24 @@ def estimated(restorer: Restoring, photograph: Photograph, sampled: Sampled) -> 
     width = photograph.made.width
     if photograph.wanted is None:
         region = _middle((height, width), restorer.factor)
-        return Tile(region=region, image=decoded(restorer, photograph, sampled, region).clamp(0, 1))
+        return Tile(region=region, image=decoded(restorer, photograph, sampled, region).clip(0, 1))
     whole = decoded(restorer, photograph, sampled, Region.whole(height, width))
-    return Tile(region=Region.whole(*photograph.wanted), image=shrunk(photograph, whole).clamp(0, 1))
+    return Tile(region=Region.whole(*photograph.wanted), image=shrunk(photograph, whole).clip(0, 1))
 
 
 def shrunk(photograph: Photograph, image: Image) -> Float[Tensor, "b 3 _ _"]:
     """Return a result at the size that was wanted of it."""
     if photograph.wanted is None:
         return image
-    return resample(image.clamp(0, 1), photograph.wanted, kernel=photograph.shrink)
+    return resample(image.clip(0, 1), photograph.wanted, kernel=photograph.shrink)
 
 
 def _assembled(photograph: Photograph, tiles: Iterator[Tile]) -> Image:
     whole = None
     for tile in tiles:
         if whole is None:
-            whole = tile.image.new_empty((*tile.image.shape[:2], photograph.made.height, photograph.made.width))
+            size = photograph.made.height, photograph.made.width
+            whole = zeros((*tile.image.shape[:2], *size), tile.image)
         whole[tile.region.slices] = tile.image
     assert whole is not None, "a picture has tiles"
     return whole
@@ -104,7 +104,7 @@ def _made_tiles(
         wide = tile.expand(WAVELET_HALO_PX if color_fix == "wavelet" else 0, within=size)
         content = decoded(restorer, photograph, sampled, wide)
         style = _style(photograph, wide)
-        fixed = _fixed(content, style.to(content), color_fix, exchanged, adain_floor)
+        fixed = _fixed(content, like(style, content), color_fix, exchanged, adain_floor)
         yield Tile(region=tile, image=fixed[tile.relative_to(wide).slices])
 
 

@@ -2,14 +2,13 @@
 
 from dataclasses import dataclass, fields, replace
 
-import torch
+import numpy as np
 from jaxtyping import Float
-from torch import Tensor
 
 from sdsr.images.kernels import KEYS, Kernel
 from sdsr.images.resize import resample
 from sdsr.restoration.canvas import Canvas, Layout, Mirroring, Resizing, grown
-from sdsr.tensors import Image, Region
+from sdsr.tensors import Image, Region, Tensor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,10 +78,10 @@ class Photograph:
         inside = Region(top=top, left=left, height=int(rows.max()) - top + 1, width=int(columns.max()) - left + 1)
         image = resample(self.given, self.size, inside, kernel=self.kernel)
         if self.clamped:
-            image = image.clamp(0, 1)
+            image = image.clip(0, 1)
         if (inside.height, inside.width) == (len(rows), len(columns)):
             return image
-        return image[..., (rows - top).to(image.device), :][..., (columns - left).to(image.device)]
+        return image[..., rows - top, :][..., columns - left]
 
 
 def _prepared(given: Image, layout: Layout) -> Float[Tensor, "b 3 _ _"]:
@@ -92,20 +91,19 @@ def _prepared(given: Image, layout: Layout) -> Float[Tensor, "b 3 _ _"]:
             return given
         case Resizing(size=size, kernel=kernel):
             image = resample(given, size, kernel=kernel)
-            return image.clamp(0, 1) if layout.clamped else image
+            return image.clip(0, 1) if layout.clamped else image
         case Mirroring(rows=rows, columns=columns):
             height, width = given.shape[-2:]
-            lines = mirrored(rows, height).to(given.device)
-            return given[..., lines, :][..., mirrored(columns, width).to(given.device)]
+            return given[..., mirrored(rows, height), :][..., mirrored(columns, width)]
 
 
-def mirrored(lines: slice, length: int) -> Tensor:
+def mirrored(lines: slice, length: int) -> np.ndarray:
     """Return which of `length` lines stand at these places, where lines before and after them mirror them.
 
     The first and last line are the mirrors, and stand there once.
     """
-    places = torch.arange(lines.start, lines.stop)
+    places = np.arange(lines.start, lines.stop)
     if length == 1:
-        return torch.zeros_like(places)
+        return np.zeros_like(places)
     folded = places % (2 * (length - 1))
-    return torch.minimum(folded, 2 * (length - 1) - folded)
+    return np.minimum(folded, 2 * (length - 1) - folded)

@@ -10,9 +10,8 @@ wider, its noise and its JPEG blocks are the photo's too, and are brought back w
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
-from torch import Tensor
 
+from sdsr.array_api import zeros
 from sdsr.images.banded import Band, apply_banded
 from sdsr.images.floats import image, quantize
 from sdsr.images.kernels import KEYS, Kernel
@@ -44,7 +43,7 @@ def project(
     has both. Alpha and traits stay.
     """
     residual = image(photo) - reduce_photo(result, photo.size, kernel=kernel)
-    correction = torch.zeros_like(residual)
+    correction = zeros(residual.shape, residual)
     left = residual
     taken = 0
     while taken < steps and float(left.abs().mean()) > tolerance:
@@ -66,10 +65,10 @@ def _reduced_enlargement(correction: Image, size: tuple[int, int], kernel: Kerne
 def _round_trip(length: int, size: int, kernel: Kernel) -> Band:
     """The map of an axis of `length` that is enlarged to `size` and reduced again."""
 
-    def band(first: int, last: int) -> tuple[int, Tensor]:
+    def band(first: int, last: int) -> tuple[int, np.ndarray]:
         start, reducing = kernel.band(size, length, first, last)
         origin, enlarging = kernel.band(length, size, start, start + reducing.shape[1])
-        return origin, torch.from_numpy(reducing @ enlarging)
+        return origin, reducing @ enlarging
 
     return band
 

@@ -13,6 +13,7 @@ from sdsr.region import Region
 
 if TYPE_CHECKING:
     from sdsr.diffusion.noise import CanvasNoise
+    from sdsr.prior.posterior import Posterior
     from sdsr.restoration.photograph import Photograph
 
 Array = TypeVar("Array")
@@ -53,6 +54,27 @@ class Restoring(Protocol[Array, Known]):
 
     def refresh(self, seen: Known, picture: Callable[[Region], Array]) -> Known:
         """Return what is known when a picture is looked at in the photo's place."""
+        ...
+
+
+class Seeing(Protocol):
+    """What is known of a part of a canvas, and which part that is."""
+
+    @property
+    def photograph(self) -> "Photograph": ...
+
+
+class RestoringParts(Restoring[Array, Known], Protocol):
+    """Of a canvas or a part of it that may be encoded already; `Windowed` restores a large canvas by it."""
+
+    def posterior_of(self, picture: "Callable[[Region], Array]", size: tuple[int, int]) -> "Posterior":
+        """Return what a picture of `size` (height, width) in pixels is encoded to, in bounded memory."""
+        ...
+
+    def observe_encoded(
+        self, photograph: "Photograph", posterior: "Posterior", prompt: str | None, noise: "CanvasNoise"
+    ) -> Known:
+        """Gather what conditions a part of the canvas, of which `posterior` is what was encoded."""
         ...
 
 

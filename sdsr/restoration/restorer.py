@@ -10,6 +10,7 @@ from sdsr.diffusion.noise import CanvasNoise
 from sdsr.diffusion.schedule import NoiseSchedule
 from sdsr.prior.condition import Conditioning, condition_at
 from sdsr.prior.prior import Picture, Posterior, Prior
+from sdsr.restoration.cells import latent_region, noise_region
 from sdsr.restoration.photograph import Photograph
 from sdsr.tensors import Image, Latent, Region, Time
 
@@ -112,6 +113,10 @@ class Restorer:
         image = photograph.enlarged().to(self.prior.device)
         return self.observe_encoded(photograph, self.prior.posterior(image), prompt, noise)
 
+    def posterior_of(self, picture: Picture, size: tuple[int, int]) -> Posterior:
+        """Return the prior's posterior of a picture of `size` (height, width), in bounded memory."""
+        return self.prior.posterior_of(picture, size)
+
     def observe_encoded(
         self, photograph: Photograph, posterior: Posterior, prompt: str | None, noise: CanvasNoise
     ) -> Seen:
@@ -174,20 +179,3 @@ class Restorer:
         condition_for = self.parts.conditioner(self.prior, photograph, latent)
         negative = self.parts.negative_prompt
         return condition_for(prompt or ""), None if negative is None else condition_for(negative)
-
-
-def latent_region(region: Region, factor: int) -> Region:
-    """Return the latent cells of a region of pixels, whose sides lie on them."""
-    sides = (region.top, region.left, region.height, region.width)
-    assert not any(side % factor for side in sides), f"{region} must lie on multiples of {factor} px"
-    top, left, height, width = (side // factor for side in sides)
-    return Region(top=top, left=left, height=height, width=width)
-
-
-def noise_region(region: Region, factor: int) -> Region:
-    """Return the cells of noise of a part of a canvas, which are counted from the photo's first pixel.
-
-    So the photo has the same noise whatever is around it. A canvas may begin within a cell.
-    """
-    cells = latent_region(replace(region, top=0, left=0), factor)
-    return replace(cells, top=region.top // factor, left=region.left // factor)

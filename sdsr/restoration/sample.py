@@ -6,13 +6,12 @@ from functools import partial
 from itertools import pairwise
 from typing import Any
 
-import torch
-
+from sdsr.array_api import inference
 from sdsr.diffusion.noise import CanvasNoise
+from sdsr.restoration.cells import noise_region
 from sdsr.restoration.photograph import Photograph
 from sdsr.restoration.plan import Plan, Refinement
 from sdsr.restoration.protocol import Restoring
-from sdsr.restoration.restorer import noise_region
 from sdsr.tensors import Image, Latent, Region
 
 
@@ -30,7 +29,7 @@ class Sampled:
     fidelity: float = 0.0
 
 
-@torch.inference_mode()
+@inference
 def trajectory(
     restorer: Restoring, photograph: Photograph, plan: Plan, noise: CanvasNoise, *, prompt: str | None = None
 ) -> Iterator[Sampled]:

@@ -2,16 +2,15 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import TypeVar
-
-from torch import Tensor
+from typing import Any, TypeVar
 
 from sdsr.diffusion.noise import CanvasNoise
-from sdsr.diffusion.schedule import NoiseSchedule
-from sdsr.images.windows import blend, cover, tapered_weight
-from sdsr.prior.prior import Picture, Posterior
+from sdsr.diffusion.steps import Schedule
+from sdsr.images.windows import Weight, blend, cover, tapered_weight
+from sdsr.prior.posterior import Picture, Posterior
+from sdsr.restoration.cells import latent_region
 from sdsr.restoration.photograph import Photograph
-from sdsr.restoration.restorer import Restorer, Seen, latent_region
+from sdsr.restoration.protocol import RestoringParts, Seeing
 from sdsr.tensors import Image, Latent, Region
 
 T = TypeVar("T")
@@ -28,15 +27,15 @@ class Windowed:
     right): what more is encoded on each side of the canvas, where it is a part of a larger one.
     """
 
-    restorer: Restorer
+    restorer: RestoringParts[Any, Any]
     window_px: int
     overlap_px: int
     on_window: Callable[[], None] | None = None
-    weight: Callable[[int, int], Tensor] = tapered_weight
+    weight: Weight = tapered_weight
     around_px: tuple[int, int, int, int] = (0, 0, 0, 0)
 
     @property
-    def schedule(self) -> NoiseSchedule:
+    def schedule(self) -> Schedule[Any]:
         return self.restorer.schedule
 
     @property
@@ -51,12 +50,12 @@ class Windowed:
         """Return the windows of a canvas of (height, width), in pixels."""
         return cover(*canvas, window=self.window_px, overlap=self.overlap_px)
 
-    def observe(self, photograph: Photograph, prompt: str | None, noise: CanvasNoise) -> list[Seen]:
+    def observe(self, photograph: Photograph, prompt: str | None, noise: CanvasNoise) -> list[Seeing]:
         """Encode the canvas once, and condition each window."""
         size = photograph.region.height, photograph.region.width
         posterior = self._posterior(photograph)
 
-        def seen(window: Region) -> Seen:
+        def seen(window: Region) -> Seeing:
             part = posterior.part(latent_region(window, self.factor))
             return self.restorer.observe_encoded(photograph.part(window), part, prompt, noise)
 
@@ -67,34 +66,34 @@ class Windowed:
         top, left, bottom, right = self.around_px
         canvas = Region.whole(photograph.region.height, photograph.region.width)
         size = canvas.height + top + bottom, canvas.width + left + right
-        wide = self.restorer.prior.posterior_of(
+        wide = self.restorer.posterior_of(
             lambda region: photograph.part(replace(region, top=region.top - top, left=region.left - left)).enlarged(),
             size,
         )
         return wide.part(latent_region(replace(canvas, top=top, left=left), self.factor))
 
-    def start(self, seen: list[Seen], t: int, noise: CanvasNoise) -> Latent:
+    def start(self, seen: list[Seeing], t: int, noise: CanvasNoise) -> Latent:
         return self._blended(seen, (self.restorer.start(one, t, noise) for one in seen))
 
-    def denoise(self, noisy: Latent, t: int, seen: list[Seen], guidance: float = 1.0) -> Latent:
+    def denoise(self, noisy: Latent, t: int, seen: list[Seeing], guidance: float = 1.0) -> Latent:
         cells = self._cells(seen)
         parts = (
             self.restorer.denoise(noisy[place.slices], t, one, guidance) for place, one in zip(cells, seen, strict=True)
         )
         return self._blended(seen, self._counted(parts))
 
-    def refresh(self, seen: list[Seen], picture: Picture) -> list[Seen]:
+    def refresh(self, seen: list[Seeing], picture: Picture) -> list[Seeing]:
         return [self.restorer.refresh(one, picture) for one in seen]
 
     def decode(self, clean: Latent, canvas: Photograph, region: Region | None = None, fidelity: float = 0.0) -> Image:
         return self.restorer.decode(clean, canvas, region, fidelity)
 
-    def _cells(self, seen: list[Seen]) -> list[Region]:
+    def _cells(self, seen: list[Seeing]) -> list[Region]:
         """The windows' places on the canvas's latent; the first window begins where the canvas does."""
         first = seen[0].photograph.region
         return [latent_region(one.photograph.region.relative_to(first), self.factor) for one in seen]
 
-    def _blended(self, seen: list[Seen], parts: Iterable[Latent]) -> Latent:
+    def _blended(self, seen: list[Seeing], parts: Iterable[Latent]) -> Latent:
         cells = self._cells(seen)
         size = max(cell.bottom for cell in cells), max(cell.right for cell in cells)
         return blend(zip(cells, parts, strict=True), size, weight=self.weight)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image as Pillow
 
 from sdsr.errors import InputError
-from sdsr.images.resize import crop, pad_to_multiple, resample
+from sdsr.images.resize import resample
 from sdsr.tensors import Region
 
 SIZES = [
@@ -91,18 +91,3 @@ def test_a_region_outside_is_an_error(region):
     top, left, height, width = region
     with pytest.raises(InputError, match="within the result of 10 x 10"):
         resample(noise(1, 1, 5, 5), (10, 10), Region(top=top, left=left, height=height, width=width))
-
-
-@pytest.mark.parametrize(("height", "width"), [(1, 1), (3, 2000), (64, 64), (65, 127), (33, 40), (32, 96)])
-def test_padding_is_undone_by_cropping(height, width):
-    image = noise(1, 3, height, width)
-    padded, size = pad_to_multiple(image, 64)
-    assert padded.shape[-2] % 64 == padded.shape[-1] % 64 == 0
-    assert padded.shape[-2] < height + 64
-    assert padded.shape[-1] < width + 64
-    assert torch.equal(crop(padded, size), image)
-
-
-def test_padding_mirrors_and_repeats_where_too_small():
-    padded, _ = pad_to_multiple(torch.arange(6.0).view(1, 1, 1, 6), 8)
-    assert padded[0, 0, 7].tolist() == [0, 1, 2, 3, 4, 5, 4, 3]
