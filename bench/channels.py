@@ -14,7 +14,7 @@ import torch
 from sdsr.data.photos import open_photos
 from sdsr.diffusion.noise import CanvasNoise
 from sdsr.objectives.noise_matching import weight_in_pixels
-from sdsr.objectives.pairs import photograph_of
+from sdsr.objectives.pairs import lq_image_of
 from sdsr.training.samples import validation_samples
 from sdsr.upscaling import Upscaler
 
@@ -39,12 +39,12 @@ def main() -> None:
         batch=arguments.photos,
     )
     noise = CanvasNoise(seeds=tuple(range(len(sample.hq))))
-    seen, hq = restorer.observe(photograph_of(restorer, sample), None, noise), prior.encode(sample.hq)
-    columns = {"LQ itself": seen.latent - hq}
+    encoded, hq = restorer.encode_lq(lq_image_of(restorer, sample), None, noise), prior.encode(sample.hq)
+    columns = {"LQ itself": encoded.latent - hq}
     for time in arguments.times:
         rng = torch.Generator().manual_seed(time)
         noisy = prior.schedule.noisy(hq, torch.randn(hq.shape, generator=rng).to(hq), time)
-        columns[f"t = {time}"] = restorer.denoise(noisy, time, seen) - hq
+        columns[f"t = {time}"] = restorer.denoise(noisy, time, encoded) - hq
     errors = {name: column.square().mean((0, 2, 3)) for name, column in columns.items()}
     weights = weight_in_pixels(prior).flatten()
     print(f"| channel | weight | {' | '.join(errors)} |\n|{'---|' * (2 + len(errors))}")

@@ -29,8 +29,8 @@ from sdsr.methods.recipe import Recipe
 from sdsr.prior.loading import load_prior
 from sdsr.prior.shapes import SHAPES, randomize, shape_prior
 from sdsr.prior.stable_diffusion import PublishedLatents, store
-from sdsr.restoration.photograph import Photograph
-from sdsr.restoration.restorer import Restorer, Seen
+from sdsr.restoration.lq_image import LqImage
+from sdsr.restoration.restorer import EncodedLq, Restorer
 from sdsr.studies.complexity import complexity
 from sdsr.tensors import Latent
 
@@ -95,35 +95,35 @@ def _restored(
     plan, noise = recipe.plan, CanvasNoise(seeds=(0,))
     assert plan is not None
     multiple = restorer.prior.multiple_px
-    photograph = Photograph.of(torch.rand(1, 3, size, size), (size * scale, size * scale), multiple)
+    lq_image = LqImage.of(torch.rand(1, 3, size, size), (size * scale, size * scale), multiple)
     with torch.inference_mode():
-        (seen, noisy), observed = _timed(lambda: _begun(restorer, photograph, plan.start_time, noise))
+        (encoded, noisy), encoding = _timed(lambda: _begun(restorer, lq_image, plan.start_time, noise))
         took = []
         clean = noisy
         for t, to in zip(plan.times[:steps], (*plan.times[1:], None), strict=False):
-            clean, seconds = _timed(lambda t=t, noisy=noisy: restorer.denoise(noisy, t, seen, plan.guidance))
+            clean, seconds = _timed(lambda t=t, noisy=noisy: restorer.denoise(noisy, t, encoded, plan.guidance))
             took.append(seconds)
             if to is not None:
                 noisy = plan.step(restorer.schedule, noisy, clean, t, to, lambda like=clean: torch.randn_like(like))
-        image, decoded = _timed(lambda: restorer.decode(clean, photograph))
+        image, decoded = _timed(lambda: restorer.decode(clean, lq_image))
     assert image.isfinite().all(), "random weights were to keep signals finite"
     median = statistics.median(took)
-    whole = observed + len(plan.times) * median + decoded
+    whole = encoding + len(plan.times) * median + decoded
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(f"| observe s | step s, median of {len(took)} | decode s | {len(plan.times)} steps s | peak GiB |")
+    print(f"| encode s | step s, median of {len(took)} | decode s | {len(plan.times)} steps s | peak GiB |")
     print("|---|---|---|---|---|")
-    print(f"| {observed:.1f} | {median:.2f} | {decoded:.1f} | {whole:.0f} | {peak:.2f} |\n", flush=True)
+    print(f"| {encoding:.1f} | {median:.2f} | {decoded:.1f} | {whole:.0f} | {peak:.2f} |\n", flush=True)
 
     def around() -> None:
-        _begun(restorer, photograph, plan.start_time, noise)
-        restorer.decode(clean, photograph)
+        _begun(restorer, lq_image, plan.start_time, noise)
+        restorer.decode(clean, lq_image)
 
-    return lambda: restorer.denoise(noisy, plan.times[0], seen, plan.guidance), around
+    return lambda: restorer.denoise(noisy, plan.times[0], encoded, plan.guidance), around
 
 
-def _begun(restorer: Restorer, photograph: Photograph, t: int, noise: CanvasNoise) -> tuple[Seen, Latent]:
-    seen = restorer.observe(photograph, None, noise)
-    return seen, restorer.start(seen, t, noise)
+def _begun(restorer: Restorer, lq_image: LqImage, t: int, noise: CanvasNoise) -> tuple[EncodedLq, Latent]:
+    encoded = restorer.encode_lq(lq_image, None, noise)
+    return encoded, restorer.start(encoded, t, noise)
 
 
 def _stock(recipe: Recipe, restorer: Restorer, dtype: torch.dtype, *, cells: int) -> Callable[[], object]:

@@ -15,7 +15,7 @@ import torch
 
 from sdsr.data.photos import open_photos
 from sdsr.diffusion.noise import CanvasNoise
-from sdsr.objectives.pairs import nearness, photograph_of
+from sdsr.objectives.pairs import lq_image_of, nearness
 from sdsr.training.samples import validation_samples
 from sdsr.upscaling import Upscaler
 
@@ -50,13 +50,15 @@ def gaps(model: str, arguments: argparse.Namespace) -> dict[str, list[float]]:
         photos, upscaler.recipe.stages[-1], crop_px=arguments.crop, limit=arguments.photos, batch=arguments.photos
     )
     (sample,) = samples
-    seen = restorer.observe(photograph_of(restorer, sample), None, CanvasNoise(seeds=tuple(range(len(sample.hq)))))
+    encoded = restorer.encode_lq(lq_image_of(restorer, sample), None, CanvasNoise(seeds=tuple(range(len(sample.hq)))))
     found = {}
     for time in arguments.times:
-        noise = torch.randn(seen.latent.shape, generator=torch.Generator().manual_seed(time)).to(seen.latent)
+        noise = torch.randn(encoded.latent.shape, generator=torch.Generator().manual_seed(time)).to(encoded.latent)
         pictures = [
-            restorer.decode(restorer.denoise(prior.schedule.noisy(source, noise, time), time, seen), seen.photograph)
-            for source in (prior.encode(sample.hq), seen.latent)
+            restorer.decode(
+                restorer.denoise(prior.schedule.noisy(source, noise, time), time, encoded), encoded.lq_image
+            )
+            for source in (prior.encode(sample.hq), encoded.latent)
         ]
         found[f"t = {time}"] = [nearness(picture.clamp(0, 1), sample.hq)["psnr"] for picture in pictures]
     return found

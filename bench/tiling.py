@@ -92,7 +92,7 @@ def _ways(upscaler: Upscaler, size: tuple[int, int], window: int, steps: int | N
     multiple = upscaler.multiple_px
     window = window // multiple * multiple
     overlap = max(multiple, window // 4 // multiple * multiple)
-    canvas = upscaler.photograph(torch.zeros(1, 3, size[0] // SCALE, size[1] // SCALE), size).region
+    canvas = upscaler.lq_image(torch.zeros(1, 3, size[0] // SCALE, size[1] // SCALE), size).region
     whole = max(canvas.height, canvas.width)
     larger = _larger_window(upscaler, (canvas.height, canvas.width), window)
     return (

@@ -68,8 +68,8 @@ def _cropped(job: Job, region: Region, windowed: "Windowed", context_px: int) ->
             around.right - block.right,
         ),
     )
-    photograph = replace(job.canvas.part(block), result=on_canvas)
-    alone = replace(job, canvas=photograph, restorer=part)
+    lq_image = replace(job.canvas.part(block), result=on_canvas)
+    alone = replace(job, canvas=lq_image, restorer=part)
     return Crop(job=alone, region=region.relative_to(wide), alone=block != Region.whole(*size))
 
 

@@ -24,7 +24,7 @@ from sdsr.restoration.protocol import RestoringInWindows
 if TYPE_CHECKING:
     from sdsr.diffusion.noise import CanvasNoise
     from sdsr.restoration.coloring import Tile
-    from sdsr.restoration.photograph import Photograph
+    from sdsr.restoration.lq_image import LqImage
     from sdsr.restoration.sample import Sampled
     from sdsr.tensors import Image
 
@@ -90,7 +90,7 @@ class Job:
 
     photo: Photo
     request: Request
-    canvas: "Photograph"
+    canvas: "LqImage"
     plan: Plan
     restorer: RestoringInWindows
     noise: "CanvasNoise"

@@ -23,8 +23,8 @@ from sdsr.photos.files import Photo
 from sdsr.prior.forked import begin_computing
 from sdsr.request import Request, Wishes
 from sdsr.restoration.finish import Finish
+from sdsr.restoration.lq_image import LqImage
 from sdsr.restoration.passes import Passes, run_passes
-from sdsr.restoration.photograph import Photograph
 from sdsr.restoration.plan import Plan
 from sdsr.restoration.restorer import Restorer
 from sdsr.restoration.window_sizes import least_window_px, most_window_px, window_size
@@ -193,7 +193,7 @@ class Upscaler:
         assert self.recipe.method is not None, "it restores"
         given = image(photo)
         plan = plan or self.recipe.method.plan(request.wishes, given)
-        canvas = self.photograph(given, (height, width))
+        canvas = self.lq_image(given, (height, width))
         finish = Finish(places=request.protect, consistent=request.consistent)
         finish.check(photo.size, (height, width))
         progress = Progress(report=on_progress)
@@ -238,9 +238,9 @@ class Upscaler:
         own_decoder = self.restorer.parts.decoder is not None
         return Credit(model=self.recipe.name, weights_sha256=self.weights_sha256, own_decoder=own_decoder)
 
-    def photograph(self, given: Image, size: tuple[int, int]) -> Photograph:
+    def lq_image(self, given: Image, size: tuple[int, int]) -> LqImage:
         """Return a photo on the canvas of a result of `size` (height, width)."""
-        return Photograph.on(self.recipe.canvas, given, size, self.multiple_px)
+        return LqImage.on(self.recipe.canvas, given, size, self.multiple_px)
 
     @property
     def least_window_px(self) -> int:

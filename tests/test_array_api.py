@@ -16,7 +16,7 @@ from sdsr.images.windows import blend, cover
 from sdsr.photos.photo import Photo
 from sdsr.region import Region
 from sdsr.restoration.canvas import Canvas
-from sdsr.restoration.photograph import Photograph
+from sdsr.restoration.lq_image import LqImage
 
 CONTENT = np.random.default_rng(0).random((1, 3, 70, 45), np.float32)
 STYLE = np.random.default_rng(1).random((1, 3, 70, 45), np.float32)
@@ -24,8 +24,8 @@ PART = Region(top=5, left=3, height=40, width=61)
 
 
 def enlarged(canvas: Canvas, given: Any) -> Any:
-    photograph = Photograph.on(canvas, given, (101, 133), 16)
-    return photograph.part(Region(top=0, left=0, height=48, width=64)).enlarged()
+    lq_image = LqImage.on(canvas, given, (101, 133), 16)
+    return lq_image.part(Region(top=0, left=0, height=48, width=64)).enlarged()
 
 
 def blended(given: Any) -> Any:

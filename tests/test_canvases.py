@@ -140,12 +140,12 @@ def test_a_small_result_is_made_at_the_priors_size_and_shrunk(photo):
     result = upscaler.upscale(given, Request(scale=2, seed=3, color_fix="none"))
     assert result.size == (18, 26)
     image = torch.from_numpy(given.pixels).permute(2, 0, 1)[None] / 255
-    photograph = upscaler.photograph(image, (18, 26))
-    assert (photograph.made.height, photograph.made.width) == (64, 92)
-    restorer = upscaler.windowed((photograph.region.height, photograph.region.width), None)
+    lq_image = upscaler.lq_image(image, (18, 26))
+    assert (lq_image.made.height, lq_image.made.width) == (64, 92)
+    restorer = upscaler.windowed((lq_image.region.height, lq_image.region.width), None)
     assert restorer.window_px == 64
-    done = sample(restorer, photograph, upscaler.plan(), CanvasNoise(seeds=(3,)))
-    (tile,) = finished_tiles(restorer, replace(photograph, wanted=None), done, "none")
+    done = sample(restorer, lq_image, upscaler.plan(), CanvasNoise(seeds=(3,)))
+    (tile,) = finished_tiles(restorer, replace(lq_image, wanted=None), done, "none")
     expected = resample(tile.image.clamp(0, 1), (18, 26), kernel=recipe.canvas.shrink)
     assert np.abs(quantize(expected, np.uint8).astype(int) - result.pixels).max() <= 1
 

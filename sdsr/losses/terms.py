@@ -30,14 +30,14 @@ class StepRecord:
     """Its target."""
     image: Callable[[], Image] | None = None
     hq_image: Image | None = None
-    lq_image: LowImage | None = None
+    lq: LowImage | None = None
     teacher_image: Image | None = None
     """What a teacher of pixels makes of the same LQ photo."""
     t: Time | None = None
     """The time at which `clean` was estimated, or the one that it is noised to."""
     noise: Latent | None = None
     """What was in the noisy latent at that time."""
-    condition: object = None
+    encoded: object = None
     """What the network was told of the LQ photo, for terms that ask a network again."""
     window: Region | None = None
     """The part of the pictures that networks of features look at; None for all of it."""

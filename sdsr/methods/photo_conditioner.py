@@ -9,7 +9,7 @@ from diffusers.models.controlnets.controlnet import ControlNetModel
 from sdsr.adapters.control import residuals
 from sdsr.prior.condition import Condition, Conditioning
 from sdsr.prior.prior import Prior
-from sdsr.restoration.photograph import Photograph
+from sdsr.restoration.lq_image import LqImage
 from sdsr.restoration.restorer import PromptedCondition
 from sdsr.tensors import Image, Latent, PhotoTokens, Time
 
@@ -27,8 +27,8 @@ class PhotoConditioner:
     tokens_of: Callable[[Image], PhotoTokens] | None = None
     adapter: str = ""
 
-    def __call__(self, prior: Prior, photograph: Photograph, latent: Latent) -> PromptedCondition:
-        image = photograph.enlarged().to(prior.device)
+    def __call__(self, prior: Prior, lq_image: LqImage, latent: Latent) -> PromptedCondition:
+        image = lq_image.enlarged().to(prior.device)
         tokens = None
         if self.tokens_of is not None:
             with prior.precision():

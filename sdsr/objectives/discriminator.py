@@ -83,9 +83,9 @@ class PixelsBesideLq:
     kind: ClassVar[Kind] = "image"
 
     def __call__(self, record: StepRecord, rng: Generator) -> tuple[Shown, Shown]:
-        assert record.lq_image is not None, "this view shows the LQ image, which the objective doesn't record"
+        assert record.lq is not None, "this view shows the LQ image, which the objective doesn't record"
         fake, real = record.images()
-        return (real, record.lq_image, rng), (fake, record.lq_image, rng)
+        return (real, record.lq, rng), (fake, record.lq, rng)
 
 
 class Discriminator(nn.Module):

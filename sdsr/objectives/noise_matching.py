@@ -16,12 +16,12 @@ from sdsr.diffusion.steps import ancestral
 from sdsr.diffusion.times import spaced
 from sdsr.losses.terms import Scalar, StepRecord, Term
 from sdsr.objectives.learner import Sample
-from sdsr.objectives.pairs import photograph_of
+from sdsr.objectives.pairs import lq_image_of
 from sdsr.objectives.training_step import Preview, TrainingStep, encode_pair
 from sdsr.prior.condition import Condition, condition_at
 from sdsr.prior.prior import Prior
 from sdsr.restoration.plan import Plan
-from sdsr.restoration.restorer import Restorer, Seen
+from sdsr.restoration.restorer import EncodedLq, Restorer
 from sdsr.restoration.sample import sample as restore
 from sdsr.tensors import Latent, Time
 
@@ -69,7 +69,7 @@ class NoiseMatching:
     """What is noised (`source`), the prompt under which a method learns, and how errors are weighed.
 
     By default all channels of the latent count alike; `in_pixels` weighs them by `weight_in_pixels`. The share
-    `clearer` of the photos is seen mixed with HQ, in any ratio: who is to look at its own results has to know such.
+    `clearer` of the photos is mixed with HQ, in any ratio: who is to look at its own results has to know such.
     Validation restores photos as a user would, with the method's own prompts, in `preview_steps` ancestral steps with
     `guidance`.
     """
@@ -103,9 +103,9 @@ class NoiseError:
     def __call__(self, record: StepRecord) -> Scalar:
         assert record.t is not None, "a time is drawn"
         assert record.noise is not None, "noise is drawn"
-        assert isinstance(record.condition, Seen), "the condition is what a restorer encodes"
+        assert isinstance(record.encoded, EncodedLq), "the condition is what a restorer encodes"
         noisy = self.prior.schedule.noisy(record.clean, record.noise, record.t)
-        condition = condition_at(record.condition.condition, noisy, record.t.to(noisy.device))
+        condition = condition_at(record.encoded.condition, noisy, record.t.to(noisy.device))
         return noise_matching_loss(self.prior, noisy, record.hq, record.t, condition, channels=self.channels)
 
 
@@ -122,39 +122,39 @@ class NoisingStep:
         return replace(self.restorer, parts=replace(self.restorer.parts, negative_prompt=None))
 
     def take(self, sample: Sample, rng: Generator) -> StepRecord:
-        seen, hq = self.observe(sample, rng)
+        encoded, hq = self.encode_lq(sample, rng)
         if self.objective.clearer:
-            seen = self._seen_clearer(sample, seen, rng)
+            encoded = self._with_clearer(sample, encoded, rng)
         t = torch.randint(self.restorer.schedule.steps, (len(hq),), generator=rng)
-        return _noising(self.objective.source(hq, seen.latent, t, rng), hq, t, seen, rng)
+        return _noising(self.objective.source(hq, encoded.latent, t, rng), hq, t, encoded, rng)
 
-    def observe(self, sample: Sample, rng: Generator) -> tuple[Seen, Latent]:
+    def encode_lq(self, sample: Sample, rng: Generator) -> tuple[EncodedLq, Latent]:
         """Return the encoded LQ and the HQ latent."""
         noise = CanvasNoise.from_generator(rng, photos=len(sample.hq))
         return encode_pair(self.unguided, sample, self.objective.prompt, noise)
 
-    def _seen_clearer(self, sample: Sample, seen: Seen, rng: Generator) -> Seen:
+    def _with_clearer(self, sample: Sample, encoded: EncodedLq, rng: Generator) -> EncodedLq:
         chosen, ratios = torch.rand((2, len(sample.hq), 1, 1, 1), generator=rng).to(sample.hq)
-        mixed = seen.photograph.enlarged().to(sample.hq).lerp(sample.hq, ratios * (chosen < self.objective.clearer))
-        return self.unguided.refresh(seen, lambda region: mixed[region.slices])
+        mixed = encoded.lq_image.enlarged().to(sample.hq).lerp(sample.hq, ratios * (chosen < self.objective.clearer))
+        return self.unguided.refresh(encoded, lambda region: mixed[region.slices])
 
     def figures(self, sample: Sample, rng: Generator) -> dict[str, float]:
         """Return the loss at three fixed times, noise added to the HQ latent."""
-        seen, hq = self.observe(sample, rng)
+        encoded, hq = self.encode_lq(sample, rng)
         error = NoiseError(prior=self.restorer.prior)
         figures = {}
         for time in MEASURED:
             t = torch.full((len(hq),), time)
-            figures[f"noise_{time}"] = float(error(_noising(hq, hq, t, seen, rng)))
+            figures[f"noise_{time}"] = float(error(_noising(hq, hq, t, encoded, rng)))
         return figures
 
     def previews(self, sample: Sample, rng: Generator) -> list[Preview]:
         noise = CanvasNoise.from_generator(rng, photos=len(sample.hq))
-        last = restore(self.restorer, photograph_of(self.restorer, sample), self.objective.preview, noise)
-        return [Preview(image=self.restorer.decode(last.clean, last.seen.photograph).clamp(0, 1))]
+        last = restore(self.restorer, lq_image_of(self.restorer, sample), self.objective.preview, noise)
+        return [Preview(image=self.restorer.decode(last.clean, last.encoded.lq_image).clamp(0, 1))]
 
 
-def _noising(source: Latent, hq: Latent, t: Time, seen: Seen, rng: Generator) -> StepRecord:
+def _noising(source: Latent, hq: Latent, t: Time, encoded: EncodedLq, rng: Generator) -> StepRecord:
     """The step that noises `source`, with fresh noise, and is to find HQ."""
     noise = torch.randn(hq.shape, generator=rng).to(hq)
-    return StepRecord(clean=source, hq=hq, t=t, noise=noise, condition=seen)
+    return StepRecord(clean=source, hq=hq, t=t, noise=noise, encoded=encoded)

@@ -1,4 +1,4 @@
-"""Pairs of LQ and HQ as a restorer meets them in training: the photograph to restore, and how near a result came."""
+"""Pairs of LQ and HQ as a restorer meets them in training: the LQ image to restore, and how near a result came."""
 
 import numpy as np
 from jaxtyping import Float
@@ -7,22 +7,22 @@ from sdsr.errors import InputError
 from sdsr.metrics.measures import psnr
 from sdsr.objectives.learner import Sample
 from sdsr.restoration.canvas import LEAST_MULTIPLES
-from sdsr.restoration.photograph import Photograph
+from sdsr.restoration.lq_image import LqImage
 from sdsr.restoration.restorer import Restorer
 from sdsr.tensors import Image
 
 
-def photograph_of(restorer: Restorer, sample: Sample) -> Photograph:
+def lq_image_of(restorer: Restorer, sample: Sample) -> LqImage:
     """Return the LQ photos on a canvas of the HQ ones' size; raise InputError where the prior has no latent of it."""
     assert sample.lq is not None, "this objective needs pairs; give its stage a degradation, or paired photos"
     height, width = sample.hq.shape[-2:]
-    photograph = Photograph.of(sample.lq, (height, width), restorer.factor)
-    if (photograph.region.height, photograph.region.width) != (height, width):
+    lq_image = LqImage.of(sample.lq, (height, width), restorer.factor)
+    if (lq_image.region.height, lq_image.region.width) != (height, width):
         raise InputError(
             f"crops (={height} x {width} px) must be multiples of {restorer.factor} px and at least "
             f"{LEAST_MULTIPLES * restorer.factor} px; change crop_px, or the size of validation photos."
         )
-    return photograph
+    return lq_image
 
 
 def first(sample: Sample, count: int) -> Sample:

@@ -16,11 +16,11 @@ from sdsr.losses.terms import StepRecord, Term, latent_l2, latent_perceptual, pe
 from sdsr.objectives.discriminator import Discriminators
 from sdsr.objectives.latent_distance import latent_distance
 from sdsr.objectives.learner import Sample
-from sdsr.objectives.pairs import photograph_of
+from sdsr.objectives.pairs import lq_image_of
 from sdsr.objectives.training_step import Game, Preview, TrainingStep, encode_pair
 from sdsr.prior.prior import Prior
 from sdsr.restoration.plan import Plan
-from sdsr.restoration.restorer import Restorer, Seen
+from sdsr.restoration.restorer import EncodedLq, Restorer
 from sdsr.tensors import Latent, Time
 
 
@@ -80,14 +80,14 @@ class InferenceStep:
         prior = self.restorer.prior
         t = self.times(len(sample.hq), rng)
         noise = CanvasNoise.from_generator(rng, photos=len(sample.hq))
-        seen, hq = encode_pair(self.restorer, sample, None, noise)
-        clean = self.step(seen, noise, t)
+        encoded, hq = encode_pair(self.restorer, sample, None, noise)
+        clean = self.step(encoded, noise, t)
         image = cache(lambda: prior.decode(clean))
         return StepRecord(clean=clean, hq=hq, image=image, hq_image=sample.hq, t=t)
 
-    def step(self, seen: Seen, noise: CanvasNoise, t: Time) -> Latent:
+    def step(self, encoded: EncodedLq, noise: CanvasNoise, t: Time) -> Latent:
         """Return the clean estimate of one step from the start at `t`, with gradients to the trained parts."""
-        return self.restorer.denoise(self.restorer.start(seen, t, noise), t, seen, self.plan.guidance)
+        return self.restorer.denoise(self.restorer.start(encoded, t, noise), t, encoded, self.plan.guidance)
 
     def times(self, photos: int, rng: Generator) -> Time:
         """Return when each photo starts."""
@@ -98,5 +98,5 @@ class InferenceStep:
     def previews(self, sample: Sample, rng: Generator) -> list[Preview]:
         noise = CanvasNoise.from_generator(rng, photos=len(sample.hq))
         t = torch.full((len(sample.hq),), self.plan.start_time)
-        seen = self.restorer.observe(photograph_of(self.restorer, sample), None, noise)
-        return [Preview(image=self.restorer.prior.decode(self.step(seen, noise, t)).clamp(0, 1))]
+        encoded = self.restorer.encode_lq(lq_image_of(self.restorer, sample), None, noise)
+        return [Preview(image=self.restorer.prior.decode(self.step(encoded, noise, t)).clamp(0, 1))]

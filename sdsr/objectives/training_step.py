@@ -1,6 +1,6 @@
 """One training step of a restorer: take it, compare what came out with its target, hear the discriminators.
 
-What differs between objectives is a `StepRule`, which takes the step, and the terms that compare; observing a pair,
+What differs between objectives is a `StepRule`, which takes the step, and the terms that compare; encoding a pair,
 targets, the generator's side of the game, previews and validation figures are written here once.
 """
 
@@ -15,8 +15,8 @@ from sdsr.diffusion.noise import CanvasNoise
 from sdsr.losses.terms import StepRecord, Term, weighted_sum
 from sdsr.objectives.discriminator import Discriminator, Discriminators
 from sdsr.objectives.learner import Outcome, Sample
-from sdsr.objectives.pairs import first, nearness, photograph_of
-from sdsr.restoration.restorer import Restorer, Seen, latent_region
+from sdsr.objectives.pairs import first, lq_image_of, nearness
+from sdsr.restoration.restorer import EncodedLq, Restorer, latent_region
 from sdsr.tensors import Image, Latent
 
 PREVIEWS = 6
@@ -133,7 +133,7 @@ class TrainingStep(nn.Module):
     def pictures(self, sample: Sample, rng: Generator) -> dict[str, Image]:
         few = first(sample, PREVIEWS)
         columns = {preview.title: preview.image for preview in self.rule.previews(few, rng)}
-        return {"bicubic": photograph_of(self.restorer, few).enlarged(), **columns, "photo": few.hq}
+        return {"bicubic": lq_image_of(self.restorer, few).enlarged(), **columns, "photo": few.hq}
 
     def measure(self, sample: Sample, rng: Generator) -> dict[str, float]:
         """Return how near each preview comes to the HQ photos, and the objective's own figures."""
@@ -144,15 +144,15 @@ class TrainingStep(nn.Module):
         return measured
 
 
-def encode_pair(restorer: Restorer, sample: Sample, prompt: str | None, noise: CanvasNoise) -> tuple[Seen, Latent]:
+def encode_pair(restorer: Restorer, sample: Sample, prompt: str | None, noise: CanvasNoise) -> tuple[EncodedLq, Latent]:
     """Return the encoded LQ under a prompt (None: the method's own), and the HQ latent, the target.
 
     Each latent is a posterior sample of its own: with both at their mode, a step would learn from latents smoother than
     those it meets.
     """
-    photograph = photograph_of(restorer, sample)
-    seen = restorer.observe(photograph, prompt, noise)
-    region = latent_region(photograph.region, restorer.factor)
+    lq_image = lq_image_of(restorer, sample)
+    encoded = restorer.encode_lq(lq_image, prompt, noise)
+    region = latent_region(lq_image.region, restorer.factor)
     with torch.no_grad():
         drawn = noise.at("hq posterior", 0, region, restorer.channels)
-        return seen, restorer.prior.encode(sample.hq, drawn.to(seen.latent))
+        return encoded, restorer.prior.encode(sample.hq, drawn.to(encoded.latent))

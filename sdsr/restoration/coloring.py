@@ -13,7 +13,7 @@ from sdsr.images.floats import plane, quantize
 from sdsr.images.resize import resample
 from sdsr.photos.photo import Photo
 from sdsr.request import ColorFix
-from sdsr.restoration.photograph import Photograph
+from sdsr.restoration.lq_image import LqImage
 from sdsr.restoration.protocol import Restoring
 from sdsr.restoration.sample import Sampled
 from sdsr.tensors import Image, Region, Tensor
@@ -32,7 +32,7 @@ class Tile:
 @inference
 def finished_tiles(
     restorer: Restoring,
-    photograph: Photograph,
+    lq_image: LqImage,
     sampled: Sampled,
     color_fix: ColorFix,
     *,
@@ -45,42 +45,42 @@ def finished_tiles(
     and adds `adain_floor` to each variance. A result that was made at another size, which is small, is put together
     and shrunk.
     """
-    tiles = _made_tiles(restorer, photograph, sampled, color_fix, adain_floor, tile_px)
-    if photograph.wanted is None:
+    tiles = _made_tiles(restorer, lq_image, sampled, color_fix, adain_floor, tile_px)
+    if lq_image.wanted is None:
         yield from tiles
         return
-    whole = shrunk(photograph, _assembled(photograph, tiles))
-    for region in _grid(photograph.final_size, tile_px):
+    whole = shrunk(lq_image, _assembled(lq_image, tiles))
+    for region in _grid(lq_image.final_size, tile_px):
         yield Tile(region=region, image=whole[region.slices])
 
 
 @inference
-def estimated(restorer: Restoring, photograph: Photograph, sampled: Sampled) -> Tile:
+def estimated(restorer: Restoring, lq_image: LqImage, sampled: Sampled) -> Tile:
     """Return what can be shown of a step: the middle of the result, or all of it where it is shrunk in the end.
 
     Colors are as they were decoded, clamped to [0, 1].
     """
-    height = photograph.made.height
-    width = photograph.made.width
-    if photograph.wanted is None:
+    height = lq_image.made.height
+    width = lq_image.made.width
+    if lq_image.wanted is None:
         region = _middle((height, width), restorer.factor)
-        return Tile(region=region, image=decoded(restorer, photograph, sampled, region).clip(0, 1))
-    whole = decoded(restorer, photograph, sampled, Region.whole(height, width))
-    return Tile(region=Region.whole(*photograph.wanted), image=shrunk(photograph, whole).clip(0, 1))
+        return Tile(region=region, image=decoded(restorer, lq_image, sampled, region).clip(0, 1))
+    whole = decoded(restorer, lq_image, sampled, Region.whole(height, width))
+    return Tile(region=Region.whole(*lq_image.wanted), image=shrunk(lq_image, whole).clip(0, 1))
 
 
-def shrunk(photograph: Photograph, image: Image) -> Float[Tensor, "b 3 _ _"]:
+def shrunk(lq_image: LqImage, image: Image) -> Float[Tensor, "b 3 _ _"]:
     """Return a result at the size that was wanted of it."""
-    if photograph.wanted is None:
+    if lq_image.wanted is None:
         return image
-    return resample(image.clip(0, 1), photograph.wanted, kernel=photograph.shrink)
+    return resample(image.clip(0, 1), lq_image.wanted, kernel=lq_image.shrink)
 
 
-def _assembled(photograph: Photograph, tiles: Iterator[Tile]) -> Image:
+def _assembled(lq_image: LqImage, tiles: Iterator[Tile]) -> Image:
     whole = None
     for tile in tiles:
         if whole is None:
-            size = photograph.made.height, photograph.made.width
+            size = lq_image.made.height, lq_image.made.width
             whole = zeros((*tile.image.shape[:2], *size), tile.image)
         whole[tile.region.slices] = tile.image
     assert whole is not None, "a picture has tiles"
@@ -89,28 +89,28 @@ def _assembled(photograph: Photograph, tiles: Iterator[Tile]) -> Image:
 
 def _made_tiles(
     restorer: Restoring,
-    photograph: Photograph,
+    lq_image: LqImage,
     sampled: Sampled,
     color_fix: ColorFix,
     adain_floor: float,
     tile_px: int,
 ) -> Iterator[Tile]:
     """Yield the result at the size at which it was made; places of tiles are relative to it."""
-    made = photograph.made
+    made = lq_image.made
     size = made.height, made.width
     tiles = _grid(size, tile_px)
-    exchanged = _moments(restorer, photograph, sampled, tiles) if color_fix == "adain" else None
+    exchanged = _moments(restorer, lq_image, sampled, tiles) if color_fix == "adain" else None
     for tile in tiles:
         wide = tile.expand(WAVELET_HALO_PX if color_fix == "wavelet" else 0, within=size)
-        content = decoded(restorer, photograph, sampled, wide)
-        style = _style(photograph, wide)
+        content = decoded(restorer, lq_image, sampled, wide)
+        style = _style(lq_image, wide)
         fixed = _fixed(content, like(style, content), color_fix, exchanged, adain_floor)
         yield Tile(region=tile, image=fixed[tile.relative_to(wide).slices])
 
 
 def finished(
     restorer: Restoring,
-    photograph: Photograph,
+    lq_image: LqImage,
     sampled: Sampled,
     *,
     color_fix: ColorFix,
@@ -118,8 +118,8 @@ def finished(
     dtype: DTypeLike,
 ) -> np.ndarray:
     """Return the whole result, (rows, columns, 3), quantized to an unsigned integer type."""
-    pixels = np.empty((*photograph.final_size, 3), dtype)
-    for tile in finished_tiles(restorer, photograph, sampled, color_fix, adain_floor=adain_floor):
+    pixels = np.empty((*lq_image.final_size, 3), dtype)
+    for tile in finished_tiles(restorer, lq_image, sampled, color_fix, adain_floor=adain_floor):
         pixels[tile.region.rows, tile.region.columns] = quantize(tile.image, pixels.dtype)
     return pixels
 
@@ -153,37 +153,35 @@ def _fixed(
             return content
 
 
-def _moments(
-    restorer: Restoring, photograph: Photograph, sampled: Sampled, tiles: list[Region]
-) -> tuple[Moments, Moments]:
+def _moments(restorer: Restoring, lq_image: LqImage, sampled: Sampled, tiles: list[Region]) -> tuple[Moments, Moments]:
     of_content = []
     of_style = []
     for region in tiles:
-        of_content.append(moments(decoded(restorer, photograph, sampled, region)))
-        of_style.append(moments(_style(photograph, region)))
+        of_content.append(moments(decoded(restorer, lq_image, sampled, region)))
+        of_style.append(moments(_style(lq_image, region)))
     return sum(of_content[1:], of_content[0]), sum(of_style[1:], of_style[0])
 
 
-def _on_canvas(photograph: Photograph, region: Region) -> Region:
+def _on_canvas(lq_image: LqImage, region: Region) -> Region:
     """Return the place of a region of the result, counted as the canvas's are."""
-    made = photograph.made
+    made = lq_image.made
     return replace(region, top=region.top + made.top, left=region.left + made.left)
 
 
-def _style(photograph: Photograph, region: Region) -> Image:
+def _style(lq_image: LqImage, region: Region) -> Image:
     """Return the pixels of the photo in a region of the result."""
-    return photograph.placed(_on_canvas(photograph, region)).enlarged()
+    return lq_image.placed(_on_canvas(lq_image, region)).enlarged()
 
 
-def decoded(restorer: Restoring, photograph: Photograph, sampled: Sampled, region: Region) -> Image:
+def decoded(restorer: Restoring, lq_image: LqImage, sampled: Sampled, region: Region) -> Image:
     """Decode the cells that hold a region of the result, and cut it out."""
     factor = restorer.factor
-    place = _on_canvas(photograph, region).relative_to(photograph.region)
+    place = _on_canvas(lq_image, region).relative_to(lq_image.region)
     top = place.top // factor * factor
     left = place.left // factor * factor
     height, width = (-(-side // factor) * factor for side in (place.bottom - top, place.right - left))
     cells = Region(top=top, left=left, height=height, width=width)
-    return restorer.decode(sampled.clean, photograph, cells, sampled.fidelity)[place.relative_to(cells).slices]
+    return restorer.decode(sampled.clean, lq_image, cells, sampled.fidelity)[place.relative_to(cells).slices]
 
 
 def _middle(size: tuple[int, int], factor: int) -> Region:

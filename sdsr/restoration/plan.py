@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refinement:
-    """Prediction-based self-refinement (AddSR, arXiv:2404.01717): what is seen between steps is photo and result mixed.
+    """Prediction-based self-refinement (AddSR, arXiv:2404.01717): between steps the LQ is photo and result mixed.
 
     `weight` is the share of the result; 0.5 is its documentation's, 0.4 what the published program computes with.
     """
@@ -29,7 +29,7 @@ class Plan:
     """Descending `times`; the state starts at `start_time`, the first of them unless stated.
 
     `fidelity` is how much of the photo a method's own decoder takes over (StableSR's w, there 0.5 by default): with 0
-    the prior decodes alone. `refinement`: how what was seen of the photo is renewed between steps, None for not at all.
+    the prior decodes alone. `refinement`: how the encoded LQ is renewed between steps, None for not at all.
     `reason` says why it is this plan, where the photo decided.
     """
 

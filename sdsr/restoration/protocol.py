@@ -14,7 +14,7 @@ from sdsr.region import Region
 if TYPE_CHECKING:
     from sdsr.diffusion.noise import CanvasNoise
     from sdsr.prior.posterior import Posterior
-    from sdsr.restoration.photograph import Photograph
+    from sdsr.restoration.lq_image import LqImage
 
 Array = TypeVar("Array")
 Known = TypeVar("Known")
@@ -36,32 +36,32 @@ class Restoring(Protocol[Array, Known]):
         """Pixels to a cell of the latent, on each side."""
         ...
 
-    def observe(self, photograph: "Photograph", prompt: str | None, noise: "CanvasNoise") -> Known:
+    def encode_lq(self, lq_image: "LqImage", prompt: str | None, noise: "CanvasNoise") -> Known:
         """Encode the enlarged photo and gather what conditions its restoration."""
         ...
 
-    def start(self, seen: Known, t: int, noise: "CanvasNoise") -> Array:
+    def start(self, encoded: Known, t: int, noise: "CanvasNoise") -> Array:
         """Return the first noisy latent."""
         ...
 
-    def denoise(self, noisy: Array, t: int, seen: Known, guidance: float = 1.0) -> Array:
+    def denoise(self, noisy: Array, t: int, encoded: Known, guidance: float = 1.0) -> Array:
         """Return the estimate of the clean latent."""
         ...
 
-    def decode(self, clean: Array, canvas: "Photograph", region: Region | None = None, fidelity: float = 0.0) -> Array:
+    def decode(self, clean: Array, canvas: "LqImage", region: Region | None = None, fidelity: float = 0.0) -> Array:
         """Return the pixels of a latent, or of a region of it in pixels, beside the photo on its canvas."""
         ...
 
-    def refresh(self, seen: Known, picture: Callable[[Region], Array]) -> Known:
+    def refresh(self, encoded: Known, picture: Callable[[Region], Array]) -> Known:
         """Return what is known when a picture is looked at in the photo's place."""
         ...
 
 
-class Seeing(Protocol):
+class Encoded(Protocol):
     """What is known of a part of a canvas, and which part that is."""
 
     @property
-    def photograph(self) -> "Photograph": ...
+    def lq_image(self) -> "LqImage": ...
 
 
 class RestoringParts(Restoring[Array, Known], Protocol):
@@ -71,8 +71,8 @@ class RestoringParts(Restoring[Array, Known], Protocol):
         """Return what a picture of `size` (height, width) in pixels is encoded to, in bounded memory."""
         ...
 
-    def observe_encoded(
-        self, photograph: "Photograph", posterior: "Posterior", prompt: str | None, noise: "CanvasNoise"
+    def encode_posterior(
+        self, lq_image: "LqImage", posterior: "Posterior", prompt: str | None, noise: "CanvasNoise"
     ) -> Known:
         """Gather what conditions a part of the canvas, of which `posterior` is what was encoded."""
         ...

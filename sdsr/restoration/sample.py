@@ -9,7 +9,7 @@ from typing import Any
 from sdsr.array_api import inference
 from sdsr.diffusion.noise import CanvasNoise
 from sdsr.restoration.cells import noise_region
-from sdsr.restoration.photograph import Photograph
+from sdsr.restoration.lq_image import LqImage
 from sdsr.restoration.plan import Plan, Refinement
 from sdsr.restoration.protocol import Restoring
 from sdsr.tensors import Image, Latent, Region
@@ -17,51 +17,51 @@ from sdsr.tensors import Image, Latent, Region
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampled:
-    """Where sampling stands after the step at time `t`: the clean estimate, and what was seen of the photo.
+    """Where sampling stands after the step at time `t`: the clean estimate, and the encoded LQ.
 
     `fidelity` is the plan's, for decoding.
     """
 
     t: int
     clean: Latent
-    seen: Any
+    encoded: Any
     last: bool
     fidelity: float = 0.0
 
 
 @inference
 def trajectory(
-    restorer: Restoring, photograph: Photograph, plan: Plan, noise: CanvasNoise, *, prompt: str | None = None
+    restorer: Restoring, lq_image: LqImage, plan: Plan, noise: CanvasNoise, *, prompt: str | None = None
 ) -> Iterator[Sampled]:
     """Yield the clean estimate after each of the plan's times; the last one is the restored latent."""
-    seen = restorer.observe(photograph, prompt, noise)
-    noisy = restorer.start(seen, plan.start_time, noise)
-    canvas = noise_region(photograph.region, restorer.factor)
+    encoded = restorer.encode_lq(lq_image, prompt, noise)
+    noisy = restorer.start(encoded, plan.start_time, noise)
+    canvas = noise_region(lq_image.region, restorer.factor)
     for index, (t, to) in enumerate(pairwise((*plan.times, None))):
         assert t is not None, "only the end of the plan has no time"
-        clean = restorer.denoise(noisy, t, seen, plan.guidance)
-        yield Sampled(t=t, clean=clean, seen=seen, last=to is None, fidelity=plan.fidelity)
+        clean = restorer.denoise(noisy, t, encoded, plan.guidance)
+        yield Sampled(t=t, clean=clean, encoded=encoded, last=to is None, fidelity=plan.fidelity)
         if to is not None:
             if plan.refinement is not None:
-                seen = _refreshed(restorer, photograph, plan.refinement, clean, seen)
+                encoded = _refreshed(restorer, lq_image, plan.refinement, clean, encoded)
             drawn = partial(noise.at, "step", index, canvas, restorer.channels)
             noisy = plan.step(restorer.schedule, noisy, clean, t, to, lambda like=noisy, drawn=drawn: drawn().to(like))
 
 
-def _refreshed(restorer: Restoring, photograph: Photograph, refinement: Refinement, clean: Latent, seen: Any) -> Any:
-    """What is seen of the photo, renewed from its mixture with a clean estimate, decoded part by part."""
+def _refreshed(restorer: Restoring, lq_image: LqImage, refinement: Refinement, clean: Latent, encoded: Any) -> Any:
+    """The encoded LQ, renewed from its mixture with a clean estimate, decoded part by part."""
 
     def mixture(region: Region) -> Image:
-        lq = photograph.placed(region).enlarged()
-        cells = region.relative_to(photograph.region)
-        return refinement.blend(restorer.decode(clean, photograph, cells), lq.to(clean.device))
+        lq = lq_image.placed(region).enlarged()
+        cells = region.relative_to(lq_image.region)
+        return refinement.blend(restorer.decode(clean, lq_image, cells), lq.to(clean.device))
 
-    return restorer.refresh(seen, mixture)
+    return restorer.refresh(encoded, mixture)
 
 
 def sample(
-    restorer: Restoring, photograph: Photograph, plan: Plan, noise: CanvasNoise, *, prompt: str | None = None
+    restorer: Restoring, lq_image: LqImage, plan: Plan, noise: CanvasNoise, *, prompt: str | None = None
 ) -> Sampled:
     """Restore a photo's latent: the last clean estimate along the plan's times."""
-    *_, last = trajectory(restorer, photograph, plan, noise, prompt=prompt)
+    *_, last = trajectory(restorer, lq_image, plan, noise, prompt=prompt)
     return last

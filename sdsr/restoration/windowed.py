@@ -9,8 +9,8 @@ from sdsr.diffusion.steps import Schedule
 from sdsr.images.windows import Weight, blend, cover, tapered_weight
 from sdsr.prior.posterior import Picture, Posterior
 from sdsr.restoration.cells import latent_region
-from sdsr.restoration.photograph import Photograph
-from sdsr.restoration.protocol import RestoringParts, Seeing
+from sdsr.restoration.lq_image import LqImage
+from sdsr.restoration.protocol import RestoringParts, Encoded
 from sdsr.tensors import Image, Latent, Region
 
 T = TypeVar("T")
@@ -23,7 +23,7 @@ class Windowed:
     StableSR (arXiv:2305.07015, Sec. 3.4). Deviation: it blends noise predictions; with one step rule for the whole
     canvas this is the same but for the times' own scale, and clean estimates can be shown and corrected.
     `window_px` and `overlap_px` are multiples of the canvas's own multiple. `weight(height, width)` weighs the cells of
-    a window. `on_window` is called after each window of `observe` and `denoise`. `around_px` (top, left, bottom,
+    a window. `on_window` is called after each window of `encode_lq` and `denoise`. `around_px` (top, left, bottom,
     right): what more is encoded on each side of the canvas, where it is a part of a larger one.
     """
 
@@ -50,51 +50,52 @@ class Windowed:
         """Return the windows of a canvas of (height, width), in pixels."""
         return cover(*canvas, window=self.window_px, overlap=self.overlap_px)
 
-    def observe(self, photograph: Photograph, prompt: str | None, noise: CanvasNoise) -> list[Seeing]:
+    def encode_lq(self, lq_image: LqImage, prompt: str | None, noise: CanvasNoise) -> list[Encoded]:
         """Encode the canvas once, and condition each window."""
-        size = photograph.region.height, photograph.region.width
-        posterior = self._posterior(photograph)
+        size = lq_image.region.height, lq_image.region.width
+        posterior = self._posterior(lq_image)
 
-        def seen(window: Region) -> Seeing:
+        def encoded(window: Region) -> Encoded:
             part = posterior.part(latent_region(window, self.factor))
-            return self.restorer.observe_encoded(photograph.part(window), part, prompt, noise)
+            return self.restorer.encode_posterior(lq_image.part(window), part, prompt, noise)
 
-        return list(self._counted(seen(window) for window in self.windows(size)))
+        return list(self._counted(encoded(window) for window in self.windows(size)))
 
-    def _posterior(self, photograph: Photograph) -> Posterior:
+    def _posterior(self, lq_image: LqImage) -> Posterior:
         """Encode the canvas, and look at what is around it."""
         top, left, bottom, right = self.around_px
-        canvas = Region.whole(photograph.region.height, photograph.region.width)
+        canvas = Region.whole(lq_image.region.height, lq_image.region.width)
         size = canvas.height + top + bottom, canvas.width + left + right
         wide = self.restorer.posterior_of(
-            lambda region: photograph.part(replace(region, top=region.top - top, left=region.left - left)).enlarged(),
+            lambda region: lq_image.part(replace(region, top=region.top - top, left=region.left - left)).enlarged(),
             size,
         )
         return wide.part(latent_region(replace(canvas, top=top, left=left), self.factor))
 
-    def start(self, seen: list[Seeing], t: int, noise: CanvasNoise) -> Latent:
-        return self._blended(seen, (self.restorer.start(one, t, noise) for one in seen))
+    def start(self, encoded: list[Encoded], t: int, noise: CanvasNoise) -> Latent:
+        return self._blended(encoded, (self.restorer.start(one, t, noise) for one in encoded))
 
-    def denoise(self, noisy: Latent, t: int, seen: list[Seeing], guidance: float = 1.0) -> Latent:
-        cells = self._cells(seen)
+    def denoise(self, noisy: Latent, t: int, encoded: list[Encoded], guidance: float = 1.0) -> Latent:
+        cells = self._cells(encoded)
         parts = (
-            self.restorer.denoise(noisy[place.slices], t, one, guidance) for place, one in zip(cells, seen, strict=True)
+            self.restorer.denoise(noisy[place.slices], t, one, guidance)
+            for place, one in zip(cells, encoded, strict=True)
         )
-        return self._blended(seen, self._counted(parts))
+        return self._blended(encoded, self._counted(parts))
 
-    def refresh(self, seen: list[Seeing], picture: Picture) -> list[Seeing]:
-        return [self.restorer.refresh(one, picture) for one in seen]
+    def refresh(self, encoded: list[Encoded], picture: Picture) -> list[Encoded]:
+        return [self.restorer.refresh(one, picture) for one in encoded]
 
-    def decode(self, clean: Latent, canvas: Photograph, region: Region | None = None, fidelity: float = 0.0) -> Image:
+    def decode(self, clean: Latent, canvas: LqImage, region: Region | None = None, fidelity: float = 0.0) -> Image:
         return self.restorer.decode(clean, canvas, region, fidelity)
 
-    def _cells(self, seen: list[Seeing]) -> list[Region]:
+    def _cells(self, encoded: list[Encoded]) -> list[Region]:
         """The windows' places on the canvas's latent; the first window begins where the canvas does."""
-        first = seen[0].photograph.region
-        return [latent_region(one.photograph.region.relative_to(first), self.factor) for one in seen]
+        first = encoded[0].lq_image.region
+        return [latent_region(one.lq_image.region.relative_to(first), self.factor) for one in encoded]
 
-    def _blended(self, seen: list[Seeing], parts: Iterable[Latent]) -> Latent:
-        cells = self._cells(seen)
+    def _blended(self, encoded: list[Encoded], parts: Iterable[Latent]) -> Latent:
+        cells = self._cells(encoded)
         size = max(cell.bottom for cell in cells), max(cell.right for cell in cells)
         return blend(zip(cells, parts, strict=True), size, weight=self.weight)
 

@@ -22,7 +22,7 @@ from sdsr.errors import InputError
 from sdsr.methods.recipe import Recipe, Stage
 from sdsr.prior.shapes import SHAPES, shape_prior
 from sdsr.prior.shapes_flow import FLOW_SHAPES, flow_shape_prior
-from sdsr.restoration.photograph import Photograph
+from sdsr.restoration.lq_image import LqImage
 from sdsr.restoration.restorer import Restorer
 
 log = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ class Part:
     """A network at work in a method.
 
     `added`: whether the method brings it, rather than its prior. `trained`: how many of its parameters learn, in some
-    stage. MACs: `observe` once for each photo, `one_pass` of the UNet and what advises it, `step` with all passes of
+    stage. MACs: `encode_lq` once for each photo, `one_pass` of the UNet and what advises it, `step` with all passes of
     guidance, `decode` with the plan's fidelity, and `image`, the sum over the whole plan; of what is added inside
     another network, they are that one's.
     """
@@ -63,14 +63,14 @@ class Part:
     added: bool
     parameters: int
     trained: int
-    observe: Macs = field(default_factory=Macs)
+    encode_lq: Macs = field(default_factory=Macs)
     one_pass: Macs = field(default_factory=Macs)
     step: Macs = field(default_factory=Macs)
     decode: Macs = field(default_factory=Macs)
     image: Macs = field(default_factory=Macs)
 
 
-PHASES = ("observe", "one_pass", "step", "decode", "image")
+PHASES = ("encode_lq", "one_pass", "step", "decode", "image")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,23 +197,23 @@ def _work(system: Restorer, recipe: Recipe, *, given_px: int, size_px: int) -> d
     noise = CanvasNoise(seeds=(0,))
     assert plan is not None
     multiple = system.prior.multiple_px
-    photograph = Photograph.of(torch.zeros(1, 3, given_px, given_px), (size_px, size_px), multiple)
+    lq_image = LqImage.of(torch.zeros(1, 3, given_px, given_px), (size_px, size_px), multiple)
     networks = _networks(system)
     for network in networks.values():
         network.requires_grad_(False)  # the counter would follow gradients, even where none are computed
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH):  # the counter knows its matrix products on every device
-        seen, observe = _measured(networks, lambda: system.observe(photograph, None, noise))
-        noisy, start = _measured(networks, lambda: system.start(seen, plan.start_time, noise))
-        clean, one_pass = _measured(networks, lambda: system.denoise(noisy, plan.times[0], seen))
+        encoded, encode_lq = _measured(networks, lambda: system.encode_lq(lq_image, None, noise))
+        noisy, start = _measured(networks, lambda: system.start(encoded, plan.start_time, noise))
+        clean, one_pass = _measured(networks, lambda: system.denoise(noisy, plan.times[0], encoded))
         step = one_pass
         if plan.guidance != 1.0:
-            step = _measured(networks, lambda: system.denoise(noisy, plan.times[0], seen, plan.guidance))[1]
-        _, decode = _measured(networks, lambda: system.decode(clean, photograph, fidelity=plan.fidelity))
+            step = _measured(networks, lambda: system.denoise(noisy, plan.times[0], encoded, plan.guidance))[1]
+        _, decode = _measured(networks, lambda: system.decode(clean, lq_image, fidelity=plan.fidelity))
     work = {}
     for name in networks:
-        before = observe.get(name, Macs()) + start.get(name, Macs())
+        before = encode_lq.get(name, Macs()) + start.get(name, Macs())
         each, all_passes, after = (macs.get(name, Macs()) for macs in (one_pass, step, decode))
-        if any(name in ran for ran in (observe, start, step, decode)):
+        if any(name in ran for ran in (encode_lq, start, step, decode)):
             image = before + all_passes * len(plan.times) + after
             phases = (before, each, all_passes, after, image)
             work[name] = dict(zip(PHASES, phases, strict=True))

@@ -41,7 +41,7 @@ class Latents:
         if not file.exists():
             return None
         clean = _read(file).to(self.device)
-        return Sampled(t=job.plan.times[-1], clean=clean, seen=None, last=True)
+        return Sampled(t=job.plan.times[-1], clean=clean, encoded=None, last=True)
 
     def keep(self, name: str, job: Job, sampled: Sampled) -> None:
         """Write what a job made of a photo, unless it is there."""
@@ -56,7 +56,7 @@ class Latents:
         canvas = job.canvas
         height, width = canvas.size
         region = canvas.region
-        given = sha256(canvas.given.numpy().tobytes()).hexdigest()[:12]
+        given = sha256(canvas.pixels.numpy().tobytes()).hexdigest()[:12]
         rows = sorted({window.top for window in job.windows})
         columns = sorted({window.left for window in job.windows})
         times = " ".join(map(str, job.plan.times))

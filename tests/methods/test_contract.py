@@ -21,7 +21,7 @@ from sdsr.methods.weights import fill_restorer, save_method
 from sdsr.photos.photo import Photo
 from sdsr.prior.loading import load_prior
 from sdsr.prior.weight_files import module_sha256
-from sdsr.restoration.photograph import Photograph
+from sdsr.restoration.lq_image import LqImage
 from sdsr.restoration.restorer import latent_region
 from sdsr.upscaling import Request
 
@@ -144,15 +144,17 @@ def test_a_photo_is_restored_without_looking_at_its_neighbors(recipe: Recipe, ph
     photos = torch.cat([photo[..., :16, :24], photo[..., 40:56, 60:84]])
 
     def estimate(given: torch.Tensor, seeds: tuple[int, ...]) -> torch.Tensor:
-        photograph, noise = Photograph.of(given, (64, 96), 16), CanvasNoise(seeds=seeds)
+        lq_image, noise = LqImage.of(given, (64, 96), 16), CanvasNoise(seeds=seeds)
         with torch.inference_mode():
-            seen = restorer.observe(photograph, None, noise)
-            return restorer.denoise(restorer.start(seen, plan.start_time, noise), plan.times[0], seen, plan.guidance)
+            encoded = restorer.encode_lq(lq_image, None, noise)
+            return restorer.denoise(
+                restorer.start(encoded, plan.start_time, noise), plan.times[0], encoded, plan.guidance
+            )
 
     both = estimate(photos, (1, 2))
     alone = torch.cat([estimate(photos[:1], (1,)), estimate(photos[1:], (2,))])
     torch.testing.assert_close(both, alone, atol=1e-4, rtol=1e-4)
-    assert both.shape[-2:] == (latent_region(Photograph.of(photos, (64, 96), 16).region, 8).height, 12)
+    assert both.shape[-2:] == (latent_region(LqImage.of(photos, (64, 96), 16).region, 8).height, 12)
 
 
 @METHOD

@@ -39,9 +39,9 @@ class Advised:
         self.pictures: list[torch.Tensor] = []
         self.times: list[int | torch.Tensor] = []
 
-    def __call__(self, prior, photograph, latent):
+    def __call__(self, prior, lq_image, latent):
         self.latents.append(latent)
-        self.pictures.append(photograph.enlarged())
+        self.pictures.append(lq_image.enlarged())
 
         def condition_for(prompt):
             self.prompts.append(prompt)

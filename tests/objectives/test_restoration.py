@@ -15,7 +15,7 @@ from sdsr.objectives.latent_distance import latent_distance
 from sdsr.objectives.learner import Sample
 from sdsr.objectives.restoration import InferenceStep, Restoration
 from sdsr.objectives.training_step import encode_pair
-from sdsr.restoration.photograph import Photograph
+from sdsr.restoration.lq_image import LqImage
 from sdsr.restoration.restorer import from_noise
 
 NOISE = CanvasNoise(seeds=(1, 2))
@@ -36,8 +36,8 @@ def sample(photo) -> Sample:
 
 
 def stepped(rule: InferenceStep, sample: Sample) -> torch.Tensor:
-    seen, _ = encode_pair(rule.restorer, sample, None, NOISE)
-    return rule.step(seen, NOISE, torch.full((2,), PLAN.times[0]))
+    encoded, _ = encode_pair(rule.restorer, sample, None, NOISE)
+    return rule.step(encoded, NOISE, torch.full((2,), PLAN.times[0]))
 
 
 def test_the_step_is_that_of_inference(sample):
@@ -50,7 +50,7 @@ def test_the_step_is_that_of_inference(sample):
     with torch.no_grad():
         prior = system.prior
         latent = prior.encode(enlarged)
-        condition = system.parts.conditioner(prior, Photograph.of(sample.lq, (64, 64), 8), latent)("")
+        condition = system.parts.conditioner(prior, LqImage.of(sample.lq, (64, 64), 8), latent)("")
         expected = prior.denoise(latent, PLAN.times[0], condition)
     torch.testing.assert_close(clean, expected, atol=1e-3, rtol=1e-3)
 
@@ -74,9 +74,9 @@ def test_critics_are_heard_only_from_their_time_on(sample):
     assert float(late.loss.detach() - early.loss.detach()) == pytest.approx(heard, rel=1e-3)
     for outcome in (early, late):
         assert outcome.record is not None
-        shown = outcome.record.detached()
-        assert not shown.clean.requires_grad
-        assert not shown.images()[0].requires_grad
+        conditioned_on = outcome.record.detached()
+        assert not conditioned_on.clean.requires_grad
+        assert not conditioned_on.images()[0].requires_grad
         assert outcome.record.images()[0].requires_grad
     assert learner.critic is critics
     own = {id(parameter) for parameter in learner.parameters()}
@@ -118,17 +118,17 @@ def test_a_start_that_learns_gets_gradients(sample):
     """InvSR's predictor makes what the step begins from, so nothing on the way may be detached."""
     system = UNDECODED.build("tiny")
     shift = torch.nn.Parameter(torch.zeros(1))
-    learns = replace(system, parts=replace(system.parts, start=lambda _, seen, t, noise: seen.latent + shift))
+    learns = replace(system, parts=replace(system.parts, start=lambda _, encoded, t, noise: encoded.latent + shift))
     Restoration(plan=PLAN).learner(learns, None)(sample, seeded()).loss.backward()
     assert shift.grad is not None
     assert shift.grad.any()
 
 
 def test_each_photo_starts_at_a_time_of_its_own(sample):
-    system, seen = UNDECODED.build("tiny"), []
+    system, encoded = UNDECODED.build("tiny"), []
 
     def noted(schedule, seen_, t, noise):
-        seen.append(t)
+        encoded.append(t)
         return seen_.latent
 
     learner = Restoration(plan=PLAN, starts=(10, 20, 30)).learner(
@@ -136,10 +136,10 @@ def test_each_photo_starts_at_a_time_of_its_own(sample):
     )
     for seed in range(6):
         learner(sample, seeded(seed))
-    assert {int(t) for times in seen for t in times} == {10, 20, 30}
+    assert {int(t) for times in encoded for t in times} == {10, 20, 30}
     with torch.no_grad():
         learner.measure(sample, seeded())
-    assert seen[-1].tolist() == [PLAN.times[0], PLAN.times[0]]
+    assert encoded[-1].tolist() == [PLAN.times[0], PLAN.times[0]]
 
 
 def test_latent_lpips_is_zero_for_equal_latents_and_teaches(sample):

@@ -10,7 +10,7 @@ from sdsr.prior.tiny import tiny_prior
 from sdsr.restoration.restorer import Parts, PromptedCondition, Restorer, from_noise
 
 
-def look(prior, photograph, latent) -> PromptedCondition:
+def look(prior, lq_image, latent) -> PromptedCondition:
     return lambda prompt: Condition(prompt=prior.embed(prompt))
 
 

@@ -16,9 +16,9 @@ from sdsr.diffusion.schedule import NoiseSchedule
 from sdsr.diffusion.steps import renoise
 from sdsr.diffusion.times import trailing
 from sdsr.prior.condition import Condition
-from sdsr.restoration.photograph import Photograph
+from sdsr.restoration.lq_image import LqImage
 from sdsr.restoration.plan import Plan, Refinement
-from sdsr.restoration.restorer import Picture, PromptedCondition, Restorer, Seen, from_noised_photo
+from sdsr.restoration.restorer import EncodedLq, Picture, PromptedCondition, Restorer, from_noised_photo
 from sdsr.restoration.sample import sample, trajectory
 from sdsr.restoration.windowed import Windowed
 from sdsr.tensors import Image, Latent, Region
@@ -45,30 +45,30 @@ class Toys:
     channels: int = 4
     factor: int = 8
 
-    def observe(self, photograph: Photograph, prompt: str | None, noise: CanvasNoise) -> Seen:
-        self.control.append(photograph.enlarged())
+    def encode_lq(self, lq_image: LqImage, prompt: str | None, noise: CanvasNoise) -> EncodedLq:
+        self.control.append(lq_image.enlarged())
         self.told.append(torch.full((1, 1, 3), 0.25))
-        return Seen(photograph=photograph, latent=self.latent, condition=Condition(prompt=self.told[-1]))
+        return EncodedLq(lq_image=lq_image, latent=self.latent, condition=Condition(prompt=self.told[-1]))
 
-    def start(self, seen: Seen, t: int, noise: CanvasNoise) -> Latent:
-        return from_noised_photo(self.schedule, seen, t, partial(noise.at, "start", 0, Region.whole(8, 8), 4))
+    def start(self, encoded: EncodedLq, t: int, noise: CanvasNoise) -> Latent:
+        return from_noised_photo(self.schedule, encoded, t, partial(noise.at, "start", 0, Region.whole(8, 8), 4))
 
-    def denoise(self, noisy: Latent, t: int, seen: Seen, guidance: float = 1.0) -> Latent:
+    def denoise(self, noisy: Latent, t: int, encoded: EncodedLq, guidance: float = 1.0) -> Latent:
         self.inputs.append(noisy)
         predicted = 0.3 * noisy + 0.1 * self.control[-1].mean() + 0.05 * self.told[-1].mean()
         return self.schedule.clean(predicted, noisy, t)
 
-    def decode(self, clean: Latent, canvas: Photograph, region: Region | None = None, fidelity: float = 0.0) -> Image:
+    def decode(self, clean: Latent, canvas: LqImage, region: Region | None = None, fidelity: float = 0.0) -> Image:
         assert region is not None
         decoded = 0.2 * F.interpolate(clean[:, :3] / SCALE, scale_factor=8) + 0.1
         return ((decoded + 1) / 2)[region.slices]
 
-    def refresh(self, seen: Seen, picture: Picture) -> Seen:
-        self.control.append(picture(seen.photograph.region))
+    def refresh(self, encoded: EncodedLq, picture: Picture) -> EncodedLq:
+        self.control.append(picture(encoded.lq_image.region))
         squashed = F.interpolate(self.control[-1], (384, 384), mode="bicubic")
         mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (MEAN, STD))
         self.told.append(((squashed - mean) / std).mean((2, 3))[:, None])
-        return seen
+        return encoded
 
 
 @pytest.mark.parametrize("weight", [0.4, 0.5])
@@ -80,9 +80,9 @@ def test_the_published_loop(recorded, weight, monkeypatch):
         CanvasNoise, "at", lambda self, purpose, step, *_: draws[purpose + (str(step) if purpose == "step" else "")]
     )
     toys = Toys(of["z_lr_scaled"])
-    photograph = Photograph.of(of["lr_image"], (64, 64), 8)
+    lq_image = LqImage.of(of["lr_image"], (64, 64), 8)
     plan = Plan(times=trailing(4), step=renoise, refinement=Refinement(weight=weight))
-    steps = list(trajectory(toys, photograph, plan, NOISE))
+    steps = list(trajectory(toys, lq_image, plan, NOISE))
     assert [step.t for step in steps] == rows["timesteps"].tolist()
     for mine, theirs in (
         (toys.inputs, rows["unet_input"]),
@@ -98,8 +98,8 @@ def test_the_published_loop(recorded, weight, monkeypatch):
 def telling(restorer) -> Restorer:
     """A restorer whose condition is the picture that was looked at."""
 
-    def look(prior, photograph, latent) -> PromptedCondition:
-        return lambda prompt: Condition(prompt=photograph.enlarged().flatten(2))
+    def look(prior, lq_image, latent) -> PromptedCondition:
+        return lambda prompt: Condition(prompt=lq_image.enlarged().flatten(2))
 
     return replace(restorer, parts=replace(restorer.parts, conditioner=look))
 
@@ -109,28 +109,28 @@ def picture_of(image: Image) -> Picture:
 
 
 def test_what_is_refreshed_is_the_evidence_alone(telling, given):
-    photograph = Photograph.of(given, (108, 152), 16)
-    seen = telling.observe(photograph, "clean", NOISE)
+    lq_image = LqImage.of(given, (108, 152), 16)
+    encoded = telling.encode_lq(lq_image, "clean", NOISE)
     image = torch.rand(1, 3, 112, 160, generator=torch.Generator().manual_seed(0))
-    again = telling.refresh(seen, picture_of(image))
+    again = telling.refresh(encoded, picture_of(image))
     torch.testing.assert_close(again.condition.prompt.view(1, 3, 112, 160), image, atol=1e-6, rtol=0)
-    assert again.photograph is photograph
-    assert again.latent is seen.latent
+    assert again.lq_image is lq_image
+    assert again.latent is encoded.latent
     assert again.prompt == "clean"
 
 
 def test_each_window_sees_its_part_of_the_mixture(telling, given, monkeypatch):
     """With an estimate that all windows agree on, they see what one window over everything sees."""
-    monkeypatch.setattr(Restorer, "denoise", lambda self, noisy, t, seen, guidance=1.0: noisy / 2)
-    photograph, plan = Photograph.of(given, (108, 152), 16), Plan(times=(999, 499), refinement=Refinement())
-    whole = sample(telling, photograph, plan, NOISE)
-    mixture = whole.seen.condition.prompt.view(1, 3, 112, 160)
-    assert (mixture - photograph.enlarged()).abs().mean() > 0.01
-    parts = sample(Windowed(restorer=telling, window_px=64, overlap_px=16), photograph, plan, NOISE)
-    assert len(parts.seen) > 4
-    for one in parts.seen:
-        seen = one.condition.prompt.view(1, 3, 64, 64)
-        torch.testing.assert_close(seen, mixture[one.photograph.region.slices], atol=1e-4, rtol=0)
+    monkeypatch.setattr(Restorer, "denoise", lambda self, noisy, t, encoded, guidance=1.0: noisy / 2)
+    lq_image, plan = LqImage.of(given, (108, 152), 16), Plan(times=(999, 499), refinement=Refinement())
+    whole = sample(telling, lq_image, plan, NOISE)
+    mixture = whole.encoded.condition.prompt.view(1, 3, 112, 160)
+    assert (mixture - lq_image.enlarged()).abs().mean() > 0.01
+    parts = sample(Windowed(restorer=telling, window_px=64, overlap_px=16), lq_image, plan, NOISE)
+    assert len(parts.encoded) > 4
+    for one in parts.encoded:
+        encoded = one.condition.prompt.view(1, 3, 64, 64)
+        torch.testing.assert_close(encoded, mixture[one.lq_image.region.slices], atol=1e-4, rtol=0)
 
 
 def test_the_weight_leads_from_the_photo_to_the_result():

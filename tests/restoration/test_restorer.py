@@ -6,7 +6,7 @@ import torch
 from sdsr.diffusion.noise import CanvasNoise
 from sdsr.prior.condition import Condition
 from sdsr.prior.small_autoencoder import SmallAutoencoder
-from sdsr.restoration.photograph import Photograph
+from sdsr.restoration.lq_image import LqImage
 from sdsr.restoration.restorer import PromptedCondition, Restorer, from_noised_photo, from_photo, latent_region
 from sdsr.tensors import Region
 
@@ -14,51 +14,51 @@ NOISE = CanvasNoise(seeds=(7,))
 
 
 @pytest.fixture
-def photograph(given) -> Photograph:
-    return Photograph.of(given, (108, 152), 16)
+def lq_image(given) -> LqImage:
+    return LqImage.of(given, (108, 152), 16)
 
 
-def test_observing_encodes_the_enlarged_photo_and_asks_the_conditioner(restorer, photograph):
-    seen = restorer.observe(photograph, "degraded", NOISE)
-    assert torch.equal(seen.latent, restorer.prior.encode(photograph.enlarged()))
-    assert torch.equal(seen.condition.prompt, restorer.prior.embed("degraded"))
-    assert seen.negative_condition is None
+def test_observing_encodes_the_enlarged_photo_and_asks_the_conditioner(restorer, lq_image):
+    encoded = restorer.encode_lq(lq_image, "degraded", NOISE)
+    assert torch.equal(encoded.latent, restorer.prior.encode(lq_image.enlarged()))
+    assert torch.equal(encoded.condition.prompt, restorer.prior.embed("degraded"))
+    assert encoded.negative_condition is None
 
 
-def test_the_photo_is_looked_at_once_for_both_prompts_and_for_each_refreshment(restorer, photograph):
+def test_the_photo_is_looked_at_once_for_both_prompts_and_for_each_refreshment(restorer, lq_image):
     looks, heard = [], []
 
-    def look(prior, photograph, latent) -> PromptedCondition:
-        looks.append((photograph, latent))
+    def look(prior, lq_image, latent) -> PromptedCondition:
+        looks.append((lq_image, latent))
         return lambda prompt: heard.append(prompt) or Condition(prompt=prior.embed(prompt))
 
     guided = replace(restorer, parts=replace(restorer.parts, conditioner=look, negative_prompt="degraded"))
-    seen = guided.observe(photograph, None, NOISE)
+    encoded = guided.encode_lq(lq_image, None, NOISE)
     assert (len(looks), heard) == (1, ["", "degraded"])
-    guided.refresh(seen, lambda region: torch.zeros(1, 3, region.height, region.width))
+    guided.refresh(encoded, lambda region: torch.zeros(1, 3, region.height, region.width))
     assert (len(looks), heard) == (2, ["", "degraded"] * 2)
     (first, latent), (second, same) = looks
-    assert latent is same is seen.latent
-    assert first is photograph
+    assert latent is same is encoded.latent
+    assert first is lq_image
     assert not second.enlarged().any()
 
 
-def test_the_three_starts(restorer, photograph):
+def test_the_three_starts(restorer, lq_image):
     def start(rule) -> torch.Tensor:
         other = replace(restorer, parts=replace(restorer.parts, start=rule))
-        return other.start(other.observe(photograph, None, NOISE), 400, NOISE)
+        return other.start(other.encode_lq(lq_image, None, NOISE), 400, NOISE)
 
-    latent = restorer.observe(photograph, None, NOISE).latent
-    noise = NOISE.at("start", 0, latent_region(photograph.region, 8), 4)
+    latent = restorer.encode_lq(lq_image, None, NOISE).latent
+    noise = NOISE.at("start", 0, latent_region(lq_image.region, 8), 4)
     assert torch.equal(start(restorer.parts.start), noise)
     assert torch.equal(start(from_photo), latent)
     assert torch.equal(start(from_noised_photo), restorer.schedule.noisy(latent, noise, 400))
 
 
-def test_guidance_moves_the_noise_away_from_the_negative_prompt(restorer, photograph):
+def test_guidance_moves_the_noise_away_from_the_negative_prompt(restorer, lq_image):
     guided = replace(restorer, parts=replace(restorer.parts, negative_prompt="degraded"))
-    seen = guided.observe(photograph, "clean", NOISE)
-    noisy = NOISE.at("start", 0, latent_region(photograph.region, 8), 4)
+    encoded = guided.encode_lq(lq_image, "clean", NOISE)
+    noisy = NOISE.at("start", 0, latent_region(lq_image.region, 8), 4)
     with torch.inference_mode():
         wanted, unwanted = (
             restorer.prior.predict(noisy, 600, Condition(prompt=restorer.prior.embed(prompt)))
@@ -66,15 +66,17 @@ def test_guidance_moves_the_noise_away_from_the_negative_prompt(restorer, photog
         )
         for scale in (1.0, 2.5, 0.0):
             noise = unwanted + scale * (wanted - unwanted)
-            result = guided.denoise(noisy, 600, seen, scale)
+            result = guided.denoise(noisy, 600, encoded, scale)
             torch.testing.assert_close(result, restorer.schedule.clean(noise, noisy, 600), rtol=1e-4, atol=1e-4)
-        assert not torch.allclose(guided.denoise(noisy, 600, seen, 2.5), guided.denoise(noisy, 600, seen, 1.0))
+        assert not torch.allclose(guided.denoise(noisy, 600, encoded, 2.5), guided.denoise(noisy, 600, encoded, 1.0))
 
 
-def test_guidance_without_a_negative_prompt_changes_nothing(restorer, photograph):
-    seen = restorer.observe(photograph, None, NOISE)
+def test_guidance_without_a_negative_prompt_changes_nothing(restorer, lq_image):
+    encoded = restorer.encode_lq(lq_image, None, NOISE)
     with torch.inference_mode():
-        assert torch.equal(restorer.denoise(seen.latent, 300, seen, 3.0), restorer.denoise(seen.latent, 300, seen, 1.0))
+        assert torch.equal(
+            restorer.denoise(encoded.latent, 300, encoded, 3.0), restorer.denoise(encoded.latent, 300, encoded, 1.0)
+        )
 
 
 @pytest.mark.parametrize(
@@ -86,10 +88,10 @@ def test_guidance_without_a_negative_prompt_changes_nothing(restorer, photograph
         Region(top=0, left=104, height=224, width=24),
     ],
 )
-def test_decoding_a_region_gives_that_part_of_the_whole(restorer, photograph, region):
+def test_decoding_a_region_gives_that_part_of_the_whole(restorer, lq_image, region):
     clean = torch.randn(1, 4, 28, 30, generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():
-        part, whole = restorer.decode(clean, photograph, region), restorer.decode(clean, photograph)
+        part, whole = restorer.decode(clean, lq_image, region), restorer.decode(clean, lq_image)
     torch.testing.assert_close(part, whole[region.slices], atol=1e-5, rtol=0)
 
 

@@ -7,7 +7,7 @@ import torch
 from sdsr.diffusion.noise import CanvasNoise
 from sdsr.diffusion.schedule import NoiseSchedule
 from sdsr.diffusion.steps import ancestral, deterministic, renoise
-from sdsr.restoration.photograph import Photograph
+from sdsr.restoration.lq_image import LqImage
 from sdsr.restoration.plan import Plan
 from sdsr.restoration.restorer import Picture
 from sdsr.restoration.sample import sample, trajectory
@@ -27,39 +27,39 @@ class Halving:
     factor: int = 8
     asked: list[tuple] = field(default_factory=list)
 
-    def observe(self, photograph: Photograph, prompt: str | None, noise: CanvasNoise) -> str:
+    def encode_lq(self, lq_image: LqImage, prompt: str | None, noise: CanvasNoise) -> str:
         return f"seen {prompt}"
 
-    def start(self, seen: str, t: int, noise: CanvasNoise) -> Latent:
+    def start(self, encoded: str, t: int, noise: CanvasNoise) -> Latent:
         self.asked.append(("start", t))
         return noise.at("start", 0, CANVAS, self.channels)
 
-    def denoise(self, noisy: Latent, t: int, seen: str, guidance: float = 1.0) -> Latent:
-        self.asked.append((t, guidance, seen))
+    def denoise(self, noisy: Latent, t: int, encoded: str, guidance: float = 1.0) -> Latent:
+        self.asked.append((t, guidance, encoded))
         return noisy / 2
 
-    def decode(self, clean: Latent, canvas: Photograph, region: Region | None = None, fidelity: float = 0.0) -> Image:
+    def decode(self, clean: Latent, canvas: LqImage, region: Region | None = None, fidelity: float = 0.0) -> Image:
         raise AssertionError("sampling decodes nothing")
 
-    def refresh(self, seen: str, picture: Picture) -> str:
+    def refresh(self, encoded: str, picture: Picture) -> str:
         raise AssertionError("without refinement nothing is refreshed")
 
 
 @pytest.fixture
-def photograph() -> Photograph:
-    return Photograph.of(torch.rand(1, 3, 16, 24), (64, 96), 16)
+def lq_image() -> LqImage:
+    return LqImage.of(torch.rand(1, 3, 16, 24), (64, 96), 16)
 
 
-def test_the_plan_is_walked_once_from_its_start(photograph):
+def test_the_plan_is_walked_once_from_its_start(lq_image):
     fake = Halving()
-    steps = list(trajectory(fake, photograph, Plan(times=TIMES, start=999, guidance=2.0), NOISE, prompt="p"))
+    steps = list(trajectory(fake, lq_image, Plan(times=TIMES, start=999, guidance=2.0), NOISE, prompt="p"))
     assert fake.asked == [("start", 999), *((t, 2.0, "seen p") for t in TIMES)]
     assert [(step.t, step.last) for step in steps] == [(900, False), (500, False), (100, True)]
-    assert {step.seen for step in steps} == {"seen p"}
+    assert {step.encoded for step in steps} == {"seen p"}
 
 
 @pytest.mark.parametrize("step", [ancestral, renoise, deterministic, partial(ancestral, variance="fixed_large")])
-def test_each_step_gets_its_own_noise_of_the_canvas(photograph, step):
+def test_each_step_gets_its_own_noise_of_the_canvas(lq_image, step):
     """The loop, written out."""
     fake, states = Halving(), []
     noisy = NOISE.at("start", 0, CANVAS, 4)
@@ -67,17 +67,17 @@ def test_each_step_gets_its_own_noise_of_the_canvas(photograph, step):
         states.append(noisy / 2)
         noisy = step(fake.schedule, noisy, noisy / 2, t, to, NOISE.at("step", index, CANVAS, 4))
     states.append(noisy / 2)
-    visited = [one.clean for one in trajectory(fake, photograph, Plan(times=TIMES, step=step), NOISE)]
+    visited = [one.clean for one in trajectory(fake, lq_image, Plan(times=TIMES, step=step), NOISE)]
     for mine, theirs in zip(visited, states, strict=True):
         torch.testing.assert_close(mine, theirs)
-    assert torch.equal(sample(fake, photograph, Plan(times=TIMES, step=step), NOISE).clean, visited[-1])
+    assert torch.equal(sample(fake, lq_image, Plan(times=TIMES, step=step), NOISE).clean, visited[-1])
 
 
-def test_a_step_that_needs_no_noise_draws_none(photograph, monkeypatch):
+def test_a_step_that_needs_no_noise_draws_none(lq_image, monkeypatch):
     drawn = []
     at = CanvasNoise.at
     monkeypatch.setattr(CanvasNoise, "at", lambda self, *args: drawn.append(args[0]) or at(self, *args))
-    sample(Halving(), photograph, Plan(times=TIMES, step=deterministic), NOISE)
+    sample(Halving(), lq_image, Plan(times=TIMES, step=deterministic), NOISE)
     assert drawn == ["start"]
-    sample(Halving(), photograph, Plan(times=TIMES, step=renoise), NOISE)
+    sample(Halving(), lq_image, Plan(times=TIMES, step=renoise), NOISE)
     assert drawn == ["start", "start", "step", "step"]

@@ -53,7 +53,7 @@ class Mixed:
 def mixed_system() -> Restorer:
     mixer = Mixer()
 
-    def look(prior, photograph, latent) -> PromptedCondition:
+    def look(prior, lq_image, latent) -> PromptedCondition:
         return lambda prompt: Condition(prompt=mixer(prior.embed(prompt)))
 
     parts = Parts(
@@ -81,17 +81,17 @@ def mixed() -> Complexity:
 def test_layers_and_attention_are_counted_apart_and_for_both_prompts(mixed: Complexity) -> None:
     mixer, tokens = mixed.parts[0], 5
     assert mixer.name == "mixer"
-    assert mixer.observe == Macs(layers=2 * tokens * 128 * 128, attention=2 * 2 * tokens * tokens * 128)
+    assert mixer.encode_lq == Macs(layers=2 * tokens * 128 * 128, attention=2 * 2 * tokens * tokens * 128)
     assert mixer.one_pass == mixer.step == mixer.decode == Macs()
 
 
 def test_an_image_takes_every_step_with_every_pass_of_guidance(mixed: Complexity) -> None:
     for part in mixed.parts:
         assert part.step == part.one_pass * 2
-        assert part.image == part.observe + part.step * 3 + part.decode
+        assert part.image == part.encode_lq + part.step * 3 + part.decode
     unet = next(part for part in mixed.parts if part.name == "unet")
     assert unet.one_pass.layers > unet.one_pass.attention > 0
-    assert unet.observe == unet.decode == Macs()
+    assert unet.encode_lq == unet.decode == Macs()
     assert mixed.macs("image").total == sum(part.image.total for part in mixed.parts)
 
 
@@ -121,8 +121,8 @@ def test_decoding_counts_the_feature_wrapping_and_encoding_the_photo_for_it() ->
     merge, out = (9 * 2 + 9 + 2) * channels**2, (9 + 9) * channels**2
     dense = sum(9 * (channels + place * growth) * growth for place in range(4)) + 9 * (channels + 4 * growth) * channels
     cells = (size_px // 2) ** 2 + (size_px // 4) ** 2
-    assert fused.decode.layers - stock.decode.layers == cells * (merge + 3 * dense + out) + stock.observe.layers
-    assert fused.observe == stock.observe
+    assert fused.decode.layers - stock.decode.layers == cells * (merge + 3 * dense + out) + stock.encode_lq.layers
+    assert fused.encode_lq == stock.encode_lq
 
 
 def test_consissr_at_full_size_is_what_its_authors_built() -> None:

@@ -61,11 +61,11 @@ def test_an_estimate_is_the_decoded_clean_latent_at_its_time(upscaler, sweep):
     lq = sweep.samples[0].lq()
     found = dict(estimates(upscaler, lq, (192, 192), replace(sweep, stop=2), 0))
     assert list(found) == [300, 200]
-    photograph = upscaler.photograph(image(lq), (192, 192))
-    ended = sample(upscaler.restorer, photograph, Plan(times=(300, 200)), CanvasNoise(seeds=(0,)))
+    lq_image = upscaler.lq_image(image(lq), (192, 192))
+    ended = sample(upscaler.restorer, lq_image, Plan(times=(300, 200)), CanvasNoise(seeds=(0,)))
     with torch.inference_mode():
-        decoded = upscaler.restorer.decode(ended.clean, photograph, fidelity=ended.fidelity)
-    place = photograph.made.relative_to(photograph.region)
+        decoded = upscaler.restorer.decode(ended.clean, lq_image, fidelity=ended.fidelity)
+    place = lq_image.made.relative_to(lq_image.region)
     expected = decoded[place.slices][0].permute(1, 2, 0).clamp(0, 1)
     np.testing.assert_allclose(found[200], expected * 255, atol=0.51)
 

@@ -60,7 +60,7 @@ def _tables(found: Complexity) -> Iterator[Table]:
     yield work
 
 
-_HEADINGS = ("observe", "one pass", "step", "decode", "image")
+_HEADINGS = ("encode_lq", "one pass", "step", "decode", "image")
 
 
 def _table(*columns: str | Column, title: str) -> Table:

@@ -23,10 +23,10 @@ from sdsr.losses.dists import load_ea_dists
 from sdsr.losses.terms import Scalar, StepRecord, Term, perceptual
 from sdsr.objectives.discriminator import Discriminator
 from sdsr.objectives.learner import Sample
-from sdsr.objectives.pairs import photograph_of
+from sdsr.objectives.pairs import lq_image_of
 from sdsr.objectives.training_step import Game, Preview, TrainingStep, encode_pair
 from sdsr.restoration.plan import Plan, Refinement
-from sdsr.restoration.restorer import Restorer, Seen, latent_region
+from sdsr.restoration.restorer import EncodedLq, Restorer, latent_region
 from sdsr.restoration.sample import sample as restore
 from sdsr.tensors import Image, Latent, Region, Time
 
@@ -137,11 +137,11 @@ class TeacherDistance:
         """Return the teacher's pictures, and the weights of their times."""
         assert record.noise is not None, "the student had noise"
         assert record.hq_image is not None, "the teacher looks at it"
-        assert isinstance(record.condition, Seen), "the teacher's condition is the student's, renewed"
+        assert isinstance(record.encoded, EncodedLq), "the teacher's condition is the student's, renewed"
         teacher = self.restorer
         schedule = self.restorer.schedule
         hq = record.hq_image
-        told = teacher.refresh(record.condition, lambda region: hq[region.slices])
+        told = teacher.refresh(record.encoded, lambda region: hq[region.slices])
         pictures = []
         weights = []
         for _ in range(self.draws):
@@ -164,29 +164,29 @@ class StudentStep:
         objective = self.objective
         times = self.objective.plan.times
         drawn = CanvasNoise.from_generator(rng, photos=len(sample.hq))
-        seen, hq = encode_pair(restorer, sample, objective.prompt, drawn)
+        encoded, hq = encode_pair(restorer, sample, objective.prompt, drawn)
         region = latent_region(Region.whole(*sample.hq.shape[-2:]), restorer.factor)
         noise = drawn.at("start", 0, region, restorer.channels).to(hq)
         places = self._places(len(hq), rng)
         source = hq
         if places[0] and objective.rollout:
-            source, seen = self._rolled_out(seen, noise, times[: places[0]], rng)
+            source, encoded = self._rolled_out(encoded, noise, times[: places[0]], rng)
             noise = torch.randn(hq.shape, generator=rng).to(hq)
         elif places[0]:
             before = torch.tensor([times[place - 1] for place in places])
-            _, seen = self._looked_back(seen, restorer.schedule.noisy(hq, noise, before), before)
+            _, encoded = self._looked_back(encoded, restorer.schedule.noisy(hq, noise, before), before)
         t = torch.tensor([times[place] for place in places])
-        clean = restorer.denoise(restorer.schedule.noisy(source, noise, t), t, seen, objective.plan.guidance)
+        clean = restorer.denoise(restorer.schedule.noisy(source, noise, t), t, encoded, objective.plan.guidance)
         image = restorer.prior.decode(clean).clamp(0, 1)
         return StepRecord(
             clean=clean,
             hq=hq,
             image=lambda: image,
             hq_image=sample.hq,
-            lq_image=sample.lq,
+            lq=sample.lq,
             t=t,
             noise=noise,
-            condition=seen,
+            encoded=encoded,
             rng=rng,
         )
 
@@ -202,23 +202,25 @@ class StudentStep:
             return [1 + int(torch.randint(count - 1, (1,), generator=rng))] * photos
         return (1 + torch.randint(count - 1, (photos,), generator=rng)).tolist()
 
-    def _rolled_out(self, seen: Seen, noise: Latent, times: tuple[int, ...], rng: Generator) -> tuple[Latent, Seen]:
+    def _rolled_out(
+        self, encoded: EncodedLq, noise: Latent, times: tuple[int, ...], rng: Generator
+    ) -> tuple[Latent, EncodedLq]:
         """Return what restoring finds after these times of the plan, and what it sees of the photo then."""
-        source = seen.latent
+        source = encoded.latent
         for t in times:
-            source, seen = self._looked_back(seen, self.restorer.schedule.noisy(source, noise, t), t)
+            source, encoded = self._looked_back(encoded, self.restorer.schedule.noisy(source, noise, t), t)
             noise = torch.randn(source.shape, generator=rng).to(source)
-        return source, seen
+        return source, encoded
 
     @torch.no_grad()
-    def _looked_back(self, seen: Seen, noisy: Latent, t: int | Time) -> tuple[Latent, Seen]:
+    def _looked_back(self, encoded: EncodedLq, noisy: Latent, t: int | Time) -> tuple[Latent, EncodedLq]:
         """A step without gradients: what it finds, and what the next one sees: its picture mixed with the photo."""
-        found = self.restorer.denoise(noisy, t, seen, self.objective.plan.guidance)
-        decoded = self.restorer.decode(found, seen.photograph)
-        lq = seen.photograph.enlarged().to(found.device)
+        found = self.restorer.denoise(noisy, t, encoded, self.objective.plan.guidance)
+        decoded = self.restorer.decode(found, encoded.lq_image)
+        lq = encoded.lq_image.enlarged().to(found.device)
         mixture = self.objective.looked_back.blend(decoded, lq)
         with torch.enable_grad():
-            return found, self.restorer.refresh(seen, lambda region: mixture[region.slices])
+            return found, self.restorer.refresh(encoded, lambda region: mixture[region.slices])
 
     def previews(self, sample: Sample, rng: Generator) -> list[Preview]:
         """Return what the plan's first step makes alone, and what all of them make."""
@@ -229,5 +231,5 @@ class StudentStep:
         noise = CanvasNoise.from_generator(rng, photos=len(sample.hq))
         plan = self.objective.plan
         plan = replace(plan, times=plan.times[:steps])
-        last = restore(self.restorer, photograph_of(self.restorer, sample), plan, noise)
-        return self.restorer.decode(last.clean, last.seen.photograph).clamp(0, 1)
+        last = restore(self.restorer, lq_image_of(self.restorer, sample), plan, noise)
+        return self.restorer.decode(last.clean, last.encoded.lq_image).clamp(0, 1)

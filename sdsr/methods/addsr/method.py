@@ -2,8 +2,8 @@
 
 SeeSR (arXiv:2311.16518): a ControlNet on the photo, and attention of UNet and ControlNet to soft tags of it, made by a
 tagger that sees through degradation; fifty guided steps from the noised LQ latent. AddSR (arXiv:2404.01717): the same
-networks, unguided, at one to four of the times 999, 749, 499, 249, re-noised between them, where after each step what
-was seen of the photo is refreshed with the result (`Plan.refinement`).
+networks, unguided, at one to four of the times 999, 749, 499, 249, re-noised between them, where after each step the
+encoded LQ is refreshed with the result (`Plan.refinement`).
 
 Tags as words are not asked for: prompts are fixed, or the user's.
 """

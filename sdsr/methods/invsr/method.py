@@ -30,10 +30,10 @@ from sdsr.prior.condition import Condition
 from sdsr.prior.loading import load_prior
 from sdsr.prior.prior import ImageEncoder, Prior
 from sdsr.request import Wishes
-from sdsr.restoration.photograph import Photograph
+from sdsr.restoration.lq_image import LqImage
 from sdsr.restoration.plan import Plan
 from sdsr.restoration.prompting import PromptConditioner
-from sdsr.restoration.restorer import Conditioner, Parts, PromptedCondition, Restorer, Seen, latent_region
+from sdsr.restoration.restorer import Conditioner, EncodedLq, Parts, PromptedCondition, Restorer, latent_region
 from sdsr.tensors import Image, Latent, Time
 
 PART = "noise_predictor"
@@ -131,22 +131,24 @@ class PredictedNoise:
     predictor: NoisePredictor
     prior: Prior
 
-    def __call__(self, schedule: NoiseSchedule, seen: Seen, t: int | Time, noise: Callable[[], Latent]) -> Latent:
-        photo = reduced(seen.photograph, self.prior.factor // HALVING).to(seen.latent)
+    def __call__(
+        self, schedule: NoiseSchedule, encoded: EncodedLq, t: int | Time, noise: Callable[[], Latent]
+    ) -> Latent:
+        photo = reduced(encoded.lq_image, self.prior.factor // HALVING).to(encoded.latent)
         with self.prior.precision():
             predicted = self.predictor(photo, t)
-        return schedule.noisy(seen.latent, predicted.sample(noise()), t)
+        return schedule.noisy(encoded.latent, predicted.sample(noise()), t)
 
 
-def reduced(photograph: Photograph, divisor: int) -> Image:
+def reduced(lq_image: LqImage, divisor: int) -> Image:
     """Return this part of the photo with its canvas divided: the pixels as given, where that is how it was enlarged.
 
     Sizes round up, so that the last pixel may be stretched over up to one more.
     """
-    height, width = (-(-side // divisor) for side in photograph.size)
-    region = latent_region(photograph.region, divisor)
-    multiple = photograph.multiple // divisor
-    small = replace(photograph, size=(height, width), multiple=multiple, region=region, kernel=KEYS, clamped=True)
+    height, width = (-(-side // divisor) for side in lq_image.size)
+    region = latent_region(lq_image.region, divisor)
+    multiple = lq_image.multiple // divisor
+    small = replace(lq_image, size=(height, width), multiple=multiple, region=region, kernel=KEYS, clamped=True)
     return small.enlarged()
 
 
@@ -157,10 +159,10 @@ class TokenConditioner:
     encoder: ImageEncoder
     image_prompt: ImagePrompt
 
-    def __call__(self, prior: Prior, photograph: Photograph, latent: Latent) -> PromptedCondition:
+    def __call__(self, prior: Prior, lq_image: LqImage, latent: Latent) -> PromptedCondition:
         with prior.precision():
             with torch.no_grad():
-                embedding = self.encoder(photograph.enlarged().to(prior.device))
+                embedding = self.encoder(lq_image.enlarged().to(prior.device))
             tokens = self.image_prompt(embedding)
         return lambda prompt: Condition(prompt=prior.embed(prompt), tokens=tokens)
 

@@ -22,7 +22,7 @@ from sdsr.losses.terms import StepRecord, Term, against_teacher, image_l1, in_wi
 from sdsr.methods.one_step.guided_decoder import GuidedDecoder
 from sdsr.objectives.discriminator import Discriminator
 from sdsr.objectives.learner import Sample
-from sdsr.objectives.pairs import nearness, photograph_of
+from sdsr.objectives.pairs import lq_image_of, nearness
 from sdsr.objectives.restored import RestoredLatents
 from sdsr.objectives.training_step import Game, Preview, TrainingStep
 from sdsr.restoration.plan import Plan
@@ -115,7 +115,7 @@ class GuidedDecodingStep:
         if self.objective.whole:
             sample = self._cropped_pairs(sample, rng)
             latents = self.restored(sample, _numbered_noise(sample))
-            enlarged = photograph_of(self.restorer, sample).enlarged()
+            enlarged = lq_image_of(self.restorer, sample).enlarged()
         else:
             latents, enlarged, sample = self._cropped(sample, rng)
         image = self._decoded(latents, enlarged)
@@ -140,7 +140,7 @@ class GuidedDecodingStep:
     def _cropped(self, sample: Sample, rng: torch.Generator) -> tuple[Latent, Image, Sample]:
         """One crop of each pair: its part of the restored latent, of the enlarged photo, and of its targets."""
         latents = self._restored_latents(sample)
-        enlarged = photograph_of(self.restorer, sample).enlarged()
+        enlarged = lq_image_of(self.restorer, sample).enlarged()
         factor = self.restorer.factor
         side = self.objective.crop_px
         size = (latents.shape[-2], latents.shape[-1])
@@ -173,12 +173,12 @@ class GuidedDecodingStep:
 
     def restored(self, sample: Sample, noise: CanvasNoise) -> Latent:
         plan = self.objective.plan
-        seen = self.restorer.observe(photograph_of(self.restorer, sample), None, noise)
-        noisy = self.restorer.start(seen, plan.start_time, noise)
-        return self.restorer.denoise(noisy, plan.start_time, seen, plan.guidance).float()
+        encoded = self.restorer.encode_lq(lq_image_of(self.restorer, sample), None, noise)
+        noisy = self.restorer.start(encoded, plan.start_time, noise)
+        return self.restorer.denoise(noisy, plan.start_time, encoded, plan.guidance).float()
 
     def previews(self, sample: Sample, rng: Generator) -> list[Preview]:
-        enlarged = photograph_of(self.restorer, sample).enlarged()
+        enlarged = lq_image_of(self.restorer, sample).enlarged()
         return [Preview(image=self._decoded(self.restored(sample, _numbered_noise(sample)), enlarged).clamp(0, 1))]
 
 

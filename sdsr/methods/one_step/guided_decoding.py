@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from sdsr.methods.one_step.guided_decoder import GuidedDecoder
 from sdsr.prior.prior import Prior
-from sdsr.restoration.photograph import Photograph
+from sdsr.restoration.lq_image import LqImage
 from sdsr.tensors import Image, Latent, Region
 
 
@@ -14,10 +14,10 @@ class GuidedDecoding:
 
     decoder: GuidedDecoder
 
-    def __call__(self, prior: Prior, clean: Latent, photograph: Photograph, cells: Region, fidelity: float) -> Image:
+    def __call__(self, prior: Prior, clean: Latent, lq_image: LqImage, cells: Region, fidelity: float) -> Image:
         factor = prior.factor
         wide = cells.expand(-(-self.decoder.halo_px // factor), within=(clean.shape[-2], clean.shape[-1]))
-        enlarged = photograph.part(wide.scaled(factor)).enlarged().to(clean.device)
+        enlarged = lq_image.part(wide.scaled(factor)).enlarged().to(clean.device)
         with prior.precision():
             image = self.decoder(clean[wide.slices], enlarged, fidelity)
         return image[cells.relative_to(wide).scaled(factor).slices]

@@ -11,7 +11,7 @@ from sdsr.prior.notes import OwnLock, TensorNotes
 from sdsr.prior.prior import Prior
 from sdsr.prior.small import SmallLatents
 from sdsr.prior.stable_diffusion import WINDOW_CELLS, PublishedLatents
-from sdsr.restoration.photograph import Photograph
+from sdsr.restoration.lq_image import LqImage
 from sdsr.tensors import Image, Latent, Region
 
 _PATCH_CELLS = 16
@@ -32,17 +32,17 @@ class WrappedDecoder:
     _lock: OwnLock = field(default_factory=OwnLock, repr=False)
     _statistics: TensorNotes = field(default_factory=TensorNotes, repr=False)
 
-    def __call__(self, prior: Prior, clean: Latent, photograph: Photograph, cells: Region, fidelity: float) -> Image:
+    def __call__(self, prior: Prior, clean: Latent, lq_image: LqImage, cells: Region, fidelity: float) -> Image:
         factor = prior.factor
         size = (clean.shape[-2], clean.shape[-1])
         if not fidelity:
             return prior.decode_part(clean, cells)
         with self._lock:
             if max(size) <= WINDOW_CELLS:
-                return self._decoded(prior, clean, photograph.enlarged(), fidelity)[cells.scaled(factor).slices]
+                return self._decoded(prior, clean, lq_image.enlarged(), fidelity)[cells.scaled(factor).slices]
             wide = cells.expand(self._margin(prior), within=size)
-            with imposed(self._statistics_of(prior, clean, photograph, fidelity)):
-                image = photograph.part(wide.scaled(factor)).enlarged()
+            with imposed(self._statistics_of(prior, clean, lq_image, fidelity)):
+                image = lq_image.part(wide.scaled(factor)).enlarged()
                 decoded = self._decoded(prior, clean[wide.slices], image, fidelity)
             return decoded[cells.relative_to(wide).scaled(factor).slices]
 
@@ -57,7 +57,7 @@ class WrappedDecoder:
         """Cells of context beyond which neither the decoder nor what is fused into it sees anything."""
         return _latents(prior).margin + -(-self.wrapping.halo_px // prior.factor)
 
-    def _statistics_of(self, prior: Prior, clean: Latent, photograph: Photograph, fidelity: float) -> Statistics:
+    def _statistics_of(self, prior: Prior, clean: Latent, lq_image: LqImage, fidelity: float) -> Statistics:
         """The statistics to decode all parts of this latent with, remembered as long as the latent lives."""
         networks = nn.ModuleList((_latents(prior).model, self.wrapping))
         if not any(isinstance(layer, nn.GroupNorm) for layer in networks.modules()):
@@ -69,7 +69,7 @@ class WrappedDecoder:
             with torch.no_grad(), recorded(networks) as statistics:
                 size = clean.shape[-2], clean.shape[-1]
                 image = mosaic_of_picture(
-                    lambda region: photograph.part(region).enlarged(), size, WINDOW_CELLS, _PATCH_CELLS, prior.factor
+                    lambda region: lq_image.part(region).enlarged(), size, WINDOW_CELLS, _PATCH_CELLS, prior.factor
                 )
                 self._decoded(prior, mosaic(clean, WINDOW_CELLS, _PATCH_CELLS), image, fidelity)
             known[fidelity] = statistics

@@ -1,4 +1,4 @@
-"""StableSR's time-aware encoder: half a UNet over the LQ latent, told the time, that makes the SFT features of the prior.
+"""StableSR's time-aware encoder: half a UNet over the LQ latent, told the time, that makes the SFT features.
 
 arXiv:2305.07015 and its published code. At full size: 52,494,080 parameters.
 """

@@ -22,7 +22,7 @@ from sdsr.losses.small_perceptual import load_small_perceptual
 from sdsr.losses.terms import StepRecord, Term, image_l1, perceptual
 from sdsr.objectives.discriminator import Discriminator
 from sdsr.objectives.learner import Sample
-from sdsr.objectives.pairs import photograph_of
+from sdsr.objectives.pairs import lq_image_of
 from sdsr.objectives.restored import RestoredLatents
 from sdsr.objectives.training_step import Game, Preview, TrainingStep
 from sdsr.restoration.plan import Plan
@@ -120,14 +120,14 @@ class FusedDecoding:
         return StepRecord(clean=latent, hq=latent, image=lambda: image, hq_image=sample.hq)
 
     def restored(self, sample: Sample, noise: CanvasNoise) -> Latent:
-        return restore(self.restorer, photograph_of(self.restorer, sample), self.objective.plan, noise).clean
+        return restore(self.restorer, lq_image_of(self.restorer, sample), self.objective.plan, noise).clean
 
     def decoded(self, sample: Sample, latent: Latent, fidelity: float) -> Image:
-        photograph = photograph_of(self.restorer, sample)
-        image = self.restorer.decode(latent, photograph, fidelity=fidelity)
+        lq_image = lq_image_of(self.restorer, sample)
+        image = self.restorer.decode(latent, lq_image, fidelity=fidelity)
         if not self.objective.corrected:
             return image
-        return wavelet(image, photograph.enlarged().to(image.device))
+        return wavelet(image, lq_image.enlarged().to(image.device))
 
     def previews(self, sample: Sample, rng: Generator) -> list[Preview]:
         """Return the same latents, decoded with different fidelities."""

@@ -28,7 +28,7 @@ from sdsr.prior.small import SmallLatents
 from sdsr.prior.small_autoencoder import SmallAutoencoder
 from sdsr.prior.stable_diffusion import PublishedLatents
 from sdsr.request import Wishes
-from sdsr.restoration.photograph import Photograph
+from sdsr.restoration.lq_image import LqImage
 from sdsr.restoration.plan import Plan
 from sdsr.restoration.restorer import Parts, PromptedCondition, Restorer, from_noise, from_noised_photo
 from sdsr.tensors import Image, Latent, Time
@@ -45,7 +45,7 @@ class MapConditioner:
 
     encoder: TimeAwareEncoder
 
-    def __call__(self, prior: Prior, photograph: Photograph, latent: Latent) -> PromptedCondition:
+    def __call__(self, prior: Prior, lq_image: LqImage, latent: Latent) -> PromptedCondition:
         def condition_for(prompt: str) -> Conditioning:
             condition = Condition(prompt=prior.embed(prompt))
 

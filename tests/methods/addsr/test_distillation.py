@@ -147,11 +147,11 @@ def test_the_term_weighs_each_photos_distance_by_its_step(sample):
 def test_the_first_step_is_trained_alone_and_later_ones_after_another(sample):
     alone = rule(alone=1.0).take(sample, seeded())
     assert alone.t.tolist() == [999, 999]
-    trained, seen = rule(alone=0.0), set()
+    trained, encoded = rule(alone=0.0), set()
     for seed in range(4):
-        seen |= set(trained.take(sample, seeded(seed)).t.tolist())
-    assert seen <= {749, 499, 249}
-    assert len(seen) > 1
+        encoded |= set(trained.take(sample, seeded(seed)).t.tolist())
+    assert encoded <= {749, 499, 249}
+    assert len(encoded) > 1
     one = rule(alone=0.0, plan=replace(STAGE.objective.plan, times=(999,)))
     assert one.take(sample, seeded()).t.tolist() == [999, 999]
 
@@ -163,7 +163,9 @@ def test_a_later_step_sees_the_earlier_result_as_much_as_it_is_told(sample, monk
         for weight in (0.0, 0.5, 1.0)
     }
     trained, looked_back = rule(alone=0.0), StudentStep._looked_back
-    monkeypatch.setattr(StudentStep, "_looked_back", lambda self, seen, *how: (looked_back(self, seen, *how)[0], seen))
+    monkeypatch.setattr(
+        StudentStep, "_looked_back", lambda self, encoded, *how: (looked_back(self, encoded, *how)[0], encoded)
+    )
     torch.testing.assert_close(trained.take(sample, seeded()).clean, cleans[0.0], atol=1e-5, rtol=1e-5)
     assert not torch.allclose(cleans[0.0], cleans[0.5], atol=1e-4)
     assert not torch.allclose(cleans[0.5], cleans[1.0], atol=1e-4)
@@ -188,7 +190,7 @@ def test_in_a_rollout_it_follows_all_before_it_as_in_restoring(sample, monkeypat
     trained = rule(alone=0.0, rollout=True, plan=replace(STAGE.objective.plan, times=TIMES[:3]))
     of, taken = started(trained, sample, monkeypatch)
     assert [int(torch.as_tensor(t).flatten()[0]) for _, t in of] == list(TIMES[: TIMES.index(int(taken.t[0])) + 1])
-    assert torch.equal(of[0][0], taken.condition.latent)
+    assert torch.equal(of[0][0], taken.encoded.latent)
     assert not any(torch.equal(latent, taken.hq) for latent, _ in of)
     assert len({tuple(latent.flatten().tolist()) for latent, _ in of}) == len(of)
 

@@ -23,7 +23,7 @@ from sdsr.prior.condition import condition_at
 from sdsr.prior.prior import Prior
 from sdsr.prior.shapes import shape_prior
 from sdsr.prior.tiny import tiny_prior
-from sdsr.restoration.photograph import Photograph
+from sdsr.restoration.lq_image import LqImage
 from sdsr.restoration.plan import Plan
 from sdsr.restoration.sample import sample
 
@@ -31,8 +31,8 @@ NOISE = CanvasNoise(seeds=(4,))
 
 
 @pytest.fixture
-def photograph(photo) -> Photograph:
-    return Photograph.of(photo[..., :16, :24], (64, 96), 16)
+def lq_image(photo) -> LqImage:
+    return LqImage.of(photo[..., :16, :24], (64, 96), 16)
 
 
 def stirred(restorer):
@@ -83,34 +83,34 @@ def test_times_as_published():
         leading(0)
 
 
-def test_guidance_keeps_what_is_seen_of_the_photo(photograph):
+def test_guidance_keeps_what_is_seen_of_the_photo(lq_image):
     restorer = SeeSR().build("tiny")
-    seen = restorer.observe(photograph, None, NOISE)
-    noisy = restorer.start(seen, 999, NOISE)
-    positive, negative = (condition_at(one, noisy, 500) for one in (seen.condition, seen.negative_condition))
+    encoded = restorer.encode_lq(lq_image, None, NOISE)
+    noisy = restorer.start(encoded, 999, NOISE)
+    positive, negative = (condition_at(one, noisy, 500) for one in (encoded.condition, encoded.negative_condition))
     assert torch.equal(positive.tokens, negative.tokens)
     assert not torch.equal(positive.prompt, negative.prompt)
-    assert ADDSR_METHOD.build("tiny").observe(photograph, None, NOISE).negative_condition is None
+    assert ADDSR_METHOD.build("tiny").encode_lq(lq_image, None, NOISE).negative_condition is None
 
 
 @pytest.mark.parametrize("guided", [False, True])
-def test_the_photo_is_looked_at_once_and_each_refinement_once_more(photograph, monkeypatch, guided):
-    restorer, encoded, tagged = SeeSR().build("tiny") if guided else ADDSR_METHOD.build("tiny"), [], []
+def test_the_photo_is_looked_at_once_and_each_refinement_once_more(lq_image, monkeypatch, guided):
+    restorer, posteriors, tagged = SeeSR().build("tiny") if guided else ADDSR_METHOD.build("tiny"), [], []
     encode, tag = Prior.posterior, SmallTagger.__call__
-    monkeypatch.setattr(Prior, "posterior", lambda *asked: encoded.append(asked) or encode(*asked))
+    monkeypatch.setattr(Prior, "posterior", lambda *asked: posteriors.append(asked) or encode(*asked))
     monkeypatch.setattr(SmallTagger, "__call__", lambda *asked: tagged.append(asked) or tag(*asked))
     plan = replace(ADDSR.plan, guidance=2.0)
-    sample(restorer, photograph, replace(plan, refinement=None), NOISE)
-    assert (len(encoded), len(tagged)) == (1, 1)
-    sample(restorer, photograph, plan, NOISE)
-    assert (len(encoded), len(tagged)) == (2, 2 + len(plan.times) - 1)
+    sample(restorer, lq_image, replace(plan, refinement=None), NOISE)
+    assert (len(posteriors), len(tagged)) == (1, 1)
+    sample(restorer, lq_image, plan, NOISE)
+    assert (len(posteriors), len(tagged)) == (2, 2 + len(plan.times) - 1)
 
 
-def test_tags_and_pixels_are_both_listened_to(photograph):
+def test_tags_and_pixels_are_both_listened_to(lq_image):
     restorer = stirred(SeeSR().build("tiny"))
-    seen = restorer.observe(photograph, None, NOISE)
-    noisy = restorer.start(seen, 999, NOISE)
-    condition = condition_at(seen.condition, noisy, 500)
+    encoded = restorer.encode_lq(lq_image, None, NOISE)
+    noisy = restorer.start(encoded, 999, NOISE)
+    condition = condition_at(encoded.condition, noisy, 500)
     full = restorer.prior.predict(noisy, 500, condition)
     for port in ("tokens", "residuals"):
         assert not torch.allclose(
@@ -118,11 +118,11 @@ def test_tags_and_pixels_are_both_listened_to(photograph):
         )
 
 
-def test_without_a_tagger_there_is_no_image_attention(photograph):
+def test_without_a_tagger_there_is_no_image_attention(lq_image):
     parts = SeeSR(tags=False).build("tiny").parts
     assert list(parts.modules) == ["controlnet"]
     prior = tiny_prior()
-    condition = parts.conditioner(prior, photograph, prior.encode(photograph.enlarged()))("clean")
+    condition = parts.conditioner(prior, lq_image, prior.encode(lq_image.enlarged()))("clean")
     assert condition_at(condition, torch.zeros(1, 4, 8, 12), 5).tokens is None
 
 
@@ -131,13 +131,13 @@ def test_a_prior_without_eyes_waits_for_the_published_tagger():
     assert next(SeeSR().build(blind).parts.modules["tagger"].parameters()).is_meta
 
 
-def test_the_teacher_is_what_the_student_is_until_one_learns(photograph):
+def test_the_teacher_is_what_the_student_is_until_one_learns(lq_image):
     restorer = stirred(ADDSR_SMALL.stage().build("tiny"))
     teacher = teacher_of(restorer)
     noisy = torch.randn(1, 4, 8, 12, generator=torch.Generator().manual_seed(0))
 
     def predictions() -> list[torch.Tensor]:
-        return [who.denoise(noisy, 500, who.observe(photograph, None, NOISE)) for who in (restorer, teacher)]
+        return [who.denoise(noisy, 500, who.encode_lq(lq_image, None, NOISE)) for who in (restorer, teacher)]
 
     assert torch.equal(*predictions())
     before = predictions()[1]
@@ -150,15 +150,15 @@ def test_the_teacher_is_what_the_student_is_until_one_learns(photograph):
     assert not torch.allclose(mine, theirs, atol=1e-4)
 
 
-def test_each_step_but_the_first_sees_what_came_before(photograph):
+def test_each_step_but_the_first_sees_what_came_before(lq_image):
     restorer = stirred(ADDSR_METHOD.build("tiny"))
     refined, plain = (
-        sample(restorer, photograph, plan, NOISE)
+        sample(restorer, lq_image, plan, NOISE)
         for plan in (ADDSR.plan, Plan(times=ADDSR.plan.times, step=ADDSR.plan.step))
     )
     assert not torch.allclose(refined.clean, plain.clean, atol=1e-3)
-    alone = sample(restorer, photograph, replace(ADDSR.plan, times=(999,)), NOISE)
-    assert torch.equal(alone.clean, sample(restorer, photograph, Plan(times=(999,)), NOISE).clean)
+    alone = sample(restorer, lq_image, replace(ADDSR.plan, times=(999,)), NOISE)
+    assert torch.equal(alone.clean, sample(restorer, lq_image, Plan(times=(999,)), NOISE).clean)
 
 
 @pytest.mark.parametrize("table", ["addsr-weights", "addsr-refinement"])

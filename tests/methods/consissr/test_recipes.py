@@ -19,13 +19,13 @@ from sdsr.objectives.learner import Sample
 from sdsr.prior.condition import condition_at
 from sdsr.prior.prior import Posterior
 from sdsr.prior.tiny import tiny_prior
-from sdsr.restoration.photograph import Photograph
+from sdsr.restoration.lq_image import LqImage
 from sdsr.restoration.sample import sample
 
 
 @pytest.fixture
-def photograph(photo) -> Photograph:
-    return Photograph.of(photo[..., :16, :24], (64, 96), 16)
+def lq_image(photo) -> LqImage:
+    return LqImage.of(photo[..., :16, :24], (64, 96), 16)
 
 
 def pair(photo) -> Sample:
@@ -59,18 +59,18 @@ def test_what_the_paper_keeps_fixed_does_not_learn():
     assert fixed
 
 
-def test_untrained_it_predicts_what_the_prior_does(photograph):
+def test_untrained_it_predicts_what_the_prior_does(lq_image):
     restorer, prior = ConsisSR().build("tiny"), tiny_prior()
-    latent = prior.encode(photograph.enlarged())
-    condition = condition_at(restorer.parts.conditioner(restorer.prior, photograph, latent)("clean"), latent, 500)
+    latent = prior.encode(lq_image.enlarged())
+    condition = condition_at(restorer.parts.conditioner(restorer.prior, lq_image, latent)("clean"), latent, 500)
     plain = prior.predict(latent, 500, replace(condition, tokens=None, residuals=None))
     torch.testing.assert_close(restorer.prior.predict(latent, 500, condition), plain, atol=1e-5, rtol=1e-5)
 
 
-def test_both_sides_of_guidance_know_the_photo(photograph):
+def test_both_sides_of_guidance_know_the_photo(lq_image):
     restorer = ConsisSR().build("tiny")
-    latent = restorer.prior.encode(photograph.enlarged())
-    condition_for = restorer.parts.conditioner(restorer.prior, photograph, latent)
+    latent = restorer.prior.encode(lq_image.enlarged())
+    condition_for = restorer.parts.conditioner(restorer.prior, lq_image, latent)
     clean, degraded = (
         condition_at(condition_for(prompt), latent, 500)
         for prompt in (restorer.parts.prompt, restorer.parts.negative_prompt)
@@ -80,9 +80,9 @@ def test_both_sides_of_guidance_know_the_photo(photograph):
 
 
 @pytest.mark.parametrize("stochastic", [False, True])
-def test_guided_steps_look_at_the_photo_once(photograph, monkeypatch, stochastic):
+def test_guided_steps_look_at_the_photo_once(lq_image, monkeypatch, stochastic):
     """The autoencoder is asked once, and where the latent is a sample, its mode is the hint."""
-    restorer, encoded, embedded, hints = ConsisSR().build("tiny"), [], [], []
+    restorer, posteriors, embedded, hints = ConsisSR().build("tiny"), [], [], []
     autoencoder = restorer.prior.autoencoder
     encode, encoder = autoencoder.posterior, restorer.parts.modules["image_encoder"]
     restorer.parts.modules["controlnet"].controlnet_cond_embedding.register_forward_pre_hook(
@@ -90,25 +90,25 @@ def test_guided_steps_look_at_the_photo_once(photograph, monkeypatch, stochastic
     )
 
     def posterior(image):
-        encoded.append(encode(image).mean)
-        return Posterior(mean=encoded[-1], std=torch.ones_like(encoded[-1]) if stochastic else None)
+        posteriors.append(encode(image).mean)
+        return Posterior(mean=posteriors[-1], std=torch.ones_like(posteriors[-1]) if stochastic else None)
 
     monkeypatch.setattr(autoencoder, "posterior", posterior)
     encoder.register_forward_pre_hook(lambda _, photos: embedded.append(photos))
-    seen = sample(restorer, photograph, replace(CONSISSR.plan, times=(999, 500)), CanvasNoise(seeds=(4,))).seen
-    assert len(embedded) == len(encoded) == 1
+    encoded = sample(restorer, lq_image, replace(CONSISSR.plan, times=(999, 500)), CanvasNoise(seeds=(4,))).encoded
+    assert len(embedded) == len(posteriors) == 1
     assert hints
-    assert all(torch.equal(hint[:1], encoded[0]) for hint in hints)
-    assert torch.equal(seen.latent, encoded[0]) != stochastic
+    assert all(torch.equal(hint[:1], posteriors[0]) for hint in hints)
+    assert torch.equal(encoded.latent, posteriors[0]) != stochastic
 
 
-def test_tags_can_be_told_instead_of_an_embedding(photograph):
+def test_tags_can_be_told_instead_of_an_embedding(lq_image):
     restorer = ConsisSR(hybrid=HybridSettings(image="none"), tokens="tags").build("tiny")
     modules = restorer.parts.modules
     assert {"attention", "control_attention"} < set(modules.keys())
     assert not any("to_out_ip" in name for name in modules.state_dict())
-    latent = restorer.prior.encode(photograph.enlarged())
-    condition_for = restorer.parts.conditioner(restorer.prior, photograph, latent)("clean")
+    latent = restorer.prior.encode(lq_image.enlarged())
+    condition_for = restorer.parts.conditioner(restorer.prior, lq_image, latent)("clean")
     condition = condition_at(condition_for, latent, 500)
     shown = restorer.prior.predict(latent, 500, condition)
     withheld = restorer.prior.predict(latent, 500, replace(condition, tokens=None))

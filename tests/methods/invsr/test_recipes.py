@@ -22,7 +22,7 @@ from sdsr.objectives.learner import Sample
 from sdsr.photos.photo import Photo
 from sdsr.prior.tiny import tiny_prior
 from sdsr.request import Wishes
-from sdsr.restoration.photograph import Photograph
+from sdsr.restoration.lq_image import LqImage
 from sdsr.restoration.restorer import Restorer, latent_region
 from sdsr.restoration.sample import sample
 from sdsr.restoration.windowed import Windowed
@@ -82,73 +82,73 @@ def test_the_training_start_is_that_recorded(recorded):
 
 
 def test_the_start_is_the_latent_noised_by_what_is_predicted(restorer, photo):
-    photograph = Photograph.of(photo[..., :32, :48], (128, 192), 16)
+    lq_image = LqImage.of(photo[..., :32, :48], (128, 192), 16)
     predictor = restorer.parts.modules[PART]
     with torch.no_grad():
-        seen = restorer.observe(photograph, None, NOISE)
-        start = restorer.start(seen, 149, NOISE)
+        encoded = restorer.encode_lq(lq_image, None, NOISE)
+        start = restorer.start(encoded, 149, NOISE)
         predicted = predictor(photo[..., :32, :48], 149)
     noise = predicted.sample(NOISE.at("start", 0, Region.whole(16, 24), 4))
-    assert torch.equal(start, restorer.schedule.noisy(seen.latent, noise, 149))
+    assert torch.equal(start, restorer.schedule.noisy(encoded.latent, noise, 149))
     assert predicted.mean.std() > 0.01
 
 
 def test_a_start_may_have_a_time_for_each_photo(restorer, photo):
-    photograph = Photograph.of(photo[..., :32, :32].expand(2, -1, -1, -1), (128, 128), 16)
+    lq_image = LqImage.of(photo[..., :32, :32].expand(2, -1, -1, -1), (128, 128), 16)
     noise = CanvasNoise(seeds=(5, 5))
     with torch.no_grad():
-        seen = restorer.observe(photograph, None, noise)
-        both = restorer.start(seen, torch.tensor([249, 99]), noise)
+        encoded = restorer.encode_lq(lq_image, None, noise)
+        both = restorer.start(encoded, torch.tensor([249, 99]), noise)
         for row, t in enumerate((249, 99)):
-            torch.testing.assert_close(both[row], restorer.start(seen, t, noise)[row])
+            torch.testing.assert_close(both[row], restorer.start(encoded, t, noise)[row])
 
 
 def test_a_fresh_predictor_is_plain_noise_and_always_the_same(photo):
     first, second = (SMALL_METHOD.build("tiny") for _ in range(2))
     states = [restorer.parts.modules.state_dict() for restorer in (first, second)]
     assert all(torch.equal(tensor, states[1][name]) for name, tensor in states[0].items())
-    photograph = Photograph.of(photo[..., :16, :16], (64, 64), 16)
+    lq_image = LqImage.of(photo[..., :16, :16], (64, 64), 16)
     with torch.no_grad():
-        seen = first.observe(photograph, None, NOISE)
-        start = first.start(seen, 199, NOISE)
-    plain = NOISE.at("start", 0, latent_region(photograph.region, 8), 4)
-    assert torch.equal(start, first.schedule.noisy(seen.latent, plain, 199))
+        encoded = first.encode_lq(lq_image, None, NOISE)
+        start = first.start(encoded, 199, NOISE)
+    plain = NOISE.at("start", 0, latent_region(lq_image.region, 8), 4)
+    assert torch.equal(start, first.schedule.noisy(encoded.latent, plain, 199))
 
 
 def test_enlarged_by_four_the_predictor_sees_the_photo_as_given(photo):
     given = photo[..., :33, :50]
-    photograph = Photograph.of(given, (132, 200), 16)
-    seen = reduced(photograph, 4)
-    assert seen.shape[-2:] == (36, 52)
-    assert torch.equal(seen[..., :33, :50], given)
-    assert torch.equal(seen[..., 33:, :50], given[..., 29:32, :].flip(-2))
+    lq_image = LqImage.of(given, (132, 200), 16)
+    encoded = reduced(lq_image, 4)
+    assert encoded.shape[-2:] == (36, 52)
+    assert torch.equal(encoded[..., :33, :50], given)
+    assert torch.equal(encoded[..., 33:, :50], given[..., 29:32, :].flip(-2))
     window = Region(top=32, left=64, height=64, width=128)
-    assert torch.equal(reduced(photograph.part(window), 4), seen[..., 8:24, 16:48])
+    assert torch.equal(reduced(lq_image.part(window), 4), encoded[..., 8:24, 16:48])
 
 
 @pytest.mark.parametrize("size", [(66, 100), (99, 150), (264, 400), (529, 801)])
 def test_other_sizes_are_a_fourth_of_the_canvas(photo, size):
-    photograph = Photograph.of(photo[..., :33, :50], size, 16)
-    seen = reduced(photograph, 4)
-    assert seen.shape[-2:] == (photograph.region.height // 4, photograph.region.width // 4)
-    assert float(seen.min()) >= 0
-    assert float(seen.max()) <= 1
+    lq_image = LqImage.of(photo[..., :33, :50], size, 16)
+    encoded = reduced(lq_image, 4)
+    assert encoded.shape[-2:] == (lq_image.region.height // 4, lq_image.region.width // 4)
+    assert float(encoded.min()) >= 0
+    assert float(encoded.max()) <= 1
     expected = photo[..., :33, :50].mean((-2, -1))
-    inside = seen[..., : -(-size[0] // 4), : -(-size[1] // 4)].mean((-2, -1))
+    inside = encoded[..., : -(-size[0] // 4), : -(-size[1] // 4)].mean((-2, -1))
     torch.testing.assert_close(inside, expected, atol=0.01, rtol=0)
 
 
 def test_each_window_has_its_part_of_the_photo_and_of_the_noise(restorer, photo):
-    photograph = Photograph.of(photo[..., :48, :64], (192, 256), 16)
+    lq_image = LqImage.of(photo[..., :48, :64], (192, 256), 16)
     windowed = Windowed(restorer=restorer, window_px=128, overlap_px=64)
     predictor, noise = restorer.parts.modules[PART], NOISE.at("start", 0, Region.whole(24, 32), 4)
     with torch.no_grad():
-        windows = windowed.observe(photograph, None, NOISE)
-        for seen in windows:
-            cells = latent_region(seen.photograph.region, 8)
+        windows = windowed.encode_lq(lq_image, None, NOISE)
+        for encoded in windows:
+            cells = latent_region(encoded.lq_image.region, 8)
             predicted = predictor(photo[..., :48, :64][cells.scaled(2).slices], 199)
-            expected = restorer.schedule.noisy(seen.latent, predicted.sample(noise[cells.slices]), 199)
-            torch.testing.assert_close(restorer.start(seen, 199, NOISE), expected)
+            expected = restorer.schedule.noisy(encoded.latent, predicted.sample(noise[cells.slices]), 199)
+            torch.testing.assert_close(restorer.start(encoded, 199, NOISE), expected)
         start = windowed.start(windows, 199, NOISE)
     assert len(windows) == 6
     assert start.shape == noise.shape
@@ -157,27 +157,27 @@ def test_each_window_has_its_part_of_the_photo_and_of_the_noise(restorer, photo)
 
 @pytest.mark.parametrize("rule", ["deterministic", "stochastic"])
 def test_the_two_rules_differ_after_the_first_step_only(restorer, photo, rule):
-    photograph = Photograph.of(photo[..., :16, :16], (64, 64), 16)
-    one, two = (sample(restorer, photograph, plan_for(steps, 200, rule=rule), NOISE).clean for steps in (1, 2))
-    assert torch.equal(one, sample(restorer, photograph, plan_for(1, 200), NOISE).clean)
-    same = torch.equal(two, sample(restorer, photograph, plan_for(2, 200), NOISE).clean)
+    lq_image = LqImage.of(photo[..., :16, :16], (64, 64), 16)
+    one, two = (sample(restorer, lq_image, plan_for(steps, 200, rule=rule), NOISE).clean for steps in (1, 2))
+    assert torch.equal(one, sample(restorer, lq_image, plan_for(1, 200), NOISE).clean)
+    same = torch.equal(two, sample(restorer, lq_image, plan_for(2, 200), NOISE).clean)
     assert same == (rule == "deterministic")
 
 
 def test_gradients_reach_the_whole_predictor_through_the_prior(restorer, photo):
-    photograph = Photograph.of(photo[..., :16, :16].expand(2, -1, -1, -1), (64, 64), 16)
+    lq_image = LqImage.of(photo[..., :16, :16].expand(2, -1, -1, -1), (64, 64), 16)
     noise = CanvasNoise(seeds=(1, 2))
-    seen = restorer.observe(photograph, None, noise)
-    clean = restorer.denoise(restorer.start(seen, 199, noise), 199, seen)
+    encoded = restorer.encode_lq(lq_image, None, noise)
+    clean = restorer.denoise(restorer.start(encoded, 199, noise), 199, encoded)
     restorer.parts.modules.zero_grad()
     clean.square().mean().backward()
     assert all(p.grad is not None and p.grad.any() for p in restorer.parts.modules.parameters())
 
 
 def test_guidance_moves_away_from_what_is_unwanted(restorer, photo):
-    photograph = Photograph.of(photo[..., :16, :16], (64, 64), 16)
+    lq_image = LqImage.of(photo[..., :16, :16], (64, 64), 16)
     plan = plan_for()
-    plain, guided = (sample(restorer, photograph, replace(plan, guidance=g), NOISE).clean for g in (1.0, 3.0))
+    plain, guided = (sample(restorer, lq_image, replace(plan, guidance=g), NOISE).clean for g in (1.0, 3.0))
     assert restorer.parts.negative_prompt
     assert not torch.equal(plain, guided)
 
@@ -200,7 +200,7 @@ def test_a_predictor_of_published_kind_fits_any_prior(photo):
     predictor = PredictorSettings(widths=(16, 32), norm_groups=8, head_width=8)
     restorer = replace(SMALL_METHOD, predictor=predictor).build("tiny")
     assert isinstance(restorer.parts.start, PredictedNoise)
-    clean = sample(restorer, Photograph.of(photo[..., :9, :14], (36, 56), 16), plan_for(3), NOISE).clean
+    clean = sample(restorer, LqImage.of(photo[..., :9, :14], (36, 56), 16), plan_for(3), NOISE).clean
     assert clean.shape == (1, 4, 8, 8)
     assert clean.isfinite().all()
 
@@ -236,10 +236,10 @@ def test_the_small_predictor_fits_ten_megabytes():
 
 
 def test_a_photo_token_is_a_part_that_changes_nothing_at_first(photo):
-    photograph = Photograph.of(photo[..., :16, :16], (64, 64), 16)
+    lq_image = LqImage.of(photo[..., :16, :16], (64, 64), 16)
     plain, condition = (replace(SMALL_METHOD, photo_token=token).build("tiny") for token in (False, True))
     assert set(condition.parts.modules) == {PART, "hybrid", "image_prompt"}
-    first, second = (sample(restorer, photograph, plan_for(), NOISE).clean for restorer in (plain, condition))
+    first, second = (sample(restorer, lq_image, plan_for(), NOISE).clean for restorer in (plain, condition))
     torch.testing.assert_close(first, second, atol=1e-5, rtol=1e-5)
     blind = replace(tiny_prior(), image=None)
     with pytest.raises(InputError, match="needs an image encoder, which prior"):

@@ -17,7 +17,7 @@ from sdsr.methods.one_step.recipes import NoisedJudge, judging_unet
 from sdsr.prior.shapes import UNET
 from sdsr.prior.tiny import tiny_prior
 from sdsr.prior.weight_files import module_sha256
-from sdsr.restoration.photograph import Photograph
+from sdsr.restoration.lq_image import LqImage
 from sdsr.restoration.restorer import Restorer
 from sdsr.studies.complexity import complexity
 
@@ -34,8 +34,8 @@ def stirred(restorer: Restorer) -> Restorer:
 
 def clean(restorer: Restorer, photo: torch.Tensor, t: int = 399) -> torch.Tensor:
     with torch.no_grad():
-        seen = restorer.observe(Photograph.of(photo[..., :16, :16], (64, 64), 16), None, NOISE)
-        return restorer.denoise(restorer.start(seen, t, NOISE), t, seen)
+        encoded = restorer.encode_lq(LqImage.of(photo[..., :16, :16], (64, 64), 16), None, NOISE)
+        return restorer.denoise(restorer.start(encoded, t, NOISE), t, encoded)
 
 
 def test_hypir_has_its_published_size():
@@ -58,11 +58,11 @@ def test_d3sr_has_the_size_and_the_operations_of_the_paper():
 def test_untrained_the_step_is_the_priors_own_from_the_photos_latent(photo):
     restorer, prior = D3SR.build("tiny"), tiny_prior()
     condition = prior.embed("")
-    seen = restorer.observe(Photograph.of(photo[..., :16, :16], (64, 64), 16), None, NOISE)
-    assert torch.equal(restorer.start(seen, 399, NOISE), seen.latent)
-    noise = prior.unet(seen.latent, 399, condition, return_dict=False)[0]
+    encoded = restorer.encode_lq(LqImage.of(photo[..., :16, :16], (64, 64), 16), None, NOISE)
+    assert torch.equal(restorer.start(encoded, 399, NOISE), encoded.latent)
+    noise = prior.unet(encoded.latent, 399, condition, return_dict=False)[0]
     root = prior.schedule.signal(399)
-    expected = (seen.latent - (1 - root**2).sqrt().float() * noise) / root.float()
+    expected = (encoded.latent - (1 - root**2).sqrt().float() * noise) / root.float()
     torch.testing.assert_close(clean(restorer, photo), expected, atol=1e-4, rtol=1e-4)
 
 

@@ -30,7 +30,7 @@ from sdsr.prior.small_autoencoder import SmallAutoencoder
 from sdsr.prior.small_storage import fresh_small_prior
 from sdsr.prior.stable_diffusion import PublishedLatents
 from sdsr.prior.tiny import tiny_prior
-from sdsr.restoration.photograph import Photograph
+from sdsr.restoration.lq_image import LqImage
 from sdsr.restoration.restorer import Restorer, from_noise, from_noised_photo
 from sdsr.restoration.sample import sample
 from sdsr.restoration.windowed import Windowed
@@ -125,52 +125,52 @@ def test_what_each_stage_trains(recipe, stage, learning):
 
 
 def test_the_maps_change_with_the_time_and_the_prompt_does_not(restorer, photo):
-    photograph = Photograph.of(photo[..., :16, :24], (64, 96), 16)
-    seen = restorer.observe(photograph, None, NOISE)
-    early, late = (seen.condition(seen.latent, t) for t in (900, 100))
+    lq_image = LqImage.of(photo[..., :16, :24], (64, 96), 16)
+    encoded = restorer.encode_lq(lq_image, None, NOISE)
+    early, late = (encoded.condition(encoded.latent, t) for t in (900, 100))
     assert torch.equal(early.prompt, late.prompt)
     assert early.sft_features.keys() == {1, 2}
     stir(restorer.parts.modules["time_aware_encoder"])
-    early, late = (seen.condition(seen.latent, t).sft_features for t in (900, 100))
+    early, late = (encoded.condition(encoded.latent, t).sft_features for t in (900, 100))
     assert (early[1] - late[1]).abs().max() > 1e-3
 
 
 def test_untrained_the_wrapping_adds_nothing(photo):
     restorer = STABLESR_SMALL.method.build("tiny")
     stir(restorer.prior.modules["autoencoder"])
-    photograph = Photograph.of(photo[..., :16, :24], (64, 96), 16)
+    lq_image = LqImage.of(photo[..., :16, :24], (64, 96), 16)
     clean = torch.randn(1, 4, 8, 12)
-    assert torch.equal(restorer.decode(clean, photograph, fidelity=1.0), restorer.decode(clean, photograph))
+    assert torch.equal(restorer.decode(clean, lq_image, fidelity=1.0), restorer.decode(clean, lq_image))
 
 
 @torch.no_grad()
 def test_fidelity_0_is_the_prior_bit_for_bit_and_the_rest_is_its_formula(restorer, photo):
-    photograph = Photograph.of(photo[..., :16, :24], (64, 96), 16)
+    lq_image = LqImage.of(photo[..., :16, :24], (64, 96), 16)
     clean = torch.randn(1, 4, 8, 12)
     stock = restorer.prior.decode(clean)
-    assert torch.equal(restorer.decode(clean, photograph, fidelity=0.0), stock)
+    assert torch.equal(restorer.decode(clean, lq_image, fidelity=0.0), stock)
     wrapping, model = restorer.parts.modules["feature_wrapping"], restorer.prior.autoencoder.model
     with noted(model) as features:
-        restorer.prior.encode(photograph.enlarged())
+        restorer.prior.encode(lq_image.enlarged())
     with wrapping.fused(model, features, 0.7):
         expected = restorer.prior.decode(clean)
-    found = restorer.decode(clean, photograph, fidelity=0.7)
+    found = restorer.decode(clean, lq_image, fidelity=0.7)
     assert torch.equal(found, expected)
     assert (found - stock).abs().max() > 1e-3
-    assert torch.equal(restorer.decode(clean, photograph), stock)
+    assert torch.equal(restorer.decode(clean, lq_image), stock)
 
 
 @torch.no_grad()
 def test_parts_are_decoded_like_the_whole(restorer, photo, monkeypatch):
-    photograph = Photograph.of(photo[..., :64, :96], (256, 384), 16)
+    lq_image = LqImage.of(photo[..., :64, :96], (256, 384), 16)
     windowed = Windowed(restorer=restorer, window_px=128, overlap_px=64)
     clean = torch.randn(1, 4, 32, 48, generator=torch.Generator().manual_seed(2))
-    whole = restorer.decode(clean, photograph, fidelity=1.0)
+    whole = restorer.decode(clean, lq_image, fidelity=1.0)
     monkeypatch.setattr("sdsr.methods.stablesr.decoder.WINDOW_CELLS", 16)
     for region in (Region(top=0, left=0, height=64, width=64), Region(top=104, left=200, height=48, width=80)):
         for found in (
-            restorer.decode(clean, photograph, region, fidelity=1.0),
-            windowed.decode(clean, photograph, region, fidelity=1.0),
+            restorer.decode(clean, lq_image, region, fidelity=1.0),
+            windowed.decode(clean, lq_image, region, fidelity=1.0),
         ):
             torch.testing.assert_close(found, whole[region.slices], atol=1e-4, rtol=0)
 
@@ -189,16 +189,16 @@ def test_parts_of_an_autoencoder_that_normalises_share_their_statistics(photo, m
     )
     wrapping = FeatureWrapping(model.eval(), blocks=1, growth=4, groups=4)
     prior = replace(tiny_prior(), autoencoder=PublishedLatents(model))
-    photograph, decoder = Photograph.of(photo[..., :, :32], (384, 128), 16), WrappedDecoder(wrapping)
+    lq_image, decoder = LqImage.of(photo[..., :, :32], (384, 128), 16), WrappedDecoder(wrapping)
     tone = torch.linspace(-2, 2, 48)[:, None].expand(1, 4, 48, 16)
     clean = tone + 0.5 * torch.randn(1, 4, 48, 16, generator=torch.Generator().manual_seed(2))
     cells = Region(top=4, left=0, height=4, width=16)
-    whole = decoder(prior, clean, photograph, cells, 1.0)
+    whole = decoder(prior, clean, lq_image, cells, 1.0)
     monkeypatch.setattr("sdsr.methods.stablesr.decoder.WINDOW_CELLS", 32)
     monkeypatch.setattr("sdsr.methods.stablesr.decoder.WrappedDecoder._margin", lambda self, prior: 12)
-    together = decoder(prior, clean, photograph, cells, 1.0)
+    together = decoder(prior, clean, lq_image, cells, 1.0)
     monkeypatch.setattr("sdsr.methods.stablesr.decoder.WrappedDecoder._statistics_of", lambda *_: {})
-    alone = decoder(prior, clean, photograph, cells, 1.0)
+    alone = decoder(prior, clean, lq_image, cells, 1.0)
     assert (together - whole).abs().mean() < 0.5 * (alone - whole).abs().mean()
 
 
@@ -222,17 +222,17 @@ def test_published_windows(restorer, photo):
     wide = published_windows(restorer=restorer, window_px=768, overlap_px=384)
     assert (wide.window_px, wide.overlap_px, len(wide.windows((768, 1024)))) == (768, 384, 2)
     narrow = replace(windows, window_px=64, overlap_px=32)
-    photograph = Photograph.of(photo[..., :24, :24], (96, 96), 16)
+    lq_image = LqImage.of(photo[..., :24, :24], (96, 96), 16)
     plan = replace(STABLESR_SMALL.plan, times=(500,))
-    clean = sample(narrow, photograph, plan, NOISE).clean
+    clean = sample(narrow, lq_image, plan, NOISE).clean
     with torch.inference_mode():
-        seen = narrow.observe(photograph, None, NOISE)
-        noisy = narrow.start(seen, 500, NOISE)
-        cells = narrow._cells(seen)
-        each = [restorer.denoise(noisy[cell.slices], 500, one) for cell, one in zip(cells, seen, strict=True)]
+        encoded = narrow.encode_lq(lq_image, None, NOISE)
+        noisy = narrow.start(encoded, 500, NOISE)
+        cells = narrow._cells(encoded)
+        each = [restorer.denoise(noisy[cell.slices], 500, one) for cell, one in zip(cells, encoded, strict=True)]
     expected = blend(zip(cells, each, strict=True), (12, 12), weight=published_weight)
     torch.testing.assert_close(clean, expected)
-    assert not torch.allclose(sample(replace(narrow, weight=gaussian_weight), photograph, plan, NOISE).clean, expected)
+    assert not torch.allclose(sample(replace(narrow, weight=gaussian_weight), lq_image, plan, NOISE).clean, expected)
 
 
 @pytest.mark.parametrize("recipe", [STABLESR, STABLESR_SMALL], ids=lambda recipe: recipe.name)

@@ -1,4 +1,4 @@
-"""The photo to restore: as it was given, and as any part of the canvas it is enlarged to."""
+"""The LQ image: as it is in the file, and as any part of the canvas it is enlarged to."""
 
 from dataclasses import dataclass, fields, replace
 
@@ -12,16 +12,16 @@ from sdsr.tensors import Image, Region, Tensor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Photograph:
+class LqImage:
     """An LQ photo and the canvas of its restoration, of which this may be only the part `region`.
 
-    `given` is the photo, and `size` (height, width) what `kernel` enlarges it to, clamped to [0, 1] if `clamped`.
+    `pixels` is the photo, and `size` (height, width) what `kernel` enlarges it to, clamped to [0, 1] if `clamped`.
     Places on the canvas are counted from the first pixel of that; beyond it, before and after, the canvas mirrors it,
     again and again if need be. `result` is what the canvas is made for, None for all of the enlarged photo; it is
     resampled by `shrink` to `wanted`, None if it has its size. The canvas's sides are multiples of `multiple`.
     """
 
-    given: Image
+    pixels: Image
     size: tuple[int, int]
     multiple: int
     region: Region
@@ -32,21 +32,21 @@ class Photograph:
     shrink: Kernel = KEYS
 
     @classmethod
-    def of(cls, given: Image, size: tuple[int, int], multiple: int) -> "Photograph":
+    def of(cls, pixels: Image, size: tuple[int, int], multiple: int) -> "LqImage":
         """Return the photo on a canvas that is the result, grown at the bottom and right to multiples of `multiple`.
 
         It is at least `LEAST_MULTIPLES` of them.
         """
         height, width = (grown(side, multiple) for side in size)
-        return cls(given=given, size=size, multiple=multiple, region=Region.whole(height, width))
+        return cls(pixels=pixels, size=size, multiple=multiple, region=Region.whole(height, width))
 
     @classmethod
-    def on(cls, canvas: Canvas, given: Image, size: tuple[int, int], multiple: int) -> "Photograph":
+    def on(cls, canvas: Canvas, pixels: Image, size: tuple[int, int], multiple: int) -> "LqImage":
         """Return the photo on the canvas that a method has for a result of `size` (height, width)."""
-        height, width = given.shape[-2:]
+        height, width = pixels.shape[-2:]
         layout = canvas.layout((height, width), size, multiple)
         facts = {each.name: getattr(layout, each.name) for each in fields(layout) if each.name != "first"}
-        return cls(given=_prepared(given, layout), **facts)
+        return cls(pixels=_prepared(pixels, layout), **facts)
 
     @property
     def made(self) -> Region:
@@ -58,12 +58,12 @@ class Photograph:
         """The (height, width) of the result in the end."""
         return self.wanted or (self.made.height, self.made.width)
 
-    def part(self, region: Region) -> "Photograph":
+    def part(self, region: Region) -> "LqImage":
         """Return what of the photo belongs to a region of this part (in pixels, relative to it)."""
         shifted = replace(region, top=region.top + self.region.top, left=region.left + self.region.left)
         return replace(self, region=shifted)
 
-    def placed(self, region: Region) -> "Photograph":
+    def placed(self, region: Region) -> "LqImage":
         """Return the part of the canvas at a place that is counted as this one's is."""
         return replace(self, region=region)
 
@@ -76,7 +76,7 @@ class Photograph:
         top = int(rows.min())
         left = int(columns.min())
         inside = Region(top=top, left=left, height=int(rows.max()) - top + 1, width=int(columns.max()) - left + 1)
-        image = resample(self.given, self.size, inside, kernel=self.kernel)
+        image = resample(self.pixels, self.size, inside, kernel=self.kernel)
         if self.clamped:
             image = image.clip(0, 1)
         if (inside.height, inside.width) == (len(rows), len(columns)):
@@ -84,17 +84,17 @@ class Photograph:
         return image[..., rows - top, :][..., columns - left]
 
 
-def _prepared(given: Image, layout: Layout) -> Float[Tensor, "b 3 _ _"]:
+def _prepared(pixels: Image, layout: Layout) -> Float[Tensor, "b 3 _ _"]:
     """Return what of a photo is enlarged to its canvas."""
     match layout.first:
         case None:
-            return given
+            return pixels
         case Resizing(size=size, kernel=kernel):
-            image = resample(given, size, kernel=kernel)
+            image = resample(pixels, size, kernel=kernel)
             return image.clip(0, 1) if layout.clamped else image
         case Mirroring(rows=rows, columns=columns):
-            height, width = given.shape[-2:]
-            return given[..., mirrored(rows, height), :][..., mirrored(columns, width)]
+            height, width = pixels.shape[-2:]
+            return pixels[..., mirrored(rows, height), :][..., mirrored(columns, width)]
 
 
 def mirrored(lines: slice, length: int) -> np.ndarray:
