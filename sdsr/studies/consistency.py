@@ -1,4 +1,4 @@
-"""How near a result is to the LQ photo it was made of, once it is reduced to that photo's size again.
+"""The column of a table that says how near results are to the LQ photos they were made of (`trust.consistency`).
 
 A restorer that invents nothing against the photo scores high; so does one that keeps the photo's noise, so it is read
 beside the other measures. Where the degradation is a blur or noise, even the truth is far from its LQ photo.
@@ -6,22 +6,20 @@ beside the other measures. Where the degradation is a blur or noise, even the tr
 
 from dataclasses import replace
 
-import numpy as np
-
-from sdsr.images.floats import image, quantize
-from sdsr.images.resize import resample
 from sdsr.metrics.measures import psnr
-from sdsr.metrics.planes import Pixels, eight_bit, plane
+from sdsr.metrics.planes import Pixels
 from sdsr.metrics.protocol import Measure, Protocol
 from sdsr.photos.photo import Photo
+from sdsr.trust.consistency import measure_consistency
 
 CONSISTENCY = Measure(name="lq_psnr_y", function=psnr, plane="y", needs_truth=True, better="higher", decimals=2)
+MOST_DB = 80.0
+"""Of every PSNR in a table, so that a mean is finite."""
 
 
 def consistency(result: Pixels, lq: Photo) -> float:
-    """Return the PSNR of Y, dB, of a result reduced to its LQ photo's size by antialiased bicubic."""
-    reduced = quantize(resample(image(Photo(pixels=result)), lq.size), np.uint8)
-    return psnr(plane(reduced, "y"), plane(eight_bit(lq.pixels), "y"))
+    """Return the PSNR-Y, dB, of a result reduced to its LQ photo's size, to that photo."""
+    return min(measure_consistency(Photo(pixels=result), lq).psnr_db, MOST_DB)
 
 
 def with_consistency(protocol: Protocol) -> Protocol:

@@ -8,6 +8,8 @@ from sdsr.errors import InputError
 from sdsr.images.floats import image, quantize
 from sdsr.images.reducing import STRIP_ROWS, reduce_photo
 from sdsr.images.resize import resample
+from sdsr.metrics.measures import psnr
+from sdsr.metrics.planes import plane
 from sdsr.photos.photo import Photo
 from sdsr.trust.consistency import measure_consistency
 
@@ -46,6 +48,13 @@ def test_what_alpha_hides_counts_as_equal(truth, lq):
     found = measure_consistency(truth, Photo(pixels=pixels, alpha=alpha))
     assert found.map[:, 16:].max() == 0
     assert found.psnr_db > 80
+
+
+def test_the_psnr_is_that_of_tables(truth, lq):
+    brighter = Photo(pixels=(lq.pixels + np.uint16(8 * 257)).clip(0, 65535))
+    other = measure_consistency(truth, brighter)
+    ours = quantize(resample(image(truth), lq.size), np.uint16)
+    assert other.psnr_db == pytest.approx(psnr(plane(ours, "y"), plane(brighter.pixels, "y")), abs=0.05)
 
 
 def test_strips_equal_the_whole():
