@@ -6,6 +6,7 @@ from typing import Literal
 from sdsr.photos.sizes import output_size
 from sdsr.region import Region
 
+PlaceKind = Literal["text"]
 ColorFix = Literal["wavelet", "adain", "ycbcr", "none"]
 
 DEFAULT_SEED = 0
@@ -35,7 +36,7 @@ class Request:
     noise. With `label` the result's XMP says that a model restored it, and how (docs/labels.md).
 
     Of docs/trust.md: `consistent` makes the result, reduced by bicubic, the photo again. In places to `protect`, in the
-    photo's pixels, the photo itself is enlarged. The result is the mean of so
+    photo's pixels, or where "text" is found, the photo itself is enlarged. The result is the mean of so
     many passes (`mean_of`, up to 8).
     """
 
@@ -53,7 +54,7 @@ class Request:
     memory_bytes: int | None = None
     label: bool = True
     consistent: bool = False
-    protect: tuple[Region, ...] = ()
+    protect: tuple[Region | PlaceKind, ...] = ()
     mean_of: int = 1
 
     @property

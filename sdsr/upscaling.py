@@ -194,7 +194,7 @@ class Upscaler:
         given = image(photo)
         plan = plan or self.recipe.method.plan(request.wishes, given)
         canvas = self.lq_image(given, (height, width))
-        finish = Finish(places=request.protect, consistent=request.consistent)
+        finish = Finish(places=_places(request, photo), consistent=request.consistent)
         finish.check(photo.size, (height, width))
         progress = Progress(report=on_progress)
         size = canvas.region.height, canvas.region.width
@@ -264,3 +264,13 @@ class Upscaler:
         return Windowed(
             restorer=self.restorer, window_px=size.window_px, overlap_px=size.overlap_px, on_window=on_window
         )
+
+
+def _places(request: Request, photo: Photo) -> tuple[Region, ...]:
+    """Return the places that a request protects in a photo, those of text found."""
+    found = dict.fromkeys(place for place in request.protect if isinstance(place, Region))
+    if "text" in request.protect:
+        from sdsr.trust.text import find_text
+
+        found |= dict.fromkeys(find_text(photo))
+    return tuple(found)

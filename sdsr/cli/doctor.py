@@ -79,6 +79,9 @@ EXTRAS = {
     ),
     "web": Extra(feature="the web page and its HTTP API", requires=("gradio>=6.16", "pillow<13")),
     "sign": Extra(feature="signed Content Credentials, --sign", requires=("c2pa-python>=0.38",)),
+    "text": Extra(
+        feature="text found, --protect text and in reports", requires=("rapidocr>=3.10", "onnxruntime>=1.20")
+    ),
     "ray": Extra(feature="folders of photos on a cluster", requires=("ray[data]>=2.40",)),
 }
 

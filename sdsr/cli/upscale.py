@@ -114,7 +114,7 @@ def upscale(
         memory_bytes=parse_bytes(memory) if memory else None,
         label=not no_label,
         consistent=consistent,
-        protect=tuple(map(parse_place, protect or ())),
+        protect=tuple([parse_place(each) for each in protect or ()]),
         mean_of=passes or 1 if mean else 1,
     )
     settings = Settings(

@@ -68,7 +68,8 @@ Protect = Annotated[
     list[str] | None,
     typer.Option(
         metavar="PLACE",
-        help="LEFT,TOP,WIDTH,HEIGHT in pixels of the photo, where it is enlarged and nothing invented; repeatable.",
+        help="LEFT,TOP,WIDTH,HEIGHT in pixels of the photo, or text, which is looked for: there the photo is enlarged "
+        "and nothing invented; repeatable.",
     ),
 ]
 FormatName = Annotated[FileFormat | None, typer.Option(help="Format of the result; the photo's own by default.")]

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from PIL import Image as PillowImage
 
 from sdsr.errors import OutputError
 from sdsr.photos.photo import Photo
+from sdsr.region import Region
 from sdsr.reports.report import Report
 from sdsr.trust.mask import unmasked
 
@@ -80,6 +82,8 @@ def _maps(report: Report) -> dict[str, np.ndarray]:
         for each in report.trust.calibrations:
             name = f"masked: error < {each.error * 255:.1f} of 255 with {each.confidence:.0%} elsewhere"
             maps[name] = _covered(~unmasked(expected, each.threshold))
+    if report.text:
+        maps["text"] = _outlined(report.text, report.photo.size)
     return maps
 
 
@@ -87,6 +91,14 @@ def _heat(values: np.ndarray, most: float) -> np.ndarray:
     strength = np.clip(values / most, 0, 1)
     colors = np.stack((np.ones_like(strength), 0.75 * (1 - strength), np.zeros_like(strength), 0.85 * strength), -1)
     return np.rint(colors * 255).astype(np.uint8)
+
+
+def _outlined(places: Sequence[Region], size: tuple[int, int]) -> np.ndarray:
+    """Red over places of a photo of `size`, light enough to read through."""
+    colors = np.zeros((*size, 4), np.uint8)
+    for place in places:
+        colors[place.rows, place.columns] = (230, 40, 0, 90)
+    return colors
 
 
 def _covered(mask: np.ndarray) -> np.ndarray:

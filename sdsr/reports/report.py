@@ -8,10 +8,13 @@ from typing import Any
 import numpy as np
 
 from sdsr.photos.photo import Photo
+from sdsr.region import Region
+from sdsr.restoration.places import place_name
 from sdsr.trust.consistency import LOW_PSNR_DB, Consistency, measure_consistency
 from sdsr.trust.expected_error import Clues
 from sdsr.trust.mask import unmasked
 from sdsr.trust.stored import Trust
+from sdsr.trust.text import can_find_text, find_text
 
 FIDELITY_NOTE = (
     "A generative model fills in what the photo does not hold. What it fills in is plausible, not known: letters, "
@@ -32,6 +35,12 @@ MASK_NOTE = (
     "says nothing of photos of another kind."
 )
 
+TEXT_NOTE = (
+    "Text was found in {count} places (left, top, width, height in the photo). A model draws letters that look right "
+    "and may be others: read them in the photo, or restore with --protect text."
+)
+NO_TEXT_NOTE = "Text was not looked for: its detector is not installed (pip install 'sdsr[text]')."
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Examined:
@@ -46,7 +55,8 @@ class Report:
     """A photo, its result, and what is known of how far to believe it.
 
     `settings` are those that the label tells of. Maps are in 0 ... 1. Where no passes were `examined` there is neither
-    disagreement nor mask; without `trust` there is no mask.
+    disagreement nor mask; without `trust` there is no mask. `text` are places in the photo's pixels, None where the
+    detector is not installed.
     """
 
     name: str
@@ -59,6 +69,7 @@ class Report:
     clues: Clues | None = None
     expected: np.ndarray | None = None
     trust: Trust | None = None
+    text: tuple[Region, ...] | None = None
     warnings: tuple[str, ...] = ()
 
     def figures(self) -> dict[str, Any]:
@@ -74,6 +85,7 @@ class Report:
                 "low": self.consistency.low,
             },
         }
+        found["text"] = "not looked for" if self.text is None else [place_name(place) for place in self.text]
         if self.examined is not None:
             mean = round(float(self.examined.spread.mean()) * 255, 2)
             found["disagreement"] = {"passes": self.examined.passes, "mean": mean}
@@ -97,6 +109,10 @@ class Report:
             notes.append(PASSES_NOTE.format(count=self.examined.passes))
         if self.expected is not None and self.trust is not None:
             notes.append(MASK_NOTE.format(source=self.trust.source))
+        if self.text is None:
+            notes.append(NO_TEXT_NOTE)
+        elif self.text:
+            notes.append(TEXT_NOTE.format(count=len(self.text)))
         return notes
 
 
@@ -133,5 +149,6 @@ def report_on(
         clues=clues,
         expected=None if trust is None or clues is None else trust.expected.map(clues),
         trust=trust,
+        text=find_text(photo) if can_find_text() else None,
         warnings=warnings,
     )

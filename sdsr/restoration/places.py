@@ -4,13 +4,20 @@ from collections.abc import Sequence
 
 from sdsr.errors import InputError
 from sdsr.region import Region
+from sdsr.request import PlaceKind
 
 
-def parse_place(text: str) -> Region:
-    """Return the place of "LEFT,TOP,WIDTH,HEIGHT", in pixels of the photo; raise InputError for anything else."""
+def parse_place(text: str) -> Region | PlaceKind:
+    """Return the place of "LEFT,TOP,WIDTH,HEIGHT", in pixels of the photo, or "text"; InputError for anything else."""
+    if text == "text":
+        return "text"
+    if text == "faces":
+        raise InputError("protect (=faces) can't be found by itself: there is no detector; name LEFT,TOP,WIDTH,HEIGHT.")
     numbers = text.split(",")
     if len(numbers) != 4 or not all(number.strip().isdecimal() for number in numbers):
-        raise InputError(f"protect (={text}) must be LEFT,TOP,WIDTH,HEIGHT in pixels of the photo; try 120,80,200,40.")
+        raise InputError(
+            f"protect (={text}) must be LEFT,TOP,WIDTH,HEIGHT in pixels of the photo, or text; try 120,80,200,40."
+        )
     left, top, width, height = map(int, numbers)
     return Region(top=top, left=left, height=height, width=width)
 

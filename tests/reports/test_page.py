@@ -2,7 +2,9 @@
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,8 +13,9 @@ from sdsr.errors import OutputError
 from sdsr.images.floats import image, quantize
 from sdsr.images.resize import resample
 from sdsr.photos.photo import Photo
+from sdsr.region import Region
 from sdsr.reports.page import PROXY_PX, render, write_report
-from sdsr.reports.report import Examined, report_on
+from sdsr.reports.report import Examined, Report, report_on
 from sdsr.trust.expected_error import ExpectedError
 from sdsr.trust.mask import Calibration
 from sdsr.trust.stored import Trust
@@ -36,8 +39,11 @@ def lq(result) -> Photo:
     return Photo(pixels=quantize(resample(image(result), (24, 32)), np.uint8))
 
 
-def report(lq: Photo, result: Photo, name: str = "photo.jpg", **maps):
-    return report_on(name, lq, result, settings={"seed": "0"}, card="# Card <b>", **maps)
+def report(
+    lq: Photo, result: Photo, name: str = "photo.jpg", text: tuple[Region, ...] | None = (), **maps: Any
+) -> Report:
+    """A report in which text is as said, whatever a detector takes for it."""
+    return replace(report_on(name, lq, result, settings={"seed": "0"}, card="# Card <b>", **maps), text=text)
 
 
 def examined(result: Photo, passes: int) -> Examined:
@@ -77,6 +83,16 @@ def test_maps_are_there_where_they_can_be(lq, result):
         for maps in ({}, {"examined": examined(result, 4)}, {"examined": examined(result, 2), "trust": TRUST})
     ]
     assert counts == [1, 2, 2], "a calibration for another number of passes counts for nothing"
+
+
+def test_text_is_shown_where_it_is_and_told_where_it_was_not_looked_for(lq, result):
+    page = render(report(lq, result, text=(Region(top=2, left=3, height=4, width=5),)))
+    assert len(parsed(page).asked) == 4
+    assert "3,2,5,4" in page
+    assert "--protect text" in page
+    page = render(report(lq, result, text=None))
+    assert len(parsed(page).asked) == 3
+    assert "Text was not looked for" in page
 
 
 def test_no_name_and_no_card_becomes_markup(lq, result):

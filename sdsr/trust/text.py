@@ -1,0 +1,56 @@
+"""Where a photo has text, found by the detector of `rapidocr` (extra `text`), which brings its weights (Apache-2.0).
+
+A detector of lines, PP-OCR's; nothing is read. For faces there is none: no package that is kept brings free weights.
+"""
+
+from functools import cache
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+
+from sdsr.errors import InputError
+from sdsr.metrics.planes import eight_bit
+from sdsr.photos.photo import Photo
+from sdsr.region import Region
+
+MARGIN_PX = 2
+"""Around what was found, so that no stroke ends at a border."""
+_SURE = 0.6  # of a line's score; stripes and branches come below, printed words above 0.8
+_LEAST_PX = 8  # of a side, below which there is nothing to find
+
+
+def can_find_text() -> bool:
+    """Whether the detector is installed."""
+    return find_spec("rapidocr") is not None and find_spec("onnxruntime") is not None
+
+
+def find_text(photo: Photo) -> tuple[Region, ...]:
+    """Return the places of lines of text, upright rectangles in the photo's pixels, from top to bottom.
+
+    Photos with a side above 2000 px are looked at in that size. Raises InputError where the detector is missing.
+    """
+    if not can_find_text():
+        raise InputError("the text detector (=rapidocr) is not installed; run: pip install 'sdsr[text]'.")
+    if min(photo.size) < _LEAST_PX:
+        return ()
+    blue_first = np.ascontiguousarray(eight_bit(photo.pixels)[:, :, ::-1])
+    corners = _detector()(blue_first, use_det=True, use_cls=False, use_rec=False, box_thresh=_SURE).boxes
+    found = [_around(each, photo.size) for each in (corners if corners is not None else ())]
+    return tuple(sorted((place for place in found if place.height and place.width), key=lambda place: place.top))
+
+
+def _around(corners: np.ndarray, size: tuple[int, int]) -> Region:
+    """Return the rectangle around four corners (x, y), with a margin, within a photo of `size`."""
+    left, top = np.floor(corners.min(0)).astype(int) - MARGIN_PX
+    right, bottom = np.ceil(corners.max(0)).astype(int) + MARGIN_PX
+    rows = np.clip((top, bottom), 0, size[0]).tolist()
+    columns = np.clip((left, right), 0, size[1]).tolist()
+    return Region(top=rows[0], left=columns[0], height=rows[1] - rows[0], width=columns[1] - columns[0])
+
+
+@cache
+def _detector() -> Any:
+    from rapidocr import RapidOCR
+
+    return RapidOCR(params={"Global.use_cls": False, "Global.use_rec": False, "Global.log_level": "critical"})

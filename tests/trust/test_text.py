@@ -1,0 +1,65 @@
+"""Text: found where it stands, nothing found where there is none, protected where it is asked for."""
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw, ImageFont
+
+from sdsr.errors import InputError
+from sdsr.methods import METHODS
+from sdsr.photos.photo import Photo
+from sdsr.request import Request
+from sdsr.restoration.protection import protection
+from sdsr.trust import text as module
+from sdsr.trust.text import find_text
+from sdsr.upscaling import Upscaler
+
+WORDS = "AB 12 Hello"
+
+
+def sign(size: tuple[int, int] = (120, 60), dtype: type = np.uint8) -> tuple[Photo, tuple[int, int, int, int]]:
+    """A photo of a sign, and where its words stand: left, top, right, bottom."""
+    picture = Image.new("RGB", size, (120, 140, 110))
+    draw = ImageDraw.Draw(picture)
+    font = ImageFont.load_default(14)
+    draw.text((15, 20), WORDS, font=font, fill=(20, 20, 30))
+    left, top, right, bottom = map(int, draw.textbbox((15, 20), WORDS, font=font))
+    pixels = np.asarray(picture).astype(dtype) * dtype(np.iinfo(dtype).max // 255)
+    return Photo(pixels=pixels), (left, top, right, bottom)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_words_are_found_where_they_stand(dtype):
+    photo, (left, top, right, bottom) = sign(dtype=dtype)
+    (place,) = find_text(photo)
+    assert place.left <= left
+    assert place.top <= top
+    assert place.right >= right
+    assert place.bottom >= bottom
+    assert place.height * place.width < 3 * (right - left) * (bottom - top)
+
+
+def test_nothing_is_found_where_nothing_is_written():
+    noise = np.random.default_rng(0).integers(0, 256, (60, 90, 3), dtype=np.uint8)
+    assert find_text(Photo(pixels=noise)) == ()
+    assert find_text(Photo(pixels=noise[:5])) == ()
+
+
+def test_text_is_protected_where_it_is_found():
+    photo, _ = sign((64, 48))
+    recipe = METHODS["d3sr-small"]
+    assert recipe.method is not None
+    upscaler = Upscaler(recipe, recipe.method.build("tiny"))
+    job = upscaler.job(photo, Request(scale=2, protect=("text",)))
+    assert job.finish.places == find_text(photo) != ()
+    plain = upscaler.upscale(photo, Request(scale=2))
+    changed = (job.run().pixels != plain.pixels).any(-1)
+    assert changed.any()
+    assert not changed[protection(job.finish.places, photo.size, plain.size) == 0].any()
+
+
+def test_without_the_detector_nothing_is_passed_over(monkeypatch):
+    monkeypatch.setattr(module, "find_spec", lambda name: None)
+    with pytest.raises(
+        InputError, match=r"text detector \(=rapidocr\) is not installed; run: pip install 'sdsr\[text\]'"
+    ):
+        find_text(sign()[0])
