@@ -13,7 +13,7 @@ PYTEST_ARGS ?=
 ORDER ?= $(shell git rev-parse --short HEAD 2>/dev/null || echo 0)
 SHUFFLED := --random-order-bucket=module --random-order-seed=$(ORDER)
 # What computes with networks, less what is the same on every processor: sizes, errors, noise, copies.
-ROUNDED := tests/adapters tests/critics tests/data tests/diffusion tests/losses tests/methods tests/objectives \
+ROUNDED := tests/adapters tests/discriminators tests/data tests/diffusion tests/losses tests/methods tests/objectives \
   tests/prior tests/restoration tests/test_upscaling.py
 CONTRACT := tests/methods/test_contract.py::test_
 UNROUNDED := $(addprefix --deselect=$(CONTRACT),damaged_parts parts_of_another_prior photos_of_any_size extreme_photos \

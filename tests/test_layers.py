@@ -13,7 +13,7 @@ LAYERS = (
     ("images", "diffusion"),
     ("prior", "data", "request", "method_folders"),
     ("adapters", "losses"),
-    ("critics", "metrics"),
+    ("discriminators", "metrics"),
     ("restoration",),
     ("objectives", "checkpoints", "job", "trust"),
     ("methods", "crops"),

@@ -98,7 +98,7 @@ def _learner(stage: Stage, options: argparse.Namespace, device: torch.device) ->
     if options.begin is not None:
         load_parts(dict(system.parts.modules.items()), [options.begin])
     assert isinstance(stage.objective, Decoding), "the leg's stages train the decoder"
-    return stage.objective.learner(system, stage.critic(system) if stage.critic else None).to(device)
+    return stage.objective.learner(system, stage.discriminator(system) if stage.discriminator else None).to(device)
 
 
 def _source(stage: Stage, options: argparse.Namespace, device: torch.device) -> DeviceSource:

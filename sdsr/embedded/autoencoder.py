@@ -27,14 +27,14 @@ class Reconstruction:
     latent_noise: float = 0.03
     train_encoder: bool = True
 
-    def learner(self, system: SmallAutoencoder, critic: nn.Module | None) -> "ReconstructionLearner":
+    def learner(self, system: SmallAutoencoder, discriminator: nn.Module | None) -> "ReconstructionLearner":
         return ReconstructionLearner(system, self)
 
 
 class ReconstructionLearner(nn.Module):
     """Trains a `SmallAutoencoder`; `finish` fixes the statistics by which latents have zero mean and unit variance."""
 
-    critic: None = None
+    discriminator: None = None
 
     def __init__(self, autoencoder: SmallAutoencoder, objective: Reconstruction) -> None:
         super().__init__()

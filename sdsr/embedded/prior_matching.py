@@ -30,14 +30,14 @@ class PriorMatching:
     prompt_dropout: float = 0.1
     in_pixels: bool = False
 
-    def learner(self, system: Prior, critic: nn.Module | None) -> "PriorLearner":
+    def learner(self, system: Prior, discriminator: nn.Module | None) -> "PriorLearner":
         return PriorLearner(system, self)
 
 
 class PriorLearner(nn.Module):
     """Trains UNet, prompt table and image encoder of a small prior together; its autoencoder is frozen."""
 
-    critic: None = None
+    discriminator: None = None
 
     def __init__(self, prior: Prior, objective: PriorMatching) -> None:
         super().__init__()

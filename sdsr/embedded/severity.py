@@ -17,14 +17,14 @@ class Severity:
 
     versions: int = 3
 
-    def learner(self, system: SmallPerceptual, critic: nn.Module | None) -> "SeverityLearner":
+    def learner(self, system: SmallPerceptual, discriminator: nn.Module | None) -> "SeverityLearner":
         return SeverityLearner(system, self)
 
 
 class SeverityLearner(nn.Module):
     """Trains a `SmallPerceptual`, and heads that are saved beside it but needed only to go on training."""
 
-    critic: None = None
+    discriminator: None = None
 
     def __init__(self, network: SmallPerceptual, objective: Severity) -> None:
         super().__init__()

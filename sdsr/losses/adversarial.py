@@ -16,7 +16,7 @@ def _mean_over_heads(values: Sequence[Tensor]) -> Scalar:
     return torch.stack([value.mean() for value in values]).mean()
 
 
-def critic_bce(real: Logits, fake: Logits) -> Scalar:
+def discriminator_bce(real: Logits, fake: Logits) -> Scalar:
     """-log D(real) - log(1 - D(fake)), D the sigmoid of the logits (D3SR, arXiv:2410.04224)."""
     return _mean_over_heads([F.softplus(-logit.float()) for logit in real]) + _mean_over_heads(
         [F.softplus(logit.float()) for logit in fake]
@@ -24,11 +24,11 @@ def critic_bce(real: Logits, fake: Logits) -> Scalar:
 
 
 def generator_bce(fake: Logits) -> Scalar:
-    """-log D(fake), the non-saturating side of `critic_bce`."""
+    """-log D(fake), the non-saturating side of `discriminator_bce`."""
     return _mean_over_heads([F.softplus(-logit.float()) for logit in fake])
 
 
-def critic_hinge(real: Logits, fake: Logits) -> Scalar:
+def discriminator_hinge(real: Logits, fake: Logits) -> Scalar:
     """(relu(1 - real) + relu(1 + fake)) / 2, as in the published training of InvSR and StableSR's fusion."""
     sides = (
         _mean_over_heads([F.relu(1 - logit) for logit in real]),
@@ -39,11 +39,11 @@ def critic_hinge(real: Logits, fake: Logits) -> Scalar:
 
 def summed_hinge(real: Logits, fake: Logits) -> Scalar:
     """relu(1 - real) + relu(1 + fake), not halved, as in the published training of AddSR."""
-    return 2 * critic_hinge(real, fake)
+    return 2 * discriminator_hinge(real, fake)
 
 
 def generator_hinge(fake: Logits) -> Scalar:
-    """-fake, the generator's side of `critic_hinge`."""
+    """-fake, the generator's side of `discriminator_hinge`."""
     return -_mean_over_heads(fake)
 
 
@@ -55,6 +55,6 @@ class AdversarialLoss:
     generator: Callable[[Logits], Scalar]
 
 
-BCE = AdversarialLoss(discriminator=critic_bce, generator=generator_bce)
-HINGE = AdversarialLoss(discriminator=critic_hinge, generator=generator_hinge)
+BCE = AdversarialLoss(discriminator=discriminator_bce, generator=generator_bce)
+HINGE = AdversarialLoss(discriminator=discriminator_hinge, generator=generator_hinge)
 SUMMED_HINGE = AdversarialLoss(discriminator=summed_hinge, generator=generator_hinge)

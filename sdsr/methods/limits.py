@@ -49,7 +49,7 @@ _LIMITS: Mapping[str, Limit] = {
     **dict.fromkeys(("sampling_steps", "preview_steps"), Limit(least=1, most=999)),
     "steps": STEPS,
     "crop_px": PIXELS,
-    **dict.fromkeys(("flips", "ema_decay", "decay_from", "final_share", "critics_from", "alone", "clearer"), SHARE),
+    **dict.fromkeys(("flips", "ema_decay", "decay_from", "final_share", "adversarial_from", "alone", "clearer"), SHARE),
     **dict.fromkeys(("degraded_share", "prompt_dropout", "token_dropout", "fidelity"), SHARE),
     "betas": Limit(most=1, open_above=True),
     "clip_norm": Limit(open_below=True, infinite=True),

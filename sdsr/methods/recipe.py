@@ -22,7 +22,7 @@ from sdsr.restoration.restorer import Restorer
 class Objective(Protocol):
     """What a stage minimises: a frozen dataclass of weights that builds the module which computes it."""
 
-    def learner(self, system: Any, critic: nn.Module | None) -> Learner: ...
+    def learner(self, system: Any, discriminator: nn.Module | None) -> Learner: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,10 +45,11 @@ class OptimizerSettings:
 class Stage:
     """One training run of a recipe.
 
-    `method` builds what is trained, and of its parts learns what `learns` says; `critic(system)` builds its critic.
-    Crops are `crop_px` wide and flipped, left to right and upside down, with the probabilities of `flips`;
-    `degradation` names a table of sdsr/data, None where the objective needs only HQ photos. `taught`: it learns from
-    pairs with a teacher's answers (`sdsr teach`). `follows` says whose parts it is made to begin with, if any.
+    `method` builds what is trained, and of its parts learns what `learns` says; `discriminator(system)` builds its
+    discriminator. Crops are `crop_px` wide and flipped, left to right and upside down, with the probabilities of
+    `flips`; `degradation` names a table of sdsr/data, None where the objective needs only HQ photos. `taught`: it
+    learns from pairs with a teacher's answers (`sdsr teach`). `follows` says whose parts it is made to begin with, if
+    any.
     """
 
     name: str
@@ -63,8 +64,8 @@ class Stage:
     accumulate: int = 1
     degradation: str | None = None
     taught: bool = False
-    critic: Callable[[Any], nn.Module] | None = None
-    critic_optimizer: OptimizerSettings | None = None
+    discriminator: Callable[[Any], nn.Module] | None = None
+    discriminator_optimizer: OptimizerSettings | None = None
     ema_decay: float = 0.999
     follows: str | None = None
 

@@ -1,4 +1,4 @@
-"""The stages in which few-step methods learn on the small prior: by pixels first, then by what critics say as well."""
+"""The stages in which few-step methods learn on the small prior: by pixels first, then by discriminators as well."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,7 +14,7 @@ from sdsr.objectives.restoration import Restoration
 
 def small_stages(
     method: Method,
-    critics: Callable[[Any], nn.Module],
+    discriminators: Callable[[Any], nn.Module],
     objective: Restoration,
     *,
     first: str = "fidelity",
@@ -22,7 +22,8 @@ def small_stages(
 ) -> tuple[Stage, Stage]:
     """Return both stages of a method; `objective` gives plan and starts, `heard` what it weighs in the second besides.
 
-    A decoder this light is learned through, so pixels are compared and judged, and two terms stand against grids.
+    A decoder this light is learned through, so pixels are compared and shown to a discriminator, and two terms stand
+    against grids.
     """
     terms = (
         Term(name="latent", weight=0.2, function=latent_l2),
@@ -47,14 +48,16 @@ def small_stages(
         Term(name="unevenness", weight=1.0, function=unevenness(8)),
         Term(name="lattice", weight=4.0, function=lattice(8)),
     )
-    weights = {"ea_dists": 0.05, "critics_from": 0.04, "latent_critic": 0.005, "image_critic": 0.05}
+    weights = {"ea_dists": 0.05, "adversarial_from": 0.04, "adversarial_latent": 0.005, "adversarial_image": 0.05}
     realism = replace(
         fidelity,
         name="realism",
         objective=replace(objective, terms=terms, **weights, **heard),
         optimizer=OptimizerSettings(learning_rate=2e-4, warmup_steps=50, decay_from=0.6),
-        critic=critics,
-        critic_optimizer=OptimizerSettings(learning_rate=3e-4, betas=(0.5, 0.99), warmup_steps=20, decay_from=0.6),
+        discriminator=discriminators,
+        discriminator_optimizer=OptimizerSettings(
+            learning_rate=3e-4, betas=(0.5, 0.99), warmup_steps=20, decay_from=0.6
+        ),
         batch=12,
         ema_decay=0.995,
         follows=f"stage {first}",

@@ -103,14 +103,10 @@ class Discriminator(nn.Module):
         precision: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> None:
         super().__init__()
-        self.add_module("critic", network)  # its name in checkpoints
+        self.network = network
         self.view = view
         self.loss = loss
         self.precision = precision
-
-    @property
-    def network(self) -> nn.Module:
-        return self.get_submodule("critic")
 
     @property
     def kinds(self) -> tuple[Kind, ...]:

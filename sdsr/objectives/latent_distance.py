@@ -14,7 +14,7 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from jaxtyping import Float
 from torch import Tensor
 
-from sdsr.critics.diffusion_unet import down_and_mid
+from sdsr.discriminators.diffusion_unet import down_and_mid
 from sdsr.errors import ModelError
 from sdsr.losses.latent_perceptual import is_small, load_latent_perceptual
 from sdsr.losses.lpips import load_lpips

@@ -37,15 +37,15 @@ class Outcome:
 class Learner(Protocol):
     """An `nn.Module` that computes a training step in its forward, so that it runs under DDP as it is.
 
-    `parts` are the trained modules by the name of the file that they are saved in. `critic` is None or a module whose
-    forward takes a detached `StepRecord` and a generator and gives an `Outcome`; it has an optimizer of its own.
+    `parts` are the trained modules by the name of the file that they are saved in. `discriminator` is None or a module
+    whose forward takes a detached `StepRecord` and a generator and gives an `Outcome`; it has an optimizer of its own.
     """
 
     @property
     def parts(self) -> dict[str, nn.Module]: ...
 
     @property
-    def critic(self) -> nn.Module | None: ...
+    def discriminator(self) -> nn.Module | None: ...
 
     def __call__(self, sample: Sample, rng: torch.Generator, progress: float) -> Outcome: ...
 

@@ -81,7 +81,7 @@ class NoiseMatching:
     preview_steps: int = 10
     guidance: float | int = 1.0
 
-    def learner(self, system: Restorer, critic: nn.Module | None) -> TrainingStep:
+    def learner(self, system: Restorer, discriminator: nn.Module | None) -> TrainingStep:
         rule = NoisingStep(restorer=system, objective=self)
         channels = weight_in_pixels(system.prior) if self.in_pixels else None
         error = NoiseError(prior=system.prior, channels=channels)

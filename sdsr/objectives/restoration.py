@@ -17,7 +17,7 @@ from sdsr.objectives.discriminator import Discriminators
 from sdsr.objectives.latent_distance import latent_distance
 from sdsr.objectives.learner import Sample
 from sdsr.objectives.pairs import lq_image_of
-from sdsr.objectives.training_step import Game, Preview, TrainingStep, encode_pair
+from sdsr.objectives.training_step import AdversarialWeights, Preview, TrainingStep, encode_pair
 from sdsr.prior.prior import Prior
 from sdsr.restoration.plan import Plan
 from sdsr.restoration.restorer import EncodedLq, Restorer
@@ -26,34 +26,39 @@ from sdsr.tensors import Latent, Time
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restoration:
-    """The plan whose first step is trained, the terms, and when (as a share of the run) the critics begin to be heard.
+    """The plan whose first step is trained, the terms, and when (as a share of the run) discriminators begin to count.
 
-    Until then the critics learn alone, so that their first word is an informed one. `starts` are times for the trained
-    step to start from, drawn for each photo; without them it is the plan's. `ea_dists` weighs EA-DISTS
+    Until then the discriminators learn alone, so that their first word is an informed one. `starts` are times for the
+    trained step to start from, drawn for each photo; without them it is the plan's. `ea_dists` weighs EA-DISTS
     (arXiv:2410.04224) with DISTS's published weights where `dists_weights` names their file, else on the embedded small
     perceptual network, which stands in for it by value. `latent_lpips` weighs LPIPS between latents, by the network in
-    the file `latent_lpips_weights` or by the prior's own features. `latent_critic` and `image_critic` weigh what the
-    critics say.
+    the file `latent_lpips_weights` or by the prior's own features. `adversarial_latent` and `adversarial_image` weigh
+    what the discriminators say.
     """
 
     plan: Plan
     starts: tuple[int, ...] = ()
     terms: tuple[Term, ...] = field(default_factory=lambda: (Term(name="latent", weight=1.0, function=latent_l2),))
-    critics_from: float = 0.05
-    latent_critic: float = 0.03
-    image_critic: float = 0.03
+    adversarial_from: float = 0.05
+    adversarial_latent: float = 0.03
+    adversarial_image: float = 0.03
     ea_dists: float = 0.0
     dists_weights: str | None = None
     latent_lpips: float = 0.0
     latent_lpips_weights: str = "prior"
 
-    def learner(self, system: Restorer, critic: nn.Module | None) -> TrainingStep:
-        assert critic is None or isinstance(critic, Discriminators), "restoration is watched by `Discriminators`"
+    def learner(self, system: Restorer, discriminator: nn.Module | None) -> TrainingStep:
+        assert discriminator is None or isinstance(discriminator, Discriminators), (
+            "restoration is watched by `Discriminators`"
+        )
         return TrainingStep(
             InferenceStep(restorer=system, plan=self.plan, starts=self.starts),
             self.all_terms(system.prior),
-            discriminator=critic,
-            game=Game(weights={"latent": self.latent_critic, "image": self.image_critic}, since=self.critics_from),
+            discriminator=discriminator,
+            adversarial_weights=AdversarialWeights(
+                weights={"latent": self.adversarial_latent, "image": self.adversarial_image},
+                since=self.adversarial_from,
+            ),
         )
 
     def all_terms(self, prior: Prior) -> tuple[Term, ...]:

@@ -47,7 +47,7 @@ class StepRule(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Game:
+class AdversarialWeights:
     """How much each discriminator weighs, by what it looks at, and from which share of the run on.
 
     Until then discriminators learn alone, so that their first word is an informed one. `balance(loss, adversarial)`
@@ -72,7 +72,7 @@ class TrainingStep(nn.Module):
         terms: Sequence[Term],
         *,
         discriminator: Discriminator | Discriminators | None = None,
-        game: Game | None = None,
+        adversarial_weights: AdversarialWeights | None = None,
         modules: Mapping[str, nn.Module] | None = None,
         near: Callable[[Image, Image], dict[str, float]] = nearness,
         figures: Callable[[Sample, Generator], dict[str, float]] | None = None,
@@ -80,7 +80,7 @@ class TrainingStep(nn.Module):
         super().__init__()
         self.rule = rule
         self.terms = tuple(terms)
-        self.game = game or Game()
+        self.adversarial_weights = adversarial_weights or AdversarialWeights()
         self.near = near
         self.figures = figures
         for name, module in ({"trained": rule.restorer.parts.modules} if modules is None else modules).items():
@@ -95,7 +95,7 @@ class TrainingStep(nn.Module):
         return self.rule.restorer
 
     @property
-    def critic(self) -> Discriminator | Discriminators | None:
+    def discriminator(self) -> Discriminator | Discriminators | None:
         return self._beside[0]
 
     @property
@@ -106,26 +106,26 @@ class TrainingStep(nn.Module):
         record = self.rule.take(sample, rng)
         loss, values = weighted_sum(self.terms, record)
         scalars = {name: float(value) for name, value in values.items()}
-        if self.critic is None:
+        if self.discriminator is None:
             return Outcome(loss=loss, scalars=scalars)
-        if progress >= self.game.since:
-            loss, heard = self._hear(self.critic, loss, record, rng)
+        if progress >= self.adversarial_weights.since:
+            loss, heard = self._with_adversarial(self.discriminator, loss, record, rng)
             scalars |= heard
-        elif "image" in self.critic.kinds:
+        elif "image" in self.discriminator.kinds:
             record.images()  # decoded before any weight changes, for the discriminator's own step
         return Outcome(loss=loss, scalars=scalars, record=record)
 
-    def _hear(
-        self, critic: Discriminator | Discriminators, loss: Tensor, record: StepRecord, rng: Generator
+    def _with_adversarial(
+        self, discriminator: Discriminator | Discriminators, loss: Tensor, record: StepRecord, rng: Generator
     ) -> tuple[Tensor, dict[str, float]]:
         """Return the loss with the generator's adversarial losses, and these as numbers."""
         scalars: dict[str, float] = {}
-        for kind, adversarial in critic.generator_losses(record, rng).items():
-            name = f"adversarial_{kind}" if isinstance(critic, Discriminators) else "adversarial"
-            weight = self.game.weights[kind]
+        for kind, adversarial in discriminator.generator_losses(record, rng).items():
+            name = f"adversarial_{kind}" if isinstance(discriminator, Discriminators) else "adversarial"
+            weight = self.adversarial_weights.weights[kind]
             scalars[name] = float(adversarial.detach())
-            if self.game.balance is not None:
-                weight *= self.game.balance(loss, adversarial)
+            if self.adversarial_weights.balance is not None:
+                weight *= self.adversarial_weights.balance(loss, adversarial)
                 scalars[f"{name}_weight"] = weight
             loss = loss + weight * adversarial
         return loss, scalars

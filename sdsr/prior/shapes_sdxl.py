@@ -1,4 +1,4 @@
-"""The UNet of Stable Diffusion XL without weights, to count what a critic made of it holds."""
+"""The UNet of Stable Diffusion XL without weights, to count what a discriminator made of it holds."""
 
 from typing import Any
 

@@ -108,7 +108,7 @@ SOURCES = {
         ),
         Source(
             name="sdxl-base",
-            what="Stable Diffusion XL, 1024 px: the UNet is D3SR's critic",
+            what="Stable Diffusion XL, 1024 px: the UNet is D3SR's discriminator",
             licence=_OPENRAIL,
             mirrors=(
                 Mirror(
@@ -130,14 +130,14 @@ SOURCES = {
         ),
         Source(
             name="dino-vit-s",
-            what="DINO ViT-S/16: the eyes of AddSR's critic",
+            what="DINO ViT-S/16: the eyes of AddSR's discriminator",
             licence="Apache-2.0",
             mirrors=(Mirror(repo="facebook/dino-vits16", revision="a7a4d161f5c0bd70478c05ca5777ec7cd8848021"),),
             weights={"model.safetensors": None},
         ),
         Source(
             name="dino-2-vit-s",
-            what="DINOv2 ViT-S/14: what AddSR's critic is told of the LQ photo",
+            what="DINOv2 ViT-S/14: what AddSR's discriminator is told of the LQ photo",
             licence="Apache-2.0",
             mirrors=(Mirror(repo="facebook/dinov2-small"),),
             weights={"model.safetensors": None},

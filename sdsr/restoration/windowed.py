@@ -10,7 +10,7 @@ from sdsr.images.windows import Weight, blend, cover, tapered_weight
 from sdsr.prior.posterior import Picture, Posterior
 from sdsr.restoration.cells import latent_region
 from sdsr.restoration.lq_image import LqImage
-from sdsr.restoration.protocol import RestoringParts, Encoded
+from sdsr.restoration.protocol import Encoded, RestoringParts
 from sdsr.tensors import Image, Latent, Region
 
 T = TypeVar("T")

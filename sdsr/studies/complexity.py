@@ -77,7 +77,7 @@ PHASES = ("encode_lq", "one_pass", "step", "decode", "image")
 class Complexity:
     """A method on one photo of `given_px` a side, enlarged to `size_px`, with its plan's number of steps.
 
-    `critics` are needed for training only and belong to no sum.
+    `discriminators` are needed for training only and belong to no sum.
     """
 
     recipe: str
@@ -86,7 +86,7 @@ class Complexity:
     size_px: int
     steps: int
     parts: tuple[Part, ...]
-    critics: tuple[Part, ...] = ()
+    discriminators: tuple[Part, ...] = ()
 
     def macs(self, phase: str) -> Macs:
         """Return those of all parts together in one of `PHASES`."""
@@ -110,7 +110,7 @@ def complexity(recipe: Recipe, prior: str | None = None, *, given_px: int = 128,
         raise InputError(f"recipe (={recipe.name}) restores nothing; choose one that does (`sdsr models`).")
     prior = prior or recipe.prior
     system = _built(recipe.method.build, prior)
-    trained, critics = _training(recipe, prior)
+    trained, discriminators = _training(recipe, prior)
     if not recipe.stages:
         recipe.learns.apply(dict(system.parts.modules.items()))
         trained = _learning(system.parts.modules)
@@ -123,7 +123,7 @@ def complexity(recipe: Recipe, prior: str | None = None, *, given_px: int = 128,
         size_px=scale * given_px,
         steps=len(recipe.plan.times),
         parts=tuple(replace(part, **work.get(part.name, {})) for part in parts if part.added or part.name in work),
-        critics=tuple(critics),
+        discriminators=tuple(discriminators),
     )
 
 
@@ -137,30 +137,30 @@ def _built(system: Callable[..., Any], prior: str) -> Any:
 
 
 def _training(recipe: Recipe, prior: str) -> tuple[dict[str, int], list[Part]]:
-    """Return how many parameters of each part learn in some stage, and the critics of those that have one."""
+    """Return how many parameters of each part learn in some stage, and the discriminators of those that have one."""
     trained: Counter[str] = Counter()
-    critics = []
+    discriminators = []
     for stage in recipe.stages:
         system = _built(stage.build, prior)
-        if stage.critic is not None:
-            critics += _discriminator(stage, system)
+        if stage.discriminator is not None:
+            discriminators += _discriminator(stage, system)
         learner = stage.objective.learner(system, None)
         trained |= Counter(_learning(learner.parts))
-    return trained, critics
+    return trained, discriminators
 
 
 def _discriminator(stage: Stage, system: Any) -> Iterator[Part]:
-    """Yield the critic of a stage, if it has one that knows the prior's latents; the log says where it has not."""
-    assert stage.critic is not None
+    """Yield a stage's discriminator, if it has one that knows the prior's latents; the log says where it has not."""
+    assert stage.discriminator is not None
     try:
         with system.prior.device:
-            parameters = list(stage.critic(system).parameters())
+            parameters = list(stage.discriminator(system).parameters())
     except InputError as error:
         log.warning("%s is counted without its discriminator: %s", stage.name, error)
         return
     learning = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
     size = sum(map(torch.numel, parameters))
-    yield Part(name=f"critic, {stage.name}", added=True, parameters=size, trained=learning)
+    yield Part(name=f"discriminator, {stage.name}", added=True, parameters=size, trained=learning)
 
 
 def _learning(parts: Mapping[str, nn.Module] | nn.ModuleDict) -> dict[str, int]:

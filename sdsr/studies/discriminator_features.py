@@ -1,4 +1,4 @@
-"""What a diffusion UNet sees in photos as a critic: pictures of its features at several times (arXiv:2410.04224)."""
+"""What a diffusion UNet sees in photos as a discriminator: its features at several times (arXiv:2410.04224)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,8 +10,8 @@ from jaxtyping import Float
 from PIL import Image as PillowImage
 from torch import Tensor
 
-from sdsr.critics.diffusion_unet import down_and_mid, unconditional
 from sdsr.diffusion.noise import CanvasNoise
+from sdsr.discriminators.diffusion_unet import down_and_mid, unconditional
 from sdsr.images.floats import image
 from sdsr.metrics.planes import Pixels
 from sdsr.metrics.sheet import Cell, tiled
@@ -55,16 +55,16 @@ def features(unet: UNet2DConditionModel, prior: Prior, latents: Sequence[Latent]
 def sheet(
     photos: Mapping[str, Photo], seen: Mapping[str, Sequence[Tensor]], look: Look, *, side_px: int, factor: int
 ) -> PillowImage.Image:
-    """One row for each photo and critic: the photo, then its features' main components at each time as colors.
+    """One row for each photo and discriminator: the photo, then its features' main components at each time as colors.
 
-    Components are common to all photos of one critic and time, so colors can be compared down a column.
+    Components are common to all photos of one discriminator and time, so colors can be compared down a column.
     """
     rows = []
-    for critic, by_time in seen.items():
+    for discriminator, by_time in seen.items():
         colored = [in_colors(maps) for maps in by_time]
         for index, (label, photo) in enumerate(photos.items()):
             crop = _middle(image(photo), side_px, factor)
-            cells = [Cell(photo=_pixels(crop[0].permute(1, 2, 0)), label=f"{label}  {critic}")]
+            cells = [Cell(photo=_pixels(crop[0].permute(1, 2, 0)), label=f"{label}  {discriminator}")]
             cells += [
                 Cell(photo=_pixels(colors[index]), label=f"t = {time}")
                 for time, colors in zip(look.times, colored, strict=True)

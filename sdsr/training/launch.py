@@ -85,12 +85,12 @@ def launch(recipe: Recipe | str, settings: LaunchSettings, run: RunSettings) -> 
     dtype = precision_of(settings.precision, process.device)
     system = stage.build(settings.prior or recipe.prior, process.device)
     system = _prepared(system, dtype, checkpointing=run.gradient_checkpointing)
-    critic = stage.critic(system) if stage.critic else None
+    discriminator = stage.discriminator(system) if stage.discriminator else None
     if stage.follows and not settings.start_from:
         log.warning("%s begins anew, though made to begin with parts of %s (--from)", stage.name, stage.follows)
     if isinstance(system, Restorer):  # before there is a learner, whose teacher begins as its student
         load_parts(dict(system.parts.modules.items()), settings.start_from, partly=settings.partly)
-    learner = stage.objective.learner(system, critic)
+    learner = stage.objective.learner(system, discriminator)
     if not isinstance(system, Restorer):
         load_parts(learner.parts, settings.start_from, partly=settings.partly)
     validation = []

@@ -5,7 +5,7 @@ backward pass. One group for the whole learner, since an objective calls its par
 only their forward passes, around which alone FSDP gathers finer groups.
 
 Deviation: accelerate's own FSDP is left out. It runs on accelerators only, so that no test on a CPU could see it, and
-it prepares one model, where a stage with a critic has two.
+it prepares one model, where a stage with a discriminator has two.
 """
 
 from collections.abc import Iterable, Iterator, Mapping

@@ -77,10 +77,12 @@ class RunState:
         self.parameters = self._trained()
         self.shares = [own_share(parameter) for parameter in self.parameters]
         self.averages = EMAModel(self.shares, decay=stage.ema_decay)
-        self.critic: Side | None = None
-        if learner.critic is not None:
-            critic = learner.critic.to(accelerator.device)
-            self.critic = self._copied(critic, critic.parameters(), stage.critic_optimizer or stage.optimizer)
+        self.discriminator: Side | None = None
+        if learner.discriminator is not None:
+            discriminator = learner.discriminator.to(accelerator.device)
+            self.discriminator = self._copied(
+                discriminator, discriminator.parameters(), stage.discriminator_optimizer or stage.optimizer
+            )
 
     def _trained(self) -> list[nn.Parameter]:
         """The parameters of the learner's parts that are not frozen."""
@@ -94,7 +96,7 @@ class RunState:
         return Side(module=module, optimizer=optimizer, settings=settings)
 
     def _sharded(self, module: nn.Module, settings: OptimizerSettings) -> Side:
-        """A side of which every process holds a share; critics, which an objective also asks directly, are no such."""
+        """A side of which every process holds a share; no discriminator is one: objectives ask it directly."""
         if self.settings.compile:
             module.compile()
         shard(module, self.accelerator.device)
@@ -112,16 +114,16 @@ class RunState:
             rng = self._rng(self.clock.step * self.stage.accumulate + part)
             outcome = self._descend(self.main, last, sample, rng, self.progress())
             scalars = {"loss": float(outcome.loss.detach()), **outcome.scalars}
-            if self.critic is not None and outcome.record is not None:
-                verdict = self._descend(self.critic, last, outcome.record.detached(), rng)
-                scalars |= {f"critic/{name}": value for name, value in verdict.scalars.items()}
+            if self.discriminator is not None and outcome.record is not None:
+                verdict = self._descend(self.discriminator, last, outcome.record.detached(), rng)
+                scalars |= {f"discriminator/{name}": value for name, value in verdict.scalars.items()}
         self.averages.step(self.shares)
         return scalars
 
     def _descend(self, side: Side, last: bool, *inputs: Any) -> Outcome:
         """Add up the gradients of a step's batches, and take the step with the last of them.
 
-        Not `accelerator.accumulate`, which counts its calls: the critic's would be taken for the main side's.
+        Not `accelerator.accumulate`, which counts its calls: the discriminator's would be taken for the main side's.
         """
         with nullcontext() if last else self.accelerator.no_sync(side.module):
             with self.accelerator.autocast():

@@ -14,8 +14,8 @@ from torch.nn.functional import interpolate
 from sdsr.images.floats import quantize
 from sdsr.methods import METHODS
 from sdsr.methods.invsr.method import InvSR, PredictorSettings
-from sdsr.methods.invsr.recipes import LatentJudge
-from sdsr.methods.one_step.recipes import NoisedJudge
+from sdsr.methods.invsr.recipes import LatentDiscriminator
+from sdsr.methods.one_step.recipes import NoisedDiscriminator
 from sdsr.methods.recipe import Recipe, Stage
 from sdsr.methods.settings import with_settings
 from sdsr.methods.stablesr.encoder import EncoderSettings
@@ -125,22 +125,22 @@ def kept(stage: Stage, parameters: Iterable[str]) -> set[str]:
 
 
 def light(value: Any) -> Any:
-    """A method or critic with networks that suit the tiny prior, where its own are of the published size."""
+    """A method or discriminator with networks that suit the tiny prior, where its own are of the published size."""
     match value:
         case InvSR():
             return replace(value, predictor=PredictorSettings(widths=(16, 32), layers=1, norm_groups=8, head_width=8))
         case StableSR() if value.encoder == EncoderSettings():
             encoder = EncoderSettings(widths=(32, 64), blocks=1, attention_at=(2,), map_channels=32)
             return replace(value, encoder=encoder, hidden=32, blocks=1, growth=8)
-        case LatentJudge() if value == LatentJudge():
-            return LatentJudge(widths=(16, 16, 32), attention_heads=(2, 2, 2), norm_groups=8, pooling_heads=4)
-        case NoisedJudge():
-            return NoisedJudge(source="prior")
+        case LatentDiscriminator() if value == LatentDiscriminator():
+            return LatentDiscriminator(widths=(16, 16, 32), attention_heads=(2, 2, 2), norm_groups=8, pooling_heads=4)
+        case NoisedDiscriminator():
+            return NoisedDiscriminator(source="prior")
     return value
 
 
 def training(stage: Stage) -> tuple[Learner, nn.Module | None]:
-    """What the stage trains on the tiny prior, and its critic.
+    """What the stage trains on the tiny prior, and its discriminator.
 
     Where it begins with restoring photos, that takes few steps, and where it compares what was made of much noise, the
     prior predicts velocity: it is untrained, and estimates from noise would be all error.
@@ -161,8 +161,8 @@ def _training(stage: Stage) -> tuple[Learner, nn.Module | None]:
         stage = with_settings(stage, brief)
         schedule = system.prior.schedule.predicting("v_prediction")
         system = replace(system, prior=system.prior.adapted(schedule=schedule))
-    critic = light(stage.critic)(system) if stage.critic is not None else None
-    return stage.objective.learner(system, critic), critic
+    discriminator = light(stage.discriminator)(system) if stage.discriminator is not None else None
+    return stage.objective.learner(system, discriminator), discriminator
 
 
 def _wake(module: nn.Module) -> None:

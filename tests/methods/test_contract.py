@@ -202,7 +202,7 @@ def test_a_recipe_is_a_value_that_prints_and_changes(recipe: Recipe):
 
 @NAMED_STAGE
 def test_every_trained_parameter_gets_a_gradient_and_nothing_else_does(name: str, stage: Stage, photo):
-    learner, critic = contract.training(stage)
+    learner, discriminator = contract.training(stage)
     sample = contract.fixed_sample(photo, stage)
     parameters = {f"{part}.{path}": p for part, m in learner.parts.items() for path, p in m.named_parameters()}
     trained = {path: parameter for path, parameter in parameters.items() if parameter.requires_grad}
@@ -217,7 +217,7 @@ def test_every_trained_parameter_gets_a_gradient_and_nothing_else_does(name: str
         optimizer.step()
         optimizer.zero_grad()
     assert set(trained) - reached == set()
-    others = [*kept.values(), *([] if critic is None else critic.parameters())]
+    others = [*kept.values(), *([] if discriminator is None else discriminator.parameters())]
     assert all(parameter.grad is None for parameter in others)
     own = {id(parameter) for parameter in trained.values()}
     restorer = getattr(learner, "restorer", None)
@@ -229,7 +229,7 @@ def test_every_trained_parameter_gets_a_gradient_and_nothing_else_does(name: str
 
 @NAMED_STAGE
 def test_a_few_steps_lower_the_loss_of_a_fixed_batch(name: str, stage: Stage, photo):
-    learner, _ = contract.training(replace(stage, critic=None))
+    learner, _ = contract.training(replace(stage, discriminator=None))
     sample = contract.fixed_sample(photo, stage)
     parameters = [p for part in learner.parts.values() for p in part.parameters() if p.requires_grad]
     optimizer, losses = torch.optim.Adam(parameters, lr=contract.RATES.get(name, 1e-3)), []
@@ -245,7 +245,7 @@ def test_a_few_steps_lower_the_loss_of_a_fixed_batch(name: str, stage: Stage, ph
 
 @STAGE
 def test_figures_and_pictures_of_a_stage(stage: Stage, photo):
-    learner, _ = contract.training(replace(stage, critic=None))
+    learner, _ = contract.training(replace(stage, discriminator=None))
     sample = contract.fixed_sample(photo, stage)
     with torch.no_grad():
         figures = learner.measure(sample, contract.seeded())

@@ -12,7 +12,7 @@ import torch
 from sdsr.errors import InputError
 from sdsr.losses.terms import Term, latent_l2
 from sdsr.methods import METHODS
-from sdsr.methods.one_step.recipes import judging_unet
+from sdsr.methods.one_step.recipes import discriminator_unet
 from sdsr.methods.settings import with_settings
 from sdsr.prior.tiny_flow import tiny_flow_prior
 from sdsr.prior.weight_files import module_sha256
@@ -36,7 +36,7 @@ contract = checks.contract
 
 _GENERATION = METHODS["d3sr"].stage("generation")
 _TERMS = (Term(name="latent", weight=1.0, function=latent_l2), *_GENERATION.objective.terms)
-STAGE = replace(_GENERATION, critic=None, objective=replace(_GENERATION.objective, terms=_TERMS, ea_dists=0.0))
+STAGE = replace(_GENERATION, discriminator=None, objective=replace(_GENERATION.objective, terms=_TERMS, ea_dists=0.0))
 RECIPE = replace(METHODS["d3sr"], name=NAME, prior=PRIOR, stages=(STAGE,))
 GIVEN = {"recipe": contract.brief(RECIPE), "stage": STAGE, "name": NAME}
 TESTS = {name: check for name, check in vars(checks).items() if name.startswith("test_")}
@@ -55,8 +55,8 @@ def test_a_flow_prior_keeps_the_contract(check, request, monkeypatch):
 
 def test_a_discriminator_that_does_not_know_its_latents_says_so():
     with pytest.raises(InputError, match=r"judges latents of 4 channels, and those of prior \(=tiny-flow\) have 16"):
-        judging_unet(tiny_flow_prior(), "sdxl-base")
-    assert with_settings(_GENERATION, {"critic": "none"}).critic is None
+        discriminator_unet(tiny_flow_prior(), "sdxl-base")
+    assert with_settings(_GENERATION, {"discriminator": "none"}).discriminator is None
 
 
 def test_the_frozen_networks_stay_as_they_were_while_it_learns(photo, monkeypatch):

@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import nn
 
-from sdsr.critics.diffusion_unet import DiffusionCritic
-from sdsr.critics.patch import PatchCritic
-from sdsr.losses.adversarial import BCE, HINGE, critic_bce
+from sdsr.discriminators.diffusion_unet import DiffusionDiscriminator
+from sdsr.discriminators.patch import PatchDiscriminator
+from sdsr.losses.adversarial import BCE, HINGE, discriminator_bce
 from sdsr.losses.terms import StepRecord
-from sdsr.methods.invsr.discriminator import LatentUnetCritic
+from sdsr.methods.invsr.discriminator import LatentUnetDiscriminator
 from sdsr.objectives.discriminator import CleanLatents, Discriminator, Discriminators, NoisyLatents, Pixels
 from sdsr.prior.tiny import tiny_prior
 from sdsr.tensors import Region
@@ -22,10 +22,10 @@ def both() -> Discriminators:
     """One of latents and one of pixels."""
     prior = tiny_prior()
     torch.manual_seed(0)
-    network = DiffusionCritic(deepcopy(prior.unet), train="all", heads_on=(0,), hidden=16)
+    network = DiffusionDiscriminator(deepcopy(prior.unet), train="all", heads_on=(0,), hidden=16)
     return Discriminators(
         Discriminator(network, NoisyLatents(prior.schedule), BCE),
-        Discriminator(PatchCritic((8, 8, 8, 8)), Pixels(), BCE),
+        Discriminator(PatchDiscriminator((8, 8, 8, 8)), Pixels(), BCE),
     )
 
 
@@ -55,7 +55,7 @@ def test_generator_losses_give_gradients_to_the_fakes_and_none_to_the_weights(bo
 def test_weights_learn_again_even_after_an_error(both, record, rng, monkeypatch):
     frozen = next(both.each[0].parameters()).requires_grad_(False)
     before = [parameter.requires_grad for parameter in both.parameters()]
-    monkeypatch.setattr(DiffusionCritic, "forward", lambda *_: 1 / 0)
+    monkeypatch.setattr(DiffusionDiscriminator, "forward", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         both.generator_losses(record, rng)
     assert [parameter.requires_grad for parameter in both.parameters()] == before
@@ -77,7 +77,7 @@ def test_real_and_fake_are_noised_alike(both, record):
     t = torch.randint(1000, (2,), generator=rng)
     noise = torch.randn(2, 4, 8, 8, generator=rng)
     sides = (tiny_prior().schedule.noisy(side, noise, t) for side in (record.hq, record.clean))
-    expected = critic_bce(*(of_latents.network(side, t) for side in sides))
+    expected = discriminator_bce(*(of_latents.network(side, t) for side in sides))
     outcome = of_latents(record.detached(), torch.Generator().manual_seed(8))
     torch.testing.assert_close(outcome.loss, expected)
     assert list(outcome.scalars) == ["latent"]
@@ -97,7 +97,7 @@ def test_they_learn_to_tell_real_from_fake(both, record):
 def test_clean_latents_are_looked_at_as_they_are_at_their_time(record, rng):
     """InvSR's losses, written out: hinge, the fakes limited to 10, the prompt the same for all."""
     torch.manual_seed(0)
-    network = LatentUnetCritic(
+    network = LatentUnetDiscriminator(
         widths=(16, 16, 24), attention_heads=(2, 4, 6), context_width=32, norm_groups=8, pooling_heads=8
     )
     context = torch.randn(1, 3, 32)
@@ -129,10 +129,10 @@ def test_pixels_are_those_of_the_window(record, rng):
 
 
 def test_names_in_checkpoints_stay(both):
-    """One alone is `critic`; of several each is behind what it looks at."""
+    """One alone is `discriminator`; of several each is behind what it looks at."""
     alone = both.each[1]
-    assert {name.split(".")[0] for name in alone.state_dict()} == {"critic"}
-    assert {name.split(".")[1] for name in both.state_dict()} == {"critic"}
+    assert {name.split(".")[0] for name in alone.state_dict()} == {"network"}
+    assert {name.split(".")[1] for name in both.state_dict()} == {"network"}
     assert {name.split(".")[0] for name in both.state_dict()} == {"latent", "image"}
 
 

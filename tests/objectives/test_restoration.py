@@ -9,7 +9,7 @@ from sdsr.diffusion.noise import CanvasNoise
 from sdsr.errors import ModelError
 from sdsr.losses.latent_perceptual import LatentPerceptual, LatentVgg16
 from sdsr.losses.terms import StepRecord, Term, image_l1, latent_l2
-from sdsr.methods.one_step.recipes import PLAN, UNDECODED, small_critics
+from sdsr.methods.one_step.recipes import PLAN, UNDECODED, small_discriminators
 from sdsr.objectives.discriminator import Discriminators
 from sdsr.objectives.latent_distance import latent_distance
 from sdsr.objectives.learner import Sample
@@ -64,10 +64,10 @@ def test_the_loss_is_the_weighted_sum_of_the_terms(sample):
     assert outcome.record is None
 
 
-def test_critics_are_heard_only_from_their_time_on(sample):
+def test_discriminators_are_heard_only_from_their_time_on(sample):
     system = UNDECODED.build("tiny")
-    critics = small_critics(system)
-    learner = Restoration(plan=PLAN, terms=TERMS, critics_from=0.5).learner(system, critics)
+    discriminators = small_discriminators(system)
+    learner = Restoration(plan=PLAN, terms=TERMS, adversarial_from=0.5).learner(system, discriminators)
     early, late = learner(sample, seeded(), 0.49), learner(sample, seeded(), 0.5)
     assert set(late.scalars) - set(early.scalars) == {"adversarial_latent", "adversarial_image"}
     heard = 0.03 * (late.scalars["adversarial_latent"] + late.scalars["adversarial_image"])
@@ -78,9 +78,9 @@ def test_critics_are_heard_only_from_their_time_on(sample):
         assert not conditioned_on.clean.requires_grad
         assert not conditioned_on.images()[0].requires_grad
         assert outcome.record.images()[0].requires_grad
-    assert learner.critic is critics
+    assert learner.discriminator is discriminators
     own = {id(parameter) for parameter in learner.parameters()}
-    assert not any(id(parameter) in own for parameter in critics.parameters())
+    assert not any(id(parameter) in own for parameter in discriminators.parameters())
 
 
 def test_a_picture_is_decoded_once_and_before_the_weights_change(sample, monkeypatch):
@@ -88,13 +88,13 @@ def test_a_picture_is_decoded_once_and_before_the_weights_change(sample, monkeyp
     system = UNDECODED.build("tiny")
     decoded, decode = [], type(system.prior).decode
     monkeypatch.setattr(type(system.prior), "decode", lambda self, z: decoded.append(z) or decode(self, z))
-    seeing = small_critics(system)
+    seeing = small_discriminators(system)
     blind = Discriminators(seeing.each[0])
-    for critics, count in ((seeing, 1), (blind, 0)):
+    for discriminators, count in ((seeing, 1), (blind, 0)):
         decoded.clear()
-        outcome = Restoration(plan=PLAN, critics_from=0.5).learner(system, critics)(sample, seeded(), 0.1)
+        outcome = Restoration(plan=PLAN, adversarial_from=0.5).learner(system, discriminators)(sample, seeded(), 0.1)
         assert len(decoded) == count
-        critics(outcome.record.detached(), seeded())
+        discriminators(outcome.record.detached(), seeded())
         assert len(decoded) == count
 
 

@@ -184,6 +184,6 @@ def test_a_method_of_one_step_is_counted_on_it_at_full_size(caplog):
     sizes = {part.name: part.parameters for part in found.parts}
     assert sizes["transformer"] == 2_028_328_000
     assert sizes["lora"] > 0
-    assert not found.critics
+    assert not found.discriminators
     assert "generation is counted without its discriminator" in caplog.text
     assert found.macs("image").total > 10**12

@@ -82,20 +82,20 @@ def restored(name: str, pixels: np.ndarray, *, seed: int) -> np.ndarray:
     return upscaler.upscale(Photo(pixels=pixels), request).pixels
 
 
-def counted(name: str, *, prior: str | None, given_px: int, critics: bool = True) -> dict[str, Any]:
+def counted(name: str, *, prior: str | None, given_px: int, discriminators: bool = True) -> dict[str, Any]:
     """Parameters and MACs of a method as `sdsr complexity --json` has them, under names that stay as they are."""
     recipe = METHODS[name]
     prior = prior or STAND_INS.get(recipe.prior)
-    if not critics:
-        recipe = replace(recipe, stages=tuple(replace(stage, critic=None) for stage in recipe.stages))
+    if not discriminators:
+        recipe = replace(recipe, stages=tuple(replace(stage, discriminator=None) for stage in recipe.stages))
     found = complexity(recipe, prior, given_px=given_px)
     parts = {
         part.name: {"parameters": part.parameters, "trained": part.trained, "added": part.added}
         | {phase: list(asdict(getattr(part, phase)).values()) for phase in PHASES}
         for part in found.parts
     }
-    judging = [[critic.parameters, critic.trained] for critic in found.critics]
-    return {"steps": found.steps, "size_px": found.size_px, "parts": parts, "critics": judging}
+    discriminators = [[each.parameters, each.trained] for each in found.discriminators]
+    return {"steps": found.steps, "size_px": found.size_px, "parts": parts, "discriminators": discriminators}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,17 +125,17 @@ def curve(name: str, photo: Callable[[int], Tensor], steps: int = CURVE_STEPS) -
     """The first losses of a run of 20 steps of a stage on the tiny prior, as the trainer makes them.
 
     `photo(index)` is the picture (1, 3, 96, 128) that the crops of a step are cut from. "loss" is the stage's; where
-    others judge what it makes, "judge" are theirs, all that they report added up.
+    discriminators look at what it makes, "discriminator" are theirs, all that they report added up.
     """
     recipe, _, stage_name = name.partition("/")
     stage = RECIPES[recipe].stage(stage_name)
     changes = {"optimizer.warmup_steps": "1", "accumulate": "1"}
-    if stage.critic_optimizer is not None:
-        changes["critic_optimizer.warmup_steps"] = "1"
+    if stage.discriminator_optimizer is not None:
+        changes["discriminator_optimizer.warmup_steps"] = "1"
     stage = with_settings(stage, changes)
     losses: dict[str, list[float]] = {"loss": []}
     with _alone(), TemporaryDirectory() as folder:
-        learner, critic = _learner(name, stage, Path(folder))
+        learner, discriminator = _learner(name, stage, Path(folder))
         settings = RunSettings(folder=Path(folder) / "run", steps=CURVE_STEPS)
         samples = (contract.fixed_sample(photo(index), stage) for index in range(steps))
         first = [contract.fixed_sample(photo(CURVE_STEPS), stage)]
@@ -146,9 +146,9 @@ def curve(name: str, photo: Callable[[int], Tensor], steps: int = CURVE_STEPS) -
             scalars = run.step(samples)
             run.clock.step += 1
             losses["loss"].append(scalars["loss"])
-            if critic is not None:
-                told = (value for key, value in scalars.items() if key.startswith("critic/"))
-                losses.setdefault("judge", []).append(sum(told))
+            if discriminator is not None:
+                told = (value for key, value in scalars.items() if key.startswith("discriminator/"))
+                losses.setdefault("discriminator", []).append(sum(told))
     return losses
 
 
@@ -165,7 +165,7 @@ def _alone() -> Iterator[None]:
 
 
 def _learner(name: str, stage: Stage, folder: Path) -> tuple[Learner, nn.Module | None]:
-    """What a stage trains on the tiny prior, and its critic; what is no method's is built as it is."""
+    """What a stage trains on the tiny prior, and its discriminator; what is no method's is built as it is."""
     if name.partition("/")[0] in METHODS:
         return contract.training(stage)
     if name in OWN_PRIORS:

@@ -62,7 +62,7 @@ def unlike(recorded: Any, found: Any, _: bool = True, where: str = "") -> Iterat
 
 def full_size(name: str) -> dict[str, Any]:
     """What `sdsr complexity` counts: 128 px to 512 px on the method's own prior."""
-    return access.counted(name, prior=None, given_px=128, critics=name not in UNCOUNTED_CRITICS)
+    return access.counted(name, prior=None, given_px=128, discriminators=name not in UNCOUNTED_CRITICS)
 
 
 UNCOUNTED_CRITICS = {"addsr"}  # DINO's architecture is read from its files
@@ -70,7 +70,7 @@ UNCOUNTED_CRITICS = {"addsr"}  # DINO's architecture is read from its files
 
 def tiny_size(name: str) -> dict[str, Any]:
     """The same at 16 px to 64 px on the tiny prior."""
-    return access.counted(name, prior="tiny", given_px=16, critics=False)
+    return access.counted(name, prior="tiny", given_px=16, discriminators=False)
 
 
 def names_of(format_name: str) -> Iterator[str]:

@@ -218,7 +218,7 @@ def test_the_discriminator_features_command_writes_a_sheet(folders, tmp_path):
         "tiny",
         "--time",
         "10",
-        "--critic",
+        "--discriminator",
         "prior",
     )
     with Image.open(tmp_path / "sheet.png") as picture:

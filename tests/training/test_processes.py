@@ -87,7 +87,7 @@ def test_two_processes_train_one_model_copied_or_in_shards(data, tmp_path, scala
     finally:
         for process in processes:
             process.kill()
-    for name in ("autoencoder", "critics", "patchy"):
+    for name in ("autoencoder", "discriminators", "patchy"):
         first, second = (torch.load(tmp_path / f"{name}-{rank}.pt") for rank in (0, 1))
         assert first.keys() == second.keys()
         for key, tensor in first.items():
@@ -95,8 +95,8 @@ def test_two_processes_train_one_model_copied_or_in_shards(data, tmp_path, scala
         assert [path.name for path in checkpoints(tmp_path / name)] == ["step-00000003", "step-00000004"]
         assert not list((tmp_path / name / "checkpoints").glob(".*"))
 
-    assert {(4, "loss"), (4, "validation/psnr")} <= scalars(tmp_path / "critics").keys()
-    for name, part in (("critics", "unet"), ("critics", "prompt"), ("patchy", "layers")):
+    assert {(4, "loss"), (4, "validation/psnr")} <= scalars(tmp_path / "discriminators").keys()
+    for name, part in (("discriminators", "unet"), ("discriminators", "prompt"), ("patchy", "layers")):
         shards, copied = (scalars(tmp_path / run) for run in (f"{name}-shards", name))
         assert {key: shards[key] for key in copied} == pytest.approx(copied, rel=2e-3, abs=1e-5)
         mine, theirs = (load_file(tmp_path / run / "parts" / f"{part}.safetensors") for run in (f"{name}-shards", name))

@@ -23,9 +23,15 @@ def test_the_bar_shows_speed_time_left_and_the_loss(tmp_path):
 def test_scalars_go_to_a_table_that_a_resumed_run_continues(tmp_path):
     for step in (1, 2):
         with Tracker(tmp_path, total_steps=2, show=False) as tracker:
-            tracker.scalars(step, {"loss": 0.5 / step, "critic/image": 1e-9})
+            tracker.scalars(step, {"loss": 0.5 / step, "discriminator/image": 1e-9})
     lines = (tmp_path / "scalars.csv").read_text().splitlines()
-    assert lines == ["step,name,value", "1,loss,0.5", "1,critic/image,1e-09", "2,loss,0.25", "2,critic/image,1e-09"]
+    assert lines == [
+        "step,name,value",
+        "1,loss,0.5",
+        "1,discriminator/image,1e-09",
+        "2,loss,0.25",
+        "2,discriminator/image,1e-09",
+    ]
 
 
 def test_a_sheet_has_a_row_for_each_photo_and_a_column_for_each_kind(tmp_path):

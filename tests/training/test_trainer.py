@@ -20,18 +20,18 @@ PLAIN = OptimizerSettings(learning_rate=0.01, warmup_steps=1, decay_from=1.0, cl
 class Toy(nn.Module):
     """Fits the mean color of its photos; `log` holds what it was called with."""
 
-    def __init__(self, critic: nn.Module | None = None) -> None:
+    def __init__(self, discriminator: nn.Module | None = None) -> None:
         super().__init__()
         self.color = nn.Linear(3, 3)
         with torch.no_grad():
             self.color.weight.copy_(torch.eye(3) / 2)
             self.color.bias.zero_()
-        self.judge = [critic]
+        self.beside = [discriminator]
         self.log: list[tuple] = []
 
     @property
-    def critic(self) -> nn.Module | None:
-        return self.judge[0]
+    def discriminator(self) -> nn.Module | None:
+        return self.beside[0]
 
     @property
     def parts(self) -> dict[str, nn.Module]:
@@ -41,7 +41,11 @@ class Toy(nn.Module):
         mean = sample.hq.mean((2, 3))
         self.log.append((round(float(mean.sum()), 5), int(torch.randint(10**6, (), generator=rng)), progress))
         guess = self.color(mean)
-        record = StepRecord(clean=guess[..., None, None], hq=mean[..., None, None]) if self.critic is not None else None
+        record = (
+            StepRecord(clean=guess[..., None, None], hq=mean[..., None, None])
+            if self.discriminator is not None
+            else None
+        )
         return Outcome(loss=(guess - mean).square().mean(), record=record)
 
     def pictures(self, sample: Sample, rng: torch.Generator) -> dict[str, Tensor]:
@@ -62,8 +66,8 @@ class Toy(nn.Module):
         return [entry for entry in self.log if len(entry) == 3]
 
 
-class Judge(nn.Module):
-    """A critic of mean colors."""
+class ToyDiscriminator(nn.Module):
+    """A discriminator of mean colors."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -78,8 +82,8 @@ class Judge(nn.Module):
 class ToyObjective:
     """Builds the toy, whatever the system."""
 
-    def learner(self, system: Any, critic: nn.Module | None) -> Toy:
-        return Toy(critic)
+    def learner(self, system: Any, discriminator: nn.Module | None) -> Toy:
+        return Toy(discriminator)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,41 +191,41 @@ def test_two_batches_of_two_are_one_of_four(tmp_path, stage):
 
 @pytest.mark.parametrize("accumulate", [1, 2, 3])
 def test_both_sides_step_once_per_step_however_many_batches_it_has(tmp_path, stage, accumulate):
-    counts = {"main": 0, "critic": 0}
-    toy, judge = Toy(Judge()), None
-    judge = toy.critic
-    assert judge is not None
-    of_judge = next(judge.parameters())
+    counts = {"main": 0, "discriminator": 0}
+    toy = Toy(ToyDiscriminator())
+    discriminator = toy.discriminator
+    assert discriminator is not None
+    of_discriminator = next(discriminator.parameters())
     step = torch.optim.AdamW.step
 
     def counted(self, *args, **kwargs):
-        side = "critic" if any(p is of_judge for p in self.param_groups[0]["params"]) else "main"
+        side = "discriminator" if any(p is of_discriminator for p in self.param_groups[0]["params"]) else "main"
         counts[side] += 1
         return step(self, *args, **kwargs)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch.optim.AdamW, "step", counted)
         run(tmp_path, toy, replace(stage, accumulate=accumulate), 3)
-    assert counts == {"main": 3, "critic": 3}
+    assert counts == {"main": 3, "discriminator": 3}
 
 
-def test_the_critic_learns_with_settings_of_its_own(tmp_path, stage):
-    toy = Toy(Judge())
-    assert toy.critic is not None
-    before = [parameter.clone() for parameter in toy.critic.parameters()]
+def test_the_discriminator_learns_with_settings_of_its_own(tmp_path, stage):
+    toy = Toy(ToyDiscriminator())
+    assert toy.discriminator is not None
+    before = [parameter.clone() for parameter in toy.discriminator.parameters()]
     still = replace(PLAIN, learning_rate=0.0)
-    run(tmp_path / "still", toy, replace(stage, critic_optimizer=still), 2)
-    assert all(torch.equal(a, b) for a, b in zip(before, toy.critic.parameters(), strict=True))
+    run(tmp_path / "still", toy, replace(stage, discriminator_optimizer=still), 2)
+    assert all(torch.equal(a, b) for a, b in zip(before, toy.discriminator.parameters(), strict=True))
     run(tmp_path / "learning", toy, stage, 2)
-    assert not torch.equal(before[0], next(toy.critic.parameters()))
+    assert not torch.equal(before[0], next(toy.discriminator.parameters()))
 
 
 def test_a_resumed_run_goes_on_as_if_it_had_never_stopped(tmp_path, stage, scalars):
-    through, first, second = Toy(Judge()), Toy(Judge()), Toy(Judge())
-    for judge in (first.critic, second.critic):
-        assert judge is not None
-        assert through.critic is not None
-        judge.load_state_dict(through.critic.state_dict())
+    through, first, second = Toy(ToyDiscriminator()), Toy(ToyDiscriminator()), Toy(ToyDiscriminator())
+    for discriminator in (first.discriminator, second.discriminator):
+        assert discriminator is not None
+        assert through.discriminator is not None
+        discriminator.load_state_dict(through.discriminator.state_dict())
     run(tmp_path / "through", through, stage, 12)
     run(tmp_path / "parts", first, stage, 6)
     run(tmp_path / "parts", second, stage, 12)
@@ -345,11 +349,11 @@ def test_a_run_that_ends_by_error_goes_on_where_it_was(tmp_path, stage, scalars,
 
 
 def test_half_a_step_is_not_saved_nor_is_a_run_that_did_not_begin(tmp_path, stage):
-    class Failing(Judge):
+    class Failing(ToyDiscriminator):
         def forward(self, record: StepRecord, rng: torch.Generator) -> Outcome:
-            raise RuntimeError("the critic fails")
+            raise RuntimeError("the discriminator fails")
 
-    with pytest.raises(RuntimeError, match="the critic fails"):
+    with pytest.raises(RuntimeError, match="the discriminator fails"):
         run(tmp_path / "half", Toy(Failing()), stage, 8)
     with pytest.raises(InputError, match="gone"):
         train(Toy(), stage, gone_after(8), [], RunSettings(folder=tmp_path / "none", steps=1), metadata={})

@@ -1,7 +1,7 @@
 """Training runs in processes of their own, for the tests of signals and of several processes.
 
-`worker.py alone RUN DATA STEPS` trains d3sr-small's first stage on the tiny prior, as `sdsr train` does.
-`worker.py together RUN DATA` trains an autoencoder that prepares itself, a restorer with critics, and a learner with
+`worker.py alone RUN DATA STEPS` trains d3sr-small's first stage on the tiny prior, as `sdsr train` does. `worker.py
+together RUN DATA` trains an autoencoder that prepares itself, a restorer with discriminators, and a learner with
 parameters that are frozen or that few steps use, in as many processes as the environment says, and writes each
 process's parameters to RUN/NAME-RANK.pt; then the latter two once more in shards, with a stop on the way.
 """
@@ -41,12 +41,14 @@ def together(folder: Path, data: Path) -> None:
     photo = torch.rand((1, 3, 64, 64), generator=torch.Generator().manual_seed(0))
     validation = [to_sample(Batch(hq=photo, seeds=(0,), keys=(), labels=()), "photo")]
     patchy = replace(_autoencoder_stage(), objective=PatchyObjective())
-    stages = {"autoencoder": _autoencoder_stage(), "critics": _critics_stage(), "patchy": patchy}
+    stages = {"autoencoder": _autoencoder_stage(), "discriminators": _adversarial_stage(), "patchy": patchy}
     for name, stage in stages.items():
-        shown = validation if name == "critics" else []
+        shown = validation if name == "discriminators" else []
         settings = RunSettings(folder=folder / name, steps=4, save_every_s=0.0, validate_every=4)
         learner = _trained(stage, data, settings, shown)
-        modules = {**learner.parts} | ({} if learner.critic is None else {"critic": learner.critic})
+        modules = {**learner.parts} | (
+            {} if learner.discriminator is None else {"discriminator": learner.discriminator}
+        )
         states = {f"{key}.{k}": v for key, module in modules.items() for k, v in module.named_parameters()}
         torch.save(states, folder / f"{name}-{rank}.pt")
         if name != "autoencoder":
@@ -62,7 +64,7 @@ def _trained(stage: Stage, data: Path, settings: RunSettings, validation: Sequen
     world = PartialState(cpu=True)
     torch.manual_seed(world.process_index)
     system = stage.build("tiny")
-    learner = stage.objective.learner(system, None if stage.critic is None else stage.critic(system))
+    learner = stage.objective.learner(system, None if stage.discriminator is None else stage.discriminator(system))
     sampling = Sampling(size_px=64, batch_size=stage.batch, rank=world.process_index, world_size=world.num_processes)
     train(learner, stage, make_source(open_photos(data), stage, sampling), validation, settings, metadata={})
     return learner
@@ -71,7 +73,7 @@ def _trained(stage: Stage, data: Path, settings: RunSettings, validation: Sequen
 class Patchy(nn.Module):
     """Fits the mean color: one layer is frozen, one no step uses, one only the second process does, now and then."""
 
-    critic: None = None
+    discriminator: None = None
 
     def __init__(self) -> None:
         super().__init__()
@@ -98,7 +100,7 @@ class Patchy(nn.Module):
 class PatchyObjective:
     """Builds the patchy learner, whatever the system."""
 
-    def learner(self, system: object, critic: None) -> Patchy:
+    def learner(self, system: object, discriminator: None) -> Patchy:
         return Patchy()
 
 
@@ -115,7 +117,7 @@ def _autoencoder_stage() -> Stage:
     return replace(stage, method=LightAutoencoder(), batch=2, crop_px=64)
 
 
-def _critics_stage() -> Stage:
+def _adversarial_stage() -> Stage:
     stage = RECIPES["d3sr-small"].stage("realism")
     return replace(stage, batch=1, crop_px=64, accumulate=2, objective=replace(stage.objective, ea_dists=0.0))
 

@@ -45,8 +45,8 @@ def _tables(found: Complexity) -> Iterator[Table]:
     for part in found.parts:
         sizes.add_row(part.name, "method" if part.added else "prior", f"{part.parameters:,}", f"{part.trained:,}")
     sizes.add_row("total", "", f"{found.parameters:,}", f"{found.trained:,}", style="bold")
-    for critic in found.critics:
-        sizes.add_row(critic.name, "training", f"{critic.parameters:,}", f"{critic.trained:,}")
+    for discriminator in found.discriminators:
+        sizes.add_row(discriminator.name, "training", f"{discriminator.parameters:,}", f"{discriminator.trained:,}")
     yield sizes
     sides = f"{found.given_px} to {found.size_px} px"
     steps = f"{found.steps} step{'s' if found.steps > 1 else ''}"

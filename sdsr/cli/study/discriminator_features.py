@@ -7,9 +7,9 @@ import typer
 from torch import nn
 
 from sdsr.cli.options import Device, NoiseSeed
-from sdsr.critics.diffusion_unet import drop_decoder
+from sdsr.discriminators.diffusion_unet import drop_decoder
 from sdsr.errors import InputError
-from sdsr.methods.one_step.recipes import judging_unet
+from sdsr.methods.one_step.recipes import discriminator_unet
 from sdsr.metrics.comparison import labels_of
 from sdsr.metrics.save import check_target, save_image
 from sdsr.photos.files import read_photo
@@ -21,10 +21,10 @@ def discriminator_features(
     photos: Annotated[list[Path], typer.Argument(help="Photos of one size: true ones, restored ones ...")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The sheet: .png, .jpg or .webp.")],
     prior: Annotated[str, typer.Option(help="Whose latents are judged: a name or a folder.")] = "small",
-    critic: Annotated[
+    discriminator: Annotated[
         list[str] | None,
         typer.Option(
-            help="A UNet: prior (its own), sdxl-base, or a folder; repeatable, to compare critics of all sizes."
+            help="A UNet: prior (its own), sdxl-base, or a folder; repeatable, to compare discriminators of all sizes."
         ),
     ] = None,
     time: Annotated[list[int] | None, typer.Option(min=0, max=999, help="A time of the noise; repeatable.")] = None,
@@ -44,8 +44,8 @@ def discriminator_features(
     look = Look(times=tuple(time or TIMES), level=level, seed=seed)
     latents = latents_of(loaded, given, size)
     found = {}
-    for source in critic or ["prior"]:
-        unet = drop_decoder(judging_unet(loaded, source)).eval()
+    for source in discriminator or ["prior"]:
+        unet = drop_decoder(discriminator_unet(loaded, source)).eval()
         nn.Module.to(unet, loaded.device)
         levels = len(unet.down_blocks) + 1
         if not -levels <= level < levels:

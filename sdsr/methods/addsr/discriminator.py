@@ -1,8 +1,8 @@
-"""AddSR's critic (arXiv:2404.01717): light heads on the tokens of a frozen network of photos, told of the LQ photo.
+"""AddSR's discriminator (arXiv:2404.01717): light heads on the tokens of a frozen network, told of the LQ photo.
 
-Projected critics after StyleGAN-T (arXiv:2301.09515). At full size the tokens are those of DINO (arXiv:2104.14294), at
-its input and after its blocks 3, 6, 9 and 12, and the LQ photo is DINOv2's class token (arXiv:2304.07193); at small
-scale both come from smaller networks. transformers is imported where they are loaded.
+Projected discriminators after StyleGAN-T (arXiv:2301.09515). At full size the tokens are those of DINO
+(arXiv:2104.14294), at its input and after its blocks 3, 6, 9 and 12, and the LQ photo is DINOv2's class token
+(arXiv:2304.07193); at small scale both come from smaller networks. transformers is imported where they are loaded.
 """
 
 import math
@@ -70,7 +70,7 @@ class ProjectedHead(nn.Module):
         return (self.cls(self.main(features)) * wanted).sum(1, keepdim=True) / math.sqrt(wanted.shape[1])
 
 
-class TokenCritic(nn.Module):
+class TokenDiscriminator(nn.Module):
     """A head on each of the maps that a frozen network sees in an image, each told what another sees in the LQ photo.
 
     `features` turns images in [0, 1] into maps of `channels` (one number for each), `condition` LQ photos into vectors
@@ -142,8 +142,8 @@ class Dino2Class:
         return self.model(F.interpolate(image, (DINO_2_PX, DINO_2_PX), mode="bilinear")).last_hidden_state[:, 0]
 
 
-def load_dino_critic(dino: Path, dino_2: Path, device: torch.device) -> TokenCritic:
-    """Return the critic on the networks in two folders, DINO's ViT-S/16 and DINOv2's ViT-S/14 as transformers has them.
+def load_dino_discriminator(dino: Path, dino_2: Path, device: torch.device) -> TokenDiscriminator:
+    """Return it on the networks in two folders, DINO's ViT-S/16 and DINOv2's ViT-S/14 as transformers has them.
 
     Raises OSError where a folder holds no such network.
     """
@@ -155,7 +155,7 @@ def load_dino_critic(dino: Path, dino_2: Path, device: torch.device) -> TokenCri
         nn.Module.to(model.eval().requires_grad_(False), device)
     features = DinoTokens(seeing)
     condition = Dino2Class(telling)
-    return TokenCritic(features, condition, channels=features.channels, condition_width=condition.width)
+    return TokenDiscriminator(features, condition, channels=features.channels, condition_width=condition.width)
 
 
 def shifted(image: Tensor, rng: Generator, share: float = 0.125) -> Tensor:

@@ -3,7 +3,7 @@
 AddSR (arXiv:2404.01717), after adversarial diffusion distillation (arXiv:2311.17042). The student takes one step of its
 plan with gradients, as often as not after another one whose result it has looked at; the teacher is shown the student's
 estimate, noised to random times, and its own estimates are what the student's picture is compared with. How much that
-counts, against a critic's word, grows along the student's plan.
+counts, against a discriminator's word, grows along the student's plan.
 
 Teacher and student are restorers on one prior, attached together; the adapter that its condition names tells them
 apart.
@@ -24,7 +24,7 @@ from sdsr.losses.terms import Scalar, StepRecord, Term, perceptual
 from sdsr.objectives.discriminator import Discriminator
 from sdsr.objectives.learner import Sample
 from sdsr.objectives.pairs import lq_image_of
-from sdsr.objectives.training_step import Game, Preview, TrainingStep, encode_pair
+from sdsr.objectives.training_step import AdversarialWeights, Preview, TrainingStep, encode_pair
 from sdsr.restoration.plan import Plan, Refinement
 from sdsr.restoration.restorer import EncodedLq, Restorer, latent_region
 from sdsr.restoration.sample import sample as restore
@@ -87,18 +87,20 @@ class Distillation:
     looked_back: Refinement = field(default_factory=partial(Refinement, weight=1.0))
     rollout: bool = False
     adversarial: float = 0.02
-    critics_from: float = 0.0
+    adversarial_from: float = 0.0
     terms: tuple[Term, ...] = ()
     ea_dists: float = 0.0
     prompt: str | None = None
 
-    def learner(self, system: Restorer, critic: nn.Module | None) -> TrainingStep:
-        assert critic is None or isinstance(critic, Discriminator), "distillation is watched by a `Discriminator`"
+    def learner(self, system: Restorer, discriminator: nn.Module | None) -> TrainingStep:
+        assert discriminator is None or isinstance(discriminator, Discriminator), (
+            "distillation is watched by a `Discriminator`"
+        )
         return TrainingStep(
             StudentStep(restorer=system, objective=self),
             self.all_terms(system),
-            discriminator=critic,
-            game=Game(weights={"image": self.adversarial}, since=self.critics_from),
+            discriminator=discriminator,
+            adversarial_weights=AdversarialWeights(weights={"image": self.adversarial}, since=self.adversarial_from),
         )
 
     def all_terms(self, student: Restorer) -> tuple[Term, ...]:

@@ -9,7 +9,7 @@ from sdsr.images.kernels import PILLOW_BICUBIC
 from sdsr.losses.adversarial import SUMMED_HINGE
 from sdsr.losses.small_perceptual import load_small_perceptual
 from sdsr.losses.terms import Term, gradient_l1, image_l1, lattice, unevenness
-from sdsr.methods.addsr.discriminator import SmallTokens, TokenCritic, load_dino_critic
+from sdsr.methods.addsr.discriminator import SmallTokens, TokenDiscriminator, load_dino_discriminator
 from sdsr.methods.addsr.distillation import Distillation, StepWeights
 from sdsr.methods.addsr.method import (
     ADDSR_PLAN,
@@ -35,19 +35,21 @@ from sdsr.restoration.plan import Refinement
 from sdsr.restoration.restorer import Restorer
 
 
-def critic_of(restorer: Restorer) -> Discriminator:
+def discriminator_of(restorer: Restorer) -> Discriminator:
     """Heads on DINO's tokens, told DINOv2's view of the LQ photo; on a small prior, on what stands in for them."""
     if isinstance(restorer.prior.image, SmallImageEncoder):
-        return _small_critic(restorer.prior, restorer.prior.image)
-    network = load_dino_critic(resolve("dino-vit-s"), resolve("dino-2-vit-s"), restorer.prior.device)
+        return _small_discriminator(restorer.prior, restorer.prior.image)
+    network = load_dino_discriminator(resolve("dino-vit-s"), resolve("dino-2-vit-s"), restorer.prior.device)
     return Discriminator(network.to(restorer.prior.device), PixelsBesideLq(), SUMMED_HINGE)
 
 
-def _small_critic(prior: Prior, encoder: SmallImageEncoder) -> Discriminator:
+def _small_discriminator(prior: Prior, encoder: SmallImageEncoder) -> Discriminator:
     """Heads on the small perceptual network, told the prior's own view of the LQ photo."""
     tokens = SmallTokens(load_small_perceptual().to(prior.device))
-    critic = TokenCritic(tokens, encoder, channels=tokens.channels, condition_width=encoder.width, width=32)
-    return Discriminator(critic.to(prior.device), PixelsBesideLq(), SUMMED_HINGE)
+    discriminator = TokenDiscriminator(
+        tokens, encoder, channels=tokens.channels, condition_width=encoder.width, width=32
+    )
+    return Discriminator(discriminator.to(prior.device), PixelsBesideLq(), SUMMED_HINGE)
 
 
 CANVAS = Canvas(
@@ -110,8 +112,8 @@ ADDSR = Recipe(
             learns=ADDSR_LEARNS,
             objective=Distillation(plan=ADDSR_PLAN, teacher=teacher_of),
             optimizer=replace(_PUBLISHED, learning_rate=2e-5),
-            critic=critic_of,
-            critic_optimizer=replace(_PUBLISHED, learning_rate=2e-5),
+            discriminator=discriminator_of,
+            discriminator_optimizer=replace(_PUBLISHED, learning_rate=2e-5),
             steps=50_000,
             batch=8,
             accumulate=2,
@@ -185,7 +187,7 @@ ADDSR_SMALL = replace(
                 alone=0.25,
                 looked_back=Refinement(),
                 rollout=True,
-                critics_from=0.05,
+                adversarial_from=0.05,
                 terms=(
                     Term(name="image", weight=1.0, function=image_l1),
                     Term(name="gradient", weight=0.3, function=gradient_l1),
@@ -195,7 +197,9 @@ ADDSR_SMALL = replace(
                 ea_dists=0.05,
             ),
             optimizer=OptimizerSettings(learning_rate=6e-4, warmup_steps=50, decay_from=0.6),
-            critic_optimizer=OptimizerSettings(learning_rate=3e-4, betas=(0.5, 0.99), warmup_steps=20, decay_from=0.6),
+            discriminator_optimizer=OptimizerSettings(
+                learning_rate=3e-4, betas=(0.5, 0.99), warmup_steps=20, decay_from=0.6
+            ),
             steps=20_000,
             batch=8,
             accumulate=1,

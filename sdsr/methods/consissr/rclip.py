@@ -57,14 +57,14 @@ class Embedding:
     in the published code, whose learning rates fit it.
     """
 
-    def learner(self, system: EncoderPair, critic: nn.Module | None) -> "EmbeddingLearner":
+    def learner(self, system: EncoderPair, discriminator: nn.Module | None) -> "EmbeddingLearner":
         return EmbeddingLearner(system)
 
 
 class EmbeddingLearner(nn.Module):
     """Trains the student of a pair; the teacher is no part of the module, so no checkpoint holds or changes it."""
 
-    critic: None = None
+    discriminator: None = None
 
     def __init__(self, pair: EncoderPair) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""InvSR's critic (arXiv:2412.09013): a text-conditional UNet on clean latents, heard and fed at every level."""
+"""InvSR's discriminator (arXiv:2412.09013): a text-conditional UNet on clean latents, heard and fed at every level."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ FAKE_LIMIT = 10.0
 """The published trainer clamps the restored latent, not the real one, to this magnitude before it is judged."""
 
 
-class LatentUnetCritic(nn.Module):
+class LatentUnetDiscriminator(nn.Module):
     """Logits per place, high for real, of the mid block and of each up block: for 64x64 latents at 16, 32, 64 and 64.
 
     It starts from random weights. `t` is the time the generator started from, `context` its prompt. State has the

@@ -47,14 +47,14 @@ class LatentRanking:
 
     versions: int = 2
 
-    def learner(self, system: LatentTeaching, critic: nn.Module | None) -> "LatentRankingLearner":
+    def learner(self, system: LatentTeaching, discriminator: nn.Module | None) -> "LatentRankingLearner":
         return LatentRankingLearner(system, self)
 
 
 class LatentRankingLearner(nn.Module):
     """Trains the network on which of two spoiled photos is nearer to the original, for all pairs of each photo's."""
 
-    critic: None = None
+    discriminator: None = None
 
     def __init__(self, system: LatentTeaching, objective: LatentRanking) -> None:
         super().__init__()

@@ -7,10 +7,10 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sdsr.critics.patch import PatchCritic
+from sdsr.discriminators.patch import PatchDiscriminator
 from sdsr.images.kernels import TORCH_BICUBIC
 from sdsr.losses.adversarial import BCE, HINGE
-from sdsr.methods.invsr.discriminator import FAKE_LIMIT, LatentUnetCritic
+from sdsr.methods.invsr.discriminator import FAKE_LIMIT, LatentUnetDiscriminator
 from sdsr.methods.invsr.latent_perceptual import LATENT_PERCEPTUAL, SMALL_LATENT_PERCEPTUAL
 from sdsr.methods.invsr.method import InvSR, PredictorSettings
 from sdsr.methods.invsr.times import PUBLISHED, TRAINED_STARTS, plan_for
@@ -27,10 +27,10 @@ STARTS = tuple(start - 1 for start in TRAINED_STARTS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LatentJudge:
-    """A critic of latents, told the prompt, that begins at random; the defaults are the published size.
+class LatentDiscriminator:
+    """A discriminator of latents, told the prompt, that begins at random; the defaults are the published size.
 
-    `of_pixels`: whether a light critic of the pixels' detail judges as well.
+    `of_pixels`: whether a light discriminator of the pixels' detail judges as well.
     """
 
     widths: tuple[int, int, int] = (128, 256, 512)
@@ -41,7 +41,7 @@ class LatentJudge:
 
     def __call__(self, system: Restorer) -> Discriminators:
         context = system.prior.embed(system.parts.prompt or "").detach()
-        network = LatentUnetCritic(
+        network = LatentUnetDiscriminator(
             widths=self.widths,
             attention_heads=self.attention_heads,
             context_width=context.shape[-1],
@@ -52,20 +52,25 @@ class LatentJudge:
         of_latents = Discriminator(network, CleanLatents(context, FAKE_LIMIT), HINGE)
         if not self.of_pixels:
             return Discriminators(of_latents)
-        return Discriminators(of_latents, Discriminator(PatchCritic(sees="image"), Pixels(), BCE))
+        return Discriminators(of_latents, Discriminator(PatchDiscriminator(sees="image"), Pixels(), BCE))
 
 
 _INVERSION = Stage(
     name="inversion",
     method=InvSR(),
     objective=Restoration(
-        plan=plan_for(), starts=STARTS, latent_lpips=2.0, critics_from=0.1, latent_critic=0.1, image_critic=0.0
+        plan=plan_for(),
+        starts=STARTS,
+        latent_lpips=2.0,
+        adversarial_from=0.1,
+        adversarial_latent=0.1,
+        adversarial_image=0.0,
     ),
     optimizer=OptimizerSettings(
         learning_rate=5e-5, betas=(0.9, 0.999), warmup_steps=2_000, decay_from=1.0, clip_norm=math.inf
     ),
-    critic=LatentJudge(),
-    critic_optimizer=OptimizerSettings(
+    discriminator=LatentDiscriminator(),
+    discriminator_optimizer=OptimizerSettings(
         learning_rate=5e-5, betas=(0.9, 0.999), weight_decay=1e-3, warmup_steps=0, decay_from=1.0, clip_norm=math.inf
     ),
     steps=100_000,
@@ -76,7 +81,7 @@ _INVERSION = Stage(
 )
 """As published, on 4 GPUs: 64 photos a step. InvSR's latent LPIPS wants its file in `objective.latent_lpips_weights`.
 
-Deviation: the critic's weight decay is decoupled from its gradients, as AdamW's is; published, it has Adam's.
+Deviation: the discriminator's weight decay is decoupled from its gradients, as AdamW's is; published, it has Adam's.
 """
 
 CANVAS = Canvas(kernel=TORCH_BICUBIC, clamped=False, native_px=512, small="mirrored", window_px=512, overlap_px=256)
@@ -101,10 +106,10 @@ INVSR = Recipe(
 SMALL_METHOD = InvSR(predictor=PredictorSettings(widths=(96, 192), attention=(False, False, False)))
 """4.2 million parameters. Deviation: without attention, which for 1024 px would multiply its operations."""
 
-SMALL_JUDGE = LatentJudge(
+SMALL_DISCRIMINATOR = LatentDiscriminator(
     widths=(48, 64, 96), attention_heads=(4, 4, 4), norm_groups=16, pooling_heads=8, of_pixels=True
 )
-"""The published critic at a fraction of its size, and one of pixels."""
+"""The published discriminator at a fraction of its size, and one of pixels."""
 
 INVSR_SMALL = replace(
     INVSR,
@@ -116,13 +121,13 @@ INVSR_SMALL = replace(
     canvas=SMALL_CANVAS,
     stages=small_stages(
         SMALL_METHOD,
-        SMALL_JUDGE,
+        SMALL_DISCRIMINATOR,
         Restoration(plan=plan_for(), starts=STARTS),
         first="inversion",
         latent_lpips=0.1,
     ),
 )
-"""Deviation: with a decoder this light, pixels are compared as well, and judged; the stages are D3SR's small ones."""
+"""Deviation: with a decoder this light, pixels count, and a discriminator of them; the stages are D3SR's small ones."""
 
 
 def _varied(**changes: Any) -> Variant:
@@ -142,9 +147,9 @@ ABLATIONS = {
         ),
     },
     "invsr-terms": {
-        "L2": _varied(latent_lpips=0.0, ea_dists=0.0, latent_critic=0.0, image_critic=0.0),
-        "L2 and latent LPIPS": _varied(ea_dists=0.0, latent_critic=0.0, image_critic=0.0),
-        "L2 and critics": _varied(latent_lpips=0.0, ea_dists=0.0),
+        "L2": _varied(latent_lpips=0.0, ea_dists=0.0, adversarial_latent=0.0, adversarial_image=0.0),
+        "L2 and latent LPIPS": _varied(ea_dists=0.0, adversarial_latent=0.0, adversarial_image=0.0),
+        "L2 and discriminators": _varied(latent_lpips=0.0, ea_dists=0.0),
         "all": _varied(),
     },
 }

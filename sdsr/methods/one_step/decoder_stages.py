@@ -19,7 +19,7 @@ WHOLE = Learns(parts=("unet", "decoder"), but=DETAILED.but)
 FAITHFUL = Learns(parts=("decoder.faithful",))
 
 
-def decoder_stages(method: Method, critic: Callable[[Any], nn.Module], plan: Plan) -> tuple[Stage, ...]:
+def decoder_stages(method: Method, discriminator: Callable[[Any], nn.Module], plan: Plan) -> tuple[Stage, ...]:
     """Return them. The autoencoder stays as it is, and the UNet but in the stage `whole`."""
     taught = Stage(
         name="decoder",
@@ -48,8 +48,10 @@ def decoder_stages(method: Method, critic: Callable[[Any], nn.Module], plan: Pla
         taught,
         name="detail",
         objective=beyond,
-        critic=critic,
-        critic_optimizer=OptimizerSettings(learning_rate=3e-4, betas=(0.5, 0.99), warmup_steps=20, decay_from=0.6),
+        discriminator=discriminator,
+        discriminator_optimizer=OptimizerSettings(
+            learning_rate=3e-4, betas=(0.5, 0.99), warmup_steps=20, decay_from=0.6
+        ),
         optimizer=OptimizerSettings(learning_rate=3e-4, warmup_steps=50, decay_from=0.6),
         follows="stage decoder",
     )
@@ -72,7 +74,7 @@ def decoder_stages(method: Method, critic: Callable[[Any], nn.Module], plan: Pla
 
 
 def _beyond_the_teacher(plan: Plan) -> Decoding:
-    """Return the objective that is held to the HQ photos, too, and judged."""
+    """Return the objective that is held to the HQ photos, and to a discriminator, too."""
     return Decoding(
         plan=plan,
         terms=(
@@ -84,6 +86,6 @@ def _beyond_the_teacher(plan: Plan) -> Decoding:
         ),
         taught=0.02,
         features=0.5,
-        image_critic=0.02,
-        critics_from=0.05,
+        adversarial_image=0.02,
+        adversarial_from=0.05,
     )

@@ -24,7 +24,7 @@ from sdsr.objectives.discriminator import Discriminator
 from sdsr.objectives.learner import Sample
 from sdsr.objectives.pairs import lq_image_of, nearness
 from sdsr.objectives.restored import RestoredLatents
-from sdsr.objectives.training_step import Game, Preview, TrainingStep
+from sdsr.objectives.training_step import AdversarialWeights, Preview, TrainingStep
 from sdsr.restoration.plan import Plan
 from sdsr.restoration.restorer import Restorer
 from sdsr.tensors import Image, Latent, Region
@@ -39,8 +39,8 @@ class Decoding:
 
     Each pair gives one crop of `crop_px` per use. `terms` are on pixels; `taught` weighs a distance of ImageNet
     features (LPIPS's form, EfficientNet-Lite0) to the teacher's answer, `features` DISTS's form to the HQ photo, and
-    `image_critic` what the discriminator says, from `critics_from` (a share of the run) on. `whole`: the UNet learns
-    beside the decoder's detailed end.
+    `adversarial_image` what the discriminator says, from `adversarial_from` (a share of the run) on. `whole`: the UNet
+    learns beside the decoder's detailed end.
     """
 
     plan: Plan
@@ -52,11 +52,13 @@ class Decoding:
     )
     taught: float = 0.0
     features: float = 0.0
-    image_critic: float = 0.0
-    critics_from: float = 0.0
+    adversarial_image: float = 0.0
+    adversarial_from: float = 0.0
 
-    def learner(self, system: Restorer, critic: nn.Module | None) -> TrainingStep:
-        assert critic is None or isinstance(critic, Discriminator), "decoding is watched by a `Discriminator`"
+    def learner(self, system: Restorer, discriminator: nn.Module | None) -> TrainingStep:
+        assert discriminator is None or isinstance(discriminator, Discriminator), (
+            "decoding is watched by a `Discriminator`"
+        )
         rule = GuidedDecodingStep(system, self)
         modules: dict[str, nn.Module] = {"decoder": rule.decoder}
         if self.whole:
@@ -67,8 +69,10 @@ class Decoding:
         return TrainingStep(
             rule,
             self.all_terms(network),
-            discriminator=critic,
-            game=Game(weights={"image": self.image_critic}, since=self.critics_from),
+            discriminator=discriminator,
+            adversarial_weights=AdversarialWeights(
+                weights={"image": self.adversarial_image}, since=self.adversarial_from
+            ),
             modules=modules,
             near=nearness if network is None else partial(_near, network),
         )

@@ -19,7 +19,7 @@ _STAGES = 4
 _SLOPE = 0.2
 
 
-class ProjectedCritic(nn.Module):
+class ProjectedDiscriminator(nn.Module):
     """Logits per place at strides 2, 4, 8 and 16, high for real, of images in [0, 1].
 
     `network` gives features, frozen. Cross-channel and cross-scale mixing (Sec. 3.2 of the paper) are random 1x1

@@ -2,8 +2,8 @@
 
 arXiv:2410.04224 (NeurIPS 2025). z_H = (z_L - sqrt(1 - a) eps(z_L; T_L)) / sqrt(a) at one fixed time T_L, no noise.
 There is no published code. Deviation: T_L was never published; that of the same group's OSDFace, which is built alike,
-is 399. The weights of the terms and the critic's text weren't either; what stands here is a guess within what related
-work uses, to be swept once.
+is 399. The weights of the terms and the discriminator's text weren't either; what stands here is a guess within what
+related work uses, to be swept once.
 
 Deviation on the small prior: the paper trains LoRA on Stable Diffusion's UNet; a UNet this small is trained whole.
 T_L is 99 there: the smaller T_L, the nearer to the identity the step begins, so a short training gets further at first.
@@ -18,8 +18,8 @@ from typing import Any
 
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
-from sdsr.critics.diffusion_unet import DiffusionCritic
-from sdsr.critics.patch import PatchCritic
+from sdsr.discriminators.diffusion_unet import DiffusionDiscriminator
+from sdsr.discriminators.patch import PatchDiscriminator
 from sdsr.errors import InputError
 from sdsr.images.kernels import KEYS, PILLOW_BICUBIC, TORCH_BICUBIC
 from sdsr.losses.adversarial import BCE, HINGE
@@ -27,7 +27,7 @@ from sdsr.losses.efficientnet import load_efficientnet_lite
 from sdsr.losses.terms import Term, image_l2
 from sdsr.methods.one_step import generator
 from sdsr.methods.one_step.decoder_stages import decoder_stages
-from sdsr.methods.one_step.discriminator import ProjectedCritic
+from sdsr.methods.one_step.discriminator import ProjectedDiscriminator
 from sdsr.methods.one_step.small import PLAN, DecoderSettings, SmallOneStep
 from sdsr.methods.recipe import OptimizerSettings, Recipe, Stage
 from sdsr.methods.small_canvas import SMALL_CANVAS
@@ -48,8 +48,8 @@ LATENT_CHANNELS = 4  # Stable Diffusion's, and SDXL's
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NoisedJudge:
-    """A critic of noised latents, made of a pretrained UNet with low-rank updates of its own.
+class NoisedDiscriminator:
+    """A discriminator of noised latents, made of a pretrained UNet with low-rank updates of its own.
 
     `source` is that UNet's: a name or a folder as a prior's, or "prior" for the method's own prior (SD 2.1's, as in the
     paper's first versions). Latents stay those of the method's autoencoder; SDXL's own are scaled by 0.13025 instead of
@@ -60,19 +60,21 @@ class NoisedJudge:
 
     def __call__(self, system: Restorer) -> Discriminators:
         prior = system.prior
-        critic = DiffusionCritic(judging_unet(prior, self.source)).to(prior.device)
-        return Discriminators(Discriminator(critic, NoisyLatents(prior.schedule), BCE, precision=prior.precision))
+        discriminator = DiffusionDiscriminator(discriminator_unet(prior, self.source)).to(prior.device)
+        return Discriminators(
+            Discriminator(discriminator, NoisyLatents(prior.schedule), BCE, precision=prior.precision)
+        )
 
 
-def judging_unet(prior: Prior, source: str) -> UNet2DConditionModel:
-    """Return the UNet that a critic is made of; on "meta", SDXL's without weights.
+def discriminator_unet(prior: Prior, source: str) -> UNet2DConditionModel:
+    """Return the UNet that a discriminator is made of; on "meta", SDXL's without weights.
 
     Raises ModelError, and InputError where the prior has other latents than Stable Diffusion's.
     """
     if prior.channels != LATENT_CHANNELS:
         raise InputError(
             f"discriminator (={source}) judges latents of {LATENT_CHANNELS} channels, and those of prior "
-            f"(={prior.name}) have {prior.channels}; train without one (--set critic=none)."
+            f"(={prior.name}) have {prior.channels}; train without one (--set discriminator=none)."
         )
     if source == PRIOR:
         stock = prior.modules["unet"]
@@ -90,14 +92,14 @@ _GENERATION = Stage(
         plan=Plan(times=(399,)),
         terms=(Term(name="image", weight=1.0, function=image_l2),),
         ea_dists=1.0,
-        critics_from=0.0,
-        latent_critic=0.05,
-        image_critic=0.0,
+        adversarial_from=0.0,
+        adversarial_latent=0.05,
+        adversarial_image=0.0,
     ),
     optimizer=OptimizerSettings(
         learning_rate=5e-5, betas=(0.9, 0.999), weight_decay=0.01, warmup_steps=0, decay_from=1.0, clip_norm=math.inf
     ),
-    critic=NoisedJudge(),
+    discriminator=NoisedDiscriminator(),
     steps=100_000,
     batch=2,
     crop_px=512,
@@ -166,20 +168,20 @@ UNDECODED = SmallOneStep()
 DECODED = SmallOneStep(decoder=DecoderSettings())
 
 
-def small_critics(system: Restorer) -> Discriminators:
-    """The prior's own UNet as critic of latents, all its weights trained, and a light critic of the pixels' detail."""
+def small_discriminators(system: Restorer) -> Discriminators:
+    """The prior's own UNet as discriminator of latents, wholly trained, and a light one of the pixels' detail."""
     unet = deepcopy(system.prior.unet)
     unet.disable_gradient_checkpointing()  # its weights are frozen and freed between forward and backward
-    critic = DiffusionCritic(unet, train="all", heads_on=(0,), hidden=128)
+    discriminator = DiffusionDiscriminator(unet, train="all", heads_on=(0,), hidden=128)
     return Discriminators(
-        Discriminator(critic, NoisyLatents(system.schedule), BCE),
-        Discriminator(PatchCritic(sees="image"), Pixels(), BCE),
+        Discriminator(discriminator, NoisyLatents(system.schedule), BCE),
+        Discriminator(PatchDiscriminator(sees="image"), Pixels(), BCE),
     )
 
 
-def picture_critic(system: Restorer) -> Discriminator:
+def image_discriminator(system: Restorer) -> Discriminator:
     """A projected discriminator on the features of EfficientNet-Lite1."""
-    network = ProjectedCritic(load_efficientnet_lite("lite1")).to(system.prior.device)
+    network = ProjectedDiscriminator(load_efficientnet_lite("lite1")).to(system.prior.device)
     return Discriminator(network, Pixels(), HINGE)
 
 
@@ -192,19 +194,19 @@ D3SR_SMALL = Recipe(
     canvas=SMALL_CANVAS,
     color_fix="none",
     stages=(
-        *small_stages(UNDECODED, small_critics, Restoration(plan=PLAN)),
-        *decoder_stages(DECODED, picture_critic, PLAN),
+        *small_stages(UNDECODED, small_discriminators, Restoration(plan=PLAN)),
+        *decoder_stages(DECODED, image_discriminator, PLAN),
     ),
 )
 
 
-def _judged(**changes: float) -> Variant:
+def _adversarial(**changes: float) -> Variant:
     settings = {f"objective.{name}": value for name, value in changes.items()}
     return Variant(recipe=D3SR_SMALL, stage="realism", changes=settings)
 
 
-def _unjudged() -> Variant:
-    return Variant(recipe=D3SR_SMALL, stage="realism", changes={"critic": None})
+def _without_discriminator() -> Variant:
+    return Variant(recipe=D3SR_SMALL, stage="realism", changes={"discriminator": None})
 
 
 def _decoded(**shape: Any) -> Variant:
@@ -213,12 +215,12 @@ def _decoded(**shape: Any) -> Variant:
 
 
 def _detailed(**changes: Any) -> Variant:
-    settings = {f"objective.{name}" if name != "critic" else name: value for name, value in changes.items()}
+    settings = {f"objective.{name}" if name != "discriminator" else name: value for name, value in changes.items()}
     return Variant(recipe=D3SR_SMALL, stage="detail", changes=settings)
 
 
-def _judged_by(source: str) -> Variant:
-    return Variant(recipe=D3SR, stage="generation", changes={"critic.source": source})
+def _discriminated_by(source: str) -> Variant:
+    return Variant(recipe=D3SR, stage="generation", changes={"discriminator.source": source})
 
 
 RECIPES = (D3SR_SMALL, D3SR, OSEDIFF, HYPIR)
@@ -228,18 +230,18 @@ ABLATIONS = {
         f"T_L = {time}": Variant(recipe=D3SR_SMALL, stage="fidelity", changes={"objective.plan.times": (time,)})
         for time in (99, 199, 399)
     },
-    "d3sr-critic": {
-        "no critic": _unjudged(),
-        "of latents": _judged(image_critic=0.0),
-        "of pixels": _judged(latent_critic=0.0),
-        "both": _judged(),
+    "d3sr-discriminator": {
+        "no discriminator": _without_discriminator(),
+        "of latents": _adversarial(adversarial_image=0.0),
+        "of pixels": _adversarial(adversarial_latent=0.0),
+        "both": _adversarial(),
     },
     "d3sr-decoder": {
         "latent and photo": _decoded(),
         "photo alone": _decoded(sees_latent=False),
         "photo alone, at the cost of both": _decoded(sees_latent=False, blocks=38),
     },
-    "d3sr-detail": {"with discriminator": _detailed(), "without": _detailed(critic=None)},
-    "d3sr-critic-size": {"SD 2.1": _judged_by(PRIOR), "SDXL": _judged_by("sdxl-base")},
+    "d3sr-detail": {"with discriminator": _detailed(), "without": _detailed(discriminator=None)},
+    "d3sr-discriminator-size": {"SD 2.1": _discriminated_by(PRIOR), "SDXL": _discriminated_by("sdxl-base")},
 }
-"""T_L, critics and the decoder on the small prior; the paper's sizes of critics at full size."""
+"""T_L, discriminators and the decoder on the small prior; the paper's sizes of discriminators at full size."""

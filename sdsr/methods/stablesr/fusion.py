@@ -24,7 +24,7 @@ from sdsr.objectives.discriminator import Discriminator
 from sdsr.objectives.learner import Sample
 from sdsr.objectives.pairs import lq_image_of
 from sdsr.objectives.restored import RestoredLatents
-from sdsr.objectives.training_step import Game, Preview, TrainingStep
+from sdsr.objectives.training_step import AdversarialWeights, Preview, TrainingStep
 from sdsr.restoration.plan import Plan
 from sdsr.restoration.restorer import Restorer
 from sdsr.restoration.sample import sample as restore
@@ -45,35 +45,39 @@ class Fusion:
 
     LPIPS has its published weights where `lpips_weights` names their file (of VGG-16), else the embedded small
     perceptual network stands in for it, whose distances are some ten times as large. `terms` are further ones.
-    `critics_from`: the share of the run after which the critic is heard; it learns from the beginning. Deviation: the
-    published one begins to learn only then, too. `corrected` compares pictures in the LQ photo's colors, as the wavelet
-    fix delivers them, so that nothing is learned that the fix does anyway.
+    `adversarial_from`: the share of the run after which the discriminator is heard; it learns from the beginning.
+    Deviation: the published one begins to learn only then, too. `corrected` compares pictures in the LQ photo's colors,
+    as the wavelet fix delivers them, so that nothing is learned that the fix does anyway.
 
-    `balance` "constant" is how the published code computes: the critic's weight is `critic`. "ratio" is how it was
-    meant, after VQGAN (arXiv:2012.09841, Eq. 7): times the ratio of the gradients' norms of the other terms and of the
-    critic's, at the last layer that learns; the code looks at a frozen layer, fails, and goes on without.
+    `balance` "constant" is how the published code computes: the discriminator's weight is `adversarial`. "ratio" is how
+    it was meant, after VQGAN (arXiv:2012.09841, Eq. 7): times the ratio of the gradients' norms of the other terms and
+    of the discriminator's, at the last layer that learns; the code looks at a frozen layer, fails, and goes on without.
     """
 
     sampling_steps: int = 200
     uses: int = 11
     l1: float = 1.0
     lpips: float = 1.0
-    critic: float = 0.025
-    critics_from: float = 0.03
+    adversarial: float = 0.025
+    adversarial_from: float = 0.03
     balance: Literal["constant", "ratio"] = "constant"
     lpips_weights: str | None = None
     terms: tuple[Term, ...] = ()
     corrected: bool = False
 
-    def learner(self, system: Restorer, critic: nn.Module | None) -> TrainingStep:
-        assert critic is None or isinstance(critic, Discriminator), "fusion is watched by a `Discriminator`"
+    def learner(self, system: Restorer, discriminator: nn.Module | None) -> TrainingStep:
+        assert discriminator is None or isinstance(discriminator, Discriminator), (
+            "fusion is watched by a `Discriminator`"
+        )
         rule = FusedDecoding(system, self)
         balance = rule.balance if self.balance == "ratio" else _constant
         return TrainingStep(
             rule,
             self.all_terms(system.prior.device),
-            discriminator=critic,
-            game=Game(weights={"image": self.critic}, since=self.critics_from, balance=balance),
+            discriminator=discriminator,
+            adversarial_weights=AdversarialWeights(
+                weights={"image": self.adversarial}, since=self.adversarial_from, balance=balance
+            ),
         )
 
     def batch_of(self, step: int, seed: int) -> int:

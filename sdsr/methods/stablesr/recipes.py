@@ -6,8 +6,8 @@ arXiv:2305.07015. The numbers are those of the published configurations; what wa
 import math
 from dataclasses import dataclass, replace
 
-from sdsr.critics.patch import PatchCritic
 from sdsr.diffusion.times import spaced
+from sdsr.discriminators.patch import PatchDiscriminator
 from sdsr.images.color import SIGNED_VARIANCE_FLOOR
 from sdsr.images.kernels import TORCH_BICUBIC
 from sdsr.losses.adversarial import HINGE
@@ -27,12 +27,12 @@ from sdsr.restoration.restorer import Restorer
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Patches:
-    """The critic of the second stage. Deviation: spectral norms and three scales, where PatchGAN has batch norms."""
+    """That of the second stage. Deviation: spectral norms and three scales, where PatchGAN has batch norms."""
 
     widths: tuple[int, ...] = (64, 128, 256, 512)
 
     def __call__(self, system: Restorer) -> Discriminator:
-        return Discriminator(PatchCritic(self.widths), Pixels(), HINGE)
+        return Discriminator(PatchDiscriminator(self.widths), Pixels(), HINGE)
 
 
 CANVAS = Canvas(
@@ -72,12 +72,12 @@ _FUSION = Stage(
     crop_px=512,
     learns=Learns(parts=(WRAPPING,)),
     degradation="stablesr",
-    critic=Patches(),
-    critic_optimizer=_ADAM,
+    discriminator=Patches(),
+    discriminator_optimizer=_ADAM,
     ema_decay=0.0,
     follows="stage modulation",
 )
-"""As published; the critic is heard from step 501. Steps are ours: 11 epochs of 100,000 photos on 8 GPUs."""
+"""As published; the discriminator is heard from step 501. Steps are ours: 11 epochs of 100,000 photos on 8 GPUs."""
 
 STABLESR = Recipe(
     name="stablesr",
@@ -153,7 +153,7 @@ STABLESR_SMALL = replace(
                 sampling_steps=50,
                 uses=4,
                 lpips=0.02,
-                critic=0.003,
+                adversarial=0.003,
                 terms=(
                     Term(name="unevenness", weight=1.0, function=unevenness(8)),
                     Term(name="lattice", weight=4.0, function=lattice(8)),
@@ -166,8 +166,10 @@ STABLESR_SMALL = replace(
             accumulate=1,
             crop_px=128,
             degradation="photo",
-            critic=Patches(widths=(16, 48, 96, 128)),
-            critic_optimizer=OptimizerSettings(learning_rate=3e-4, betas=(0.5, 0.99), warmup_steps=20, decay_from=0.6),
+            discriminator=Patches(widths=(16, 48, 96, 128)),
+            discriminator_optimizer=OptimizerSettings(
+                learning_rate=3e-4, betas=(0.5, 0.99), warmup_steps=20, decay_from=0.6
+            ),
             ema_decay=0.99,
         ),
     ),

@@ -1,4 +1,4 @@
-"""AddSR's critic: a head as recorded, the two networks at full size, what it shows them."""
+"""AddSR's discriminator: a head as recorded, the two networks at full size, what it shows them."""
 
 from pathlib import Path
 
@@ -7,16 +7,16 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from sdsr.losses.adversarial import critic_hinge, generator_hinge, summed_hinge
+from sdsr.losses.adversarial import discriminator_hinge, generator_hinge, summed_hinge
 from sdsr.losses.small_perceptual import SmallPerceptual
 from sdsr.methods.addsr.discriminator import (
     Dino2Class,
     DinoTokens,
     ProjectedHead,
     SmallTokens,
-    TokenCritic,
+    TokenDiscriminator,
     cut_out,
-    load_dino_critic,
+    load_dino_discriminator,
     shifted,
 )
 
@@ -73,16 +73,16 @@ def folders(tmp_path_factory) -> tuple[Path, Path]:
     return root / "dino", root / "two"
 
 
-def test_the_full_critic_sees_five_levels_and_the_lq_photo(folders, photo, rng):
-    critic = load_dino_critic(*folders, torch.device("cpu"))
+def test_the_full_discriminator_sees_five_levels_and_the_lq_photo(folders, photo, rng):
+    discriminator = load_dino_discriminator(*folders, torch.device("cpu"))
     images = photo.expand(2, -1, -1, -1).clone().requires_grad_()
-    logits = critic(images, photo.expand(2, -1, -1, -1), rng)
+    logits = discriminator(images, photo.expand(2, -1, -1, -1), rng)
     assert [one.shape for one in logits] == [(2, 1, 196)] * 5
     sum(one.sum() for one in logits).backward()
     assert images.grad is not None
     assert images.grad.any()
-    assert all(parameter.grad is not None for parameter in critic.parameters())
-    assert not any("vit" in name or "embeddings" in name for name in critic.state_dict())
+    assert all(parameter.grad is not None for parameter in discriminator.parameters())
+    assert not any("vit" in name or "embeddings" in name for name in discriminator.state_dict())
 
 
 @torch.no_grad()
@@ -115,17 +115,17 @@ def test_the_condition_is_the_normed_class_token_of_plain_colors(folders, photo)
     torch.testing.assert_close(token, model(shown[0]).pooler_output)
 
 
-def test_the_small_critic_learns_to_tell(photo, rng):
+def test_the_small_discriminator_learns_to_tell(photo, rng):
     torch.manual_seed(0)
     tokens = SmallTokens(SmallPerceptual((8, 8, 16, 16, 16)).requires_grad_(False))
-    critic = TokenCritic(
+    discriminator = TokenDiscriminator(
         tokens, lambda lq: lq.mean((2, 3)), channels=tokens.channels, condition_width=3, width=8, augmented=False
     )
     real, lq = torch.cat([photo[..., :64, :64], photo[..., -64:, -64:]]), torch.rand(2, 3, 16, 16)
     fake = nn.functional.interpolate(nn.functional.avg_pool2d(real, 8), scale_factor=8)
-    optimizer, losses = torch.optim.Adam(critic.parameters(), 1e-2), []
+    optimizer, losses = torch.optim.Adam(discriminator.parameters(), 1e-2), []
     for _ in range(40):
-        loss = critic_hinge(critic(real, lq, rng), critic(fake, lq, rng))
+        loss = discriminator_hinge(discriminator(real, lq, rng), discriminator(fake, lq, rng))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

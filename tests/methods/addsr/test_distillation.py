@@ -20,7 +20,7 @@ from sdsr.methods.addsr.distillation import (
     distance,
     teacher_weight,
 )
-from sdsr.methods.addsr.recipes import ADDSR_SMALL, critic_of
+from sdsr.methods.addsr.recipes import ADDSR_SMALL, discriminator_of
 from sdsr.objectives.learner import Sample
 from sdsr.objectives.training_step import TrainingStep
 from sdsr.prior.tiny import tiny_prior
@@ -211,19 +211,19 @@ def test_gradients_are_those_without_checkpointing(sample):
         torch.testing.assert_close(again, plain, atol=1e-5, rtol=1e-5)
 
 
-def test_the_critic_is_heard_from_its_share_of_the_run_on(sample):
+def test_the_discriminator_is_heard_from_its_share_of_the_run_on(sample):
     plain = learner()
-    critic = critic_of(plain.restorer)
-    trained = replace(plain.rule.objective, critics_from=0.5).learner(plain.restorer, critic)
+    discriminator = discriminator_of(plain.restorer)
+    trained = replace(plain.rule.objective, adversarial_from=0.5).learner(plain.restorer, discriminator)
     early, late = trained(sample, seeded(), 0.1), trained(sample, seeded(), 0.6)
     assert "adversarial" not in early.scalars
-    opinion = late.scalars["adversarial"]
-    torch.testing.assert_close(late.loss - early.loss, torch.tensor(0.02 * opinion), atol=1e-4, rtol=1e-3)
+    adversarial = late.scalars["adversarial"]
+    torch.testing.assert_close(late.loss - early.loss, torch.tensor(0.02 * adversarial), atol=1e-4, rtol=1e-3)
     late.loss.backward()
-    assert all(parameter.grad is None for parameter in critic.parameters())
+    assert all(parameter.grad is None for parameter in discriminator.parameters())
     assert late.record is not None
-    critic(late.record.detached(), seeded()).loss.backward()
-    assert all(parameter.grad is not None for parameter in critic.parameters())
+    discriminator(late.record.detached(), seeded()).loss.backward()
+    assert all(parameter.grad is not None for parameter in discriminator.parameters())
 
 
 def test_further_terms_are_told_and_weighed(sample):

@@ -220,12 +220,12 @@ def test_each_photo_starts_at_a_trained_time_of_its_own(photo):
     assert all(p.grad is not None for p in learner.parts[PART].parameters())
 
 
-def test_the_published_stage_has_the_published_terms_and_critic():
+def test_the_published_stage_has_the_published_terms_and_discriminator():
     stage = INVSR.stage()
     objective = stage.objective
     assert [(term.name, term.weight) for term in objective.terms] == [("latent", 1.0)]
-    assert (objective.latent_lpips, objective.latent_critic, objective.ea_dists) == (2.0, 0.1, 0.0)
-    assert objective.critics_from * stage.steps == 10_000
+    assert (objective.latent_lpips, objective.adversarial_latent, objective.ea_dists) == (2.0, 0.1, 0.0)
+    assert objective.adversarial_from * stage.steps == 10_000
     assert (stage.batch, stage.steps, stage.ema_decay) == (16, 100_000, 0.999)
     assert (stage.optimizer.learning_rate, stage.optimizer.warmup_steps) == (5e-5, 2_000)
 

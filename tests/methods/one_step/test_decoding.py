@@ -9,7 +9,7 @@ from torch.nn.functional import interpolate
 from sdsr.losses.terms import Term, against_teacher, image_l1
 from sdsr.methods.one_step.decoder_stages import DETAILED, FAITHFUL, WHOLE
 from sdsr.methods.one_step.decoding import Decoding
-from sdsr.methods.one_step.recipes import picture_critic
+from sdsr.methods.one_step.recipes import image_discriminator
 from sdsr.methods.one_step.small import DECODER, PLAN, DecoderSettings, SmallOneStep
 from sdsr.objectives.learner import Sample
 from sdsr.objectives.training_step import TrainingStep
@@ -28,12 +28,12 @@ def sample(photo) -> Sample:
     return Sample(hq=hq, lq=lq, teacher=hq.flip(-1), numbers=(4, 9))
 
 
-def learner_of(objective: Decoding = OBJECTIVE, critic: bool = False) -> TrainingStep:
+def learner_of(objective: Decoding = OBJECTIVE, discriminator: bool = False) -> TrainingStep:
     torch.manual_seed(0)
     system = SmallOneStep(decoder=DecoderSettings(width=8, blocks=1)).build("tiny")
     learns = WHOLE if objective.whole else {"detailed": DETAILED, "faithful": FAITHFUL}[objective.end]
     learns.apply(dict(system.parts.modules.items()))
-    return objective.learner(system, picture_critic(system) if critic else None)
+    return objective.learner(system, image_discriminator(system) if discriminator else None)
 
 
 @pytest.mark.parametrize(
@@ -140,17 +140,17 @@ def test_terms_are_held_to_the_teacher_or_the_photo(sample):
     assert float(other.loss.detach()) == pytest.approx(other.scalars["taught"])
 
 
-def test_the_critic_is_heard_from_its_time_on(sample):
-    objective = replace(OBJECTIVE, crop_px=64, image_critic=0.5, critics_from=0.5)
-    learner = learner_of(objective, critic=True)
+def test_the_discriminator_is_heard_from_its_time_on(sample):
+    objective = replace(OBJECTIVE, crop_px=64, adversarial_image=0.5, adversarial_from=0.5)
+    learner = learner_of(objective, discriminator=True)
     early = learner(sample, seeded(), 0.4)
     late = learner(sample, seeded(), 0.6)
     assert "adversarial" not in early.scalars
     assert float(late.loss.detach() - early.loss.detach()) == pytest.approx(0.5 * late.scalars["adversarial"], rel=1e-2)
     assert late.record is not None
-    assert learner.critic is not None
-    learner.critic(late.record.detached(), seeded()).loss.backward()
-    assert all(p.grad is not None for p in learner.critic.network.heads.parameters() if p.requires_grad)
+    assert learner.discriminator is not None
+    learner.discriminator(late.record.detached(), seeded()).loss.backward()
+    assert all(p.grad is not None for p in learner.discriminator.network.heads.parameters() if p.requires_grad)
 
 
 def test_pixels_of_the_decoder_learn_in_a_few_steps(sample):

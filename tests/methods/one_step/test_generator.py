@@ -1,4 +1,4 @@
-"""One-step generators: published sizes, the formula, adapted twins, settling, and D3SR's critics."""
+"""One-step generators: published sizes, the formula, adapted twins, settling, and D3SR's discriminators."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -8,12 +8,12 @@ import torch
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
 from sdsr.adapters.lora import Lora, twin
-from sdsr.critics.diffusion_unet import DiffusionCritic
 from sdsr.diffusion.noise import CanvasNoise
+from sdsr.discriminators.diffusion_unet import DiffusionDiscriminator
 from sdsr.methods import METHODS
 from sdsr.methods.ablations import ABLATIONS
 from sdsr.methods.one_step.generator import D3SR, HYPIR, OSEDIFF
-from sdsr.methods.one_step.recipes import NoisedJudge, judging_unet
+from sdsr.methods.one_step.recipes import NoisedDiscriminator, discriminator_unet
 from sdsr.prior.shapes import UNET
 from sdsr.prior.tiny import tiny_prior
 from sdsr.prior.weight_files import module_sha256
@@ -49,10 +49,10 @@ def test_d3sr_has_the_size_and_the_operations_of_the_paper():
     assert found.parameters == 965_866_283
     assert found.parameters == pytest.approx(966.3e6, rel=5e-4)
     assert round(found.macs("image").layers / 1e9) == 2132
-    (critic,) = found.critics
+    (discriminator,) = found.discriminators
     heads = 1280 * 256 + 256 + 256 + 1
-    assert critic.parameters == 1_243_367_040 + 23_225_920 + heads
-    assert critic.trained == 23_225_920 + heads
+    assert discriminator.parameters == 1_243_367_040 + 23_225_920 + heads
+    assert discriminator.trained == 23_225_920 + heads
 
 
 def test_untrained_the_step_is_the_priors_own_from_the_photos_latent(photo):
@@ -115,19 +115,19 @@ def test_a_learned_prompt_needs_no_text_encoder(photo):
     assert "prompt" not in OSEDIFF.build("tiny").parts.modules
 
 
-def test_the_critic_is_made_of_the_stock_unet_not_of_the_adapted_one():
+def test_the_discriminator_is_made_of_the_stock_unet_not_of_the_adapted_one():
     restorer = stirred(D3SR.build("tiny"))
-    unet = judging_unet(restorer.prior, "prior")
+    unet = discriminator_unet(restorer.prior, "prior")
     assert unet.state_dict().keys() == tiny_prior().unet.state_dict().keys()
-    judge = NoisedJudge(source="prior")(restorer).each[0].network
-    assert isinstance(judge, DiffusionCritic)
-    learning = {name for name, parameter in judge.named_parameters() if parameter.requires_grad}
+    discriminator = NoisedDiscriminator(source="prior")(restorer).each[0].network
+    assert isinstance(discriminator, DiffusionDiscriminator)
+    learning = {name for name, parameter in discriminator.named_parameters() if parameter.requires_grad}
     assert learning
     assert all("lora_" in name or name.startswith("heads.") for name in learning)
 
 
-def test_critics_of_both_sizes_are_rows_of_one_table():
-    rows = ABLATIONS["d3sr-critic-size"]
-    sources = {name: row.trained({}).critic for name, row in rows.items()}
-    assert sources == {"SD 2.1": NoisedJudge(source="prior"), "SDXL": NoisedJudge(source="sdxl-base")}
-    assert ABLATIONS["d3sr-critic"]["no critic"].trained({}).critic is None
+def test_discriminators_of_both_sizes_are_rows_of_one_table():
+    rows = ABLATIONS["d3sr-discriminator-size"]
+    sources = {name: row.trained({}).discriminator for name, row in rows.items()}
+    assert sources == {"SD 2.1": NoisedDiscriminator(source="prior"), "SDXL": NoisedDiscriminator(source="sdxl-base")}
+    assert ABLATIONS["d3sr-discriminator"]["no discriminator"].trained({}).discriminator is None

@@ -1,4 +1,4 @@
-"""Fusion: what learns and on what, the critic's weight as published and as meant, what validation tells."""
+"""Fusion: what learns and on what, the discriminator's weight as published and as meant, what validation tells."""
 
 from dataclasses import replace
 
@@ -7,8 +7,8 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from sdsr.critics.patch import PatchCritic
 from sdsr.diffusion.noise import CanvasNoise
+from sdsr.discriminators.patch import PatchDiscriminator
 from sdsr.errors import InputError
 from sdsr.losses.adversarial import HINGE
 from sdsr.methods.stablesr.fusion import STOCK, Fusion
@@ -52,9 +52,9 @@ def pair(photo) -> Sample:
     return Sample(hq=hq, lq=torch.nn.functional.avg_pool2d(hq, 4))
 
 
-def judge() -> Discriminator:
+def patches() -> Discriminator:
     torch.manual_seed(1)
-    return Discriminator(PatchCritic((4, 8, 8, 8)), Pixels(), HINGE)
+    return Discriminator(PatchDiscriminator((4, 8, 8, 8)), Pixels(), HINGE)
 
 
 def seeded() -> torch.Generator:
@@ -68,7 +68,7 @@ def step(learner: TrainingStep, sample: Sample, progress: float = 1.0):
 
 
 def test_only_the_fusion_learns_and_all_parts_are_kept(system, pair):
-    learner = OBJECTIVE.learner(system, judge())
+    learner = OBJECTIVE.learner(system, patches())
     outcome = step(learner, pair)
     assert set(learner.parts) == {"time_aware_encoder", "modulation", "feature_wrapping"}
     learning = {name for name, p in learner.named_parameters() if p.requires_grad}
@@ -79,32 +79,32 @@ def test_only_the_fusion_learns_and_all_parts_are_kept(system, pair):
     assert torch.equal(outcome.record.images()[1], pair.hq)
 
 
-def test_the_critic_is_heard_when_its_time_has_come_and_learns_before(system, pair):
-    critic = judge()
-    learner = replace(OBJECTIVE, critics_from=0.3).learner(system, critic)
+def test_the_discriminator_is_heard_when_its_time_has_come_and_learns_before(system, pair):
+    discriminator = patches()
+    learner = replace(OBJECTIVE, adversarial_from=0.3).learner(system, discriminator)
     before, after = learner(pair, seeded(), 0.2), learner(pair, seeded(), 0.3)
     assert "adversarial" not in before.scalars
     expected = before.loss + 0.025 * after.scalars["adversarial"]
     torch.testing.assert_close(after.loss, expected)
     after.loss.backward()
-    assert all(p.requires_grad and p.grad is None for p in critic.parameters())
-    critic(before.record.detached(), seeded()).loss.backward()
-    assert all(p.grad is not None for p in critic.parameters())
+    assert all(p.requires_grad and p.grad is None for p in discriminator.parameters())
+    discriminator(before.record.detached(), seeded()).loss.backward()
+    assert all(p.grad is not None for p in discriminator.parameters())
 
 
-def test_the_ratio_lets_the_critic_weigh_its_share_at_the_last_layer(system, pair):
-    """Gradients of the critic's share alone are 0.025 of the other terms' norm there."""
+def test_the_ratio_lets_the_discriminator_weigh_its_share_at_the_last_layer(system, pair):
+    """Gradients of the discriminator's share alone are 0.025 of the other terms' norm there."""
 
-    def gradient(critic: Discriminator | None, objective: Fusion) -> torch.Tensor:
+    def gradient(discriminator: Discriminator | None, objective: Fusion) -> torch.Tensor:
         last = system.parts.modules.get_parameter("feature_wrapping.factor_2.out.conv2.weight")
         last.grad = None
-        step(objective.learner(system, critic), pair)
+        step(objective.learner(system, discriminator), pair)
         assert last.grad is not None
         return last.grad
 
     terms = gradient(None, OBJECTIVE)
-    share = gradient(judge(), replace(OBJECTIVE, balance="ratio")) - terms
-    constant = gradient(judge(), OBJECTIVE) - terms
+    share = gradient(patches(), replace(OBJECTIVE, balance="ratio")) - terms
+    constant = gradient(patches(), OBJECTIVE) - terms
     torch.testing.assert_close(share.norm() / terms.norm(), torch.tensor(0.025), rtol=0.1, atol=0)
     assert abs(float(constant.norm() / share.norm()) - 1) > 0.2
 
@@ -151,7 +151,7 @@ def test_a_killed_and_resumed_run_gives_the_weights_of_one_that_went_through(tmp
             return Sample(hq=hq[batch], lq=torch.nn.functional.avg_pool2d(hq[batch], 4), numbers=(batch,))
 
         settings = RunSettings(folder=tmp_path / folder, steps=8)
-        parts = train(objective.learner(built(), judge()), stage, source, [], settings, metadata={})
+        parts = train(objective.learner(built(), patches()), stage, source, [], settings, metadata={})
         return load_file(parts / "feature_wrapping.safetensors")
 
     through = run("through")
@@ -178,7 +178,7 @@ def test_validation_decodes_the_same_latents_with_three_fidelities(system, pair)
 
 def test_pictures_can_be_compared_in_the_colors_of_the_lq_photo(system, pair):
     """As the wavelet fix delivers them: far from the decoder's own colors, and with gradients to what learns."""
-    own, fixed = (replace(OBJECTIVE, corrected=each).learner(system, judge()) for each in (False, True))
+    own, fixed = (replace(OBJECTIVE, corrected=each).learner(system, patches()) for each in (False, True))
     colors = [step(learner, pair).record.images()[0].mean((2, 3)) for learner in (own, fixed)]
     wanted = pair.lq.mean((2, 3))
     assert (colors[1] - wanted).abs().max() < 0.02 < (colors[0] - wanted).abs().max()

@@ -1,4 +1,4 @@
-"""A light patch critic on images, for fine detail at small scale."""
+"""A light patch discriminator on images, for fine detail at small scale."""
 
 from typing import Literal
 
@@ -12,7 +12,7 @@ from sdsr.tensors import Image
 WIDTHS = (16, 48, 96, 128)  # channels at H, H/2, H/4, H/8
 
 
-class PatchCritic(nn.Module):
+class PatchDiscriminator(nn.Module):
     """Logits per place at H/2, H/4 and H/8, high for real, of images in [0, 1], after pix2pix (arXiv:1611.07004).
 
     Convolutions are spectrally normalised (arXiv:1802.05957) and the size is halved after a blur, so that what the

@@ -1,4 +1,4 @@
-"""D3SR's critic: parity with the whole UNet, published sizes, what learns."""
+"""D3SR's discriminator: parity with the whole UNet, published sizes, what learns."""
 
 import copy
 
@@ -7,7 +7,7 @@ import torch
 from diffusers import UNet2DConditionModel
 from torch.nn.functional import softplus
 
-from sdsr.critics.diffusion_unet import DiffusionCritic, down_and_mid, drop_decoder, unconditional
+from sdsr.discriminators.diffusion_unet import DiffusionDiscriminator, down_and_mid, drop_decoder, unconditional
 from sdsr.prior.shapes import UNET
 from sdsr.prior.shapes_sdxl import SDXL_UNET
 
@@ -63,48 +63,50 @@ def test_size_of_the_kept_part(config, kept):
 
 def test_size_of_the_updates_on_sdxl():
     with torch.device("meta"):
-        critic = DiffusionCritic(UNet2DConditionModel(**SDXL_UNET))
-    updates = [parameter for parameter in critic.unet.parameters() if parameter.requires_grad]
+        discriminator = DiffusionDiscriminator(UNet2DConditionModel(**SDXL_UNET))
+    updates = [parameter for parameter in discriminator.unet.parameters() if parameter.requires_grad]
     assert count(updates) == 23_225_920
     assert len(updates) == 2 * 371
 
 
 @pytest.mark.parametrize(("train", "learns"), [("lora", "some"), ("all", "every"), ("heads", "none")])
 def test_what_learns(train, learns):
-    critic = DiffusionCritic(tiny(), train=train, heads_on=(0, 1), hidden=8, rank=4)
+    discriminator = DiffusionDiscriminator(tiny(), train=train, heads_on=(0, 1), hidden=8, rank=4)
     noisy, t = torch.randn(2, 4, 16, 16, requires_grad=True), torch.tensor([3, 600])
-    logits = critic(noisy, t, torch.randn(2, 3, 32))
+    logits = discriminator(noisy, t, torch.randn(2, 3, 32))
     assert [tuple(logit.shape) for logit in logits] == [(2, 1, 8, 8), (2, 1, 8, 8), (2, 1, 8, 8)]
     sum(logit.square().mean() for logit in logits).backward()
     assert noisy.grad.abs().sum() > 0
-    assert all(parameter.grad is not None for parameter in critic.heads.parameters())
-    learning = [name for name, parameter in critic.unet.named_parameters() if parameter.grad is not None]
+    assert all(parameter.grad is not None for parameter in discriminator.heads.parameters())
+    learning = [name for name, parameter in discriminator.unet.named_parameters() if parameter.grad is not None]
     if learns == "some":
         assert learning
         assert all("lora_" in name for name in learning)
     else:
-        assert len(learning) == (len(list(critic.unet.parameters())) if learns == "every" else 0)
+        assert len(learning) == (len(list(discriminator.unet.parameters())) if learns == "every" else 0)
 
 
 def test_without_context_one_zero_token_acts_as_many():
-    critic = DiffusionCritic(tiny(**SDXL_LIKE), train="heads", hidden=8)
+    discriminator = DiffusionDiscriminator(tiny(**SDXL_LIKE), train="heads", hidden=8)
     noisy, t = torch.randn(1, 4, 16, 16), torch.tensor([100])
-    torch.testing.assert_close(critic(noisy, t), critic(noisy, t, torch.zeros(1, 77, 32)))
+    torch.testing.assert_close(discriminator(noisy, t), discriminator(noisy, t, torch.zeros(1, 77, 32)))
 
 
 def test_it_learns_to_tell_two_kinds_of_latents_apart():
-    critic = DiffusionCritic(tiny(), train="lora", hidden=16, rank=4)
-    optimizer = torch.optim.Adam([parameter for parameter in critic.parameters() if parameter.requires_grad], lr=3e-3)
+    discriminator = DiffusionDiscriminator(tiny(), train="lora", hidden=16, rank=4)
+    optimizer = torch.optim.Adam(
+        [parameter for parameter in discriminator.parameters() if parameter.requires_grad], lr=3e-3
+    )
     rng, t = torch.Generator().manual_seed(0), torch.tensor([50, 50, 50, 50])
-    before = copy.deepcopy(critic.unet.conv_in.state_dict())
+    before = copy.deepcopy(discriminator.unet.conv_in.state_dict())
     losses = []
     for _ in range(20):
         noise = torch.randn(4, 4, 8, 8, generator=rng)
-        (real,), (fake,) = critic(noise, t), critic(noise + 1, t)
+        (real,), (fake,) = discriminator(noise, t), discriminator(noise + 1, t)
         loss = softplus(-real).mean() + softplus(fake).mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         losses.append(float(loss.detach()))
     assert losses[-1] < 0.5 * losses[0]
-    assert torch.equal(critic.unet.conv_in.base_layer.weight, before["base_layer.weight"])
+    assert torch.equal(discriminator.unet.conv_in.base_layer.weight, before["base_layer.weight"])

@@ -1,4 +1,4 @@
-"""D3SR's critic (arXiv:2410.04224): a pretrained diffusion UNet without its decoder judges noised latents."""
+"""D3SR's discriminator (arXiv:2410.04224): a pretrained diffusion UNet without its decoder judges noised latents."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -62,7 +62,7 @@ def unconditional(unet: UNet2DConditionModel, batch: int, like: Tensor) -> tuple
     return context, {"text_embeds": like.new_zeros(batch, width), "time_ids": sizes}
 
 
-class DiffusionCritic(nn.Module):
+class DiffusionDiscriminator(nn.Module):
     """Logits per place, high for real, of noised latents: small heads on the mid block and, if asked, on down blocks.
 
     It owns `unet` and drops its decoder. The caller draws `t` and noises both sides. `train` says what learns besides
