@@ -25,7 +25,7 @@ from sdsr.methods.one_step.decoding import Decoding
 from sdsr.methods.one_step.recipes import D3SR_SMALL
 from sdsr.methods.one_step.small import DECODER
 from sdsr.methods.recipe import Stage
-from sdsr.objectives.training_step import TrainingStep
+from sdsr.objectives.restorer_step import RestorerStep
 from sdsr.prior.loading import choose_device, choose_dtype
 from sdsr.training.device_source import DeviceSource, photos_on
 from sdsr.training.launch import load_parts
@@ -43,10 +43,10 @@ def main(arguments: list[str] | None = None) -> None:
     torch.manual_seed(options.seed)
     options.to.mkdir(parents=True, exist_ok=True)
     stage = _stage(options)
-    learner = _learner(stage, options, device)
+    training_step = _training_step(stage, options, device)
     source = _source(stage, options, device)
     log_line(options.to, device=describe(device), stage=stage.name, photos=len(source.photos), minutes=options.minutes)
-    log_line(options.to, **_rate(learner, source, options, device))
+    log_line(options.to, **_rate(training_step, source, options, device))
     validation = []
     if options.validation:
         validation = validation_samples(open_photos(options.validation), stage, crop_px=options.validation_px, limit=16)
@@ -61,7 +61,7 @@ def main(arguments: list[str] | None = None) -> None:
     )
     precision = "bf16" if choose_dtype(device) == torch.bfloat16 else "no"
     facts = {"recipe": D3SR_SMALL.name, "stage": f"{stage.name} on an accelerator, batch {stage.batch}", "seed": 0}
-    parts = train(learner, stage, source, validation, run, metadata=facts, mixed_precision=precision)
+    parts = train(training_step, stage, source, validation, run, metadata=facts, mixed_precision=precision)
     paths = write_shards({DECODER: load_file(parts / f"{DECODER}.safetensors")}, options.to / "weights")
     log_line(options.to, weights=[path.name for path in paths], bytes=[path.stat().st_size for path in paths])
 
@@ -93,12 +93,14 @@ def _stage(options: argparse.Namespace) -> Stage:
     return replace(stage, objective=objective, batch=options.batch, crop_px=options.crop_px)
 
 
-def _learner(stage: Stage, options: argparse.Namespace, device: torch.device) -> TrainingStep:
+def _training_step(stage: Stage, options: argparse.Namespace, device: torch.device) -> RestorerStep:
     system = stage.build("tiny" if options.rehearse else "small", device)
     if options.begin is not None:
         load_parts(dict(system.parts.modules.items()), [options.begin])
     assert isinstance(stage.objective, Decoding), "the leg's stages train the decoder"
-    return stage.objective.learner(system, stage.discriminator(system) if stage.discriminator else None).to(device)
+    return stage.objective.training_step(system, stage.discriminator(system) if stage.discriminator else None).to(
+        device
+    )
 
 
 def _source(stage: Stage, options: argparse.Namespace, device: torch.device) -> DeviceSource:
@@ -119,16 +121,16 @@ def _source(stage: Stage, options: argparse.Namespace, device: torch.device) -> 
 
 
 def _rate(
-    learner: TrainingStep, source: DeviceSource, options: argparse.Namespace, device: torch.device
+    training_step: RestorerStep, source: DeviceSource, options: argparse.Namespace, device: torch.device
 ) -> dict[str, float]:
     """What steps take before the run begins; their gradients are dropped."""
     rng = torch.Generator().manual_seed(0)
 
     def step(number: int) -> None:
         with torch.autocast(device.type, torch.bfloat16, enabled=choose_dtype(device) == torch.bfloat16):
-            loss = learner(source(number), rng).loss
+            loss = training_step(source(number), rng).loss
         loss.backward()
-        learner.zero_grad(set_to_none=True)
+        training_step.zero_grad(set_to_none=True)
 
     return measure_rate(step, images=options.batch, seconds=options.rate_seconds, device=device)
 

@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from sdsr.losses.terms import StepRecord, Term, gradient_l1, image_l1, image_l2, unevenness, weighted_sum
-from sdsr.objectives.learner import Outcome, Sample
 from sdsr.objectives.pairs import mean_psnr
+from sdsr.objectives.training_step import Outcome, Sample
 from sdsr.prior.small_autoencoder import FACTOR, SmallAutoencoder
 from sdsr.tensors import Image
 
@@ -27,11 +27,11 @@ class Reconstruction:
     latent_noise: float = 0.03
     train_encoder: bool = True
 
-    def learner(self, system: SmallAutoencoder, discriminator: nn.Module | None) -> "ReconstructionLearner":
-        return ReconstructionLearner(system, self)
+    def training_step(self, system: SmallAutoencoder, discriminator: nn.Module | None) -> "ReconstructionStep":
+        return ReconstructionStep(system, self)
 
 
-class ReconstructionLearner(nn.Module):
+class ReconstructionStep(nn.Module):
     """Trains a `SmallAutoencoder`; `finish` fixes the statistics by which latents have zero mean and unit variance."""
 
     discriminator: None = None
@@ -50,7 +50,7 @@ class ReconstructionLearner(nn.Module):
         )
 
     @property
-    def parts(self) -> dict[str, nn.Module]:
+    def trainable_modules(self) -> dict[str, nn.Module]:
         return {"autoencoder": self.autoencoder}
 
     def forward(self, sample: Sample, rng: torch.Generator, progress: float = 0.0) -> Outcome:

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from sdsr.diffusion.steps import deterministic
 from sdsr.diffusion.times import spaced
-from sdsr.objectives.learner import Outcome, Sample
 from sdsr.objectives.noise_matching import noise_matching_loss, weight_in_pixels
+from sdsr.objectives.training_step import Outcome, Sample
 from sdsr.prior.condition import Condition
 from sdsr.prior.prior import Prior
 from sdsr.tensors import Image
@@ -30,11 +30,11 @@ class PriorMatching:
     prompt_dropout: float = 0.1
     in_pixels: bool = False
 
-    def learner(self, system: Prior, discriminator: nn.Module | None) -> "PriorLearner":
-        return PriorLearner(system, self)
+    def training_step(self, system: Prior, discriminator: nn.Module | None) -> "PriorStep":
+        return PriorStep(system, self)
 
 
-class PriorLearner(nn.Module):
+class PriorStep(nn.Module):
     """Trains UNet, prompt table and image encoder of a small prior together; its autoencoder is frozen."""
 
     discriminator: None = None
@@ -49,7 +49,7 @@ class PriorLearner(nn.Module):
         self._channels = weight_in_pixels(prior) if objective.in_pixels else None
 
     @property
-    def parts(self) -> dict[str, nn.Module]:
+    def trainable_modules(self) -> dict[str, nn.Module]:
         return dict(self.trained.items())
 
     def forward(self, sample: Sample, rng: torch.Generator, progress: float = 0.0) -> Outcome:

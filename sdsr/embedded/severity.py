@@ -7,7 +7,7 @@ from torch import nn
 
 from sdsr.losses.severity import SeverityHeads, small_perceptual_loss
 from sdsr.losses.small_perceptual import SmallPerceptual
-from sdsr.objectives.learner import Outcome, Sample
+from sdsr.objectives.training_step import Outcome, Sample
 from sdsr.tensors import Image
 
 
@@ -17,11 +17,11 @@ class Severity:
 
     versions: int = 3
 
-    def learner(self, system: SmallPerceptual, discriminator: nn.Module | None) -> "SeverityLearner":
-        return SeverityLearner(system, self)
+    def training_step(self, system: SmallPerceptual, discriminator: nn.Module | None) -> "SeverityStep":
+        return SeverityStep(system, self)
 
 
-class SeverityLearner(nn.Module):
+class SeverityStep(nn.Module):
     """Trains a `SmallPerceptual`, and heads that are saved beside it but needed only to go on training."""
 
     discriminator: None = None
@@ -33,7 +33,7 @@ class SeverityLearner(nn.Module):
         self.objective = objective
 
     @property
-    def parts(self) -> dict[str, nn.Module]:
+    def trainable_modules(self) -> dict[str, nn.Module]:
         return {"perceptual": self.network, "heads": self.heads}
 
     def forward(self, sample: Sample, rng: torch.Generator, progress: float = 0.0) -> Outcome:

@@ -11,7 +11,7 @@ from sdsr.errors import InputError
 from sdsr.images.color import VARIANCE_FLOOR
 from sdsr.methods.learning import Learns
 from sdsr.methods.method import Device, Method, Trainable
-from sdsr.objectives.learner import Learner
+from sdsr.objectives.training_step import TrainingStep
 from sdsr.prior.prior import Prior
 from sdsr.request import ColorFix
 from sdsr.restoration.canvas import Canvas
@@ -22,7 +22,7 @@ from sdsr.restoration.restorer import Restorer
 class Objective(Protocol):
     """What a stage minimises: a frozen dataclass of weights that builds the module which computes it."""
 
-    def learner(self, system: Any, discriminator: nn.Module | None) -> Learner: ...
+    def training_step(self, model: Any, discriminator: nn.Module | None, /) -> TrainingStep: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

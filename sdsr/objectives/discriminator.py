@@ -11,7 +11,7 @@ from torch import Generator, Tensor, nn
 from sdsr.diffusion.schedule import NoiseSchedule
 from sdsr.losses.adversarial import AdversarialLoss
 from sdsr.losses.terms import StepRecord
-from sdsr.objectives.learner import Outcome
+from sdsr.objectives.training_step import Outcome
 from sdsr.tensors import Tokens
 
 Kind = Literal["latent", "image"]

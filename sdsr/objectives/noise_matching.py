@@ -15,9 +15,9 @@ from sdsr.diffusion.noise import CanvasNoise
 from sdsr.diffusion.steps import ancestral
 from sdsr.diffusion.times import spaced
 from sdsr.losses.terms import Scalar, StepRecord, Term
-from sdsr.objectives.learner import Sample
 from sdsr.objectives.pairs import lq_image_of
-from sdsr.objectives.training_step import Preview, TrainingStep, encode_pair
+from sdsr.objectives.restorer_step import Preview, RestorerStep, encode_pair
+from sdsr.objectives.training_step import Sample
 from sdsr.prior.condition import Condition, condition_at
 from sdsr.prior.prior import Prior
 from sdsr.restoration.plan import Plan
@@ -81,11 +81,11 @@ class NoiseMatching:
     preview_steps: int = 10
     guidance: float | int = 1.0
 
-    def learner(self, system: Restorer, discriminator: nn.Module | None) -> TrainingStep:
+    def training_step(self, system: Restorer, discriminator: nn.Module | None) -> RestorerStep:
         rule = NoisingStep(restorer=system, objective=self)
         channels = weight_in_pixels(system.prior) if self.in_pixels else None
         error = NoiseError(prior=system.prior, channels=channels)
-        return TrainingStep(rule, (Term(name="noise", weight=1.0, function=error),), figures=rule.figures)
+        return RestorerStep(rule, (Term(name="noise", weight=1.0, function=error),), figures=rule.figures)
 
     @property
     def preview(self) -> Plan:

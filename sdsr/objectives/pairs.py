@@ -5,7 +5,7 @@ from jaxtyping import Float
 
 from sdsr.errors import InputError
 from sdsr.metrics.measures import psnr
-from sdsr.objectives.learner import Sample
+from sdsr.objectives.training_step import Sample
 from sdsr.restoration.canvas import LEAST_MULTIPLES
 from sdsr.restoration.lq_image import LqImage
 from sdsr.restoration.restorer import Restorer

@@ -15,9 +15,9 @@ from sdsr.losses.dists import load_ea_dists
 from sdsr.losses.terms import StepRecord, Term, latent_l2, latent_perceptual, perceptual
 from sdsr.objectives.discriminator import Discriminators
 from sdsr.objectives.latent_distance import latent_distance
-from sdsr.objectives.learner import Sample
 from sdsr.objectives.pairs import lq_image_of
-from sdsr.objectives.training_step import AdversarialWeights, Preview, TrainingStep, encode_pair
+from sdsr.objectives.restorer_step import AdversarialWeights, Preview, RestorerStep, encode_pair
+from sdsr.objectives.training_step import Sample
 from sdsr.prior.prior import Prior
 from sdsr.restoration.plan import Plan
 from sdsr.restoration.restorer import EncodedLq, Restorer
@@ -47,11 +47,11 @@ class Restoration:
     latent_lpips: float = 0.0
     latent_lpips_weights: str = "prior"
 
-    def learner(self, system: Restorer, discriminator: nn.Module | None) -> TrainingStep:
+    def training_step(self, system: Restorer, discriminator: nn.Module | None) -> RestorerStep:
         assert discriminator is None or isinstance(discriminator, Discriminators), (
             "restoration is watched by `Discriminators`"
         )
-        return TrainingStep(
+        return RestorerStep(
             InferenceStep(restorer=system, plan=self.plan, starts=self.starts),
             self.all_terms(system.prior),
             discriminator=discriminator,

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 
 from sdsr.diffusion.noise import CanvasNoise
-from sdsr.objectives.learner import Sample
+from sdsr.objectives.training_step import Sample
 from sdsr.tensors import Latent
 
 

@@ -144,8 +144,8 @@ def _training(recipe: Recipe, prior: str) -> tuple[dict[str, int], list[Part]]:
         system = _built(stage.build, prior)
         if stage.discriminator is not None:
             discriminators += _discriminator(stage, system)
-        learner = stage.objective.learner(system, None)
-        trained |= Counter(_learning(learner.parts))
+        training_step = stage.objective.training_step(system, None)
+        trained |= Counter(_learning(training_step.trainable_modules))
     return trained, discriminators
 
 

@@ -11,7 +11,7 @@ from sdsr.data.batched import degrade_batch
 from sdsr.data.degradation import Degradation, LowImage
 from sdsr.data.photos import PhotoSet
 from sdsr.errors import InputError
-from sdsr.objectives.learner import Sample
+from sdsr.objectives.training_step import Sample
 from sdsr.tensors import Image
 
 

@@ -88,18 +88,18 @@ def launch(recipe: Recipe | str, settings: LaunchSettings, run: RunSettings) -> 
     discriminator = stage.discriminator(system) if stage.discriminator else None
     if stage.follows and not settings.start_from:
         log.warning("%s begins anew, though made to begin with parts of %s (--from)", stage.name, stage.follows)
-    if isinstance(system, Restorer):  # before there is a learner, whose teacher begins as its student
+    if isinstance(system, Restorer):  # before there is a training step, whose teacher begins as its student
         load_parts(dict(system.parts.modules.items()), settings.start_from, partly=settings.partly)
-    learner = stage.objective.learner(system, discriminator)
+    training_step = stage.objective.training_step(system, discriminator)
     if not isinstance(system, Restorer):
-        load_parts(learner.parts, settings.start_from, partly=settings.partly)
+        load_parts(training_step.trainable_modules, settings.start_from, partly=settings.partly)
     validation = []
     if settings.validation:
         validation = validation_samples(
             open_photos(settings.validation), stage, crop_px=settings.validation_px, limit=settings.validation_photos
         )
     return train(
-        learner,
+        training_step,
         stage,
         make_source(photos, stage, sampling),
         validation,

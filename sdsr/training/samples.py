@@ -11,7 +11,7 @@ from sdsr.data.passing import Passing
 from sdsr.data.photos import PairSet, PhotoSet
 from sdsr.data.taught import TaughtPairs
 from sdsr.methods.recipe import Stage
-from sdsr.objectives.learner import Reusing, Sample
+from sdsr.objectives.training_step import Reusing, Sample
 
 CACHE_BYTES = 2 << 30
 

@@ -1,8 +1,8 @@
 """What is trained in shards over the processes of a run: FSDP2, `torch.distributed.fsdp.fully_shard`.
 
 Gradients, optimizer state and averages stay in shards; a step gathers the parameters whole and drops them after its
-backward pass. One group for the whole learner, since an objective calls its parts' methods (encode, decode) and not
-only their forward passes, around which alone FSDP gathers finer groups.
+backward pass. One group for the whole training step, since an objective calls its parts' methods (encode, decode) and
+not only their forward passes, around which alone FSDP gathers finer groups.
 
 Deviation: accelerate's own FSDP is left out. It runs on accelerators only, so that no test on a CPU could see it, and
 it prepares one model, where a stage with a discriminator has two.

@@ -18,7 +18,7 @@ from torch import nn
 
 from sdsr.errors import ModelError
 from sdsr.methods.recipe import OptimizerSettings, Stage
-from sdsr.objectives.learner import Calibrated, Learner, Outcome, Sample
+from sdsr.objectives.training_step import Calibrated, Outcome, Sample, TrainingStep
 from sdsr.training.optim import make_optimizer, rate, set_rate
 from sdsr.training.run import Clock, RunSettings, appearing, checkpoints, drop_old_checkpoints, partial_of, save_parts
 from sdsr.training.samples import on_device
@@ -53,14 +53,14 @@ class RunState:
 
     def __init__(
         self,
-        learner: Learner,
+        training_step: TrainingStep,
         stage: Stage,
         settings: RunSettings,
         accelerator: Accelerator,
         metadata: Mapping[str, Any],
         first: Sequence[Sample],
     ) -> None:
-        self.learner = learner
+        self.training_step = training_step
         self.stage = stage
         self.settings = settings
         self.accelerator = accelerator
@@ -69,7 +69,7 @@ class RunState:
         self.clock = Clock()
         self.saved_step: int | None = None
         self.in_step = False  # between a step's first change of parameters and its end
-        module = cast(nn.Module, learner).to(accelerator.device).train()
+        module = cast(nn.Module, training_step).to(accelerator.device).train()
         if settings.shard:
             self.main = self._sharded(module, stage.optimizer)
         else:
@@ -78,15 +78,17 @@ class RunState:
         self.shares = [own_share(parameter) for parameter in self.parameters]
         self.averages = EMAModel(self.shares, decay=stage.ema_decay)
         self.discriminator: Side | None = None
-        if learner.discriminator is not None:
-            discriminator = learner.discriminator.to(accelerator.device)
+        if training_step.discriminator is not None:
+            discriminator = training_step.discriminator.to(accelerator.device)
             self.discriminator = self._copied(
                 discriminator, discriminator.parameters(), stage.discriminator_optimizer or stage.optimizer
             )
 
     def _trained(self) -> list[nn.Parameter]:
-        """The parameters of the learner's parts that are not frozen."""
-        return [p for part in self.learner.parts.values() for p in part.parameters() if p.requires_grad]
+        """The parameters of the training step's parts that are not frozen."""
+        return [
+            p for part in self.training_step.trainable_modules.values() for p in part.parameters() if p.requires_grad
+        ]
 
     def _copied(self, module: nn.Module, trained: Iterable[nn.Parameter], settings: OptimizerSettings) -> Side:
         """A side that every process holds whole (DDP)."""
@@ -185,8 +187,8 @@ class RunState:
         module.eval()
         with torch.no_grad(), self.accelerator.autocast():
             moved = [on_device(sample, self.accelerator.device) for sample in validation]
-            figures = [self.learner.measure(sample, self._rng(-1)) for sample in moved]
-            columns = self.learner.pictures(moved[0], self._rng(-1))
+            figures = [self.training_step.measure(sample, self._rng(-1)) for sample in moved]
+            columns = self.training_step.pictures(moved[0], self._rng(-1))
         module.train()
         weights = [len(sample.hq) for sample in validation]
         means = {
@@ -245,14 +247,14 @@ class RunState:
         log.info("resumed at step %d from %s", self.clock.step, found[-1].name)
 
     def export(self, *, finished: bool) -> Path:
-        """Write the averaged parts with their metadata, after the learner has settled its statistics for them."""
+        """Write the averaged parts with their metadata, after the training step has settled its statistics for them."""
         target = self.settings.folder / "parts"
         main = self.accelerator.is_main_process
         with self._averaged(), kept_buffers(self.accelerator.unwrap_model(self.main.module)):
             with gathered(self.main.module), self.accelerator.autocast():
-                if main and isinstance(self.learner, Calibrated):
-                    self.learner.finish([on_device(sample, self.accelerator.device) for sample in self.first])
-            parts = whole_states(self.learner.parts)
+                if main and isinstance(self.training_step, Calibrated):
+                    self.training_step.finish([on_device(sample, self.accelerator.device) for sample in self.first])
+            parts = whole_states(self.training_step.trainable_modules)
             if main:
                 facts = {"step": self.clock.step, "seconds": round(self.clock.seconds), "finished": finished}
                 with appearing(target) as partial:

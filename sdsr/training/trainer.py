@@ -19,18 +19,18 @@ from accelerate import Accelerator, DistributedDataParallelKwargs, DistributedTy
 from sdsr.data.batches import prefetch
 from sdsr.errors import InputError, ModelError
 from sdsr.methods.recipe import Stage
-from sdsr.objectives.learner import Calibrated, Learner, Sample
+from sdsr.objectives.training_step import Calibrated, Sample, TrainingStep
 from sdsr.training.run import RunSettings, checkpoints, note_run
 from sdsr.training.state import RunState
 from sdsr.training.tracking import Tracker
 
 log = logging.getLogger(__name__)
 
-FIRST_BATCHES = 8  # what a learner prepares itself on and settles its statistics with
+FIRST_BATCHES = 8  # what a training step prepares itself on and settles its statistics with
 
 
 def train(
-    learner: Learner,
+    training_step: TrainingStep,
     stage: Stage,
     source: Callable[[int], Sample],
     validation: Sequence[Sample],
@@ -42,7 +42,7 @@ def train(
 ) -> Path:
     """Train until the run is done or told to stop; return the folder of the averaged parts (`parts/*.safetensors`).
 
-    A `fresh` learner prepares itself on a few samples, if it is `Calibrated`. A first SIGTERM or Ctrl-C saves a
+    A `fresh` training step prepares itself on a few samples, if it is `Calibrated`. A first SIGTERM or Ctrl-C saves a
     checkpoint after the step in hand and returns. An error is passed on, after a checkpoint of the last whole step.
     """
     accelerator = Accelerator(
@@ -55,9 +55,9 @@ def train(
     with accelerator.main_process_first():
         note_run(settings.folder, metadata)
     first = [source(settings.steps * stage.accumulate + index) for index in range(FIRST_BATCHES)]
-    if fresh and not checkpoints(settings.folder) and isinstance(learner, Calibrated):
-        learner.prepare(first)
-    run = RunState(learner, stage, settings, accelerator, metadata, first)
+    if fresh and not checkpoints(settings.folder) and isinstance(training_step, Calibrated):
+        training_step.prepare(first)
+    run = RunState(training_step, stage, settings, accelerator, metadata, first)
     run.resume()
     steps = range(run.clock.step * stage.accumulate, settings.steps * stage.accumulate)
     show = accelerator.is_main_process

@@ -21,7 +21,7 @@ from sdsr.methods.settings import with_settings
 from sdsr.methods.stablesr.encoder import EncoderSettings
 from sdsr.methods.stablesr.method import StableSR
 from sdsr.methods.weights import fill_restorer
-from sdsr.objectives.learner import Learner, Sample
+from sdsr.objectives.training_step import Sample, TrainingStep
 from sdsr.photos.photo import Photo
 from sdsr.request import Wishes
 from sdsr.restoration.canvas import Canvas
@@ -139,7 +139,7 @@ def light(value: Any) -> Any:
     return value
 
 
-def training(stage: Stage) -> tuple[Learner, nn.Module | None]:
+def training(stage: Stage) -> tuple[TrainingStep, nn.Module | None]:
     """What the stage trains on the tiny prior, and its discriminator.
 
     Where it begins with restoring photos, that takes few steps, and where it compares what was made of much noise, the
@@ -150,7 +150,7 @@ def training(stage: Stage) -> tuple[Learner, nn.Module | None]:
         return _training(stage)
 
 
-def _training(stage: Stage) -> tuple[Learner, nn.Module | None]:
+def _training(stage: Stage) -> tuple[TrainingStep, nn.Module | None]:
     system = replace(stage, method=light(stage.method)).build(PRIOR)
     if isinstance(system, Restorer):
         _wake(system.prior.modules["autoencoder"].get_submodule("decoder"))
@@ -162,7 +162,7 @@ def _training(stage: Stage) -> tuple[Learner, nn.Module | None]:
         schedule = system.prior.schedule.predicting("v_prediction")
         system = replace(system, prior=system.prior.adapted(schedule=schedule))
     discriminator = light(stage.discriminator)(system) if stage.discriminator is not None else None
-    return stage.objective.learner(system, discriminator), discriminator
+    return stage.objective.training_step(system, discriminator), discriminator
 
 
 def _wake(module: nn.Module) -> None:

@@ -202,9 +202,11 @@ def test_a_recipe_is_a_value_that_prints_and_changes(recipe: Recipe):
 
 @NAMED_STAGE
 def test_every_trained_parameter_gets_a_gradient_and_nothing_else_does(name: str, stage: Stage, photo):
-    learner, discriminator = contract.training(stage)
+    training_step, discriminator = contract.training(stage)
     sample = contract.fixed_sample(photo, stage)
-    parameters = {f"{part}.{path}": p for part, m in learner.parts.items() for path, p in m.named_parameters()}
+    parameters = {
+        f"{part}.{path}": p for part, m in training_step.trainable_modules.items() for path, p in m.named_parameters()
+    }
     trained = {path: parameter for path, parameter in parameters.items() if parameter.requires_grad}
     kept = {path: parameter for path, parameter in parameters.items() if not parameter.requires_grad}
     assert trained
@@ -212,7 +214,7 @@ def test_every_trained_parameter_gets_a_gradient_and_nothing_else_does(name: str
     optimizer = torch.optim.SGD(trained.values(), lr=0.1)
     reached: set[str] = set()
     for step in range(3):  # what begins at zero hides what lies behind it for a step or two
-        learner(sample, contract.seeded(step), 1.0).loss.backward()
+        training_step(sample, contract.seeded(step), 1.0).loss.backward()
         reached |= {path for path, p in trained.items() if p.grad is not None and p.grad.any()}
         optimizer.step()
         optimizer.zero_grad()
@@ -220,7 +222,7 @@ def test_every_trained_parameter_gets_a_gradient_and_nothing_else_does(name: str
     others = [*kept.values(), *([] if discriminator is None else discriminator.parameters())]
     assert all(parameter.grad is None for parameter in others)
     own = {id(parameter) for parameter in trained.values()}
-    restorer = getattr(learner, "restorer", None)
+    restorer = getattr(training_step, "restorer", None)
     if restorer is not None:
         frozen = [p for p in restorer.prior.modules.parameters() if id(p) not in own]
         assert frozen
@@ -229,12 +231,12 @@ def test_every_trained_parameter_gets_a_gradient_and_nothing_else_does(name: str
 
 @NAMED_STAGE
 def test_a_few_steps_lower_the_loss_of_a_fixed_batch(name: str, stage: Stage, photo):
-    learner, _ = contract.training(replace(stage, discriminator=None))
+    training_step, _ = contract.training(replace(stage, discriminator=None))
     sample = contract.fixed_sample(photo, stage)
-    parameters = [p for part in learner.parts.values() for p in part.parameters() if p.requires_grad]
+    parameters = [p for part in training_step.trainable_modules.values() for p in part.parameters() if p.requires_grad]
     optimizer, losses = torch.optim.Adam(parameters, lr=contract.RATES.get(name, 1e-3)), []
     for _ in range(10):
-        outcome = learner(sample, contract.seeded(), 0.0)
+        outcome = training_step(sample, contract.seeded(), 0.0)
         losses.append(float(outcome.loss.detach()))
         optimizer.zero_grad()
         outcome.loss.backward()
@@ -245,11 +247,11 @@ def test_a_few_steps_lower_the_loss_of_a_fixed_batch(name: str, stage: Stage, ph
 
 @STAGE
 def test_figures_and_pictures_of_a_stage(stage: Stage, photo):
-    learner, _ = contract.training(replace(stage, discriminator=None))
+    training_step, _ = contract.training(replace(stage, discriminator=None))
     sample = contract.fixed_sample(photo, stage)
     with torch.no_grad():
-        figures = learner.measure(sample, contract.seeded())
-        columns = learner.pictures(sample, contract.seeded())
+        figures = training_step.measure(sample, contract.seeded())
+        columns = training_step.pictures(sample, contract.seeded())
     assert figures
     assert all(np.isfinite(value) for value in figures.values())
     assert {len(column) for column in columns.values()} == {2}

@@ -62,8 +62,10 @@ def test_a_discriminator_that_does_not_know_its_latents_says_so():
 def test_the_frozen_networks_stay_as_they_were_while_it_learns(photo, monkeypatch):
     monkeypatch.setattr(contract, "PRIOR", PRIOR)
     before = module_sha256(tiny_flow_prior().modules["transformer"])
-    learner, _ = contract.training(STAGE)
-    optimizer = torch.optim.Adam([p for part in learner.parts.values() for p in part.parameters()], lr=1e-2)
-    learner(contract.fixed_sample(photo, STAGE), contract.seeded(), 1.0).loss.backward()
+    training_step, _ = contract.training(STAGE)
+    optimizer = torch.optim.Adam(
+        [p for part in training_step.trainable_modules.values() for p in part.parameters()], lr=1e-2
+    )
+    training_step(contract.fixed_sample(photo, STAGE), contract.seeded(), 1.0).loss.backward()
     optimizer.step()
-    assert module_sha256(learner.restorer.prior.modules["transformer"]) == before
+    assert module_sha256(training_step.restorer.prior.modules["transformer"]) == before

@@ -9,8 +9,8 @@ from sdsr.diffusion.schedule import NoiseSchedule
 from sdsr.errors import InputError
 from sdsr.methods.consissr.tala import TimeAware
 from sdsr.methods.one_step.recipes import UNDECODED
-from sdsr.objectives.learner import Sample
 from sdsr.objectives.noise_matching import NoiseMatching, noise_matching_loss, weight_in_pixels
+from sdsr.objectives.training_step import Sample
 from sdsr.prior.condition import Condition
 from sdsr.prior.prior import Posterior, Prior
 from sdsr.prior.tiny import tiny_prior
@@ -114,15 +114,15 @@ def test_channels_weigh_what_they_move_in_the_picture():
 
 
 def test_weighed_in_pixels_the_loss_is_another_and_the_measure_the_same(restorer, sample):
-    plain, weighed = (NoiseMatching(in_pixels=chosen).learner(restorer, None) for chosen in (False, True))
+    plain, weighed = (NoiseMatching(in_pixels=chosen).training_step(restorer, None) for chosen in (False, True))
     assert plain(sample, seeded()).loss != weighed(sample, seeded()).loss
     with torch.no_grad():
         assert plain.measure(sample, seeded()) == weighed.measure(sample, seeded())
 
 
 def test_training_shows_photos_mixed_with_their_hq_and_measuring_does_not(restorer, sample):
-    learner, condition = NoiseMatching(clearer=1.0).learner(restorer, None), restorer.parts.conditioner
-    learner(sample, seeded())
+    training_step, condition = NoiseMatching(clearer=1.0).training_step(restorer, None), restorer.parts.conditioner
+    training_step(sample, seeded())
     lq, seen = condition.pictures
     ratios = ((seen - lq) * (sample.hq - lq)).sum((1, 2, 3)) / (sample.hq - lq).square().sum((1, 2, 3))
     torch.testing.assert_close(seen, lq.lerp(sample.hq, ratios[:, None, None, None]), rtol=0, atol=1e-5)
@@ -130,14 +130,14 @@ def test_training_shows_photos_mixed_with_their_hq_and_measuring_does_not(restor
     assert ratios[0] != ratios[1]
     assert torch.equal(*condition.latents), "the latent stays that of the LQ photo"
     with torch.no_grad():
-        learner.measure(sample, seeded())
+        training_step.measure(sample, seeded())
     assert all(torch.equal(picture, lq) for picture in condition.pictures[2:])
 
 
 def test_a_share_of_the_photos_is_seen_clearer(restorer, sample):
-    learner, condition = NoiseMatching(clearer=0.5).learner(restorer, None), restorer.parts.conditioner
+    training_step, condition = NoiseMatching(clearer=0.5).training_step(restorer, None), restorer.parts.conditioner
     for seed in range(8):
-        learner(sample, seeded(seed))
+        training_step(sample, seeded(seed))
     changed = torch.cat(
         [(condition.pictures[i] != condition.pictures[i + 1]).flatten(1).any(1) for i in range(0, 16, 2)]
     )
@@ -169,19 +169,19 @@ def test_a_prior_without_signal_at_its_end_learns_there_too():
 
 
 def test_only_what_the_method_lets_learn_gets_gradients(restorer, sample):
-    learner = NoiseMatching(source=TimeAware()).learner(restorer, None)
-    learner(sample, seeded()).loss.backward()
+    training_step = NoiseMatching(source=TimeAware()).training_step(restorer, None)
+    training_step(sample, seeded()).loss.backward()
     advice = restorer.parts.modules["advice"]
-    assert learner.parts == {"advice": advice}
+    assert training_step.trainable_modules == {"advice": advice}
     assert all(parameter.grad.any() for parameter in advice.learned.parameters())
     frozen = [*advice.frozen.parameters(), *restorer.prior.modules.parameters()]
     assert not any(parameter.requires_grad or parameter.grad is not None for parameter in frozen)
-    assert {id(p) for p in learner.parameters()} == {id(p) for p in advice.parameters()}
+    assert {id(p) for p in training_step.parameters()} == {id(p) for p in advice.parameters()}
 
 
 def test_evidence_is_asked_once_under_the_objectives_prompt_and_at_the_times_that_were_drawn(restorer, sample):
     condition = restorer.parts.conditioner
-    NoiseMatching().learner(restorer, None)(sample, seeded())
+    NoiseMatching().training_step(restorer, None)(sample, seeded())
     assert condition.prompts == [""]
     (times,) = condition.times
     assert times.shape == (2,)
@@ -200,7 +200,7 @@ def test_the_source_is_given_hq_and_lq_and_the_target_stays_hq(restorer, sample,
         return torch.zeros_like(noisy)
 
     monkeypatch.setattr(Prior, "predict", predict)
-    outcome = NoiseMatching(source=source).learner(restorer, None)(sample, seeded(2))
+    outcome = NoiseMatching(source=source).training_step(restorer, None)(sample, seeded(2))
     ((hq, lq),), ((noisy, t),) = asked, noised
     torch.testing.assert_close(hq, restorer.prior.encode(sample.hq))
     assert lq is restorer.parts.conditioner.latents[0]
@@ -213,25 +213,25 @@ def test_the_source_is_given_hq_and_lq_and_the_target_stays_hq(restorer, sample,
 def test_latents_are_posterior_samples_with_noise_of_their_own(restorer, sample, monkeypatch):
     drawn, latent = [], Posterior.latent
     monkeypatch.setattr(Posterior, "latent", lambda self, noise=None: drawn.append(noise) or latent(self, noise))
-    NoiseMatching().learner(restorer, None).rule.take(sample, seeded())
+    NoiseMatching().training_step(restorer, None).rule.take(sample, seeded())
     of_lq, of_hq = drawn
     assert of_lq.shape == of_hq.shape == (2, 4, 8, 8)
     assert (of_lq * of_hq).mean().abs() < 0.2
 
 
 def test_the_same_generator_gives_the_same_loss(restorer, sample):
-    learner = NoiseMatching(source=TimeAware()).learner(restorer, None)
-    losses = [learner(sample, seeded(seed)).loss for seed in (3, 3, 4)]
+    training_step = NoiseMatching(source=TimeAware()).training_step(restorer, None)
+    losses = [training_step(sample, seeded(seed)).loss for seed in (3, 3, 4)]
     assert losses[0] == losses[1] != losses[2]
 
 
 def test_a_few_steps_on_another_methods_parts_lower_the_loss(sample):
     system = UNDECODED.build("tiny")
-    learner = NoiseMatching(source=TimeAware()).learner(system, None)
+    training_step = NoiseMatching(source=TimeAware()).training_step(system, None)
     trained = list(system.parts.modules.requires_grad_(True).parameters())
     optimizer, losses = torch.optim.Adam(trained, lr=1e-3), []
     for step in range(16):
-        loss = learner(sample, seeded(step % 2)).loss
+        loss = training_step(sample, seeded(step % 2)).loss
         losses.append(float(loss.detach()))
         optimizer.zero_grad()
         loss.backward()
@@ -240,11 +240,11 @@ def test_a_few_steps_on_another_methods_parts_lower_the_loss(sample):
 
 
 def test_figures_and_pictures_are_those_of_a_restoration_with_the_methods_own_prompts(restorer, sample):
-    learner = NoiseMatching(preview_steps=3, guidance=2.0).learner(restorer, None)
+    training_step = NoiseMatching(preview_steps=3, guidance=2.0).training_step(restorer, None)
     condition = restorer.parts.conditioner
     with torch.no_grad():
-        figures = learner.measure(sample, seeded())
-        pictures = learner.pictures(sample, seeded())
+        figures = training_step.measure(sample, seeded())
+        pictures = training_step.pictures(sample, seeded())
     assert set(figures) == {"noise_100", "noise_400", "noise_800", "psnr", "detail"}
     assert condition.prompts == ["", "clean", "degraded", "clean", "degraded"]
     assert condition.times[3:] == [999, 999, 500, 500, 0, 0] * 2
@@ -253,12 +253,12 @@ def test_figures_and_pictures_are_those_of_a_restoration_with_the_methods_own_pr
 
 
 def test_crops_that_fit_no_latent_are_an_error(restorer, sample):
-    learner = NoiseMatching().learner(restorer, None)
+    training_step = NoiseMatching().training_step(restorer, None)
     for size in (60, 24):
         with pytest.raises(InputError, match=r"multiples of 8 px and at least 32 px; change crop_px"):
-            learner(Sample(hq=sample.hq[..., :size, :size], lq=sample.lq), seeded())
+            training_step(Sample(hq=sample.hq[..., :size, :size], lq=sample.lq), seeded())
 
 
 def test_photos_without_a_pair_are_our_mistake(restorer, sample):
     with pytest.raises(AssertionError, match="needs pairs"):
-        NoiseMatching().learner(restorer, None)(Sample(hq=sample.hq), seeded())
+        NoiseMatching().training_step(restorer, None)(Sample(hq=sample.hq), seeded())

@@ -12,9 +12,9 @@ from sdsr.losses.terms import StepRecord, Term, image_l1, latent_l2
 from sdsr.methods.one_step.recipes import PLAN, UNDECODED, small_discriminators
 from sdsr.objectives.discriminator import Discriminators
 from sdsr.objectives.latent_distance import latent_distance
-from sdsr.objectives.learner import Sample
 from sdsr.objectives.restoration import InferenceStep, Restoration
-from sdsr.objectives.training_step import encode_pair
+from sdsr.objectives.restorer_step import encode_pair
+from sdsr.objectives.training_step import Sample
 from sdsr.restoration.lq_image import LqImage
 from sdsr.restoration.restorer import from_noise
 
@@ -42,7 +42,7 @@ def stepped(rule: InferenceStep, sample: Sample) -> torch.Tensor:
 
 def test_the_step_is_that_of_inference(sample):
     system = UNDECODED.build("tiny")
-    rule = Restoration(plan=PLAN).learner(system, None).rule
+    rule = Restoration(plan=PLAN).training_step(system, None).rule
     clean = stepped(rule, sample)
     assert clean.requires_grad
     assert sample.lq is not None
@@ -56,8 +56,8 @@ def test_the_step_is_that_of_inference(sample):
 
 
 def test_the_loss_is_the_weighted_sum_of_the_terms(sample):
-    learner = Restoration(plan=PLAN, terms=TERMS).learner(UNDECODED.build("tiny"), None)
-    outcome = learner(sample, seeded())
+    training_step = Restoration(plan=PLAN, terms=TERMS).training_step(UNDECODED.build("tiny"), None)
+    outcome = training_step(sample, seeded())
     assert set(outcome.scalars) == {"latent", "image"}
     expected = 0.5 * outcome.scalars["latent"] + 2 * outcome.scalars["image"]
     assert float(outcome.loss.detach()) == pytest.approx(expected, rel=1e-5)
@@ -67,8 +67,8 @@ def test_the_loss_is_the_weighted_sum_of_the_terms(sample):
 def test_discriminators_are_heard_only_from_their_time_on(sample):
     system = UNDECODED.build("tiny")
     discriminators = small_discriminators(system)
-    learner = Restoration(plan=PLAN, terms=TERMS, adversarial_from=0.5).learner(system, discriminators)
-    early, late = learner(sample, seeded(), 0.49), learner(sample, seeded(), 0.5)
+    training_step = Restoration(plan=PLAN, terms=TERMS, adversarial_from=0.5).training_step(system, discriminators)
+    early, late = training_step(sample, seeded(), 0.49), training_step(sample, seeded(), 0.5)
     assert set(late.scalars) - set(early.scalars) == {"adversarial_latent", "adversarial_image"}
     heard = 0.03 * (late.scalars["adversarial_latent"] + late.scalars["adversarial_image"])
     assert float(late.loss.detach() - early.loss.detach()) == pytest.approx(heard, rel=1e-3)
@@ -78,8 +78,8 @@ def test_discriminators_are_heard_only_from_their_time_on(sample):
         assert not conditioned_on.clean.requires_grad
         assert not conditioned_on.images()[0].requires_grad
         assert outcome.record.images()[0].requires_grad
-    assert learner.discriminator is discriminators
-    own = {id(parameter) for parameter in learner.parameters()}
+    assert training_step.discriminator is discriminators
+    own = {id(parameter) for parameter in training_step.parameters()}
     assert not any(id(parameter) in own for parameter in discriminators.parameters())
 
 
@@ -92,7 +92,9 @@ def test_a_picture_is_decoded_once_and_before_the_weights_change(sample, monkeyp
     blind = Discriminators(seeing.each[0])
     for discriminators, count in ((seeing, 1), (blind, 0)):
         decoded.clear()
-        outcome = Restoration(plan=PLAN, adversarial_from=0.5).learner(system, discriminators)(sample, seeded(), 0.1)
+        outcome = Restoration(plan=PLAN, adversarial_from=0.5).training_step(system, discriminators)(
+            sample, seeded(), 0.1
+        )
         assert len(decoded) == count
         discriminators(outcome.record.detached(), seeded())
         assert len(decoded) == count
@@ -103,7 +105,7 @@ def test_each_photo_of_a_batch_starts_from_its_own_noise(sample):
     noisy = replace(system, parts=replace(system.parts, start=from_noise))
     assert sample.lq is not None
     twice = Sample(hq=sample.hq[:1].repeat(2, 1, 1, 1), lq=sample.lq[:1].repeat(2, 1, 1, 1))
-    rule = Restoration(plan=PLAN).learner(noisy, None).rule
+    rule = Restoration(plan=PLAN).training_step(noisy, None).rule
     first, second = stepped(rule, twice)
     assert not torch.allclose(first, second)
     assert torch.equal(stepped(rule, twice), stepped(rule, twice))
@@ -111,7 +113,7 @@ def test_each_photo_of_a_batch_starts_from_its_own_noise(sample):
 
 def test_photos_without_a_pair_are_our_mistake(sample):
     with pytest.raises(AssertionError, match="this objective needs pairs"):
-        Restoration(plan=PLAN).learner(UNDECODED.build("tiny"), None)(Sample(hq=sample.hq), seeded())
+        Restoration(plan=PLAN).training_step(UNDECODED.build("tiny"), None)(Sample(hq=sample.hq), seeded())
 
 
 def test_a_start_that_learns_gets_gradients(sample):
@@ -119,7 +121,7 @@ def test_a_start_that_learns_gets_gradients(sample):
     system = UNDECODED.build("tiny")
     shift = torch.nn.Parameter(torch.zeros(1))
     learns = replace(system, parts=replace(system.parts, start=lambda _, encoded, t, noise: encoded.latent + shift))
-    Restoration(plan=PLAN).learner(learns, None)(sample, seeded()).loss.backward()
+    Restoration(plan=PLAN).training_step(learns, None)(sample, seeded()).loss.backward()
     assert shift.grad is not None
     assert shift.grad.any()
 
@@ -131,14 +133,14 @@ def test_each_photo_starts_at_a_time_of_its_own(sample):
         encoded.append(t)
         return seen_.latent
 
-    learner = Restoration(plan=PLAN, starts=(10, 20, 30)).learner(
+    training_step = Restoration(plan=PLAN, starts=(10, 20, 30)).training_step(
         replace(system, parts=replace(system.parts, start=noted)), None
     )
     for seed in range(6):
-        learner(sample, seeded(seed))
+        training_step(sample, seeded(seed))
     assert {int(t) for times in encoded for t in times} == {10, 20, 30}
     with torch.no_grad():
-        learner.measure(sample, seeded())
+        training_step.measure(sample, seeded())
     assert encoded[-1].tolist() == [PLAN.times[0], PLAN.times[0]]
 
 

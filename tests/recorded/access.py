@@ -24,7 +24,7 @@ from sdsr.methods import METHODS
 from sdsr.methods.published import PUBLISHED
 from sdsr.methods.recipe import Stage
 from sdsr.methods.settings import with_settings
-from sdsr.objectives.learner import Calibrated, Learner
+from sdsr.objectives.training_step import Calibrated, TrainingStep
 from sdsr.photos.photo import Photo
 from sdsr.prior.small_autoencoder import SmallAutoencoder
 from sdsr.studies.complexity import PHASES, complexity
@@ -135,13 +135,13 @@ def curve(name: str, photo: Callable[[int], Tensor], steps: int = CURVE_STEPS) -
     stage = with_settings(stage, changes)
     losses: dict[str, list[float]] = {"loss": []}
     with _alone(), TemporaryDirectory() as folder:
-        learner, discriminator = _learner(name, stage, Path(folder))
+        training_step, discriminator = _training_step(name, stage, Path(folder))
         settings = RunSettings(folder=Path(folder) / "run", steps=CURVE_STEPS)
         samples = (contract.fixed_sample(photo(index), stage) for index in range(steps))
         first = [contract.fixed_sample(photo(CURVE_STEPS), stage)]
-        if isinstance(learner, Calibrated):
-            learner.prepare(first)
-        run = RunState(learner, stage, settings, Accelerator(cpu=True), {}, first)
+        if isinstance(training_step, Calibrated):
+            training_step.prepare(first)
+        run = RunState(training_step, stage, settings, Accelerator(cpu=True), {}, first)
         for _ in range(steps):
             scalars = run.step(samples)
             run.clock.step += 1
@@ -164,13 +164,13 @@ def _alone() -> Iterator[None]:
             GradientState._reset_state()
 
 
-def _learner(name: str, stage: Stage, folder: Path) -> tuple[Learner, nn.Module | None]:
+def _training_step(name: str, stage: Stage, folder: Path) -> tuple[TrainingStep, nn.Module | None]:
     """What a stage trains on the tiny prior, and its discriminator; what is no method's is built as it is."""
     if name.partition("/")[0] in METHODS:
         return contract.training(stage)
     if name in OWN_PRIORS:
-        return stage.objective.learner(stage.build(OWN_PRIORS[name](folder), "cpu"), None), None
-    return stage.objective.learner(stage.build(contract.PRIOR, "cpu"), None), None
+        return stage.objective.training_step(stage.build(OWN_PRIORS[name](folder), "cpu"), None), None
+    return stage.objective.training_step(stage.build(contract.PRIOR, "cpu"), None), None
 
 
 def _autoencoder(folder: Path) -> str:

@@ -94,12 +94,14 @@ def test_parts_that_are_not_there_or_do_not_fit_are_errors(settings, tmp_path):
 
 
 def test_a_teacher_begins_as_its_student(settings, tmp_path, monkeypatch, caplog):
-    learners = []
-    monkeypatch.setattr(launching, "train", lambda learner, *_, **__: learners.append(learner) or tmp_path)
+    training_steps = []
+    monkeypatch.setattr(
+        launching, "train", lambda training_step, *_, **__: training_steps.append(training_step) or tmp_path
+    )
     plain = replace(settings, stage=None, changes={"batch": "1", "crop_px": "64"})
     launch("addsr-small", plain, RunSettings(folder=tmp_path / "run", steps=1))
     assert "distillation begins anew, though made to begin with parts of seesr-small (--from)" in caplog.text
-    wanted = {name: part.state_dict() for name, part in learners[0].parts.items()}
+    wanted = {name: part.state_dict() for name, part in training_steps[0].parts.items()}
     for name, tensors in wanted.items():
         for tensor in tensors.values():
             tensor.uniform_()
@@ -107,7 +109,7 @@ def test_a_teacher_begins_as_its_student(settings, tmp_path, monkeypatch, caplog
     caplog.clear()
     launch("addsr-small", replace(plain, start_from=(tmp_path,)), RunSettings(folder=tmp_path / "run", steps=1))
     assert not caplog.text
-    student, teacher = learners[1].parts, learners[1].terms[0].function.restorer.parts.modules
+    student, teacher = training_steps[1].parts, training_steps[1].terms[0].function.restorer.parts.modules
     for name in ("attention", "control_attention"):
         torch.testing.assert_close(dict(student[name].state_dict()), dict(wanted[name]))
         torch.testing.assert_close(dict(teacher.get_submodule(name).state_dict()), dict(wanted[name]))

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from sdsr.errors import InputError, ModelError
 from sdsr.losses.terms import StepRecord
 from sdsr.methods.recipe import OptimizerSettings, Stage
-from sdsr.objectives.learner import Outcome, Sample
+from sdsr.objectives.training_step import Outcome, Sample
 from sdsr.training.run import RunSettings, checkpoints
 from sdsr.training.trainer import train
 
@@ -34,7 +34,7 @@ class Toy(nn.Module):
         return self.beside[0]
 
     @property
-    def parts(self) -> dict[str, nn.Module]:
+    def trainable_modules(self) -> dict[str, nn.Module]:
         return {"color": self.color}
 
     def forward(self, sample: Sample, rng: torch.Generator, progress: float) -> Outcome:
@@ -82,7 +82,7 @@ class ToyDiscriminator(nn.Module):
 class ToyObjective:
     """Builds the toy, whatever the system."""
 
-    def learner(self, system: Any, discriminator: nn.Module | None) -> Toy:
+    def training_step(self, system: Any, discriminator: nn.Module | None) -> Toy:
         return Toy(discriminator)
 
 
@@ -238,7 +238,7 @@ def test_a_resumed_run_goes_on_as_if_it_had_never_stopped(tmp_path, stage, scala
         torch.testing.assert_close(saved[0][key], saved[1][key])
 
 
-def test_a_learner_prepares_itself_once_and_settles_when_saved(tmp_path, stage):
+def test_a_training_step_prepares_itself_once_and_finishes_when_saved(tmp_path, stage):
     first, resumed, refined = Toy(), Toy(), Toy()
     run(tmp_path / "run", first, stage, 2)
     assert first.log[0] == ("prepared", 8)

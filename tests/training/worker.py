@@ -1,7 +1,7 @@
 """Training runs in processes of their own, for the tests of signals and of several processes.
 
 `worker.py alone RUN DATA STEPS` trains d3sr-small's first stage on the tiny prior, as `sdsr train` does. `worker.py
-together RUN DATA` trains an autoencoder that prepares itself, a restorer with discriminators, and a learner with
+together RUN DATA` trains an autoencoder that prepares itself, a restorer with discriminators, and a training step with
 parameters that are frozen or that few steps use, in as many processes as the environment says, and writes each
 process's parameters to RUN/NAME-RANK.pt; then the latter two once more in shards, with a stop on the way.
 """
@@ -18,7 +18,7 @@ from torch import nn
 from sdsr.data.batches import Batch, Sampling
 from sdsr.data.photos import open_photos
 from sdsr.methods.recipe import Stage
-from sdsr.objectives.learner import Learner, Outcome, Sample
+from sdsr.objectives.training_step import Outcome, Sample, TrainingStep
 from sdsr.prior.small_autoencoder import SmallAutoencoder
 from sdsr.training.launch import LaunchSettings, launch
 from sdsr.training.recipes import RECIPES
@@ -45,9 +45,9 @@ def together(folder: Path, data: Path) -> None:
     for name, stage in stages.items():
         shown = validation if name == "discriminators" else []
         settings = RunSettings(folder=folder / name, steps=4, save_every_s=0.0, validate_every=4)
-        learner = _trained(stage, data, settings, shown)
-        modules = {**learner.parts} | (
-            {} if learner.discriminator is None else {"discriminator": learner.discriminator}
+        training_step = _trained(stage, data, settings, shown)
+        modules = {**training_step.trainable_modules} | (
+            {} if training_step.discriminator is None else {"discriminator": training_step.discriminator}
         )
         states = {f"{key}.{k}": v for key, module in modules.items() for k, v in module.named_parameters()}
         torch.save(states, folder / f"{name}-{rank}.pt")
@@ -57,17 +57,19 @@ def together(folder: Path, data: Path) -> None:
                 _trained(stage, data, in_shards, shown)
 
 
-def _trained(stage: Stage, data: Path, settings: RunSettings, validation: Sequence[Sample] = ()) -> Learner:
-    """A learner of the stage after its run; processes begin with different weights, as nothing may depend on them."""
+def _trained(stage: Stage, data: Path, settings: RunSettings, validation: Sequence[Sample] = ()) -> TrainingStep:
+    """The stage, after its run; processes begin with different weights, as nothing may depend on them."""
     from accelerate import PartialState
 
     world = PartialState(cpu=True)
     torch.manual_seed(world.process_index)
     system = stage.build("tiny")
-    learner = stage.objective.learner(system, None if stage.discriminator is None else stage.discriminator(system))
+    training_step = stage.objective.training_step(
+        system, None if stage.discriminator is None else stage.discriminator(system)
+    )
     sampling = Sampling(size_px=64, batch_size=stage.batch, rank=world.process_index, world_size=world.num_processes)
-    train(learner, stage, make_source(open_photos(data), stage, sampling), validation, settings, metadata={})
-    return learner
+    train(training_step, stage, make_source(open_photos(data), stage, sampling), validation, settings, metadata={})
+    return training_step
 
 
 class Patchy(nn.Module):
@@ -83,7 +85,7 @@ class Patchy(nn.Module):
         self.calls = 0
 
     @property
-    def parts(self) -> dict[str, nn.Module]:
+    def trainable_modules(self) -> dict[str, nn.Module]:
         return {"layers": self.layers}
 
     def forward(self, sample: Sample, rng: torch.Generator, progress: float) -> Outcome:
@@ -98,9 +100,9 @@ class Patchy(nn.Module):
 
 
 class PatchyObjective:
-    """Builds the patchy learner, whatever the system."""
+    """Builds the patchy training step, whatever the system."""
 
-    def learner(self, system: object, discriminator: None) -> Patchy:
+    def training_step(self, system: object, discriminator: None) -> Patchy:
         return Patchy()
 
 

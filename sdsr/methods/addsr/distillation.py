@@ -22,9 +22,9 @@ from sdsr.diffusion.schedule import NoiseSchedule
 from sdsr.losses.dists import load_ea_dists
 from sdsr.losses.terms import Scalar, StepRecord, Term, perceptual
 from sdsr.objectives.discriminator import Discriminator
-from sdsr.objectives.learner import Sample
 from sdsr.objectives.pairs import lq_image_of
-from sdsr.objectives.training_step import AdversarialWeights, Preview, TrainingStep, encode_pair
+from sdsr.objectives.restorer_step import AdversarialWeights, Preview, RestorerStep, encode_pair
+from sdsr.objectives.training_step import Sample
 from sdsr.restoration.plan import Plan, Refinement
 from sdsr.restoration.restorer import EncodedLq, Restorer, latent_region
 from sdsr.restoration.sample import sample as restore
@@ -92,11 +92,11 @@ class Distillation:
     ea_dists: float = 0.0
     prompt: str | None = None
 
-    def learner(self, system: Restorer, discriminator: nn.Module | None) -> TrainingStep:
+    def training_step(self, system: Restorer, discriminator: nn.Module | None) -> RestorerStep:
         assert discriminator is None or isinstance(discriminator, Discriminator), (
             "distillation is watched by a `Discriminator`"
         )
-        return TrainingStep(
+        return RestorerStep(
             StudentStep(restorer=system, objective=self),
             self.all_terms(system),
             discriminator=discriminator,

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from sdsr.errors import InputError
 from sdsr.images.resize import resample
-from sdsr.objectives.learner import Outcome, Sample
+from sdsr.objectives.training_step import Outcome, Sample
 from sdsr.prior.prior import ImageEncoder, Prior
 from sdsr.prior.stable_diffusion import ClipImage
 from sdsr.tensors import Image
@@ -57,11 +57,11 @@ class Embedding:
     in the published code, whose learning rates fit it.
     """
 
-    def learner(self, system: EncoderPair, discriminator: nn.Module | None) -> "EmbeddingLearner":
-        return EmbeddingLearner(system)
+    def training_step(self, system: EncoderPair, discriminator: nn.Module | None) -> "EmbeddingStep":
+        return EmbeddingStep(system)
 
 
-class EmbeddingLearner(nn.Module):
+class EmbeddingStep(nn.Module):
     """Trains the student of a pair; the teacher is no part of the module, so no checkpoint holds or changes it."""
 
     discriminator: None = None
@@ -72,7 +72,7 @@ class EmbeddingLearner(nn.Module):
         self.student = module_of(pair.student)
 
     @property
-    def parts(self) -> dict[str, nn.Module]:
+    def trainable_modules(self) -> dict[str, nn.Module]:
         return {"image_encoder": self.student}
 
     def forward(self, sample: Sample, rng: torch.Generator, progress: float = 0.0) -> Outcome:

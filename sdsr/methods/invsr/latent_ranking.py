@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from sdsr.losses.perceptual import PerceptualDistance, feature_distance
 from sdsr.losses.severity import severity_batch
-from sdsr.objectives.learner import Outcome, Sample
+from sdsr.objectives.training_step import Outcome, Sample
 from sdsr.prior.prior import Prior
 from sdsr.tensors import Image, Latent
 
@@ -47,11 +47,11 @@ class LatentRanking:
 
     versions: int = 2
 
-    def learner(self, system: LatentTeaching, discriminator: nn.Module | None) -> "LatentRankingLearner":
-        return LatentRankingLearner(system, self)
+    def training_step(self, system: LatentTeaching, discriminator: nn.Module | None) -> "LatentRankingStep":
+        return LatentRankingStep(system, self)
 
 
-class LatentRankingLearner(nn.Module):
+class LatentRankingStep(nn.Module):
     """Trains the network on which of two spoiled photos is nearer to the original, for all pairs of each photo's."""
 
     discriminator: None = None
@@ -64,7 +64,7 @@ class LatentRankingLearner(nn.Module):
         self._teacher = [system.teacher]  # in a list: it is no part of what is trained
 
     @property
-    def parts(self) -> dict[str, nn.Module]:
+    def trainable_modules(self) -> dict[str, nn.Module]:
         return {"perceptual": self.network}
 
     def forward(self, sample: Sample, rng: torch.Generator, progress: float = 0.0) -> Outcome:

@@ -21,10 +21,10 @@ from sdsr.losses.perceptual import feature_distance
 from sdsr.losses.terms import StepRecord, Term, against_teacher, image_l1, in_window, perceptual
 from sdsr.methods.one_step.guided_decoder import GuidedDecoder
 from sdsr.objectives.discriminator import Discriminator
-from sdsr.objectives.learner import Sample
 from sdsr.objectives.pairs import lq_image_of, nearness
 from sdsr.objectives.restored import RestoredLatents
-from sdsr.objectives.training_step import AdversarialWeights, Preview, TrainingStep
+from sdsr.objectives.restorer_step import AdversarialWeights, Preview, RestorerStep
+from sdsr.objectives.training_step import Sample
 from sdsr.restoration.plan import Plan
 from sdsr.restoration.restorer import Restorer
 from sdsr.tensors import Image, Latent, Region
@@ -55,7 +55,7 @@ class Decoding:
     adversarial_image: float = 0.0
     adversarial_from: float = 0.0
 
-    def learner(self, system: Restorer, discriminator: nn.Module | None) -> TrainingStep:
+    def training_step(self, system: Restorer, discriminator: nn.Module | None) -> RestorerStep:
         assert discriminator is None or isinstance(discriminator, Discriminator), (
             "decoding is watched by a `Discriminator`"
         )
@@ -66,7 +66,7 @@ class Decoding:
         network = load_efficientnet_lite("lite0") if self.taught or self.features else None
         if network is not None:
             modules["network"] = network
-        return TrainingStep(
+        return RestorerStep(
             rule,
             self.all_terms(network),
             discriminator=discriminator,

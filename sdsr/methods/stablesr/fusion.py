@@ -21,10 +21,10 @@ from sdsr.losses.lpips import load_lpips
 from sdsr.losses.small_perceptual import load_small_perceptual
 from sdsr.losses.terms import StepRecord, Term, image_l1, perceptual
 from sdsr.objectives.discriminator import Discriminator
-from sdsr.objectives.learner import Sample
 from sdsr.objectives.pairs import lq_image_of
 from sdsr.objectives.restored import RestoredLatents
-from sdsr.objectives.training_step import AdversarialWeights, Preview, TrainingStep
+from sdsr.objectives.restorer_step import AdversarialWeights, Preview, RestorerStep
+from sdsr.objectives.training_step import Sample
 from sdsr.restoration.plan import Plan
 from sdsr.restoration.restorer import Restorer
 from sdsr.restoration.sample import sample as restore
@@ -65,13 +65,13 @@ class Fusion:
     terms: tuple[Term, ...] = ()
     corrected: bool = False
 
-    def learner(self, system: Restorer, discriminator: nn.Module | None) -> TrainingStep:
+    def training_step(self, system: Restorer, discriminator: nn.Module | None) -> RestorerStep:
         assert discriminator is None or isinstance(discriminator, Discriminator), (
             "fusion is watched by a `Discriminator`"
         )
         rule = FusedDecoding(system, self)
         balance = rule.balance if self.balance == "ratio" else _constant
-        return TrainingStep(
+        return RestorerStep(
             rule,
             self.all_terms(system.prior.device),
             discriminator=discriminator,

@@ -21,8 +21,8 @@ from sdsr.methods.addsr.distillation import (
     teacher_weight,
 )
 from sdsr.methods.addsr.recipes import ADDSR_SMALL, discriminator_of
-from sdsr.objectives.learner import Sample
-from sdsr.objectives.training_step import TrainingStep
+from sdsr.objectives.restorer_step import RestorerStep
+from sdsr.objectives.training_step import Sample
 from sdsr.prior.tiny import tiny_prior
 from sdsr.restoration.plan import Refinement
 
@@ -79,7 +79,7 @@ def test_the_distillation_loss_as_published(recorded):
     torch.testing.assert_close(total, recorded["total_generator_loss"][0], atol=1e-5, rtol=0)
 
 
-def learner(**changes) -> TrainingStep:
+def training_step(**changes) -> RestorerStep:
     torch.manual_seed(0)
     prior = tiny_prior()
     prior = prior.adapted(schedule=prior.schedule.predicting("v_prediction"))
@@ -88,17 +88,17 @@ def learner(**changes) -> TrainingStep:
         if not parameter.any() and parameter.ndim == 4:
             torch.nn.init.normal_(parameter, std=0.05)
     settings = {"draws": 1, "terms": (), "ea_dists": 0.0} | changes
-    return replace(STAGE.objective, **settings).learner(restorer, None)
+    return replace(STAGE.objective, **settings).training_step(restorer, None)
 
 
-def teacher_of(trained: TrainingStep) -> TeacherDistance:
+def teacher_of(trained: RestorerStep) -> TeacherDistance:
     teacher = trained.terms[0].function
     assert isinstance(teacher, TeacherDistance)
     return teacher
 
 
 def rule(**changes) -> StudentStep:
-    return learner(**changes).rule
+    return training_step(**changes).rule
 
 
 @pytest.fixture
@@ -112,7 +112,7 @@ def seeded(seed: int = 0) -> torch.Generator:
 
 
 def test_the_teacher_stays_while_the_student_learns(sample):
-    trained = learner()
+    trained = training_step()
     before = {key: value.clone() for key, value in teacher_of(trained).restorer.parts.modules.state_dict().items()}
     optimizer = torch.optim.SGD([p for p in trained.parameters() if p.requires_grad], lr=1.0)
     trained(sample, seeded()).loss.backward()
@@ -126,7 +126,7 @@ def test_the_teacher_stays_while_the_student_learns(sample):
 
 
 def test_the_teacher_looks_at_the_hq_photo(sample):
-    trained = learner()
+    trained = training_step()
     taken, teacher = trained.rule.take(sample, seeded()), teacher_of(trained)
     (here,), _ = teacher.answers(replace(taken, rng=seeded()))
     (there,), _ = teacher.answers(replace(taken, rng=seeded(), hq_image=1 - sample.hq))
@@ -137,7 +137,7 @@ def test_the_teacher_looks_at_the_hq_photo(sample):
 
 
 def test_the_term_weighs_each_photos_distance_by_its_step(sample):
-    trained = learner(alone=0.0, rollout=False)
+    trained = training_step(alone=0.0, rollout=False)
     taken, teacher = trained.rule.take(sample, seeded(2)), teacher_of(trained)
     distances = distance(taken.images()[0], *teacher.answers(replace(taken, rng=seeded())))
     weights = torch.tensor([{999: 0.5, 749: 1.05, 499: 2.205, 249: 4.6305}[t] for t in taken.t.tolist()])
@@ -199,7 +199,7 @@ def test_gradients_are_those_without_checkpointing(sample):
     """The teacher predicts between the student's forward and its backward, on the same UNet."""
     gradients = []
     for checkpointed in (False, True):
-        trained = learner(alone=0.0)
+        trained = training_step(alone=0.0)
         if checkpointed:
             for network in (trained.restorer.prior.unet, *trained.restorer.parts.modules.modules()):
                 if hasattr(network, "enable_gradient_checkpointing"):
@@ -212,9 +212,9 @@ def test_gradients_are_those_without_checkpointing(sample):
 
 
 def test_the_discriminator_is_heard_from_its_share_of_the_run_on(sample):
-    plain = learner()
+    plain = training_step()
     discriminator = discriminator_of(plain.restorer)
-    trained = replace(plain.rule.objective, adversarial_from=0.5).learner(plain.restorer, discriminator)
+    trained = replace(plain.rule.objective, adversarial_from=0.5).training_step(plain.restorer, discriminator)
     early, late = trained(sample, seeded(), 0.1), trained(sample, seeded(), 0.6)
     assert "adversarial" not in early.scalars
     adversarial = late.scalars["adversarial"]
@@ -228,7 +228,7 @@ def test_the_discriminator_is_heard_from_its_share_of_the_run_on(sample):
 
 def test_further_terms_are_told_and_weighed(sample):
     """The small recipe's, EA-DISTS among them, and none as published."""
-    plain, further = learner(), learner(terms=STAGE.objective.terms, ea_dists=0.2)
+    plain, further = training_step(), training_step(terms=STAGE.objective.terms, ea_dists=0.2)
     (published, held) = (each(sample, seeded()) for each in (plain, further))
     assert set(published.scalars) == {"distillation"}
     weights = {term.name: term.weight for term in STAGE.objective.terms} | {"ea_dists": 0.2}

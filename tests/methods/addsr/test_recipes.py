@@ -18,7 +18,7 @@ from sdsr.methods.addsr.recipes import (
     SEESR_SMALL,
 )
 from sdsr.methods.weights import _inherited
-from sdsr.objectives.learner import Sample
+from sdsr.objectives.training_step import Sample
 from sdsr.prior.condition import condition_at
 from sdsr.prior.prior import Prior
 from sdsr.prior.shapes import shape_prior
@@ -167,5 +167,5 @@ def test_each_row_of_the_tables_can_be_trained(table, photo):
     pair = Sample(hq=hq, lq=torch.nn.functional.avg_pool2d(hq, 4))
     for name, variant in find_ablation(table).items():
         stage = variant.trained({"objective.draws": 1})
-        learner = stage.objective.learner(stage.build("tiny"), None)
-        assert learner(pair, torch.Generator().manual_seed(0), 0.0).loss.isfinite(), name
+        training_step = stage.objective.training_step(stage.build("tiny"), None)
+        assert training_step(pair, torch.Generator().manual_seed(0), 0.0).loss.isfinite(), name

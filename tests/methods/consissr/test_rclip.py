@@ -7,8 +7,8 @@ from torch.nn.functional import interpolate
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from sdsr.errors import InputError
-from sdsr.methods.consissr.rclip import Embedding, EmbeddingLearner, EncoderPair, module_of
-from sdsr.objectives.learner import Sample
+from sdsr.methods.consissr.rclip import Embedding, EmbeddingStep, EncoderPair, module_of
+from sdsr.objectives.training_step import Sample
 from sdsr.prior.prior import Prior
 from sdsr.prior.stable_diffusion import ClipImage
 from sdsr.prior.tiny import tiny_prior
@@ -37,29 +37,29 @@ def with_clip() -> Prior:
 PRIORS = pytest.mark.parametrize("make", [tiny_prior, with_clip], ids=["small", "clip"])
 
 
-def learner_of(prior: Prior) -> EmbeddingLearner:
-    return Embedding().learner(EncoderPair.of(prior), None)
+def training_step_of(prior: Prior) -> EmbeddingStep:
+    return Embedding().training_step(EncoderPair.of(prior), None)
 
 
-def train(learner: EmbeddingLearner, sample: Sample, steps: int) -> None:
-    optimizer = torch.optim.Adam(learner.parameters(), lr=1e-3)
+def train(training_step: EmbeddingStep, sample: Sample, steps: int) -> None:
+    optimizer = torch.optim.Adam(training_step.parameters(), lr=1e-3)
     for _ in range(steps):
         optimizer.zero_grad()
-        learner(sample, torch.Generator(), 0.0).loss.backward()
+        training_step(sample, torch.Generator(), 0.0).loss.backward()
         optimizer.step()
 
 
 @PRIORS
 def test_every_weight_of_the_student_learns_and_none_of_the_teacher(make, sample):
     prior = make()
-    learner = learner_of(prior)
-    learner(sample, torch.Generator()).loss.backward()
-    student = learner.parts["image_encoder"]
+    training_step = training_step_of(prior)
+    training_step(sample, torch.Generator()).loss.backward()
+    student = training_step.trainable_modules["image_encoder"]
     untaught = [name for name, p in student.named_parameters() if p.grad is None or not p.grad.any()]
     assert all("k_proj.bias" in name for name in untaught)  # softmax doesn't see it
     assert all(parameter.dtype == torch.float32 for parameter in student.parameters())
     assert not any(p.requires_grad or p.grad is not None for p in prior.modules.parameters())
-    assert {id(p) for p in learner.parameters()} == {id(p) for p in student.parameters()}
+    assert {id(p) for p in training_step.parameters()} == {id(p) for p in student.parameters()}
 
 
 def test_the_loss_is_the_mean_squared_error_of_embeddings_of_lq_and_hq(sample):
@@ -68,21 +68,21 @@ def test_the_loss_is_the_mean_squared_error_of_embeddings_of_lq_and_hq(sample):
     assert sample.lq is not None
     large = interpolate(sample.lq, (64, 64), mode="bicubic", antialias=True).clamp(0, 1)
     expected = (prior.image(large) - prior.image(sample.hq)).square().sum() / (2 * 128)
-    outcome = learner_of(prior)(sample, torch.Generator())
+    outcome = training_step_of(prior)(sample, torch.Generator())
     torch.testing.assert_close(outcome.loss.detach(), expected, rtol=1e-4, atol=0)
     assert outcome.scalars == {"embedding": float(outcome.loss.detach())}
 
 
 @PRIORS
 def test_the_student_comes_nearer_to_the_photo_than_its_teacher_is(make, sample):
-    learner = learner_of(make())
+    training_step = training_step_of(make())
     with torch.no_grad():
-        before = learner.measure(sample, torch.Generator())
+        before = training_step.measure(sample, torch.Generator())
     assert set(before) == {"cosine", "mse", "teacher_cosine", "teacher_mse"}
     assert before["mse"] == pytest.approx(before["teacher_mse"], rel=0.05)
-    train(learner, sample, 20)
+    train(training_step, sample, 20)
     with torch.no_grad():
-        after = learner.measure(sample, torch.Generator())
+        after = training_step.measure(sample, torch.Generator())
     assert after["mse"] < 0.7 * after["teacher_mse"]
     assert after["cosine"] > after["teacher_cosine"]
     assert (after["teacher_mse"], after["teacher_cosine"]) == (before["teacher_mse"], before["teacher_cosine"])
@@ -91,20 +91,20 @@ def test_the_student_comes_nearer_to_the_photo_than_its_teacher_is(make, sample)
 @PRIORS
 def test_resumed_a_student_still_has_the_pristine_teacher(make, sample):
     """The published code copies its teacher from the student as it was loaded, so resuming would teach it itself."""
-    learner = learner_of(make())
-    train(learner, sample, 3)
-    assert not any("teacher" in name for name in learner.state_dict())
-    resumed = learner_of(make())
-    resumed.load_state_dict(deepcopy(learner.state_dict()))
+    training_step = training_step_of(make())
+    train(training_step, sample, 3)
+    assert not any("teacher" in name for name in training_step.state_dict())
+    resumed = training_step_of(make())
+    resumed.load_state_dict(deepcopy(training_step.state_dict()))
     pristine = module_of(make().image).state_dict()
     for name, value in module_of(resumed.pair.teacher).state_dict().items():
         assert torch.equal(value, pristine[name]), name
-    assert resumed(sample, torch.Generator()).loss == learner(sample, torch.Generator()).loss
+    assert resumed(sample, torch.Generator()).loss == training_step(sample, torch.Generator()).loss
     assert not torch.equal(next(resumed.student.parameters()), next(iter(pristine.values())))
 
 
 def test_pictures_are_what_each_sees(sample):
-    pictures = learner_of(tiny_prior()).pictures(sample, torch.Generator())
+    pictures = training_step_of(tiny_prior()).pictures(sample, torch.Generator())
     assert pictures["teacher sees"] is not None
     assert {picture.shape for picture in pictures.values()} == {(2, 3, 64, 64)}
     assert torch.equal(pictures["teacher sees"], sample.hq)

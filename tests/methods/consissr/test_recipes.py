@@ -15,7 +15,7 @@ from sdsr.methods.consissr.recipes import (
     CONSISSR_PUBLISHED,
     CONSISSR_SMALL,
 )
-from sdsr.objectives.learner import Sample
+from sdsr.objectives.training_step import Sample
 from sdsr.prior.condition import condition_at
 from sdsr.prior.prior import Posterior
 from sdsr.prior.tiny import tiny_prior
@@ -37,13 +37,17 @@ def pair(photo) -> Sample:
 def test_every_trained_parameter_has_a_gradient_by_the_second_step(recipe, photo):
     torch.manual_seed(0)
     stage = recipe.stage("restoration")
-    learner = stage.objective.learner(stage.build("tiny"), None)
-    named = [(f"{part}.{name}", p) for part, module in learner.parts.items() for name, p in module.named_parameters()]
+    training_step = stage.objective.training_step(stage.build("tiny"), None)
+    named = [
+        (f"{part}.{name}", p)
+        for part, module in training_step.trainable_modules.items()
+        for name, p in module.named_parameters()
+    ]
     trained = {name: parameter for name, parameter in named if parameter.requires_grad}
     optimizer, sample = torch.optim.Adam(trained.values(), lr=1e-3), pair(photo)
     for step in range(2):
         optimizer.zero_grad()
-        learner(sample, torch.Generator().manual_seed(step), 0.0).loss.backward()
+        training_step(sample, torch.Generator().manual_seed(step), 0.0).loss.backward()
         optimizer.step()
     assert [name for name, parameter in trained.items() if not parameter.grad.any()] == []
     frozen = [parameter for _, parameter in named if not parameter.requires_grad]
@@ -140,5 +144,5 @@ def test_a_prior_without_an_image_encoder_waits_for_weights_or_asks_for_clip(mon
 def test_each_row_of_the_tables_can_be_trained(table, photo):
     for name, variant in ABLATIONS[table].items():
         stage = variant.trained({})
-        learner = stage.objective.learner(stage.build("tiny"), None)
-        assert learner(pair(photo), torch.Generator().manual_seed(0), 0.0).loss.isfinite(), name
+        training_step = stage.objective.training_step(stage.build("tiny"), None)
+        assert training_step(pair(photo), torch.Generator().manual_seed(0), 0.0).loss.isfinite(), name

@@ -12,7 +12,7 @@ from sdsr.losses.lpips import load_lpips
 from sdsr.losses.perceptual import feature_distance
 from sdsr.methods.invsr.latent_perceptual import LATENT_PERCEPTUAL, SMALL_LATENT_PERCEPTUAL, Ranked
 from sdsr.methods.invsr.latent_ranking import LatentRanking
-from sdsr.objectives.learner import Sample
+from sdsr.objectives.training_step import Sample
 
 
 @pytest.fixture
@@ -27,29 +27,29 @@ def seeded(seed: int = 0) -> torch.Generator:
 def test_it_learns_what_it_is_taught(sample):
     torch.manual_seed(0)
     system = Ranked().build("tiny")
-    learner = LatentRanking().learner(system, None)
-    optimizer, losses = torch.optim.Adam(learner.network.parameters(), lr=1e-3), []
+    training_step = LatentRanking().training_step(system, None)
+    optimizer, losses = torch.optim.Adam(training_step.network.parameters(), lr=1e-3), []
     for _ in range(12):
-        outcome = learner(sample, seeded())
+        outcome = training_step(sample, seeded())
         losses.append(float(outcome.loss.detach()))
         optimizer.zero_grad()
         outcome.loss.backward()
         optimizer.step()
     assert losses[-1] < 0.9 * losses[0]
-    assert learner(sample, seeded()).scalars["agreed"] > 0.6
-    taught = {id(parameter) for parameter in learner.network.parameters()}
-    assert set(learner.parts) == {"perceptual"}
-    assert all(id(parameter) in taught for parameter in learner.parameters())
+    assert training_step(sample, seeded()).scalars["agreed"] > 0.6
+    taught = {id(parameter) for parameter in training_step.network.parameters()}
+    assert set(training_step.trainable_modules) == {"perceptual"}
+    assert all(id(parameter) in taught for parameter in training_step.parameters())
     assert all(parameter.grad is None for parameter in system.teacher.parameters())
     assert all(parameter.grad is None for parameter in system.prior.modules.parameters())
 
 
 def test_each_photo_is_ranked_by_itself(sample):
-    learner = LatentRanking(versions=3).learner(Ranked().build("tiny"), None)
-    spoiled = learner._spoiled(sample.hq, seeded())
+    training_step = LatentRanking(versions=3).training_step(Ranked().build("tiny"), None)
+    spoiled = training_step._spoiled(sample.hq, seeded())
     assert spoiled.shape == (2, 1 + 2 * 3, 3, 64, 64)
-    taught = learner._taught(sample.hq, spoiled)
-    alone = learner._taught(sample.hq[1:], spoiled[1:])
+    taught = training_step._taught(sample.hq, spoiled)
+    alone = training_step._taught(sample.hq[1:], spoiled[1:])
     torch.testing.assert_close(taught[1:], alone, atol=1e-6, rtol=1e-4)
 
 

@@ -18,7 +18,7 @@ from sdsr.methods.invsr.method import PART, PredictedNoise, PredictorSettings, r
 from sdsr.methods.invsr.predictor import Gaussian
 from sdsr.methods.invsr.recipes import INVSR, INVSR_SMALL, SMALL_METHOD
 from sdsr.methods.invsr.times import plan_for
-from sdsr.objectives.learner import Sample
+from sdsr.objectives.training_step import Sample
 from sdsr.photos.photo import Photo
 from sdsr.prior.tiny import tiny_prior
 from sdsr.request import Wishes
@@ -212,12 +212,12 @@ def pair(photo: torch.Tensor) -> Sample:
 
 def test_each_photo_starts_at_a_trained_time_of_its_own(photo):
     objective = INVSR_SMALL.stage("inversion").objective
-    learner = objective.learner(SMALL_METHOD.build("tiny"), None)
-    drawn = torch.cat([learner.rule.times(8, torch.Generator().manual_seed(seed)) for seed in range(8)])
+    training_step = objective.training_step(SMALL_METHOD.build("tiny"), None)
+    drawn = torch.cat([training_step.rule.times(8, torch.Generator().manual_seed(seed)) for seed in range(8)])
     assert set(drawn.tolist()) == {249, 199, 149, 99}
-    outcome = learner(pair(photo), torch.Generator().manual_seed(0))
+    outcome = training_step(pair(photo), torch.Generator().manual_seed(0))
     outcome.loss.backward()
-    assert all(p.grad is not None for p in learner.parts[PART].parameters())
+    assert all(p.grad is not None for p in training_step.trainable_modules[PART].parameters())
 
 
 def test_the_published_stage_has_the_published_terms_and_discriminator():
@@ -250,9 +250,9 @@ def test_a_photo_token_is_a_part_that_changes_nothing_at_first(photo):
 def test_each_row_of_the_tables_can_be_trained(table, photo):
     for name, variant in ABLATIONS[table].items():
         stage = variant.trained({})
-        learner = stage.objective.learner(stage.build("tiny"), None)
-        learner(pair(photo), torch.Generator().manual_seed(0), 0.0).loss.backward()
-        trained = [p for part in learner.parts.values() for p in part.parameters() if p.requires_grad]
+        training_step = stage.objective.training_step(stage.build("tiny"), None)
+        training_step(pair(photo), torch.Generator().manual_seed(0), 0.0).loss.backward()
+        trained = [p for part in training_step.trainable_modules.values() for p in part.parameters() if p.requires_grad]
         assert any(p.grad is not None for p in trained), name
 
 

@@ -11,8 +11,8 @@ from sdsr.methods.one_step.decoder_stages import DETAILED, FAITHFUL, WHOLE
 from sdsr.methods.one_step.decoding import Decoding
 from sdsr.methods.one_step.recipes import image_discriminator
 from sdsr.methods.one_step.small import DECODER, PLAN, DecoderSettings, SmallOneStep
-from sdsr.objectives.learner import Sample
-from sdsr.objectives.training_step import TrainingStep
+from sdsr.objectives.restorer_step import RestorerStep
+from sdsr.objectives.training_step import Sample
 
 OBJECTIVE = Decoding(plan=PLAN, crop_px=32)
 
@@ -28,12 +28,12 @@ def sample(photo) -> Sample:
     return Sample(hq=hq, lq=lq, teacher=hq.flip(-1), numbers=(4, 9))
 
 
-def learner_of(objective: Decoding = OBJECTIVE, discriminator: bool = False) -> TrainingStep:
+def training_step_of(objective: Decoding = OBJECTIVE, discriminator: bool = False) -> RestorerStep:
     torch.manual_seed(0)
     system = SmallOneStep(decoder=DecoderSettings(width=8, blocks=1)).build("tiny")
     learns = WHOLE if objective.whole else {"detailed": DETAILED, "faithful": FAITHFUL}[objective.end]
     learns.apply(dict(system.parts.modules.items()))
-    return objective.learner(system, image_discriminator(system) if discriminator else None)
+    return objective.training_step(system, image_discriminator(system) if discriminator else None)
 
 
 @pytest.mark.parametrize(
@@ -41,11 +41,11 @@ def learner_of(objective: Decoding = OBJECTIVE, discriminator: bool = False) -> 
     [("detailed", {"detailed", "blocks", "from_photo", "from_latent", "gathered"}), ("faithful", {"faithful"})],
 )
 def test_one_end_learns_and_all_else_stays(sample, end, learns):
-    learner = learner_of(replace(OBJECTIVE, end=end))
-    learner(sample, seeded()).loss.backward()
+    training_step = training_step_of(replace(OBJECTIVE, end=end))
+    training_step(sample, seeded()).loss.backward()
     moved = {
         (part, name.split(".")[0])
-        for part, module in learner.parts.items()
+        for part, module in training_step.trainable_modules.items()
         for name, parameter in module.named_parameters()
         if parameter.grad is not None and parameter.grad.abs().sum() > 0
     }
@@ -53,21 +53,21 @@ def test_one_end_learns_and_all_else_stays(sample, end, learns):
 
 
 def test_the_unet_learns_as_one_with_the_detailed_end(sample):
-    learner = learner_of(replace(OBJECTIVE, whole=True))
-    outcome = learner(sample, seeded())
+    training_step = training_step_of(replace(OBJECTIVE, whole=True))
+    outcome = training_step(sample, seeded())
     outcome.loss.backward()
     moved = {
         part
-        for part, module in learner.parts.items()
+        for part, module in training_step.trainable_modules.items()
         for parameter in module.parameters()
         if parameter.grad is not None and parameter.grad.abs().sum() > 0
     }
     assert moved == {"unet", DECODER}
-    assert all(parameter.grad is None for parameter in learner.rule.decoder.faithful.parameters())
+    assert all(parameter.grad is None for parameter in training_step.rule.decoder.faithful.parameters())
 
 
 def test_pairs_are_cropped_at_one_place(sample):
-    cropped = learner_of(replace(OBJECTIVE, whole=True)).rule._cropped_pairs(sample, seeded(1))
+    cropped = training_step_of(replace(OBJECTIVE, whole=True)).rule._cropped_pairs(sample, seeded(1))
     assert cropped.lq.shape == (2, 3, 8, 8)
     assert cropped.hq.shape == cropped.teacher.shape == (2, 3, 32, 32)
     for index in range(2):
@@ -84,32 +84,32 @@ def test_pairs_are_cropped_at_one_place(sample):
 
 
 def test_latents_are_restored_once_per_pair_whatever_the_batch(sample, monkeypatch):
-    learner = learner_of()
-    asked, latents = [], learner.rule.latents
+    training_step = training_step_of()
+    asked, latents = [], training_step.rule.latents
     made = latents.restore
     monkeypatch.setattr(latents, "restore", lambda new, noise: asked.append(new.numbers) or made(new, noise))
-    first = learner(sample, seeded())
-    again = learner(sample, seeded())
+    first = training_step(sample, seeded())
+    again = training_step(sample, seeded())
     assert asked == [(4,), (9,)]
     assert float(first.loss.detach()) == float(again.loss.detach())
-    fresh = learner_of()(replace(sample, numbers=None), seeded())
+    fresh = training_step_of()(replace(sample, numbers=None), seeded())
     assert float(fresh.loss.detach()) == pytest.approx(float(first.loss.detach()), rel=1e-3)  # kept in half precision
-    other = learner_of().rule
+    other = training_step_of().rule
     alone = other._restored_latents(Sample(hq=sample.hq[1:], lq=sample.lq[1:], numbers=(9,)))
-    assert torch.equal(alone, learner.rule._restored_latents(sample)[1:])
+    assert torch.equal(alone, training_step.rule._restored_latents(sample)[1:])
 
 
 def test_all_that_learns_is_in_checkpoints(sample):
     """A resumed run would go on with the UNet that it began with."""
-    learner = learner_of(replace(OBJECTIVE, whole=True))
-    unet = {f"unet.{name}" for name in learner.parts["unet"].state_dict()}
-    assert unet <= set(learner.state_dict())
-    assert not any(name.startswith("unet") for name in learner_of().state_dict())
+    training_step = training_step_of(replace(OBJECTIVE, whole=True))
+    unet = {f"unet.{name}" for name in training_step.trainable_modules["unet"].state_dict()}
+    assert unet <= set(training_step.state_dict())
+    assert not any(name.startswith("unet") for name in training_step_of().state_dict())
 
 
 def test_crops_of_all_lie_together(sample):
-    learner = learner_of()
-    latents, enlarged, cropped = learner.rule._cropped(sample, seeded(1))
+    training_step = training_step_of()
+    latents, enlarged, cropped = training_step.rule._cropped(sample, seeded(1))
     assert enlarged.shape == cropped.hq.shape == (2, 3, 32, 32)
     assert latents.shape[-2:] == (4, 4)
     assert (enlarged - cropped.hq).abs().mean() < 0.1, "the photo's crop is that of the HQ photo"
@@ -133,32 +133,34 @@ def test_terms_are_held_to_the_teacher_or_the_photo(sample):
         Term(name="taught", weight=1.0, function=against_teacher(image_l1)),
         Term(name="image", weight=0.0, function=image_l1),
     )
-    same = learner_of(replace(OBJECTIVE, terms=terms))(replace(sample, teacher=sample.hq), seeded())
+    same = training_step_of(replace(OBJECTIVE, terms=terms))(replace(sample, teacher=sample.hq), seeded())
     assert same.scalars["taught"] == pytest.approx(same.scalars["image"])
-    other = learner_of(replace(OBJECTIVE, terms=terms))(sample, seeded())
+    other = training_step_of(replace(OBJECTIVE, terms=terms))(sample, seeded())
     assert other.scalars["taught"] != pytest.approx(other.scalars["image"], rel=1e-3)
     assert float(other.loss.detach()) == pytest.approx(other.scalars["taught"])
 
 
 def test_the_discriminator_is_heard_from_its_time_on(sample):
     objective = replace(OBJECTIVE, crop_px=64, adversarial_image=0.5, adversarial_from=0.5)
-    learner = learner_of(objective, discriminator=True)
-    early = learner(sample, seeded(), 0.4)
-    late = learner(sample, seeded(), 0.6)
+    training_step = training_step_of(objective, discriminator=True)
+    early = training_step(sample, seeded(), 0.4)
+    late = training_step(sample, seeded(), 0.6)
     assert "adversarial" not in early.scalars
     assert float(late.loss.detach() - early.loss.detach()) == pytest.approx(0.5 * late.scalars["adversarial"], rel=1e-2)
     assert late.record is not None
-    assert learner.discriminator is not None
-    learner.discriminator(late.record.detached(), seeded()).loss.backward()
-    assert all(p.grad is not None for p in learner.discriminator.network.heads.parameters() if p.requires_grad)
+    assert training_step.discriminator is not None
+    training_step.discriminator(late.record.detached(), seeded()).loss.backward()
+    assert all(p.grad is not None for p in training_step.discriminator.network.heads.parameters() if p.requires_grad)
 
 
 def test_pixels_of_the_decoder_learn_in_a_few_steps(sample):
-    learner = learner_of(replace(OBJECTIVE, terms=(Term(name="image", weight=1.0, function=image_l1),), crop_px=64))
-    optimizer = torch.optim.Adam([p for p in learner.parameters() if p.requires_grad], lr=3e-3)
+    training_step = training_step_of(
+        replace(OBJECTIVE, terms=(Term(name="image", weight=1.0, function=image_l1),), crop_px=64)
+    )
+    optimizer = torch.optim.Adam([p for p in training_step.parameters() if p.requires_grad], lr=3e-3)
     losses = []
     for _ in range(40):
-        loss = learner(sample, seeded()).loss
+        loss = training_step(sample, seeded()).loss
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

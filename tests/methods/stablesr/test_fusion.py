@@ -14,8 +14,8 @@ from sdsr.losses.adversarial import HINGE
 from sdsr.methods.stablesr.fusion import STOCK, Fusion
 from sdsr.methods.stablesr.recipes import STABLESR_SMALL
 from sdsr.objectives.discriminator import Discriminator, Pixels
-from sdsr.objectives.learner import Sample
-from sdsr.objectives.training_step import TrainingStep
+from sdsr.objectives.restorer_step import RestorerStep
+from sdsr.objectives.training_step import Sample
 from sdsr.restoration.restorer import Restorer
 from sdsr.training.run import RunSettings, checkpoints
 from sdsr.training.trainer import train
@@ -61,19 +61,19 @@ def seeded() -> torch.Generator:
     return torch.Generator().manual_seed(3)
 
 
-def step(learner: TrainingStep, sample: Sample, progress: float = 1.0):
-    outcome = learner(sample, seeded(), progress)
+def step(training_step: RestorerStep, sample: Sample, progress: float = 1.0):
+    outcome = training_step(sample, seeded(), progress)
     outcome.loss.backward()
     return outcome
 
 
 def test_only_the_fusion_learns_and_all_parts_are_kept(system, pair):
-    learner = OBJECTIVE.learner(system, patches())
-    outcome = step(learner, pair)
-    assert set(learner.parts) == {"time_aware_encoder", "modulation", "feature_wrapping"}
-    learning = {name for name, p in learner.named_parameters() if p.requires_grad}
+    training_step = OBJECTIVE.training_step(system, patches())
+    outcome = step(training_step, pair)
+    assert set(training_step.trainable_modules) == {"time_aware_encoder", "modulation", "feature_wrapping"}
+    learning = {name for name, p in training_step.named_parameters() if p.requires_grad}
     assert {name.split(".")[1] for name in learning} == {"feature_wrapping"}
-    assert all(p.grad is not None and p.grad.any() for _, p in learner.named_parameters() if p.requires_grad)
+    assert all(p.grad is not None and p.grad.any() for _, p in training_step.named_parameters() if p.requires_grad)
     assert not any(p.requires_grad for p in system.prior.modules.parameters())
     assert outcome.record is not None
     assert torch.equal(outcome.record.images()[1], pair.hq)
@@ -81,8 +81,8 @@ def test_only_the_fusion_learns_and_all_parts_are_kept(system, pair):
 
 def test_the_discriminator_is_heard_when_its_time_has_come_and_learns_before(system, pair):
     discriminator = patches()
-    learner = replace(OBJECTIVE, adversarial_from=0.3).learner(system, discriminator)
-    before, after = learner(pair, seeded(), 0.2), learner(pair, seeded(), 0.3)
+    training_step = replace(OBJECTIVE, adversarial_from=0.3).training_step(system, discriminator)
+    before, after = training_step(pair, seeded(), 0.2), training_step(pair, seeded(), 0.3)
     assert "adversarial" not in before.scalars
     expected = before.loss + 0.025 * after.scalars["adversarial"]
     torch.testing.assert_close(after.loss, expected)
@@ -98,7 +98,7 @@ def test_the_ratio_lets_the_discriminator_weigh_its_share_at_the_last_layer(syst
     def gradient(discriminator: Discriminator | None, objective: Fusion) -> torch.Tensor:
         last = system.parts.modules.get_parameter("feature_wrapping.factor_2.out.conv2.weight")
         last.grad = None
-        step(objective.learner(system, discriminator), pair)
+        step(objective.training_step(system, discriminator), pair)
         assert last.grad is not None
         return last.grad
 
@@ -124,11 +124,11 @@ def test_batches_are_taken_again_by_a_rule_of_the_step_alone():
 
 
 def test_a_numbered_batch_is_restored_once(system, pair, monkeypatch):
-    learner = OBJECTIVE.learner(system, None)
-    restored, latents = [], learner.rule.latents
+    training_step = OBJECTIVE.training_step(system, None)
+    restored, latents = [], training_step.rule.latents
     restore = latents.restore
     monkeypatch.setattr(latents, "restore", lambda *given: restored.append(given[0].numbers) or restore(*given))
-    losses = [float(learner(replace(pair, numbers=(n, n + 1)), seeded()).loss.detach()) for n in (4, 8, 4)]
+    losses = [float(training_step(replace(pair, numbers=(n, n + 1)), seeded()).loss.detach()) for n in (4, 8, 4)]
     assert restored == [(4, 5), (8, 9)]
     assert losses[0] == losses[2] != losses[1]
 
@@ -151,7 +151,7 @@ def test_a_killed_and_resumed_run_gives_the_weights_of_one_that_went_through(tmp
             return Sample(hq=hq[batch], lq=torch.nn.functional.avg_pool2d(hq[batch], 4), numbers=(batch,))
 
         settings = RunSettings(folder=tmp_path / folder, steps=8)
-        parts = train(objective.learner(built(), patches()), stage, source, [], settings, metadata={})
+        parts = train(objective.training_step(built(), patches()), stage, source, [], settings, metadata={})
         return load_file(parts / "feature_wrapping.safetensors")
 
     through = run("through")
@@ -165,10 +165,10 @@ def test_a_killed_and_resumed_run_gives_the_weights_of_one_that_went_through(tmp
 
 
 def test_validation_decodes_the_same_latents_with_three_fidelities(system, pair):
-    learner = OBJECTIVE.learner(system, None)
+    training_step = OBJECTIVE.training_step(system, None)
     with torch.no_grad():
-        figures, columns = learner.measure(pair, seeded()), learner.pictures(pair, seeded())
-        restored = learner.rule.restored(pair, CanvasNoise.from_generator(seeded(), photos=2))
+        figures, columns = training_step.measure(pair, seeded()), training_step.pictures(pair, seeded())
+        restored = training_step.rule.restored(pair, CanvasNoise.from_generator(seeded(), photos=2))
         stock = system.prior.decode(restored).clamp(0, 1)
     assert set(figures) == {f"{name}_w{w}" for name in ("psnr", "detail") for w in ("0", "0.5", "1")}
     assert list(columns) == ["bicubic", "fidelity 0", "fidelity 0.5", "fidelity 1", "photo"]
@@ -178,8 +178,8 @@ def test_validation_decodes_the_same_latents_with_three_fidelities(system, pair)
 
 def test_pictures_can_be_compared_in_the_colors_of_the_lq_photo(system, pair):
     """As the wavelet fix delivers them: far from the decoder's own colors, and with gradients to what learns."""
-    own, fixed = (replace(OBJECTIVE, corrected=each).learner(system, patches()) for each in (False, True))
-    colors = [step(learner, pair).record.images()[0].mean((2, 3)) for learner in (own, fixed)]
+    own, fixed = (replace(OBJECTIVE, corrected=each).training_step(system, patches()) for each in (False, True))
+    colors = [step(training_step, pair).record.images()[0].mean((2, 3)) for training_step in (own, fixed)]
     wanted = pair.lq.mean((2, 3))
     assert (colors[1] - wanted).abs().max() < 0.02 < (colors[0] - wanted).abs().max()
     assert all(p.grad is not None and p.grad.any() for _, p in fixed.named_parameters() if p.requires_grad)

@@ -23,7 +23,7 @@ from sdsr.methods.stablesr.recipes import (
     STABLESR_SMALL,
     STABLESR_TURBO,
 )
-from sdsr.objectives.learner import Sample
+from sdsr.objectives.training_step import Sample
 from sdsr.photos.photo import Photo
 from sdsr.prior.shapes import shape_prior
 from sdsr.prior.small_autoencoder import SmallAutoencoder
@@ -245,9 +245,9 @@ def test_checkpointing_does_not_change_what_the_modulation_learns(recipe, photo)
         if checkpointed:
             system.prior.unet.enable_gradient_checkpointing()
         stir(system.parts.modules["time_aware_encoder"], 0.02)
-        learner = stage.objective.learner(system, None)
-        learner(pair(photo), torch.Generator().manual_seed(0), 0.0).loss.backward()
-        return [p.grad for _, p in learner.named_parameters() if p.grad is not None]
+        training_step = stage.objective.training_step(system, None)
+        training_step(pair(photo), torch.Generator().manual_seed(0), 0.0).loss.backward()
+        return [p.grad for _, p in training_step.named_parameters() if p.grad is not None]
 
     expected, found = gradients(False), gradients(True)
     assert len(expected) > 50
@@ -264,7 +264,7 @@ def test_the_variant_without_time_is_not_told_it_and_can_be_trained(photo):
     encoder = system.parts.modules["time_aware_encoder"]
     early, late = encoder(latent, 900), encoder(latent, 100)
     assert all(torch.equal(early[factor], late[factor]) for factor in early)
-    learner = stage.objective.learner(system, None)
-    assert learner(pair(photo), torch.Generator().manual_seed(0), 0.0).loss.isfinite()
+    training_step = stage.objective.training_step(system, None)
+    assert training_step(pair(photo), torch.Generator().manual_seed(0), 0.0).loss.isfinite()
     other = STABLESR_SMALL.method.build("tiny").parts.modules
     assert set(other.state_dict()) > set(system.parts.modules.state_dict())
