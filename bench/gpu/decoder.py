@@ -94,11 +94,11 @@ def _stage(options: argparse.Namespace) -> Stage:
 
 
 def _training_step(stage: Stage, options: argparse.Namespace, device: torch.device) -> RestorerStep:
-    system = stage.build("tiny" if options.rehearse else "small", device)
+    restorer = stage.build("tiny" if options.rehearse else "small", device)
     if options.begin is not None:
-        load_parts(dict(system.parts.modules.items()), [options.begin])
+        load_parts(dict(restorer.parts.modules.items()), [options.begin])
     assert isinstance(stage.objective, Decoding), "the leg's stages train the decoder"
-    return stage.objective.training_step(system, stage.discriminator(system) if stage.discriminator else None).to(
+    return stage.objective.training_step(restorer, stage.discriminator(restorer) if stage.discriminator else None).to(
         device
     )
 

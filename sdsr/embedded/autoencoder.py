@@ -27,8 +27,8 @@ class Reconstruction:
     latent_noise: float = 0.03
     train_encoder: bool = True
 
-    def training_step(self, system: SmallAutoencoder, discriminator: nn.Module | None) -> "ReconstructionStep":
-        return ReconstructionStep(system, self)
+    def training_step(self, model: SmallAutoencoder, discriminator: nn.Module | None) -> "ReconstructionStep":
+        return ReconstructionStep(model, self)
 
 
 class ReconstructionStep(nn.Module):

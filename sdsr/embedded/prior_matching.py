@@ -30,8 +30,8 @@ class PriorMatching:
     prompt_dropout: float = 0.1
     in_pixels: bool = False
 
-    def training_step(self, system: Prior, discriminator: nn.Module | None) -> "PriorStep":
-        return PriorStep(system, self)
+    def training_step(self, model: Prior, discriminator: nn.Module | None) -> "PriorStep":
+        return PriorStep(model, self)
 
 
 class PriorStep(nn.Module):

@@ -17,8 +17,8 @@ class Severity:
 
     versions: int = 3
 
-    def training_step(self, system: SmallPerceptual, discriminator: nn.Module | None) -> "SeverityStep":
-        return SeverityStep(system, self)
+    def training_step(self, model: SmallPerceptual, discriminator: nn.Module | None) -> "SeverityStep":
+        return SeverityStep(model, self)
 
 
 class SeverityStep(nn.Module):

@@ -45,7 +45,7 @@ class OptimizerSettings:
 class Stage:
     """One training run of a recipe.
 
-    `method` builds what is trained, and of its parts learns what `learns` says; `discriminator(system)` builds its
+    `method` builds what is trained, and of its parts learns what `learns` says; `discriminator(model)` builds its
     discriminator. Crops are `crop_px` wide and flipped, left to right and upside down, with the probabilities of
     `flips`; `degradation` names a table of sdsr/data, None where the objective needs only HQ photos. `taught`: it
     learns from pairs with a teacher's answers (`sdsr teach`). `follows` says whose parts it is made to begin with, if

@@ -12,7 +12,7 @@ from sdsr.methods.settings import with_settings
 class Variant:
     """What is trained: a stage (named where the recipe has several) of a recipe, with settings changed.
 
-    What no setting reaches, as another system, is a `dataclasses.replace`d recipe. The stage's system must restore.
+    What no setting reaches, as another model, is a `dataclasses.replace`d recipe. The stage's model must restore.
     """
 
     recipe: Recipe

@@ -81,10 +81,10 @@ class NoiseMatching:
     preview_steps: int = 10
     guidance: float | int = 1.0
 
-    def training_step(self, system: Restorer, discriminator: nn.Module | None) -> RestorerStep:
-        rule = NoisingStep(restorer=system, objective=self)
-        channels = weight_in_pixels(system.prior) if self.in_pixels else None
-        error = NoiseError(prior=system.prior, channels=channels)
+    def training_step(self, restorer: Restorer, discriminator: nn.Module | None) -> RestorerStep:
+        rule = NoisingStep(restorer=restorer, objective=self)
+        channels = weight_in_pixels(restorer.prior) if self.in_pixels else None
+        error = NoiseError(prior=restorer.prior, channels=channels)
         return RestorerStep(rule, (Term(name="noise", weight=1.0, function=error),), figures=rule.figures)
 
     @property

@@ -47,13 +47,13 @@ class Restoration:
     latent_lpips: float = 0.0
     latent_lpips_weights: str = "prior"
 
-    def training_step(self, system: Restorer, discriminator: nn.Module | None) -> RestorerStep:
+    def training_step(self, restorer: Restorer, discriminator: nn.Module | None) -> RestorerStep:
         assert discriminator is None or isinstance(discriminator, Discriminators), (
             "restoration is watched by `Discriminators`"
         )
         return RestorerStep(
-            InferenceStep(restorer=system, plan=self.plan, starts=self.starts),
-            self.all_terms(system.prior),
+            InferenceStep(restorer=restorer, plan=self.plan, starts=self.starts),
+            self.all_terms(restorer.prior),
             discriminator=discriminator,
             adversarial_weights=AdversarialWeights(
                 weights={"latent": self.adversarial_latent, "image": self.adversarial_image},

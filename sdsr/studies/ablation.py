@@ -234,8 +234,8 @@ def _of_use(settings: AblationSettings, recipe: Recipe, stage: Stage) -> tuple[P
     """The folders that have parts of this variant, which may do without what others begin with."""
     if not settings.start_from:
         return ()
-    system = stage.build(settings.prior or recipe.prior, torch.device(choose_device()))
-    names = system.parts.modules.keys()
+    restorer = stage.build(settings.prior or recipe.prior, torch.device(choose_device()))
+    names = restorer.parts.modules.keys()
     return tuple(
         folder for folder in settings.start_from if any((folder / f"{name}.safetensors").is_file() for name in names)
     )
@@ -244,19 +244,19 @@ def _of_use(settings: AblationSettings, recipe: Recipe, stage: Stage) -> tuple[P
 def _upscaler(
     recipe: Recipe, stage: Stage, folders: Sequence[Path], settings: AblationSettings, *, seed: int
 ) -> Upscaler:
-    """Return what the stage's system restores with, filled with the trained parts; what none has is as at the start."""
+    """Return what the stage's model restores with, filled with the trained parts; what none has is as at the start."""
     if recipe.plan is None:
         raise InputError(f"variant (={recipe.name}) restores nothing; an ablation compares what restores photos.")
     device = torch.device(choose_device())
     torch.manual_seed(seed)
-    system = stage.build(settings.prior or recipe.prior, device)
-    assert isinstance(system, Restorer), f"{recipe.name}, {stage.name} trains no restorer"
-    load_parts(dict(system.parts.modules.items()), folders)
-    system.parts.modules.to(device).eval().requires_grad_(False)
-    system = replace(system, prior=system.prior.adapted(dtype=precision_of(settings.precision, device)))
+    restorer = stage.build(settings.prior or recipe.prior, device)
+    assert isinstance(restorer, Restorer), f"{recipe.name}, {stage.name} trains no restorer"
+    load_parts(dict(restorer.parts.modules.items()), folders)
+    restorer.parts.modules.to(device).eval().requires_grad_(False)
+    restorer = replace(restorer, prior=restorer.prior.adapted(dtype=precision_of(settings.precision, device)))
     trained_at = json.loads(run_metadata(folders[-1]).get("times", "[]"))
     times = tuple(trained_at) or _times(recipe, settings.sampling_steps)
-    return Upscaler(recipe.with_plan(replace(recipe.plan, times=times)), system)
+    return Upscaler(recipe.with_plan(replace(recipe.plan, times=times)), restorer)
 
 
 def _times(recipe: Recipe, steps: int) -> tuple[int, ...]:

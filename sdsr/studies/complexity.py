@@ -109,16 +109,16 @@ def complexity(recipe: Recipe, prior: str | None = None, *, given_px: int = 128,
     if recipe.method is None or recipe.plan is None:
         raise InputError(f"recipe (={recipe.name}) restores nothing; choose one that does (`sdsr models`).")
     prior = prior or recipe.prior
-    system = _built(recipe.method.build, prior)
+    restorer = _built(recipe.method.build, prior)
     trained, discriminators = _training(recipe, prior)
     if not recipe.stages:
-        recipe.learns.apply(dict(system.parts.modules.items()))
-        trained = _learning(system.parts.modules)
-    parts = list(_sizes(system, trained))
-    work = _work(system, recipe, given_px=given_px, size_px=scale * given_px)
+        recipe.learns.apply(dict(restorer.parts.modules.items()))
+        trained = _learning(restorer.parts.modules)
+    parts = list(_sizes(restorer, trained))
+    work = _work(restorer, recipe, given_px=given_px, size_px=scale * given_px)
     return Complexity(
         recipe=recipe.name,
-        prior=system.prior.name,
+        prior=restorer.prior.name,
         given_px=given_px,
         size_px=scale * given_px,
         steps=len(recipe.plan.times),
@@ -127,13 +127,13 @@ def complexity(recipe: Recipe, prior: str | None = None, *, given_px: int = 128,
     )
 
 
-def _built(system: Callable[..., Any], prior: str) -> Any:
+def _built(build: Callable[..., Any], prior: str) -> Any:
     """What a recipe or stage builds on a prior: on "meta" where its architecture is known, else with weights."""
     if prior not in (*SHAPES, *FLOW_SHAPES):
-        return system(prior, "cpu")
+        return build(prior, "cpu")
     frozen = shape_prior(prior) if prior in SHAPES else flow_shape_prior(prior)
     with torch.device("meta"):  # what the method adds is not made elsewhere first
-        return system(frozen, "meta")
+        return build(frozen, "meta")
 
 
 def _training(recipe: Recipe, prior: str) -> tuple[dict[str, int], list[Part]]:
@@ -141,20 +141,20 @@ def _training(recipe: Recipe, prior: str) -> tuple[dict[str, int], list[Part]]:
     trained: Counter[str] = Counter()
     discriminators = []
     for stage in recipe.stages:
-        system = _built(stage.build, prior)
+        restorer = _built(stage.build, prior)
         if stage.discriminator is not None:
-            discriminators += _discriminator(stage, system)
-        training_step = stage.objective.training_step(system, None)
+            discriminators += _discriminator(stage, restorer)
+        training_step = stage.objective.training_step(restorer, None)
         trained |= Counter(_learning(training_step.trainable_modules))
     return trained, discriminators
 
 
-def _discriminator(stage: Stage, system: Any) -> Iterator[Part]:
+def _discriminator(stage: Stage, restorer: Any) -> Iterator[Part]:
     """Yield a stage's discriminator, if it has one that knows the prior's latents; the log says where it has not."""
     assert stage.discriminator is not None
     try:
-        with system.prior.device:
-            parameters = list(stage.discriminator(system).parameters())
+        with restorer.prior.device:
+            parameters = list(stage.discriminator(restorer).parameters())
     except InputError as error:
         log.warning("%s is counted without its discriminator: %s", stage.name, error)
         return
@@ -168,47 +168,47 @@ def _learning(parts: Mapping[str, nn.Module] | nn.ModuleDict) -> dict[str, int]:
     return {name: sum(p.numel() for p in part.parameters() if p.requires_grad) for name, part in parts.items()}
 
 
-def _networks(system: Restorer) -> dict[str, nn.Module]:
+def _networks(restorer: Restorer) -> dict[str, nn.Module]:
     """The method's parts, then those of the prior which they don't replace, by name, as they are at work."""
-    own = dict(system.parts.modules.items())
-    prior = system.prior
+    own = dict(restorer.parts.modules.items())
+    prior = restorer.prior
     stock = dict(prior.modules.items())
     at_work = {prior.backbone.name: prior.network, "autoencoder": prior.autoencoder.model}
     return own | {name: network for name, network in (stock | at_work).items() if name not in own}
 
 
-def _sizes(system: Restorer, trained: Mapping[str, int]) -> Iterator[Part]:
+def _sizes(restorer: Restorer, trained: Mapping[str, int]) -> Iterator[Part]:
     """Count parameters; a tensor that several parts hold counts for the smallest of them, the one it was made for."""
-    tensors = {name: set(network.parameters()) for name, network in _networks(system).items()}
+    tensors = {name: set(network.parameters()) for name, network in _networks(restorer).items()}
     counted: set[nn.Parameter] = set()
     for name in sorted(tensors, key=lambda name: len(tensors[name])):
         own = tensors[name] - counted
         counted |= own
         tensors[name] = own
     for name, own in tensors.items():
-        added = name in system.parts.modules
+        added = name in restorer.parts.modules
         learning = trained.get(name, 0) if added else 0
         yield Part(name=name, added=added, parameters=sum(map(torch.numel, own)), trained=learning)
 
 
-def _work(system: Restorer, recipe: Recipe, *, given_px: int, size_px: int) -> dict[str, dict[str, Macs]]:
+def _work(restorer: Restorer, recipe: Recipe, *, given_px: int, size_px: int) -> dict[str, dict[str, Macs]]:
     """Return the MACs of each network that runs, in each of `PHASES`."""
     plan = recipe.plan
     noise = CanvasNoise(seeds=(0,))
     assert plan is not None
-    multiple = system.prior.multiple_px
+    multiple = restorer.prior.multiple_px
     lq_image = LqImage.of(torch.zeros(1, 3, given_px, given_px), (size_px, size_px), multiple)
-    networks = _networks(system)
+    networks = _networks(restorer)
     for network in networks.values():
         network.requires_grad_(False)  # the counter would follow gradients, even where none are computed
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH):  # the counter knows its matrix products on every device
-        encoded, encode_lq = _measured(networks, lambda: system.encode_lq(lq_image, None, noise))
-        noisy, start = _measured(networks, lambda: system.start(encoded, plan.start_time, noise))
-        clean, one_pass = _measured(networks, lambda: system.denoise(noisy, plan.times[0], encoded))
+        encoded, encode_lq = _measured(networks, lambda: restorer.encode_lq(lq_image, None, noise))
+        noisy, start = _measured(networks, lambda: restorer.start(encoded, plan.start_time, noise))
+        clean, one_pass = _measured(networks, lambda: restorer.denoise(noisy, plan.times[0], encoded))
         step = one_pass
         if plan.guidance != 1.0:
-            step = _measured(networks, lambda: system.denoise(noisy, plan.times[0], encoded, plan.guidance))[1]
-        _, decode = _measured(networks, lambda: system.decode(clean, lq_image, fidelity=plan.fidelity))
+            step = _measured(networks, lambda: restorer.denoise(noisy, plan.times[0], encoded, plan.guidance))[1]
+        _, decode = _measured(networks, lambda: restorer.decode(clean, lq_image, fidelity=plan.fidelity))
     work = {}
     for name in networks:
         before = encode_lq.get(name, Macs()) + start.get(name, Macs())

@@ -83,15 +83,15 @@ def launch(recipe: Recipe | str, settings: LaunchSettings, run: RunSettings) -> 
     )
     assert process.device is not None, "accelerate chooses a device"
     dtype = precision_of(settings.precision, process.device)
-    system = stage.build(settings.prior or recipe.prior, process.device)
-    system = _prepared(system, dtype, checkpointing=run.gradient_checkpointing)
-    discriminator = stage.discriminator(system) if stage.discriminator else None
+    model = stage.build(settings.prior or recipe.prior, process.device)
+    model = _prepared(model, dtype, checkpointing=run.gradient_checkpointing)
+    discriminator = stage.discriminator(model) if stage.discriminator else None
     if stage.follows and not settings.start_from:
         log.warning("%s begins anew, though made to begin with parts of %s (--from)", stage.name, stage.follows)
-    if isinstance(system, Restorer):  # before there is a training step, whose teacher begins as its student
-        load_parts(dict(system.parts.modules.items()), settings.start_from, partly=settings.partly)
-    training_step = stage.objective.training_step(system, discriminator)
-    if not isinstance(system, Restorer):
+    if isinstance(model, Restorer):  # before there is a training step, whose teacher begins as its student
+        load_parts(dict(model.parts.modules.items()), settings.start_from, partly=settings.partly)
+    training_step = stage.objective.training_step(model, discriminator)
+    if not isinstance(model, Restorer):
         load_parts(training_step.trainable_modules, settings.start_from, partly=settings.partly)
     validation = []
     if settings.validation:
@@ -104,7 +104,7 @@ def launch(recipe: Recipe | str, settings: LaunchSettings, run: RunSettings) -> 
         make_source(photos, stage, sampling),
         validation,
         run,
-        metadata=_metadata(recipe, stage, system, run, settings),
+        metadata=_metadata(recipe, stage, model, run, settings),
         mixed_precision="bf16" if dtype == torch.bfloat16 else "no",
         fresh=not settings.start_from,
     )
@@ -175,22 +175,22 @@ def precision_of(asked: str, device: torch.device) -> torch.dtype:
     return known[asked]
 
 
-def _prepared(system: Any, dtype: torch.dtype, *, checkpointing: bool) -> Any:
+def _prepared(model: Any, dtype: torch.dtype, *, checkpointing: bool) -> Any:
     """Return what is trained, computing in `dtype`; if asked, its networks forget activations until backward."""
-    if isinstance(system, Restorer | EncoderPair):
-        system = replace(system, prior=system.prior.adapted(dtype=dtype))
-    elif isinstance(system, Prior):
-        system = system.adapted(dtype=dtype)
+    if isinstance(model, Restorer | EncoderPair):
+        model = replace(model, prior=model.prior.adapted(dtype=dtype))
+    elif isinstance(model, Prior):
+        model = model.adapted(dtype=dtype)
     if not checkpointing:
-        return system
-    prior = system.prior if isinstance(system, Restorer | EncoderPair) else system
-    if not isinstance(prior, Prior) or isinstance(system, EncoderPair):
+        return model
+    prior = model.prior if isinstance(model, Restorer | EncoderPair) else model
+    if not isinstance(prior, Prior) or isinstance(model, EncoderPair):
         raise InputError("--gradient-checkpointing needs a UNet, which this stage does not train; leave it out.")
-    added = system.parts.modules.modules() if isinstance(system, Restorer) else ()
+    added = model.parts.modules.modules() if isinstance(model, Restorer) else ()
     for network in (prior.network, *added):
         if isinstance(network, ModelMixin) and network._supports_gradient_checkpointing:
             network.enable_gradient_checkpointing()
-    return system
+    return model
 
 
 def _photos(settings: LaunchSettings, stage: Stage) -> PhotoSet | PairSet | TaughtPairs:
@@ -208,7 +208,7 @@ def _photos(settings: LaunchSettings, stage: Stage) -> PhotoSet | PairSet | Taug
 
 
 def _metadata(
-    recipe: Recipe, stage: Stage, system: object, run: RunSettings, settings: LaunchSettings
+    recipe: Recipe, stage: Stage, model: object, run: RunSettings, settings: LaunchSettings
 ) -> dict[str, object]:
     method = {name.removeprefix("method."): v for name, v in settings.changes.items() if name.startswith("method.")}
     trained_at = {"times": list(stage.objective.plan.times)} if isinstance(stage.objective, Restoration) else {}
@@ -220,7 +220,7 @@ def _metadata(
         SETTINGS: canonical_leaves(stage),
         **({METHOD: method} if method else {}),
         "prior": settings.prior or recipe.prior,
-        "prior_sha256": system.prior.sha256 if isinstance(system, Restorer | EncoderPair) else "",
+        "prior_sha256": model.prior.sha256 if isinstance(model, Restorer | EncoderPair) else "",
         "steps": run.steps,
         "minutes": run.minutes,
         "seed": run.seed,

@@ -151,18 +151,18 @@ def training(stage: Stage) -> tuple[TrainingStep, nn.Module | None]:
 
 
 def _training(stage: Stage) -> tuple[TrainingStep, nn.Module | None]:
-    system = replace(stage, method=light(stage.method)).build(PRIOR)
-    if isinstance(system, Restorer):
-        _wake(system.prior.modules["autoencoder"].get_submodule("decoder"))
-        _wake(system.parts.modules)
+    model = replace(stage, method=light(stage.method)).build(PRIOR)
+    if isinstance(model, Restorer):
+        _wake(model.prior.modules["autoencoder"].get_submodule("decoder"))
+        _wake(model.parts.modules)
     estimating = {"sampling_steps": STEPS, "draws": 1}
     brief = {f"objective.{name}": count for name, count in estimating.items() if hasattr(stage.objective, name)}
     if brief:
         stage = with_settings(stage, brief)
-        schedule = system.prior.schedule.predicting("v_prediction")
-        system = replace(system, prior=system.prior.adapted(schedule=schedule))
-    discriminator = light(stage.discriminator)(system) if stage.discriminator is not None else None
-    return stage.objective.training_step(system, discriminator), discriminator
+        schedule = model.prior.schedule.predicting("v_prediction")
+        model = replace(model, prior=model.prior.adapted(schedule=schedule))
+    discriminator = light(stage.discriminator)(model) if stage.discriminator is not None else None
+    return stage.objective.training_step(model, discriminator), discriminator
 
 
 def _wake(module: nn.Module) -> None:

@@ -226,9 +226,9 @@ def test_the_same_generator_gives_the_same_loss(restorer, sample):
 
 
 def test_a_few_steps_on_another_methods_parts_lower_the_loss(sample):
-    system = UNDECODED.build("tiny")
-    training_step = NoiseMatching(source=TimeAware()).training_step(system, None)
-    trained = list(system.parts.modules.requires_grad_(True).parameters())
+    restorer = UNDECODED.build("tiny")
+    training_step = NoiseMatching(source=TimeAware()).training_step(restorer, None)
+    trained = list(restorer.parts.modules.requires_grad_(True).parameters())
     optimizer, losses = torch.optim.Adam(trained, lr=1e-3), []
     for step in range(16):
         loss = training_step(sample, seeded(step % 2)).loss

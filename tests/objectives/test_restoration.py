@@ -41,16 +41,16 @@ def stepped(rule: InferenceStep, sample: Sample) -> torch.Tensor:
 
 
 def test_the_step_is_that_of_inference(sample):
-    system = UNDECODED.build("tiny")
-    rule = Restoration(plan=PLAN).training_step(system, None).rule
+    restorer = UNDECODED.build("tiny")
+    rule = Restoration(plan=PLAN).training_step(restorer, None).rule
     clean = stepped(rule, sample)
     assert clean.requires_grad
     assert sample.lq is not None
     enlarged = interpolate(sample.lq, (64, 64), mode="bicubic", antialias=True).clamp(0, 1)
     with torch.no_grad():
-        prior = system.prior
+        prior = restorer.prior
         latent = prior.encode(enlarged)
-        condition = system.parts.conditioner(prior, LqImage.of(sample.lq, (64, 64), 8), latent)("")
+        condition = restorer.parts.conditioner(prior, LqImage.of(sample.lq, (64, 64), 8), latent)("")
         expected = prior.denoise(latent, PLAN.times[0], condition)
     torch.testing.assert_close(clean, expected, atol=1e-3, rtol=1e-3)
 
@@ -65,9 +65,9 @@ def test_the_loss_is_the_weighted_sum_of_the_terms(sample):
 
 
 def test_discriminators_are_heard_only_from_their_time_on(sample):
-    system = UNDECODED.build("tiny")
-    discriminators = small_discriminators(system)
-    training_step = Restoration(plan=PLAN, terms=TERMS, adversarial_from=0.5).training_step(system, discriminators)
+    restorer = UNDECODED.build("tiny")
+    discriminators = small_discriminators(restorer)
+    training_step = Restoration(plan=PLAN, terms=TERMS, adversarial_from=0.5).training_step(restorer, discriminators)
     early, late = training_step(sample, seeded(), 0.49), training_step(sample, seeded(), 0.5)
     assert set(late.scalars) - set(early.scalars) == {"adversarial_latent", "adversarial_image"}
     heard = 0.03 * (late.scalars["adversarial_latent"] + late.scalars["adversarial_image"])
@@ -85,14 +85,14 @@ def test_discriminators_are_heard_only_from_their_time_on(sample):
 
 def test_a_picture_is_decoded_once_and_before_the_weights_change(sample, monkeypatch):
     """For the discriminators' own step, too, while they aren't heard; and not at all where none looks at it."""
-    system = UNDECODED.build("tiny")
-    decoded, decode = [], type(system.prior).decode
-    monkeypatch.setattr(type(system.prior), "decode", lambda self, z: decoded.append(z) or decode(self, z))
-    seeing = small_discriminators(system)
+    restorer = UNDECODED.build("tiny")
+    decoded, decode = [], type(restorer.prior).decode
+    monkeypatch.setattr(type(restorer.prior), "decode", lambda self, z: decoded.append(z) or decode(self, z))
+    seeing = small_discriminators(restorer)
     blind = Discriminators(seeing.each[0])
     for discriminators, count in ((seeing, 1), (blind, 0)):
         decoded.clear()
-        outcome = Restoration(plan=PLAN, adversarial_from=0.5).training_step(system, discriminators)(
+        outcome = Restoration(plan=PLAN, adversarial_from=0.5).training_step(restorer, discriminators)(
             sample, seeded(), 0.1
         )
         assert len(decoded) == count
@@ -101,8 +101,8 @@ def test_a_picture_is_decoded_once_and_before_the_weights_change(sample, monkeyp
 
 
 def test_each_photo_of_a_batch_starts_from_its_own_noise(sample):
-    system = UNDECODED.build("tiny")
-    noisy = replace(system, parts=replace(system.parts, start=from_noise))
+    restorer = UNDECODED.build("tiny")
+    noisy = replace(restorer, parts=replace(restorer.parts, start=from_noise))
     assert sample.lq is not None
     twice = Sample(hq=sample.hq[:1].repeat(2, 1, 1, 1), lq=sample.lq[:1].repeat(2, 1, 1, 1))
     rule = Restoration(plan=PLAN).training_step(noisy, None).rule
@@ -118,23 +118,23 @@ def test_photos_without_a_pair_are_our_mistake(sample):
 
 def test_a_start_that_learns_gets_gradients(sample):
     """InvSR's predictor makes what the step begins from, so nothing on the way may be detached."""
-    system = UNDECODED.build("tiny")
+    restorer = UNDECODED.build("tiny")
     shift = torch.nn.Parameter(torch.zeros(1))
-    learns = replace(system, parts=replace(system.parts, start=lambda _, encoded, t, noise: encoded.latent + shift))
+    learns = replace(restorer, parts=replace(restorer.parts, start=lambda _, encoded, t, noise: encoded.latent + shift))
     Restoration(plan=PLAN).training_step(learns, None)(sample, seeded()).loss.backward()
     assert shift.grad is not None
     assert shift.grad.any()
 
 
 def test_each_photo_starts_at_a_time_of_its_own(sample):
-    system, encoded = UNDECODED.build("tiny"), []
+    restorer, encoded = UNDECODED.build("tiny"), []
 
     def noted(schedule, seen_, t, noise):
         encoded.append(t)
         return seen_.latent
 
     training_step = Restoration(plan=PLAN, starts=(10, 20, 30)).training_step(
-        replace(system, parts=replace(system.parts, start=noted)), None
+        replace(restorer, parts=replace(restorer.parts, start=noted)), None
     )
     for seed in range(6):
         training_step(sample, seeded(seed))
@@ -145,9 +145,9 @@ def test_each_photo_starts_at_a_time_of_its_own(sample):
 
 
 def test_latent_lpips_is_zero_for_equal_latents_and_teaches(sample):
-    system = UNDECODED.build("tiny")
-    (_, term) = Restoration(plan=PLAN, latent_lpips=2.0).all_terms(system.prior)
-    latent = system.prior.encode(sample.hq)
+    restorer = UNDECODED.build("tiny")
+    (_, term) = Restoration(plan=PLAN, latent_lpips=2.0).all_terms(restorer.prior)
+    latent = restorer.prior.encode(sample.hq)
     moved = (latent + 0.1).requires_grad_()
     record = StepRecord(clean=moved, hq=latent)
     assert (term.name, term.weight) == ("latent_lpips", 2.0)

@@ -37,20 +37,20 @@ class Mixer(nn.Module):
 
 @dataclass(frozen=True, kw_only=True)
 class Mixed:
-    """A method that is nothing but what `mixed_system` makes, or what it is given."""
+    """A method that is nothing but what `mixed_restorer` makes, or what it is given."""
 
     own_plan: Plan = field(default_factory=lambda: Plan(times=(700, 500, 300), guidance=2.0))
     starts: tuple[int, ...] = ()
     built: Restorer | None = None
 
     def build(self, prior: object, device: object = None) -> Restorer:
-        return self.built or mixed_system()
+        return self.built or mixed_restorer()
 
     def plan(self, wishes: Wishes, photo: Image | None = None) -> Plan:
         return self.own_plan
 
 
-def mixed_system() -> Restorer:
+def mixed_restorer() -> Restorer:
     mixer = Mixer()
 
     def look(prior, lq_image, latent) -> PromptedCondition:
@@ -104,9 +104,9 @@ def test_a_shared_tensor_counts_once_for_the_smallest_part_and_idle_networks_of_
 
 
 def test_watching_leaves_no_hooks_behind() -> None:
-    system = mixed_system()
-    complexity(replace(METHODS["d3sr-small"], method=Mixed(built=system), stages=()), given_px=16)
-    networks = (*system.prior.modules.modules(), *system.parts.modules.modules())
+    restorer = mixed_restorer()
+    complexity(replace(METHODS["d3sr-small"], method=Mixed(built=restorer), stages=()), given_px=16)
+    networks = (*restorer.prior.modules.modules(), *restorer.parts.modules.modules())
     assert not any(network._forward_hooks or network._forward_pre_hooks for network in networks)
 
 

@@ -101,7 +101,7 @@ def test_a_teacher_begins_as_its_student(settings, tmp_path, monkeypatch, caplog
     plain = replace(settings, stage=None, changes={"batch": "1", "crop_px": "64"})
     launch("addsr-small", plain, RunSettings(folder=tmp_path / "run", steps=1))
     assert "distillation begins anew, though made to begin with parts of seesr-small (--from)" in caplog.text
-    wanted = {name: part.state_dict() for name, part in training_steps[0].parts.items()}
+    wanted = {name: part.state_dict() for name, part in training_steps[0].trainable_modules.items()}
     for name, tensors in wanted.items():
         for tensor in tensors.values():
             tensor.uniform_()

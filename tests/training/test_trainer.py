@@ -80,9 +80,9 @@ class ToyDiscriminator(nn.Module):
 
 
 class ToyObjective:
-    """Builds the toy, whatever the system."""
+    """Builds the toy, whatever the model."""
 
-    def training_step(self, system: Any, discriminator: nn.Module | None) -> Toy:
+    def training_step(self, model: Any, discriminator: nn.Module | None) -> Toy:
         return Toy(discriminator)
 
 

@@ -63,9 +63,9 @@ def _trained(stage: Stage, data: Path, settings: RunSettings, validation: Sequen
 
     world = PartialState(cpu=True)
     torch.manual_seed(world.process_index)
-    system = stage.build("tiny")
+    model = stage.build("tiny")
     training_step = stage.objective.training_step(
-        system, None if stage.discriminator is None else stage.discriminator(system)
+        model, None if stage.discriminator is None else stage.discriminator(model)
     )
     sampling = Sampling(size_px=64, batch_size=stage.batch, rank=world.process_index, world_size=world.num_processes)
     train(training_step, stage, make_source(open_photos(data), stage, sampling), validation, settings, metadata={})
@@ -100,9 +100,9 @@ class Patchy(nn.Module):
 
 
 class PatchyObjective:
-    """Builds the patchy training step, whatever the system."""
+    """Builds the patchy training step, whatever the model."""
 
-    def training_step(self, system: object, discriminator: None) -> Patchy:
+    def training_step(self, model: object, discriminator: None) -> Patchy:
         return Patchy()
 
 

@@ -92,13 +92,13 @@ class Distillation:
     ea_dists: float = 0.0
     prompt: str | None = None
 
-    def training_step(self, system: Restorer, discriminator: nn.Module | None) -> RestorerStep:
+    def training_step(self, restorer: Restorer, discriminator: nn.Module | None) -> RestorerStep:
         assert discriminator is None or isinstance(discriminator, Discriminator), (
             "distillation is watched by a `Discriminator`"
         )
         return RestorerStep(
-            StudentStep(restorer=system, objective=self),
-            self.all_terms(system),
+            StudentStep(restorer=restorer, objective=self),
+            self.all_terms(restorer),
             discriminator=discriminator,
             adversarial_weights=AdversarialWeights(weights={"image": self.adversarial}, since=self.adversarial_from),
         )

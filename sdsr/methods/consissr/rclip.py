@@ -57,8 +57,8 @@ class Embedding:
     in the published code, whose learning rates fit it.
     """
 
-    def training_step(self, system: EncoderPair, discriminator: nn.Module | None) -> "EmbeddingStep":
-        return EmbeddingStep(system)
+    def training_step(self, model: EncoderPair, discriminator: nn.Module | None) -> "EmbeddingStep":
+        return EmbeddingStep(model)
 
 
 class EmbeddingStep(nn.Module):

@@ -47,8 +47,8 @@ class LatentRanking:
 
     versions: int = 2
 
-    def training_step(self, system: LatentTeaching, discriminator: nn.Module | None) -> "LatentRankingStep":
-        return LatentRankingStep(system, self)
+    def training_step(self, model: LatentTeaching, discriminator: nn.Module | None) -> "LatentRankingStep":
+        return LatentRankingStep(model, self)
 
 
 class LatentRankingStep(nn.Module):
@@ -56,12 +56,12 @@ class LatentRankingStep(nn.Module):
 
     discriminator: None = None
 
-    def __init__(self, system: LatentTeaching, objective: LatentRanking) -> None:
+    def __init__(self, model: LatentTeaching, objective: LatentRanking) -> None:
         super().__init__()
-        self.prior = system.prior
-        self.network = system.network
+        self.prior = model.prior
+        self.network = model.network
         self.objective = objective
-        self._teacher = [system.teacher]  # in a list: it is no part of what is trained
+        self._teacher = [model.teacher]  # in a list: it is no part of what is trained
 
     @property
     def trainable_modules(self) -> dict[str, nn.Module]:

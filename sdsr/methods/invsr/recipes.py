@@ -39,15 +39,15 @@ class LatentDiscriminator:
     pooling_heads: int = 64
     of_pixels: bool = False
 
-    def __call__(self, system: Restorer) -> Discriminators:
-        context = system.prior.embed(system.parts.prompt or "").detach()
+    def __call__(self, restorer: Restorer) -> Discriminators:
+        context = restorer.prior.embed(restorer.parts.prompt or "").detach()
         network = LatentUnetDiscriminator(
             widths=self.widths,
             attention_heads=self.attention_heads,
             context_width=context.shape[-1],
             norm_groups=self.norm_groups,
             pooling_heads=self.pooling_heads,
-            latent_channels=system.channels,
+            latent_channels=restorer.channels,
         )
         of_latents = Discriminator(network, CleanLatents(context, FAKE_LIMIT), HINGE)
         if not self.of_pixels:

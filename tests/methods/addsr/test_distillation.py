@@ -120,7 +120,7 @@ def test_the_teacher_stays_while_the_student_learns(sample):
     after = teacher_of(trained).restorer.parts.modules.state_dict()
     assert before.keys() == after.keys()
     assert all(torch.equal(before[key], after[key]) for key in before)
-    own = trained.parts["attention"].state_dict()
+    own = trained.trainable_modules["attention"].state_dict()
     assert not all(torch.equal(after[f"attention.{key}"], value) for key, value in own.items())
     assert not any("teacher" in name for name in trained.state_dict())
 

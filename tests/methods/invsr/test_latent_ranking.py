@@ -26,8 +26,8 @@ def seeded(seed: int = 0) -> torch.Generator:
 
 def test_it_learns_what_it_is_taught(sample):
     torch.manual_seed(0)
-    system = Ranked().build("tiny")
-    training_step = LatentRanking().training_step(system, None)
+    model = Ranked().build("tiny")
+    training_step = LatentRanking().training_step(model, None)
     optimizer, losses = torch.optim.Adam(training_step.network.parameters(), lr=1e-3), []
     for _ in range(12):
         outcome = training_step(sample, seeded())
@@ -40,8 +40,8 @@ def test_it_learns_what_it_is_taught(sample):
     taught = {id(parameter) for parameter in training_step.network.parameters()}
     assert set(training_step.trainable_modules) == {"perceptual"}
     assert all(id(parameter) in taught for parameter in training_step.parameters())
-    assert all(parameter.grad is None for parameter in system.teacher.parameters())
-    assert all(parameter.grad is None for parameter in system.prior.modules.parameters())
+    assert all(parameter.grad is None for parameter in model.teacher.parameters())
+    assert all(parameter.grad is None for parameter in model.prior.modules.parameters())
 
 
 def test_each_photo_is_ranked_by_itself(sample):

@@ -30,10 +30,10 @@ def sample(photo) -> Sample:
 
 def training_step_of(objective: Decoding = OBJECTIVE, discriminator: bool = False) -> RestorerStep:
     torch.manual_seed(0)
-    system = SmallOneStep(decoder=DecoderSettings(width=8, blocks=1)).build("tiny")
+    restorer = SmallOneStep(decoder=DecoderSettings(width=8, blocks=1)).build("tiny")
     learns = WHOLE if objective.whole else {"detailed": DETAILED, "faithful": FAITHFUL}[objective.end]
-    learns.apply(dict(system.parts.modules.items()))
-    return objective.training_step(system, image_discriminator(system) if discriminator else None)
+    learns.apply(dict(restorer.parts.modules.items()))
+    return objective.training_step(restorer, image_discriminator(restorer) if discriminator else None)
 
 
 @pytest.mark.parametrize(

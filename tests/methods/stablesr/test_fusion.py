@@ -42,7 +42,7 @@ def built() -> Restorer:
 
 
 @pytest.fixture
-def system() -> Restorer:
+def restorer() -> Restorer:
     return built()
 
 
@@ -67,21 +67,21 @@ def step(training_step: RestorerStep, sample: Sample, progress: float = 1.0):
     return outcome
 
 
-def test_only_the_fusion_learns_and_all_parts_are_kept(system, pair):
-    training_step = OBJECTIVE.training_step(system, patches())
+def test_only_the_fusion_learns_and_all_parts_are_kept(restorer, pair):
+    training_step = OBJECTIVE.training_step(restorer, patches())
     outcome = step(training_step, pair)
     assert set(training_step.trainable_modules) == {"time_aware_encoder", "modulation", "feature_wrapping"}
     learning = {name for name, p in training_step.named_parameters() if p.requires_grad}
     assert {name.split(".")[1] for name in learning} == {"feature_wrapping"}
     assert all(p.grad is not None and p.grad.any() for _, p in training_step.named_parameters() if p.requires_grad)
-    assert not any(p.requires_grad for p in system.prior.modules.parameters())
+    assert not any(p.requires_grad for p in restorer.prior.modules.parameters())
     assert outcome.record is not None
     assert torch.equal(outcome.record.images()[1], pair.hq)
 
 
-def test_the_discriminator_is_heard_when_its_time_has_come_and_learns_before(system, pair):
+def test_the_discriminator_is_heard_when_its_time_has_come_and_learns_before(restorer, pair):
     discriminator = patches()
-    training_step = replace(OBJECTIVE, adversarial_from=0.3).training_step(system, discriminator)
+    training_step = replace(OBJECTIVE, adversarial_from=0.3).training_step(restorer, discriminator)
     before, after = training_step(pair, seeded(), 0.2), training_step(pair, seeded(), 0.3)
     assert "adversarial" not in before.scalars
     expected = before.loss + 0.025 * after.scalars["adversarial"]
@@ -92,13 +92,13 @@ def test_the_discriminator_is_heard_when_its_time_has_come_and_learns_before(sys
     assert all(p.grad is not None for p in discriminator.parameters())
 
 
-def test_the_ratio_lets_the_discriminator_weigh_its_share_at_the_last_layer(system, pair):
+def test_the_ratio_lets_the_discriminator_weigh_its_share_at_the_last_layer(restorer, pair):
     """Gradients of the discriminator's share alone are 0.025 of the other terms' norm there."""
 
     def gradient(discriminator: Discriminator | None, objective: Fusion) -> torch.Tensor:
-        last = system.parts.modules.get_parameter("feature_wrapping.factor_2.out.conv2.weight")
+        last = restorer.parts.modules.get_parameter("feature_wrapping.factor_2.out.conv2.weight")
         last.grad = None
-        step(objective.training_step(system, discriminator), pair)
+        step(objective.training_step(restorer, discriminator), pair)
         assert last.grad is not None
         return last.grad
 
@@ -123,8 +123,8 @@ def test_batches_are_taken_again_by_a_rule_of_the_step_alone():
     assert [replace(objective, uses=1).batch_of(step, 7) for step in range(5)] == list(range(5))
 
 
-def test_a_numbered_batch_is_restored_once(system, pair, monkeypatch):
-    training_step = OBJECTIVE.training_step(system, None)
+def test_a_numbered_batch_is_restored_once(restorer, pair, monkeypatch):
+    training_step = OBJECTIVE.training_step(restorer, None)
     restored, latents = [], training_step.rule.latents
     restore = latents.restore
     monkeypatch.setattr(latents, "restore", lambda *given: restored.append(given[0].numbers) or restore(*given))
@@ -164,21 +164,21 @@ def test_a_killed_and_resumed_run_gives_the_weights_of_one_that_went_through(tmp
         torch.testing.assert_close(resumed[name], tensor)
 
 
-def test_validation_decodes_the_same_latents_with_three_fidelities(system, pair):
-    training_step = OBJECTIVE.training_step(system, None)
+def test_validation_decodes_the_same_latents_with_three_fidelities(restorer, pair):
+    training_step = OBJECTIVE.training_step(restorer, None)
     with torch.no_grad():
         figures, columns = training_step.measure(pair, seeded()), training_step.pictures(pair, seeded())
         restored = training_step.rule.restored(pair, CanvasNoise.from_generator(seeded(), photos=2))
-        stock = system.prior.decode(restored).clamp(0, 1)
+        stock = restorer.prior.decode(restored).clamp(0, 1)
     assert set(figures) == {f"{name}_w{w}" for name in ("psnr", "detail") for w in ("0", "0.5", "1")}
     assert list(columns) == ["bicubic", "fidelity 0", "fidelity 0.5", "fidelity 1", "photo"]
     assert len({figures[f"psnr_w{w}"] for w in ("0", "0.5", "1")}) == 3
     assert torch.equal(columns["fidelity 0"], stock)
 
 
-def test_pictures_can_be_compared_in_the_colors_of_the_lq_photo(system, pair):
+def test_pictures_can_be_compared_in_the_colors_of_the_lq_photo(restorer, pair):
     """As the wavelet fix delivers them: far from the decoder's own colors, and with gradients to what learns."""
-    own, fixed = (replace(OBJECTIVE, corrected=each).training_step(system, patches()) for each in (False, True))
+    own, fixed = (replace(OBJECTIVE, corrected=each).training_step(restorer, patches()) for each in (False, True))
     colors = [step(training_step, pair).record.images()[0].mean((2, 3)) for training_step in (own, fixed)]
     wanted = pair.lq.mean((2, 3))
     assert (colors[1] - wanted).abs().max() < 0.02 < (colors[0] - wanted).abs().max()

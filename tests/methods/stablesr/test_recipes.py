@@ -240,12 +240,12 @@ def test_checkpointing_does_not_change_what_the_modulation_learns(recipe, photo)
     def gradients(checkpointed: bool) -> list[torch.Tensor]:
         torch.manual_seed(0)
         stage = recipe.stage("modulation")
-        system = stage.build("tiny")
-        system.prior.unet.train()
+        restorer = stage.build("tiny")
+        restorer.prior.unet.train()
         if checkpointed:
-            system.prior.unet.enable_gradient_checkpointing()
-        stir(system.parts.modules["time_aware_encoder"], 0.02)
-        training_step = stage.objective.training_step(system, None)
+            restorer.prior.unet.enable_gradient_checkpointing()
+        stir(restorer.parts.modules["time_aware_encoder"], 0.02)
+        training_step = stage.objective.training_step(restorer, None)
         training_step(pair(photo), torch.Generator().manual_seed(0), 0.0).loss.backward()
         return [p.grad for _, p in training_step.named_parameters() if p.grad is not None]
 
@@ -258,13 +258,13 @@ def test_checkpointing_does_not_change_what_the_modulation_learns(recipe, photo)
 def test_the_variant_without_time_is_not_told_it_and_can_be_trained(photo):
     rows = ABLATIONS["stablesr-time"]
     stage = rows["without time"].trained({})
-    system = stage.build("tiny")
-    stir(system.parts.modules["time_aware_encoder"])
+    restorer = stage.build("tiny")
+    stir(restorer.parts.modules["time_aware_encoder"])
     latent = torch.randn(1, 4, 8, 8)
-    encoder = system.parts.modules["time_aware_encoder"]
+    encoder = restorer.parts.modules["time_aware_encoder"]
     early, late = encoder(latent, 900), encoder(latent, 100)
     assert all(torch.equal(early[factor], late[factor]) for factor in early)
-    training_step = stage.objective.training_step(system, None)
+    training_step = stage.objective.training_step(restorer, None)
     assert training_step(pair(photo), torch.Generator().manual_seed(0), 0.0).loss.isfinite()
     other = STABLESR_SMALL.method.build("tiny").parts.modules
-    assert set(other.state_dict()) > set(system.parts.modules.state_dict())
+    assert set(other.state_dict()) > set(restorer.parts.modules.state_dict())
