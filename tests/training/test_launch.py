@@ -109,7 +109,7 @@ def test_a_teacher_begins_as_its_student(settings, tmp_path, monkeypatch, caplog
     caplog.clear()
     launch("addsr-small", replace(plain, start_from=(tmp_path,)), RunSettings(folder=tmp_path / "run", steps=1))
     assert not caplog.text
-    student, teacher = training_steps[1].parts, training_steps[1].terms[0].function.restorer.parts.modules
+    student, teacher = training_steps[1].trainable_modules, training_steps[1].terms[0].function.restorer.parts.modules
     for name in ("attention", "control_attention"):
         torch.testing.assert_close(dict(student[name].state_dict()), dict(wanted[name]))
         torch.testing.assert_close(dict(teacher.get_submodule(name).state_dict()), dict(wanted[name]))
