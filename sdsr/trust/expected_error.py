@@ -32,7 +32,7 @@ class Clues:
     @classmethod
     def of(cls, result: Photo, spread: np.ndarray, consistency: Consistency) -> "Clues":
         """Return the clues of a result; `spread` is that of `restoration.passes`, at the result's size."""
-        across, down = (np.abs(np.gradient(luma(result), axis=axis)) for axis in (1, 0))
+        down, across = np.gradient(luma(result))
         busyness = cell_means(np.hypot(across, down))
         return cls(
             disagreement=cell_means(spread),
