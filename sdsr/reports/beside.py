@@ -4,12 +4,12 @@ from pathlib import Path
 
 import numpy as np
 
-from sdsr.models import find_model
+from sdsr.models import ModelFolder, find_model
 from sdsr.photos.label import last_step
 from sdsr.photos.luma import luma
 from sdsr.photos.photo import Photo
 from sdsr.reports.report import Examined, Report, report_on
-from sdsr.trust.stored import read_trust
+from sdsr.trust.stored import Trust, read_trust
 
 SUFFIX = ".report.html"
 SAME = 2 / 255
@@ -40,19 +40,26 @@ def report_result(
     settings = last_step(result.traits.xmp)
     if model is None:
         return report_on(name, photo, result, settings=settings)
-    folder = find_model(model).folder
-    readme = folder / "README.md"
+    found = find_model(model)
+    readme = found.folder / "README.md"
     card = readme.read_text(encoding="utf-8") if readme.is_file() else ""
-    trust = read_trust(folder) if examined is not None else None
-    warnings: tuple[str, ...] = ()
-    if trust is not None and not (first is not None and is_first_pass(result, first)):
+    trust = read_trust(found.folder) if examined is not None else None
+    reason = None if trust is None else _not_promised(trust, found, result, first)
+    if reason is not None:
         trust = None
-        warnings = (
-            "No mask is shown: what is promised of the model holds for its plain result, and this is another picture.",
-        )
+    warnings = () if reason is None else (f"No mask is shown: {reason}.",)
     return report_on(
         name, photo, result, settings=settings, card=card, examined=examined, trust=trust, warnings=warnings
     )
+
+
+def _not_promised(trust: Trust, model: ModelFolder, result: Photo, first: Photo | None) -> str | None:
+    """Return why what was calibrated says nothing of a result; None where it does."""
+    if trust.weights_sha256 != model.weights_sha256:
+        return "the model was calibrated with other weights; calibrate it again with `sdsr study trust`"
+    if first is None or not is_first_pass(result, first):
+        return "what is promised of the model holds for its plain result, and this is another picture"
+    return None
 
 
 def is_first_pass(result: Photo, first: Photo) -> bool:

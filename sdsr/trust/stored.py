@@ -19,7 +19,8 @@ class Trust:
     """How far a model can be believed, for photos like those it was calibrated on.
 
     `passes`: how many the disagreement is of. `source` says which photos and which degradation; `photos_sha256` is
-    that of all their files. `checked` has, beside each promise, what came out on photos that were not used.
+    that of all their files. It holds for the weights that `weights_sha256` stands for, and no others. `checked` has,
+    beside each promise, what came out on photos that were not used.
     """
 
     passes: int
@@ -27,6 +28,7 @@ class Trust:
     calibrations: tuple[Calibration, ...]
     source: str
     photos_sha256: str
+    weights_sha256: str
     checked: tuple[str, ...] = ()
 
 
@@ -59,6 +61,7 @@ def _parsed(stored: dict[str, Any]) -> Trust:
         calibrations=tuple(Calibration(**each) for each in stored["calibrations"]),
         source=str(stored["source"]),
         photos_sha256=str(stored["photos_sha256"]),
+        weights_sha256=str(stored["weights_sha256"]),
         checked=tuple(map(str, stored["checked"])),
     )
 

@@ -4,6 +4,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import c2pa
@@ -13,9 +14,10 @@ from PIL import Image
 
 from sdsr.cli import main as cli
 from sdsr.methods import METHODS
+from sdsr.models import find_model
 from sdsr.trust.expected_error import ExpectedError
 from sdsr.trust.mask import Calibration
-from sdsr.trust.stored import Trust, write_trust
+from sdsr.trust.stored import Trust, read_trust, write_trust
 from sdsr.upscaling import Upscaler
 from tests.signers import SignerFiles
 
@@ -26,6 +28,7 @@ TRUST = Trust(
     calibrations=(Calibration(error=0.03, confidence=0.9, threshold=0.5, photos=20),),
     source="20 photos",
     photos_sha256="0" * 64,
+    weights_sha256="0" * 64,
 )
 
 
@@ -36,7 +39,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert recipe.method is not None
     Upscaler(recipe, recipe.method.build("tiny")).save_pretrained(folder)
     (folder / "README.md").write_text("# The card of a tiny method\n", encoding="utf-8")
-    write_trust(TRUST, folder)
+    write_trust(replace(TRUST, weights_sha256=find_model(folder).weights_sha256), folder)
     return folder
 
 
@@ -87,6 +90,20 @@ def test_no_promise_of_a_result_that_is_not_the_models_own(typed: Typed, tmp_pat
     assert "promises" not in told
     assert "No mask is shown" in told["warnings"][0]
     assert told["settings"].keys() & {"consistent", "protected", "passes"}
+
+
+def test_no_promise_of_other_weights_than_were_calibrated(typed: Typed, tmp_path: Path, model: Path) -> None:
+    photo = save(tmp_path / "a.png")
+    stored = read_trust(model)
+    assert stored is not None
+    try:
+        write_trust(replace(stored, weights_sha256="1" * 64), model)
+        assert typed(photo, "--report", "--passes", "2")[0] == 0
+    finally:
+        write_trust(stored, model)
+    told = figures(tmp_path / "a_x2.png")
+    assert "promises" not in told
+    assert "calibrated with other weights" in told["warnings"][0]
 
 
 def test_a_consistent_result_reads_back_as_one(typed: Typed, tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ TRUST = Trust(
     calibrations=(Calibration(error=0.03, confidence=0.9, threshold=0.05, photos=20),),
     source="20 photos",
     photos_sha256="0" * 64,
+    weights_sha256="0" * 64,
 )
 
 

@@ -73,4 +73,5 @@ def test_the_command_tells_and_stores_what_it_found(tmp_path):
     found = read_trust(tmp_path / "model")
     assert found is not None
     assert found.passes == 2
+    assert found.weights_sha256 == find_model(tmp_path / "model").weights_sha256
     assert len(found.calibrations) == len(found.checked) == 3

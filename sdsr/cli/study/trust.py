@@ -66,15 +66,17 @@ def trust(
         source = (
             f"{len(rest)} photos of {hr.name} by degradation {degraded}; weights: {len(examined) - len(rest)} others"
         )
+        described = find_model(model)
         found = Trust(
             passes=passes,
             expected=expected,
             calibrations=tuple(promises),
             source=source,
             photos_sha256=combined_sha256(files),
+            weights_sha256=described.weights_sha256,
             checked=tuple(lines),
         )
-        write_trust(found, find_model(model).folder)
+        write_trust(found, described.folder)
 
 
 def _median_errors(examined: Sequence[Examined]) -> list[float]:
