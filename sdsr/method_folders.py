@@ -13,6 +13,15 @@ log = logging.getLogger(__name__)
 
 FORMAT = 1
 DESCRIPTION = "method.json"
+OF_PRIOR = "of_prior"
+"""In a description: the names of tensors that are in no file, being the prior's, by part."""
+
+BASE = "base"
+"""In a description: the folder beside this one whose files have some of the tensors (this one is a delta on it)."""
+
+_FORMER = {"inherited": OF_PRIOR, "upon": BASE}
+"""What earlier folders call them."""
+
 ASSETS = Path(__file__).parent / "assets"
 
 
@@ -37,18 +46,18 @@ def read_description(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ModelError(f"method (={folder}) has no {DESCRIPTION}; give a folder that `sdsr export` wrote.")
     try:
-        description = json.loads(path.read_text(encoding="utf-8"))
+        description: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ModelError(f"{path} can't be read ({error}); export the method again, or reinstall sdsr.") from error
     if description.get("format") != FORMAT:
         raise ModelError(f"format (={description.get('format')}) of {path} must be {FORMAT}; update sdsr.")
-    return description
+    return {_FORMER.get(key, key): value for key, value in description.items()}
 
 
 def weights_sha256(description: Mapping[str, Any]) -> str:
-    """Return one sha256 for all weights of a method: its files, those lent by another folder, and its prior's.
+    """Return one sha256 for all weights of a method: its files, those of its base, and its prior's.
 
     It is that of the files as they are stored, so it is the same on every device.
     """
-    lent = description.get("upon", {}).get("files", {})
-    return combined_sha256([description["prior_sha256"], *description["files"].values(), *lent.values()])
+    of_base = description.get(BASE, {}).get("files", {})
+    return combined_sha256([description["prior_sha256"], *description["files"].values(), *of_base.values()])

@@ -37,7 +37,7 @@ class ModelFolder:
 
     @property
     def weights_sha256(self) -> str:
-        """Stands for all weights: the method's files, those lent by another folder, and the prior's."""
+        """Stands for all weights: the method's files, those of its base, and the prior's."""
         return weights_sha256(self.description)
 
     def recipe(self) -> "Recipe":

@@ -317,6 +317,6 @@ def test_weights_are_named_by_their_files(upscaler, tmp_path, monkeypatch):
     xmp = one.upscale(Photo(pixels=pixels(6, 8)), Request(scale=1)).traits.xmp
     assert f":weightsSha256>{one.weights_sha256}<".encode() in xmp
     description = read_description(tmp_path / "one")
-    for name in ("prior_sha256", "files", "upon"):
-        changed = {"prior_sha256": "0" * 64, "files": {"a": "0" * 64}, "upon": {"files": {"a": "0" * 64}}}[name]
+    for name in ("prior_sha256", "files", "base"):
+        changed = {"prior_sha256": "0" * 64, "files": {"a": "0" * 64}, "base": {"files": {"a": "0" * 64}}}[name]
         assert weights_sha256(description | {name: changed}) != one.weights_sha256

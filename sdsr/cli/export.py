@@ -23,9 +23,13 @@ def export(
     autoencoder: Annotated[
         Path | None, typer.Option(help="small-prior only: the parts folder of the autoencoder's run.")
     ] = None,
-    upon: Annotated[
+    base: Annotated[
         Path | None,
-        typer.Option(help="Folder of a method beside --to that has some of its weights; they are not stored again."),
+        typer.Option(
+            "--base",
+            "--upon",
+            help="Folder of a method beside --to that has some of its weights; they are not stored again.",
+        ),
     ] = None,
     overwrite: Annotated[bool, typer.Option(help="Replace the files of a folder that holds some.")] = False,
 ) -> None:
@@ -37,13 +41,13 @@ def export(
         raise InputError(
             f"--autoencoder (={autoencoder}) belongs to small-prior, which needs it; {recipe} was asked for."
         )
-    if upon is not None and upon.resolve().parent != to.resolve().parent:
-        raise InputError(f"upon (={upon}) must lie beside --to (={to}); write into {upon.resolve().parent}.")
+    if base is not None and base.resolve().parent != to.resolve().parent:
+        raise InputError(f"base (={base}) must lie beside --to (={to}); write into {base.resolve().parent}.")
     noted = run_metadata(parts)
     if noted.get("recipe", recipe) != recipe:
         raise InputError(f"parts (={parts}) are of recipe {noted['recipe']}, not of {recipe}; export that one.")
     with complete_folder(to, overwrite=overwrite) as folder:
-        what = _write(recipe, parts, folder, prior=prior, autoencoder=autoencoder, upon=upon, noted=noted)
+        what = _write(recipe, parts, folder, prior=prior, autoencoder=autoencoder, base=base, noted=noted)
     typer.echo(f"{to}: {what}")
 
 
@@ -54,7 +58,7 @@ def _write(
     *,
     prior: str | None,
     autoencoder: Path | None,
-    upon: Path | None,
+    base: Path | None,
     noted: Mapping[str, str],
 ) -> str:
     """Write the folder, and return a line on what is in it."""
@@ -73,5 +77,5 @@ def _write(
             f"parts (={parts}) were trained on the prior with sha256 {trained_on[:12]}, not on {restorer.prior.name}"
             f" ({own[:12]}); name theirs with --prior."
         )
-    save_method(restorer, folder, trained, fill_from_run(restorer, parts), upon=upon)
+    save_method(restorer, folder, trained, fill_from_run(restorer, parts), base=base)
     return f"{recipe} on prior {restorer.prior.name}, sha256 {own}"

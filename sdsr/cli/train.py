@@ -45,12 +45,13 @@ def train(
     ] = None,
     stage: Annotated[str | None, typer.Option(help="Which stage, where a recipe has several.")] = None,
     prior: AnotherPrior = None,
-    start_from: Annotated[
+    init_from: Annotated[
         list[Path] | None, typer.Option("--from", help="Folder of parts to begin with; repeatable, the last one wins.")
     ] = None,
-    partly: Annotated[
-        bool, typer.Option("--partly", help="Take what fits of --from's parts, where they are of another network.")
-    ] = False,
+    strict: Annotated[
+        bool,
+        typer.Option(" /--partly", help="Take what fits of --from's parts, where they are of another network."),
+    ] = True,
     steps: Annotated[int | None, typer.Option(min=1, help="Optimizer steps; the recipe's by default.")] = None,
     minutes: Annotated[float | None, typer.Option(help="End, annealed, after this time.")] = None,
     changes: Annotated[
@@ -89,8 +90,8 @@ def train(
         validation=tuple(validation or ()),
         stage=stage,
         prior=prior,
-        start_from=tuple(start_from or ()),
-        partly=partly,
+        init_from=tuple(init_from or ()),
+        strict=strict,
         changes=changed,
         precision=precision,
         validation_photos=validation_photos,

@@ -48,7 +48,7 @@ class Stage:
     `method` builds what is trained, and of its parts learns what `learns` says; `discriminator(model)` builds its
     discriminator. Crops are `crop_px` wide and flipped, left to right and upside down, with the probabilities of
     `flips`; `degradation` names a table of sdsr/data, None where the objective needs only HQ photos. `taught`: it
-    learns from pairs with a teacher's answers (`sdsr teach`). `follows` says whose parts it is made to begin with, if
+    learns from pairs with a teacher's answers (`sdsr teach`). `init_from` says whose parts it is made to begin with, if
     any.
     """
 
@@ -67,7 +67,7 @@ class Stage:
     discriminator: Callable[[Any], nn.Module] | None = None
     discriminator_optimizer: OptimizerSettings | None = None
     ema_decay: float = 0.999
-    follows: str | None = None
+    init_from: str | None = None
 
     def build(self, prior: str | Prior, device: Device = None) -> Any:
         """Return what is trained, on a prior or that of a name or folder; of a restorer's parts learns what shall."""

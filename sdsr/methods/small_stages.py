@@ -60,6 +60,6 @@ def small_stages(
         ),
         batch=12,
         ema_decay=0.995,
-        follows=f"stage {first}",
+        init_from=f"stage {first}",
     )
     return fidelity, realism

@@ -2,7 +2,7 @@
 
 `method.json` names the recipe, the prior and its sha256 (parts on another prior are refused), the sha256 of each file,
 and the tensors that are in no file because they are still the prior's (of a ControlNet that began as its UNet), or
-because a folder beside it has the same ("upon": SeeSR's ControlNet is AddSR's too).
+because the base, a folder beside it, has the same (SeeSR's ControlNet is AddSR's too).
 """
 
 import json
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from sdsr import __version__
 from sdsr.digests import file_sha256
 from sdsr.errors import ModelError
-from sdsr.method_folders import DESCRIPTION, FORMAT, read_description
+from sdsr.method_folders import BASE, DESCRIPTION, FORMAT, OF_PRIOR, read_description
 from sdsr.methods.recipe import Recipe
 from sdsr.methods.settings import with_settings
 from sdsr.prior.prior import Prior
@@ -33,31 +33,33 @@ _HALVES = (torch.float16, torch.bfloat16)
 
 
 def save_method(
-    restorer: Restorer, folder: Path, recipe: Recipe, facts: Mapping[str, Any], *, upon: Path | None = None
+    restorer: Restorer, folder: Path, recipe: Recipe, facts: Mapping[str, Any], *, base: Path | None = None
 ) -> None:
     """Write a restorer's trained parts, in half precision, and what they belong to.
 
     `facts` say how they came to be; "times", those that they were trained at where the recipe's were changed, and
     "method" the changed settings of its method, without which the folder can't be read. What the
-    method in folder `upon` has in its files, too, is left to them; the folders must stay beside each other.
+    method in folder `base` has in its files, too, is left to them; the folders must stay beside each other.
     """
     assert recipe.plan is not None, f"{recipe.name} restores nothing: it has no plan"
     modules = restorer.parts.modules
-    inherited = {name: _inherited(module, restorer.prior) for name, module in modules.items()}
-    lent = {name: _lent_by(upon, name, module) if upon else [] for name, module in modules.items()}
+    of_prior = {name: _of_prior(module, restorer.prior) for name, module in modules.items()}
+    of_base = {name: _of_base(base, name, module) if base else [] for name, module in modules.items()}
     parts = {
-        name: {key: tensor for key, tensor in module.state_dict().items() if key not in {*inherited[name], *lent[name]}}
+        name: {
+            key: tensor for key, tensor in module.state_dict().items() if key not in {*of_prior[name], *of_base[name]}
+        }
         for name, module in modules.items()
     }
     noted = {
         "recipe": recipe.name,
         "prior": restorer.prior.name,
         "prior_sha256": restorer.prior.sha256,
-        "inherited": {name: keys for name, keys in inherited.items() if keys},
+        OF_PRIOR: {name: keys for name, keys in of_prior.items() if keys},
         "times": list(recipe.plan.times),
         **facts,
     }
-    write_parts(parts, folder, noted | ({} if upon is None else {"upon": _upon(upon, lent)}))
+    write_parts(parts, folder, noted | ({} if base is None else {BASE: _base(base, of_base)}))
 
 
 def write_parts(
@@ -102,7 +104,7 @@ def fill_restorer(restorer: Restorer, folder: Path) -> None:
 
 
 def described_part(folder: Path, name: str, module: nn.Module, description: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Return all tensors of a part: of its file, lent by another folder, or the prior's, which `module` still has.
+    """Return all tensors of a part: of its file, the base's, or the prior's, which `module` still has.
 
     Raise ModelError where the file is damaged, or not the described one.
     """
@@ -110,46 +112,46 @@ def described_part(folder: Path, name: str, module: nn.Module, description: Mapp
     tensors = read_tensors(path)
     if file_sha256(path) != description["files"].get(path.name):
         raise ModelError(f"weights (={path}) are not those of {DESCRIPTION} (sha256 differs); reinstall them.")
-    kept = description.get("inherited", {}).get(name, ())
+    kept = description.get(OF_PRIOR, {}).get(name, ())
     own = module.state_dict()
-    return {key: own[key] for key in kept if key in own} | _lent(description, folder, name) | tensors
+    return {key: own[key] for key in kept if key in own} | _base_tensors(description, folder, name) | tensors
 
 
-def _lent_by(upon: Path, name: str, module: nn.Module) -> list[str]:
+def _of_base(base: Path, name: str, module: nn.Module) -> list[str]:
     """Return the names of tensors of a part that a method's file of that part has, with the same values once stored."""
-    path = upon / f"{name}.safetensors"
-    given = read_tensors(path) if path.is_file() else {}
+    path = base / f"{name}.safetensors"
+    stored = read_tensors(path) if path.is_file() else {}
     return [
         key
         for key, tensor in module.state_dict().items()
-        if key in given and torch.equal(given[key], tensor.detach().cpu().to(given[key].dtype))
+        if key in stored and torch.equal(stored[key], tensor.detach().cpu().to(stored[key].dtype))
     ]
 
 
-def _upon(upon: Path, lent: Mapping[str, list[str]]) -> dict[str, Any]:
-    """What is noted of a folder that lends tensors."""
-    files = {f"{name}.safetensors": keys for name, keys in lent.items() if keys}
+def _base(base: Path, shared: Mapping[str, list[str]]) -> dict[str, Any]:
+    """What is noted of the folder that has some of the tensors."""
+    files = {f"{name}.safetensors": keys for name, keys in shared.items() if keys}
     return {
-        "folder": upon.resolve().name,
-        "files": {file: file_sha256(upon / file) for file in files},
+        "folder": base.resolve().name,
+        "files": {file: file_sha256(base / file) for file in files},
         "tensors": files,
     }
 
 
-def _lent(description: Mapping[str, Any], folder: Path, name: str) -> dict[str, Tensor]:
-    """Return the tensors of a part that the folder beside it lends."""
-    upon = description.get("upon", {})
+def _base_tensors(description: Mapping[str, Any], folder: Path, name: str) -> dict[str, Tensor]:
+    """Return the tensors of a part that are in the base's files."""
+    base = description.get(BASE, {})
     file = f"{name}.safetensors"
-    if file not in upon.get("tensors", {}):
+    if file not in base.get("tensors", {}):
         return {}
-    path = folder.resolve().parent / upon["folder"] / file
+    path = folder.resolve().parent / base["folder"] / file
     if not path.is_file():
         raise ModelError(
-            f"method (={folder.name}) shares weights with {upon['folder']}, which is not beside it; put that folder "
+            f"method (={folder.name}) shares weights with {base['folder']}, which is not beside it; put that folder "
             f"into {folder.resolve().parent}."
         )
-    tensors = read_tensors(path, upon["files"][file])
-    return {key: tensors[key] for key in upon["tensors"][file]}
+    tensors = read_tensors(path, base["files"][file])
+    return {key: tensors[key] for key in base["tensors"][file]}
 
 
 def _stored(tensor: Tensor, *, keep_precision: bool) -> Tensor:
@@ -157,15 +159,15 @@ def _stored(tensor: Tensor, *, keep_precision: bool) -> Tensor:
     return tensor.detach().to("cpu", dtype, copy=True, memory_format=torch.contiguous_format)
 
 
-def _inherited(module: nn.Module, prior: Prior) -> list[str]:
+def _of_prior(module: nn.Module, prior: Prior) -> list[str]:
     """Return the names of tensors that a part has in common with the prior's network, in name and in value."""
     if module is prior.network:
         return []
-    given = prior.network.state_dict()
+    own = prior.network.state_dict()
     return [
         name
         for name, tensor in module.state_dict().items()
-        if name in given and tensor.shape == given[name].shape and torch.equal(tensor.float(), given[name].float())
+        if name in own and tensor.shape == own[name].shape and torch.equal(tensor.float(), own[name].float())
     ]
 
 

@@ -88,7 +88,7 @@ class AblationSettings:
     clip: str | None = None
     prior: str | None = None
     pairs: tuple[Path, ...] = ()
-    start_from: tuple[Path, ...] = ()
+    init_from: tuple[Path, ...] = ()
     changes: Mapping[str, object] = field(default_factory=dict)
     precision: str = "auto"
     save_every_s: float | int = 300.0
@@ -200,7 +200,7 @@ def _result(name: str, variant: Variant, seed: int, folder: Path, settings: Abla
         stage=variant.stage,
         pairs=settings.pairs,
         prior=settings.prior,
-        start_from=begins,
+        init_from=begins,
         changes={**settings.changes, **variant.changes},
         precision=settings.precision,
         threads=settings.threads,
@@ -232,12 +232,12 @@ _FACTS = ("step", "seconds", "finished")
 
 def _of_use(settings: AblationSettings, recipe: Recipe, stage: Stage) -> tuple[Path, ...]:
     """The folders that have parts of this variant, which may do without what others begin with."""
-    if not settings.start_from:
+    if not settings.init_from:
         return ()
     restorer = stage.build(settings.prior or recipe.prior, torch.device(choose_device()))
     names = restorer.parts.modules.keys()
     return tuple(
-        folder for folder in settings.start_from if any((folder / f"{name}.safetensors").is_file() for name in names)
+        folder for folder in settings.init_from if any((folder / f"{name}.safetensors").is_file() for name in names)
     )
 
 

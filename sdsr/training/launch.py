@@ -46,8 +46,8 @@ class LaunchSettings:
     validation: tuple[Path, ...] = ()
     stage: str | None = None
     prior: str | None = None
-    start_from: tuple[Path, ...] = ()
-    partly: bool = False
+    init_from: tuple[Path, ...] = ()
+    strict: bool = True
     changes: Mapping[str, Any] = field(default_factory=dict)
     precision: str = "auto"
     validation_photos: int = 48
@@ -86,13 +86,13 @@ def launch(recipe: Recipe | str, settings: LaunchSettings, run: RunSettings) -> 
     model = stage.build(settings.prior or recipe.prior, process.device)
     model = _prepared(model, dtype, checkpointing=run.gradient_checkpointing)
     discriminator = stage.discriminator(model) if stage.discriminator else None
-    if stage.follows and not settings.start_from:
-        log.warning("%s begins anew, though made to begin with parts of %s (--from)", stage.name, stage.follows)
+    if stage.init_from and not settings.init_from:
+        log.warning("%s begins anew, though made to begin with parts of %s (--from)", stage.name, stage.init_from)
     if isinstance(model, Restorer):  # before there is a training step, whose teacher begins as its student
-        load_parts(dict(model.parts.modules.items()), settings.start_from, partly=settings.partly)
+        load_parts(dict(model.parts.modules.items()), settings.init_from, strict=settings.strict)
     training_step = stage.objective.training_step(model, discriminator)
     if not isinstance(model, Restorer):
-        load_parts(training_step.trainable_modules, settings.start_from, partly=settings.partly)
+        load_parts(training_step.trainable_modules, settings.init_from, strict=settings.strict)
     validation = []
     if settings.validation:
         validation = validation_samples(
@@ -106,7 +106,7 @@ def launch(recipe: Recipe | str, settings: LaunchSettings, run: RunSettings) -> 
         run,
         metadata=_metadata(recipe, stage, model, run, settings),
         mixed_precision="bf16" if dtype == torch.bfloat16 else "no",
-        fresh=not settings.start_from,
+        fresh=not settings.init_from,
     )
 
 
@@ -121,12 +121,12 @@ def find_stage(recipe: str, name: str | None, changes: Mapping[str, Any]) -> Sta
     return with_settings(find_recipe(recipe).stage(name), changes)
 
 
-def load_parts(parts: Mapping[str, nn.Module], folders: Sequence[Path], *, partly: bool = False) -> None:
+def load_parts(parts: Mapping[str, nn.Module], folders: Sequence[Path], *, strict: bool = True) -> None:
     """Fill parts from the files that other runs left, `NAME.safetensors`, or that were exported or converted.
 
     Where several have one, the last wins. Raise ModelError where a folder has none of the parts, or a file doesn't fit.
-    Parts that no folder has stay fresh. With `partly`, a file may be of a similar network: tensors of the same name and
-    shape are taken.
+    Parts that no folder has stay fresh. Unless `strict`, a file may be of a similar network: tensors of the same name
+    and shape are taken.
     """
     found: dict[str, Path] = {}
     for folder in folders:
@@ -141,9 +141,9 @@ def load_parts(parts: Mapping[str, nn.Module], folders: Sequence[Path], *, partl
     for name, path in found.items():
         try:
             tensors = _tensors(path.parent, name, parts[name])
-            if partly:
+            if not strict:
                 tensors = _fitting(tensors, parts[name], path)
-            parts[name].load_state_dict(tensors, strict=not partly)  # copied: an adapter may share these tensors
+            parts[name].load_state_dict(tensors, strict=strict)  # copied: an adapter may share these tensors
         except RuntimeError as error:
             reason = str(error).splitlines()[1].strip()
             raise ModelError(f"{path} does not fit {name} ({reason}); use the same settings.") from error

@@ -325,6 +325,6 @@ def test_export_of_a_run_restores(typed: Typed, model: Path, tmp_path: Path) -> 
     assert_one_line_error(
         typed("export", "small-prior", "--parts", parts, "--to", tmp_path / "x"), says="--autoencoder"
     )
-    far = ("--to", tmp_path / "x", "--upon", model.parent / "far" / "model")
+    far = ("--to", tmp_path / "x", "--base", model.parent / "far" / "model")
     assert_one_line_error(typed("export", "d3sr-small", "--parts", parts, *far), says="must lie beside --to")
     assert not (tmp_path / "x").exists()

@@ -63,7 +63,7 @@ def lent(tmp_path: Path) -> tuple[Restorer, Path]:
         for restorer in (teacher, student):
             restorer.parts.modules.get_parameter("controlnet.conv_in.weight").mul_(0.9)
     save_method(student, tmp_path / "student", ADDSR_SMALL, {})
-    save_method(teacher, tmp_path / "teacher", SEESR_SMALL, {}, upon=tmp_path / "student")
+    save_method(teacher, tmp_path / "teacher", SEESR_SMALL, {}, base=tmp_path / "student")
     return teacher, tmp_path
 
 

@@ -91,7 +91,7 @@ def test_the_command_takes_the_file_then_what_was_typed(tmp_path, monkeypatch):
     ((recipe, settings, run),) = called
     assert recipe == "d3sr-small"
     assert settings.changes == {"batch": "4", "steps": "9", "optimizer.learning_rate": "0.0001"}
-    assert [str(folder) for folder in (*settings.data, *settings.start_from)] == ["photos", "more", "parts"]
+    assert [str(folder) for folder in (*settings.data, *settings.init_from)] == ["photos", "more", "parts"]
     assert (settings.stage, run.seed, run.save_every_s, str(run.folder)) == ("fidelity", 6, 7.0, "runs/a")
     assert run.shard
 

@@ -59,7 +59,7 @@ def test_a_run_begins_with_the_parts_of_others(settings, tmp_path, caplog):
     """Each folder fills what it has, a later one wins, and what none has stays fresh and is named."""
     folder = launch("d3sr-small", settings, RunSettings(folder=tmp_path / "first", steps=3))
     still = replace(settings, changes=CHANGES | {"optimizer.learning_rate": "0.0"})
-    again = launch("d3sr-small", replace(still, start_from=(folder,)), RunSettings(folder=tmp_path / "second", steps=1))
+    again = launch("d3sr-small", replace(still, init_from=(folder,)), RunSettings(folder=tmp_path / "second", steps=1))
     for key, tensor in load_file(folder / "unet.safetensors").items():
         torch.testing.assert_close(load_file(again / "unet.safetensors")[key], tensor)
     only, other = tmp_path / "only", tmp_path / "other"
@@ -68,12 +68,10 @@ def test_a_run_begins_with_the_parts_of_others(settings, tmp_path, caplog):
         tokens = load_file(folder / "prompt.safetensors")["tokens"]
         save_file({"tokens": torch.full_like(tokens, value)}, target / "prompt.safetensors")
     run = RunSettings(folder=tmp_path / "third", steps=1)
-    mixed = load_file(
-        launch("d3sr-small", replace(still, start_from=(folder, only, other)), run) / "prompt.safetensors"
-    )
+    mixed = load_file(launch("d3sr-small", replace(still, init_from=(folder, only, other)), run) / "prompt.safetensors")
     assert mixed["tokens"].unique().tolist() == [4.0]
     assert "training begins them anew" not in caplog.text
-    partly = launch("d3sr-small", replace(still, start_from=(only,)), RunSettings(folder=tmp_path / "fourth", steps=1))
+    partly = launch("d3sr-small", replace(still, init_from=(only,)), RunSettings(folder=tmp_path / "fourth", steps=1))
     assert load_file(partly / "prompt.safetensors")["tokens"].unique().tolist() == [3.0]
     torch.testing.assert_close(
         load_file(partly / "unet.safetensors")["conv_in.weight"], tiny_prior().unet.conv_in.weight.detach()
@@ -84,7 +82,7 @@ def test_a_run_begins_with_the_parts_of_others(settings, tmp_path, caplog):
 def test_parts_that_are_not_there_or_do_not_fit_are_errors(settings, tmp_path):
     run = RunSettings(folder=tmp_path / "run", steps=1)
     (tmp_path / "parts").mkdir()
-    begun = replace(settings, start_from=(tmp_path / "parts",))
+    begun = replace(settings, init_from=(tmp_path / "parts",))
     with pytest.raises(ModelError, match=r"has none of unet\.safetensors, prompt\.safetensors; name the parts folder"):
         launch("d3sr-small", begun, run)
     save_file({"tokens": torch.zeros(1, 2, 3)}, tmp_path / "parts" / "prompt.safetensors")
@@ -107,7 +105,7 @@ def test_a_teacher_begins_as_its_student(settings, tmp_path, monkeypatch, caplog
             tensor.uniform_()
         save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, tmp_path / f"{name}.safetensors")
     caplog.clear()
-    launch("addsr-small", replace(plain, start_from=(tmp_path,)), RunSettings(folder=tmp_path / "run", steps=1))
+    launch("addsr-small", replace(plain, init_from=(tmp_path,)), RunSettings(folder=tmp_path / "run", steps=1))
     assert not caplog.text
     student, teacher = training_steps[1].trainable_modules, training_steps[1].terms[0].function.restorer.parts.modules
     for name in ("attention", "control_attention"):
@@ -124,7 +122,7 @@ def test_a_run_begins_with_an_exported_method_too(tmp_path):
             parameter.add_(0.25)
         restorer.parts.modules["controlnet"].get_parameter("conv_in.bias").add_(1)
     save_method(restorer, tmp_path / "addsr", other, {})
-    save_method(restorer, tmp_path / "seesr", recipe, {}, upon=tmp_path / "addsr")
+    save_method(restorer, tmp_path / "seesr", recipe, {}, base=tmp_path / "addsr")
     load_parts(dict(begun.parts.modules.items()), [tmp_path / "seesr"])
     wanted = dict(restorer.parts.modules.state_dict())
     torch.testing.assert_close(dict(begun.parts.modules.state_dict()), wanted, atol=1e-3, rtol=1e-3)
@@ -139,7 +137,7 @@ def test_of_another_network_what_fits_can_be_taken(tmp_path, caplog):
     own = {name: tensor.clone() for name, tensor in part.state_dict().items()}
     other = {"0.weight": torch.full((2, 2), 7.0), "1.weight": torch.ones(5, 2), "2.bias": torch.ones(1)}
     save_file(other, tmp_path / "part.safetensors")
-    load_parts({"part": part}, [tmp_path], partly=True)
+    load_parts({"part": part}, [tmp_path], strict=False)
     assert torch.equal(part[0].weight, other["0.weight"])
     assert all(torch.equal(tensor, own[name]) for name, tensor in part.state_dict().items() if name != "0.weight")
     assert "fills 1 of 4 tensors" in caplog.text

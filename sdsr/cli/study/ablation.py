@@ -34,7 +34,7 @@ def ablation(
         str | None, typer.Option(help="Also CLIP-I and Delta-CLIP-I by the CLIP, or the small prior, in this folder.")
     ] = None,
     prior: AnotherPrior = None,
-    start_from: Annotated[
+    init_from: Annotated[
         list[Path] | None, typer.Option("--from", help="Folder of parts that all begin with; may repeat.")
     ] = None,
     changes: Annotated[
@@ -57,7 +57,7 @@ def ablation(
         photo_px=photo_px,
         clip=clip,
         prior=prior,
-        start_from=tuple(start_from or ()),
+        init_from=tuple(init_from or ()),
         changes=dict(split_change(change) for change in changes or ()),
         precision=precision,
         save_every_s=save_every,

@@ -120,7 +120,7 @@ ADDSR = Recipe(
             crop_px=512,
             degradation="addsr",
             ema_decay=0.99,
-            follows="seesr",
+            init_from="seesr",
         ),
     ),
 )
@@ -206,7 +206,7 @@ ADDSR_SMALL = replace(
             crop_px=128,
             degradation="photo",
             ema_decay=0.99,
-            follows="seesr-small",
+            init_from="seesr-small",
         ),
     ),
 )

@@ -69,7 +69,7 @@ _RESTORATION = Stage(
     flips=(0.5, 0.5),
     degradation="consissr",
     ema_decay=0.0,
-    follows="stage rclip",
+    init_from="stage rclip",
 )
 
 CONSISSR = Recipe(
@@ -146,7 +146,7 @@ CONSISSR_PUBLISHED = replace(
 def _varied(**changes: Any) -> Variant:
     """A variant of the small recipe's method; what is told no image embedding follows no stage."""
     told = changes.get("method.tokens", "embedding") == "embedding"
-    changes |= {} if told else {"follows": None}
+    changes |= {} if told else {"init_from": None}
     return Variant(recipe=CONSISSR_SMALL, stage="restoration", changes=changes)
 
 

@@ -41,7 +41,7 @@ def decoder_stages(method: Method, discriminator: Callable[[Any], nn.Module], pl
         degradation="photo",
         taught=True,
         ema_decay=0.995,
-        follows="stage realism",
+        init_from="stage realism",
     )
     beyond = _beyond_the_teacher(plan)
     detail = replace(
@@ -53,7 +53,7 @@ def decoder_stages(method: Method, discriminator: Callable[[Any], nn.Module], pl
             learning_rate=3e-4, betas=(0.5, 0.99), warmup_steps=20, decay_from=0.6
         ),
         optimizer=OptimizerSettings(learning_rate=3e-4, warmup_steps=50, decay_from=0.6),
-        follows="stage decoder",
+        init_from="stage decoder",
     )
     whole = replace(
         detail,
@@ -61,14 +61,14 @@ def decoder_stages(method: Method, discriminator: Callable[[Any], nn.Module], pl
         learns=WHOLE,
         objective=replace(beyond, whole=True),
         optimizer=OptimizerSettings(learning_rate=1.5e-4, warmup_steps=50, decay_from=0.5),
-        follows="stage detail",
+        init_from="stage detail",
     )
     faithful = replace(
         taught,
         name="faithful",
         learns=FAITHFUL,
         objective=Decoding(plan=plan, end="faithful", terms=(Term(name="image", weight=1.0, function=image_l1),)),
-        follows="stage whole",
+        init_from="stage whole",
     )
     return taught, detail, whole, faithful
 

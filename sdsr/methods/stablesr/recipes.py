@@ -75,7 +75,7 @@ _FUSION = Stage(
     discriminator=Patches(),
     discriminator_optimizer=_ADAM,
     ema_decay=0.0,
-    follows="stage modulation",
+    init_from="stage modulation",
 )
 """As published; the discriminator is heard from step 501. Steps are ours: 11 epochs of 100,000 photos on 8 GPUs."""
 

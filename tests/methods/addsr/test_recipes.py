@@ -17,7 +17,7 @@ from sdsr.methods.addsr.recipes import (
     SEESR,
     SEESR_SMALL,
 )
-from sdsr.methods.weights import _inherited
+from sdsr.methods.weights import _of_prior
 from sdsr.objectives.training_step import Sample
 from sdsr.prior.condition import condition_at
 from sdsr.prior.prior import Prior
@@ -64,7 +64,7 @@ def test_the_small_ones_fit_in_ten_megabytes():
         restorer = recipe.method.build("small")
         stored = 0
         for module in restorer.parts.modules.values():
-            kept = _inherited(module, restorer.prior)
+            kept = _of_prior(module, restorer.prior)
             stored += sum(tensor.numel() for name, tensor in module.state_dict().items() if name not in kept)
         assert stored <= 4_990_000, recipe.name
 
