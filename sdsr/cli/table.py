@@ -22,6 +22,8 @@ COMMANDS = {
     "compare": "Lay LQ, results and HR side by side, each photo with one region enlarged.",
     "report": "Tell, on a page, how far a restored photo is consistent with its photo and where passes disagree.",
     "degrade": "Show samples of a degradation on a contact sheet, or write one degraded photo.",
+    "serve": "Open the page on this machine: drop a photo, watch it clear up, take it home; and the HTTP API that it "
+    "uses.",
     "doctor": "Print versions, devices, embedded and published models, and what is missing for which feature.",
 }
 """Modules of this package and the first sentence of their functions, which are called like them."""

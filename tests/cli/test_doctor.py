@@ -55,9 +55,9 @@ def test_what_is_missing_is_said_with_the_remedy_and_breaks_nothing(monkeypatch,
     installed = metadata.version
 
     def version(name):
-        if name in ("tensorboard", "gradio", "peft"):
+        if name in ("tensorboard", "uvicorn", "peft"):
             raise metadata.PackageNotFoundError(name)
-        return "13.0.0" if name == "pillow" else installed(name)
+        return "0.100.0" if name == "fastapi" else installed(name)
 
     monkeypatch.setattr(metadata, "version", version)
     monkeypatch.setattr(command, "ASSETS", tmp_path)
@@ -65,6 +65,6 @@ def test_what_is_missing_is_said_with_the_remedy_and_breaks_nothing(monkeypatch,
     result = RUN.invoke(APP, [])
     assert result.exit_code == 0, result.exception
     assert "tensorboard is missing: pip install 'sdsr[train]'" in result.output
-    assert "gradio is missing, pillow 13.0.0 is not <13: pip install 'sdsr[web]'" in result.output
+    assert "fastapi 0.100.0 is not >=0.165, uvicorn is missing: pip install 'sdsr[web]'" in result.output
     assert "reinstall sdsr" in result.output
     assert "not here" in result.output

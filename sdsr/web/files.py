@@ -1,0 +1,84 @@
+"""The folder of a service: a folder for each photo and each job, under names that nobody guesses."""
+
+import os
+import secrets
+import shutil
+from pathlib import Path
+from typing import BinaryIO
+
+from sdsr.errors import InputError, OutputError
+
+_CHUNK = 1 << 20
+
+
+class Files:
+    """Where photos and jobs are. `most_bytes` is what all of them may take."""
+
+    def __init__(self, root: Path, most_bytes: int) -> None:
+        self.root = root
+        self.most_bytes = most_bytes
+        for folder in (root, root / "photos", root / "jobs", root / "incoming"):
+            try:
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            except OSError as error:
+                raise InputError(f"folder (={folder}) can't be used ({error.strerror}); choose another.") from error
+
+    @property
+    def incoming(self) -> Path:
+        """Where bodies are spooled while they arrive; such files have no name and vanish with the process."""
+        return self.root / "incoming"
+
+    def photo(self, id: str) -> Path:
+        return self.root / "photos" / id
+
+    def job(self, id: str) -> Path:
+        return self.root / "jobs" / id
+
+    def keep(self, upload: BinaryIO, name: str) -> tuple[str, int]:
+        """Write an upload into a folder of its own; return its id and how many bytes it has.
+
+        Raises OutputError where there is no room; nothing is left of it then.
+        """
+        id = secrets.token_urlsafe(24)
+        folder = self.photo(id)
+        try:
+            folder.mkdir(mode=0o700)
+            with (folder / name).open("xb") as file:
+                shutil.copyfileobj(upload, file, _CHUNK)
+                size = file.tell()
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            remove(folder)
+            raise OutputError(
+                f"the upload could not be kept ({error.strerror}); make room on the server's disk, or delete jobs."
+            ) from error
+        return id, size
+
+    def begin_job(self, id: str) -> Path:
+        """Return the empty folder of a job; what a run that was cut off left there is deleted."""
+        folder = self.job(id)
+        remove(folder)
+        folder.mkdir(mode=0o700)
+        return folder
+
+    def used_bytes(self) -> int:
+        """Return what all photos and jobs take."""
+        return sum(_size(Path(folder) / name) for folder, _, names in os.walk(self.root) for name in names)
+
+    def strays(self, jobs: set[str], photos: set[str]) -> list[Path]:
+        """Return the folders of what is not known (any more)."""
+        found = [*(self.root / "jobs").iterdir(), *(self.root / "photos").iterdir()]
+        return [path for path in found if path.name not in (jobs if path.parent.name == "jobs" else photos)]
+
+
+def remove(folder: Path) -> None:
+    """Delete a folder with all that is in it, where it is there."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0

@@ -1,0 +1,29 @@
+"""Messages between processes: one JSON object a line, so that neither side runs what the other sends."""
+
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from threading import Lock
+from typing import Any
+
+
+class Channel:
+    """The child's end. Messages come on standard input; whatever libraries print goes to standard error."""
+
+    def __init__(self) -> None:
+        self.out = os.fdopen(os.dup(1), "w", encoding="utf-8")
+        os.dup2(2, 1)
+        sys.stdout = sys.stderr
+        self.lock = Lock()
+
+    def send(self, **message: Any) -> None:
+        """Send a message; from any thread."""
+        with self.lock:
+            self.out.write(json.dumps(message) + "\n")
+            self.out.flush()
+
+    def messages(self) -> Iterator[Mapping[str, Any]]:
+        """Yield what comes, until the other side is gone."""
+        for line in sys.stdin:
+            yield json.loads(line)

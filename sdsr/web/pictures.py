@@ -1,0 +1,123 @@
+"""Pictures for the eye: pixels on disk that any part is read from, proxies of screen size, tiles at 1:1 and coarser."""
+
+import io
+import os
+import secrets
+from pathlib import Path
+
+import numpy as np
+from PIL import Image as pillow
+
+from sdsr.errors import InputError
+from sdsr.photos.photo import Photo
+
+PROXY_PX = 1600
+"""The longer side of a proxy."""
+TILE_PX = 512
+MOST_LEVEL = 6
+PIXELS = "pixels.npy"
+PROXY = "proxy.webp"
+BEFORE = "before.webp"
+MAP = "map.webp"
+_QUALITY = 90
+
+
+def view_of(photo: Photo) -> np.ndarray:
+    """Return a photo as 8 bits a channel, (height, width, 3), or 4 where it is transparent."""
+    pixels = eight_bits(photo.pixels)
+    if not photo.transparent:
+        return pixels
+    assert photo.alpha is not None, "it is transparent"
+    return np.dstack((pixels, eight_bits(photo.alpha)))
+
+
+def eight_bits(samples: np.ndarray) -> np.ndarray:
+    """Return 8 or 16 bits rounded to 8."""
+    if samples.dtype == np.uint8:
+        return samples
+    return ((samples.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
+
+
+def keep_pixels(pixels: np.ndarray, folder: Path) -> None:
+    """Write the pixels whole or not at all."""
+    part = folder / f".{secrets.token_hex(8)}.part"
+    with part.open("xb") as file:
+        np.save(file, pixels, allow_pickle=False)
+    os.replace(part, folder / PIXELS)
+
+
+def kept_pixels(folder: Path) -> np.ndarray:
+    """Return pixels that are read from disk where they are looked at."""
+    return np.load(folder / PIXELS, mmap_mode="r", allow_pickle=False)
+
+
+def proxy_size(width: int, height: int, most: int = PROXY_PX) -> tuple[int, int]:
+    """Return the (width, height) of a picture that fits into a square; it is never larger than it was."""
+    share = min(1.0, most / max(width, height))
+    return max(1, round(width * share)), max(1, round(height * share))
+
+
+def write_proxy(pixels: np.ndarray, path: Path, size: tuple[int, int], *, lossless: bool = False) -> None:
+    """Write pixels as WebP of a size (width, height)."""
+    picture = pillow.fromarray(np.ascontiguousarray(pixels))
+    if picture.size != size:
+        picture = picture.resize(size, pillow.Resampling.BICUBIC, reducing_gap=3.0)
+    data = io.BytesIO()
+    picture.save(data, "WEBP", quality=_QUALITY, lossless=lossless, method=2)
+    part = path.with_name(f".{secrets.token_hex(8)}.part")
+    part.write_bytes(data.getvalue())
+    os.replace(part, path)
+
+
+def tile(pixels: np.ndarray, level: int, column: int, row: int) -> bytes:
+    """Return a tile of a picture reduced 2 ** level times, as PNG; raise InputError where there is none."""
+    step = TILE_PX << level
+    left = column * step
+    top = row * step
+    height, width = pixels.shape[:2]
+    if not (0 <= left < width and 0 <= top < height):
+        raise InputError(f"tile (={level}/{column}/{row}) must be within {width} x {height} px; see size.")
+    part = np.ascontiguousarray(pixels[top : top + step, left : left + step])
+    picture = pillow.fromarray(part)
+    return _png(picture.reduce(1 << level) if level else picture)
+
+
+def enlarged_tile(
+    pixels: np.ndarray, box: tuple[float, float, float, float], size: tuple[int, int], column: int, row: int
+) -> bytes:
+    """Return a tile of a part of a photo (left, top, right, bottom) enlarged to `size` (width, height), as PNG.
+
+    It is bicubic, as the photo is before it is restored. Raises InputError where there is no such tile.
+    """
+    width, height = size
+    left = column * TILE_PX
+    top = row * TILE_PX
+    if not (0 <= left < width and 0 <= top < height):
+        raise InputError(f"tile (={column}/{row}) must be within {width} x {height} px; see size.")
+    right = min(left + TILE_PX, width)
+    bottom = min(top + TILE_PX, height)
+    wide = (box[2] - box[0]) / width
+    high = (box[3] - box[1]) / height
+    part = box[0] + left * wide, box[1] + top * high, box[0] + right * wide, box[1] + bottom * high
+    return _png(enlarged(pixels, part, (right - left, bottom - top)))
+
+
+def enlarged(pixels: np.ndarray, box: tuple[float, float, float, float], size: tuple[int, int]) -> pillow.Image:
+    """Return a part of a picture at a size (width, height), reading no more of it than is looked at."""
+    reach = 4
+    first = max(0, int(box[0]) - reach), max(0, int(box[1]) - reach)
+    last = min(pixels.shape[1], int(box[2]) + 1 + reach), min(pixels.shape[0], int(box[3]) + 1 + reach)
+    near = pillow.fromarray(np.ascontiguousarray(pixels[first[1] : last[1], first[0] : last[0]]))
+    inner = (
+        max(0.0, box[0] - first[0]),
+        max(0.0, box[1] - first[1]),
+        min(float(near.width), box[2] - first[0]),
+        min(float(near.height), box[3] - first[1]),
+    )
+    return near.resize(size, pillow.Resampling.BICUBIC, box=inner, reducing_gap=3.0)
+
+
+def _png(picture: pillow.Image) -> bytes:
+    data = io.BytesIO()
+    picture.save(data, "PNG", compress_level=1)
+    return data.getvalue()

@@ -1,0 +1,190 @@
+"""One order of the service: a photo's file in, a folder with its result and pictures of it out."""
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sdsr.batch.memory import ran_out, with_smaller_windows, within_memory
+from sdsr.errors import InputError
+from sdsr.images.floats import quantize
+from sdsr.job import Job, Preview
+from sdsr.photos.files import check_output, probe, read_photo, write_photo
+from sdsr.photos.formats import FORMATS, Format
+from sdsr.photos.layout import check_transparency
+from sdsr.photos.limits import Limits
+from sdsr.photos.photo import Photo
+from sdsr.region import Region
+from sdsr.request import Request
+from sdsr.trust.consistency import Consistency, measure_consistency
+from sdsr.upscaling import Upscaler
+from sdsr.web.pictures import BEFORE, MAP, PROXY, enlarged, keep_pixels, kept_pixels, proxy_size, view_of, write_proxy
+from sdsr.web.restored import photo_box
+
+Tell = Callable[..., None]
+"""Tells the server of an event, by its name and what belongs to it."""
+_OFTEN_S = 0.1
+_MAP_FULL = 24 / 255
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What to make of `source`, in `folder`; `region` (in the result's pixels) if only that."""
+
+    source: Path
+    folder: Path
+    model: str
+    request: Request
+    limits: Limits
+    format: Format | None = None
+    quality: int | None = None
+    region: Region | None = None
+
+    @classmethod
+    def of(cls, message: Mapping[str, Any]) -> "Order":
+        """Return the order that a server's message holds."""
+        left_top_size = message["region"]
+        region = None
+        if left_top_size is not None:
+            left, top, width, height = left_top_size
+            region = Region(top=top, left=left, height=height, width=width)
+        return cls(
+            source=Path(message["source"]),
+            folder=Path(message["folder"]),
+            model=message["model"],
+            request=Request(**message["request"]),
+            limits=Limits(**message["limits"]),
+            format=message["format"],
+            quality=message["quality"],
+            region=region,
+        )
+
+
+def restore(order: Order, upscaler: Upscaler, *, on_job: Callable[[Job], None], tell: Tell) -> dict[str, Any]:
+    """Restore and write what the order asks for, and return what is to be said of it.
+
+    `on_job` is given the job before it runs, so that it can be canceled. What is refused, is so before it is decoded.
+    """
+    began = time.monotonic()
+    data = order.source.read_bytes()
+    header = probe(data, order.limits)
+    format = order.format or header.format
+    width, height = order.request.size(header.width, header.height)
+    check_output(header, (height, width), format, order.limits)
+    request = within_memory(upscaler, header, (height, width), order.request)
+    photo = read_photo(data, order.limits)
+    check_transparency(photo, format)
+    watch = _Watch(tell=tell, folder=order.folder)
+    while True:
+        try:
+            result, job = _run(order, upscaler, photo, request, on_job, watch)
+            break
+        except (MemoryError, RuntimeError) as error:
+            if not ran_out(error):
+                raise
+            request = with_smaller_windows(upscaler, request)
+    target = order.folder / f"result{FORMATS[format].suffixes[0]}"
+    write_photo(result, target, format=format, quality=order.quality)
+    consistency = _depict(order, photo, result, (height, width))
+    return {
+        "file": target.name,
+        "format": format,
+        "bytes": target.stat().st_size,
+        "size": [result.size[1], result.size[0]],
+        "seconds": round(time.monotonic() - began, 2),
+        "model": job.credit.model,
+        "steps": len(job.plan.times),
+        "seed": job.noise.seeds[0],
+        "chosen": job.chosen,
+        "consistency_db": None if consistency is None else round(min(consistency.psnr_db, 99.0), 2),
+        "contradicts": consistency is not None and consistency.low,
+    }
+
+
+def _run(
+    order: Order,
+    upscaler: Upscaler,
+    photo: Photo,
+    request: Request,
+    on_job: Callable[[Job], None],
+    watch: "_Watch",
+) -> tuple[Photo, Job]:
+    job = upscaler.job(photo, request, on_progress=watch.progress)
+    watch.begin(job.size if order.region is None else (order.region.height, order.region.width))
+    if order.region is None:
+        on_job(job)
+        watch.plan(job)
+        return job.run(on_step=watch.step, on_preview=watch.preview), job
+    crop = upscaler.crop(job, order.region)
+    on_job(crop.job)
+    watch.plan(crop.job)
+    return crop.run(), crop.job
+
+
+class _Watch:
+    """Tells what happens in a job: not more often than somebody could see it."""
+
+    def __init__(self, *, tell: Tell, folder: Path) -> None:
+        self.tell = tell
+        self.folder = folder
+        self.told = 0.0
+        self.number = 0
+        self.scale = 1.0
+        self.steps = 0
+
+    def begin(self, size: tuple[int, int]) -> None:
+        """Note the (height, width) of the result, which previews are reduced by."""
+        self.scale = proxy_size(size[1], size[0])[0] / size[1]
+
+    def plan(self, job: Job) -> None:
+        self.steps = len(job.plan.times)
+        self.tell(event="planned", steps=self.steps, windows=len(job.windows), chosen=job.chosen)
+
+    def progress(self, share: float) -> None:
+        now = time.monotonic()
+        if now - self.told >= _OFTEN_S or share >= 1:
+            self.told = now
+            self.tell(event="window", share=round(share, 4))
+
+    def step(self, index: int, sampled: Any) -> None:
+        self.tell(event="step", step=index + 1, steps=self.steps)
+
+    def preview(self, preview: Preview) -> None:
+        """Keep a preview beside the result to come, and tell of it."""
+        region = preview.region
+        size = max(1, round(region.width * self.scale)), max(1, round(region.height * self.scale))
+        self.number += 1
+        write_proxy(quantize(preview.image, np.uint8), self.folder / f"preview-{self.number}.webp", size)
+        place = [region.left, region.top, region.width, region.height]
+        self.tell(event="preview", number=self.number, region=place, final=preview.final)
+
+
+def _depict(order: Order, photo: Photo, result: Photo, size: tuple[int, int]) -> Consistency | None:
+    """Keep what the page shows of a result, beside the same of its photo; return how consistent they are."""
+    pixels = view_of(result)
+    small = proxy_size(result.size[1], result.size[0])
+    keep_pixels(pixels, order.folder)
+    write_proxy(pixels, order.folder / PROXY, small)
+    box = photo_box(order.region, photo.size, size)
+    write_proxy(np.asarray(enlarged(kept_pixels(order.source.parent), box, small)), order.folder / BEFORE, small)
+    if order.region is not None:
+        return None
+    with suppress(InputError):  # a result that is smaller than its photo
+        consistency = measure_consistency(replace(result, alpha=None), replace(photo, alpha=None))
+        _write_map(consistency, order.folder / MAP)
+        return consistency
+    return None
+
+
+def _write_map(consistency: Consistency, path: Path) -> None:
+    """Write where a result contradicts its photo: red, and the more opaque the more it does."""
+    strength = (consistency.map / _MAP_FULL).clip(0, 1)
+    height, width = strength.shape
+    colors = np.zeros((height, width, 4), np.uint8)
+    colors[..., 0] = 230
+    colors[..., 3] = (strength * 200).astype(np.uint8)
+    write_proxy(colors, path, proxy_size(width, height), lossless=True)

@@ -1,0 +1,111 @@
+"""What a request may wish of a job: one form field each, checked before anything is queued."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from fastapi import UploadFile
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+
+from sdsr.errors import InputError
+from sdsr.photos.formats import Format
+from sdsr.photos.limits import Limits
+from sdsr.photos.probe import Header, check_output
+from sdsr.request import ColorFix, Request
+
+FORMATS: dict[str, Format] = {
+    "jpeg": "JPEG", "png": "PNG", "webp": "WEBP", "tiff": "TIFF", "avif": "AVIF", "jxl": "JXL"
+}  # fmt: skip
+
+
+class PhotoForm(BaseModel):
+    """A photo to keep for a while, so that jobs can be made of it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    photo: UploadFile = Field(description="JPEG, PNG, WebP, TIFF, AVIF or JPEG XL.")
+
+
+class JobForm(BaseModel):
+    """A job: a photo, or the id of one that is here, and what is wanted of it. x4 if no size is said."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    photo: UploadFile | None = Field(None, description="The photo; or give photo_id.")
+    photo_id: str | None = Field(None, max_length=64, description="The id that POST /v1/photos gave.")
+    model: str | None = Field(None, max_length=64, description="One of /v1/models.", examples=["d3sr-small"])
+    scale: FiniteFloat | None = Field(None, gt=0, le=16, description="How many times longer each side gets.")
+    width: int | None = Field(None, ge=1, le=1 << 20, description="Width of the result in pixels.")
+    height: int | None = Field(None, ge=1, le=1 << 20, description="Height of the result in pixels.")
+    megapixels: FiniteFloat | None = Field(None, gt=0, le=1e4, description="Size of the result.")
+    seed: int = Field(0, ge=0, lt=1 << 63, description="Of the noise: the same seed gives the same result.")
+    steps: int | None = Field(None, ge=1, le=1000, description="Denoising steps, where the model has a choice.")
+    fidelity: FiniteFloat | None = Field(None, ge=0, le=1, description="0 trusts the model, 1 the photo.")
+    prompt: str | None = Field(None, max_length=1000, description="Where the model listens to one.")
+    color_fix: ColorFix | None = Field(None, description="Where the colors come from; the model's own by default.")
+    format: Literal["jpeg", "png", "webp", "tiff", "avif", "jxl"] | None = Field(
+        None, description="Of the result; the photo's own by default."
+    )
+    quality: int | None = Field(None, ge=1, le=100, description="Where the format is lossy; 95 by default.")
+    region: str | None = Field(
+        None,
+        pattern=r"^\d{1,7},\d{1,7},[1-9]\d{0,6},[1-9]\d{0,6}$",
+        description="Only this part of the result, in its pixels: left,top,width,height.",
+        examples=["640,480,512,512"],
+    )
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """What is asked for of a `Request`, by its fields."""
+        names = ("scale", "width", "height", "megapixels", "seed", "steps", "fidelity", "prompt", "color_fix")
+        return {name: value for name in names if (value := getattr(self, name)) not in (None, "")}
+
+    def wishes(self, header: Header, limits: Limits, model: str, models: Sequence[Mapping] | None) -> dict[str, Any]:
+        """Return what a worker needs to know; raise InputError or LimitError for what can't be done with the photo.
+
+        What only the model knows is refused here once `models` are known, and by the worker before.
+        """
+        width, height = Request(**self.asked).size(header.width, header.height)
+        format = FORMATS[self.format] if self.format else header.format
+        check_output(header, (height, width), format, limits)
+        region = None if self.region is None else [int(number) for number in self.region.split(",")]
+        if region is not None:
+            _check_region(region, width, height)
+        name = self.model or model
+        if models is not None:
+            _check_model(self, name, models)
+        return {
+            "model": name,
+            "request": self.asked,
+            "format": None if self.format is None else format,
+            "quality": self.quality,
+            "region": region,
+            "size": [width, height],
+        }
+
+
+def _check_region(region: Sequence[int], width: int, height: int) -> None:
+    left, top, wide, high = region
+    if left + wide > width or top + high > height:
+        raise InputError(
+            f"region (={wide} x {high} at {left}, {top}) must lie within the result ({width} x {height} px); choose "
+            "a smaller one."
+        )
+
+
+def _check_model(form: JobForm, name: str, models: Sequence[Mapping[str, Any]]) -> None:
+    known = {model["name"]: model for model in models}
+    if name not in known:
+        raise InputError(f"model (={name}) must be one of {', '.join(known)}.")
+    model = known[name]
+    if form.steps not in (None, model["steps"]) and not model["choice_of_steps"]:
+        raise InputError(f"steps (={form.steps}) of {name} must be {model['steps']}; leave steps out.")
+    if form.steps is not None and form.steps > model["most_steps"]:
+        raise InputError(f"steps (={form.steps}) of {name} must be 1 ... {model['most_steps']}; take fewer.")
+    if form.fidelity is not None and model["fidelity"] is None:
+        raise InputError(f"fidelity (={form.fidelity:g}) means nothing to {name}; leave it out.")
+    if not form.prompt or model["free_prompt"]:
+        return
+    if model["prompts"] is None:
+        raise InputError(f"prompt (={form.prompt!r:.80}) means nothing to {name}; leave it out.")
+    if form.prompt not in model["prompts"]:
+        raise InputError(f"prompt (={form.prompt!r:.80}) of {name} must be one of {model['prompts']}; choose one.")
