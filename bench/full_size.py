@@ -80,8 +80,8 @@ def _restorer(recipe: Recipe, prior: str, dtype: torch.dtype) -> Restorer:
         if any(parameter.is_meta for parameter in part.parameters()):
             randomize(part, "cpu", torch.Generator().manual_seed(0))
         part.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  (missing in torch's stub)
-    if restorer.parts.settle is not None:
-        restorer.parts.settle()
+    if restorer.parts.fuse is not None:
+        restorer.parts.fuse()
     return restorer
 
 
@@ -97,7 +97,7 @@ def _restored(
     multiple = restorer.prior.multiple_px
     lq_image = LqImage.of(torch.rand(1, 3, size, size), (size * scale, size * scale), multiple)
     with torch.inference_mode():
-        (encoded, noisy), encoding = _timed(lambda: _begun(restorer, lq_image, plan.start_time, noise))
+        (encoded, noisy), encoding = _timed(lambda: _started(restorer, lq_image, plan.start_time, noise))
         took = []
         clean = noisy
         for t, to in zip(plan.times[:steps], (*plan.times[1:], None), strict=False):
@@ -115,13 +115,13 @@ def _restored(
     print(f"| {encoding:.1f} | {median:.2f} | {decoded:.1f} | {whole:.0f} | {peak:.2f} |\n", flush=True)
 
     def around() -> None:
-        _begun(restorer, lq_image, plan.start_time, noise)
+        _started(restorer, lq_image, plan.start_time, noise)
         restorer.decode(clean, lq_image)
 
     return lambda: restorer.denoise(noisy, plan.times[0], encoded, plan.guidance), around
 
 
-def _begun(restorer: Restorer, lq_image: LqImage, t: int, noise: CanvasNoise) -> tuple[EncodedLq, Latent]:
+def _started(restorer: Restorer, lq_image: LqImage, t: int, noise: CanvasNoise) -> tuple[EncodedLq, Latent]:
     encoded = restorer.encode_lq(lq_image, None, noise)
     return encoded, restorer.start(encoded, t, noise)
 

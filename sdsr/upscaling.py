@@ -56,8 +56,8 @@ class Upscaler:
         self.recipe = recipe
         self.restorer = restorer
         self.weights_sha256 = weights_sha256
-        if restorer.parts.settle is not None:
-            restorer.parts.settle()
+        if restorer.parts.fuse is not None:
+            restorer.parts.fuse()
 
     @classmethod
     def from_pretrained(

@@ -23,24 +23,24 @@ Hint = Float[Tensor, "hints channels rows columns"]
 Layer = TypeVar("Layer", nn.Linear, nn.Conv2d)
 
 
-def begun(layer: Layer, share: float | int) -> Layer:
-    """The layer, begun at this share of its usual initialisation, its bias at zero."""
+def scale_init(layer: Layer, scale: float | int) -> Layer:
+    """Scale a layer's fresh initialisation, its bias to zero; return the layer."""
     with torch.no_grad():
-        layer.weight.mul_(share)
+        layer.weight.mul_(scale)
         if layer.bias is not None:
             layer.bias.zero_()
     return layer
 
 
 def latent_control(
-    unet: UNet2DConditionModel, *, widths: tuple[int, ...] = HINT_WIDTHS, begin: float | int = 0.0
+    unet: UNet2DConditionModel, *, widths: tuple[int, ...] = HINT_WIDTHS, init_scale: float | int = 0.0
 ) -> ControlNetModel:
     """Return a ControlNet whose hint is a latent of the UNet, in float32, telling it nothing at first.
 
-    `begin` is what the hint's last layer begins at, as a share of its usual initialisation; at zero, which is usual,
-    the layers of the hint wait for gradients until the ControlNet's own outputs have left zero.
-    Encoder and middle are copies of the UNet's. The convolutions of the hint, of `widths` and then the UNet's first,
-    keep its size (arXiv:2410.13807, published code), where diffusers' own make it 8 times smaller.
+    `init_scale` is what the hint's last layer begins at, as a share of its usual initialisation; at zero, which is
+    usual, the layers of the hint wait for gradients until the ControlNet's own outputs have left zero. Encoder and
+    middle are copies of the UNet's. The convolutions of the hint, of `widths` and then the UNet's first, keep its size
+    (arXiv:2410.13807, published code), where diffusers' own make it 8 times smaller.
     """
     controlnet = ControlNetModel.from_unet(
         unet, conditioning_embedding_out_channels=widths, conditioning_channels=unet.config["in_channels"]
@@ -48,29 +48,29 @@ def latent_control(
     for layer in controlnet.controlnet_cond_embedding.blocks:
         assert isinstance(layer, nn.Conv2d)
         layer.stride = (1, 1)
-    if begin:
+    if init_scale:
         hint = controlnet.controlnet_cond_embedding.conv_out
         hint.reset_parameters()
-        begun(hint, begin)
+        scale_init(hint, init_scale)
     return _beside(unet, controlnet)
 
 
 def photo_control(
-    unet: UNet2DConditionModel, *, widths: tuple[int, ...] = HINT_WIDTHS, begin: float | int = 0.0
+    unet: UNet2DConditionModel, *, widths: tuple[int, ...] = HINT_WIDTHS, init_scale: float | int = 0.0
 ) -> ControlNetModel:
     """Return a ControlNet whose hint is a photo in [0, 1], 2 ** (len(widths) - 1) times the latent's size: 8 times.
 
     At their usual initialisation the layers of the hint lose what photos differ in, narrow ones nearly all of it, and
-    take hundreds of steps to find it again. So with `begin`, which is for the last one as in `latent_control`, they
-    keep its variance (arXiv:1502.01852).
+    take hundreds of steps to find it again. So with `init_scale`, which is for the last one as in `latent_control`,
+    they keep its variance (arXiv:1502.01852).
     """
     controlnet = ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=widths)
-    if begin:
+    if init_scale:
         hint = controlnet.controlnet_cond_embedding
         for layer in (hint.conv_in, *hint.blocks, hint.conv_out):
             assert isinstance(layer, nn.Conv2d)
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-            begun(layer, begin if layer is hint.conv_out else 1.0)
+            scale_init(layer, init_scale if layer is hint.conv_out else 1.0)
     return _beside(unet, controlnet)
 
 

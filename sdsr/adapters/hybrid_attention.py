@@ -17,7 +17,7 @@ from diffusers.models.transformers.transformer_2d import Transformer2DModel
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from sdsr.adapters.control import begun
+from sdsr.adapters.control import scale_init
 from sdsr.adapters.placing import place
 from sdsr.prior.condition import IMAGE_TOKENS
 from sdsr.tensors import Tokens
@@ -32,14 +32,14 @@ _PROJECTIONS = ("to_q", "to_k", "to_v")
 class HybridSettings:
     """Which parts are added, and how they begin.
 
-    `side_cells`: side of the native latent; a positional table has one row per token of it, at its level.
-    `positional`, `transposed`: whether blocks get the table, and the attention over channels.
-    `image`: "none", no image branch; "shared", keys and values through the prior's own layers (the paper); "separate",
-    through copies of them (the published checkpoint). With a single image token the key has no effect.
-    `zero_linear`: the image branch passes a linear layer begun at zero; without one it is added as it is (IP-Adapter).
-    `train_projections`: whether the separate copies require gradients.
-    `begin`: what the last layers of the additions begin at, as a share of their usual initialisation; zero changes
-    nothing at first. Before other zeros, as in a ControlNet, it would keep what feeds them waiting for gradients.
+    `side_cells`: side of the native latent; a positional table has one row per token of it, at its level. `positional`,
+    `transposed`: whether blocks get the table, and the attention over channels. `image`: "none", no image branch;
+    "shared", keys and values through the prior's own layers (the paper); "separate", through copies of them (the
+    published checkpoint). With a single image token the key has no effect. `zero_linear`: the image branch passes a
+    linear layer initialised at zero; without one it is added as it is (IP-Adapter). `train_projections`: whether the
+    separate copies require gradients. `init_scale`: what the last layers of the additions begin at, as a share of their
+    usual initialisation; zero changes nothing at first. Before other zeros, as in a ControlNet, it would keep what
+    feeds them waiting for gradients.
     """
 
     side_cells: int = 64
@@ -48,7 +48,7 @@ class HybridSettings:
     image: Literal["none", "shared", "separate"] = "shared"
     zero_linear: bool = True
     train_projections: bool = False
-    begin: float | int = 0.0
+    init_scale: float | int = 0.0
 
 
 class PositionTable(nn.Module):
@@ -78,12 +78,12 @@ class TransposedAttention(nn.Module):
     Deviation: the published code takes square maps only.
     """
 
-    def __init__(self, width: int, heads: int, begin: float | int = 0.0) -> None:
+    def __init__(self, width: int, heads: int, init_scale: float | int = 0.0) -> None:
         super().__init__()
         self.heads = heads
         self.to_qkv = nn.Conv2d(width, 3 * width, 1, bias=False)
         self.qkv_dwconv = nn.Conv2d(3 * width, 3 * width, 3, padding=1, groups=3 * width, bias=False)
-        self.to_out = nn.Sequential(begun(nn.Linear(width, width), begin))
+        self.to_out = nn.Sequential(scale_init(nn.Linear(width, width), init_scale))
 
     def forward(self, tokens: Tokens, grid: tuple[int, int]) -> Tokens:
         image = tokens.transpose(1, 2).unflatten(2, grid)
@@ -103,7 +103,9 @@ class ImageBranch(nn.Module):
     def __init__(self, attention: Attention, settings: HybridSettings) -> None:
         super().__init__()
         width = attention.inner_dim // attention.heads
-        self.to_out_ip = nn.Sequential(begun(nn.Linear(width, width), settings.begin)) if settings.zero_linear else None
+        self.to_out_ip = (
+            nn.Sequential(scale_init(nn.Linear(width, width), settings.init_scale)) if settings.zero_linear else None
+        )
         separate = settings.image == "separate"
         learning = settings.train_projections
         self.to_k_ip = _copy(attention.get_submodule("to_k"), learning) if separate else None
@@ -128,7 +130,7 @@ class Additions(nn.Module):
         heads = attention.heads
         self.attn1 = PositionTable(side, width // heads) if settings.positional else None
         self.normT = nn.LayerNorm(width) if settings.transposed else None
-        self.attnT = TransposedAttention(width, heads, settings.begin) if settings.transposed else None
+        self.attnT = TransposedAttention(width, heads, settings.init_scale) if settings.transposed else None
         assert block.attn2 is not None, "a hybrid block needs cross-attention"
         self.attn2 = ImageBranch(block.attn2, settings) if settings.image != "none" else None
 

@@ -16,7 +16,7 @@ from diffusers.models.transformers.transformer_2d import Transformer2DModel
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from sdsr.adapters.control import begun
+from sdsr.adapters.control import scale_init
 from sdsr.adapters.layout import normalizable
 from sdsr.prior.condition import ADAPTER, IMAGE_TOKENS
 
@@ -29,8 +29,8 @@ class ImageAttention(nn.Module):
     They come detached. Attached, they work in the calls that are given tokens under their `adapter`; without tokens,
     under another name, and after `detach`, the network is the stock one, bit for bit. Their state has the published
     names (`down_blocks.0.image_attentions.0.proj_in.weight`). `head_width` is that of the network's own heads unless
-    stated; `begin` is what the last layers begin at, as a share of their usual initialisation, which is the published
-    beginning.
+    stated; `init_scale` is what the last layers begin at, as a share of their usual initialisation, which is the
+    published beginning.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class ImageAttention(nn.Module):
         *,
         token_width: int = TOKEN_WIDTH,
         head_width: int | None = None,
-        begin: float | int = 1.0,
+        init_scale: float | int = 1.0,
         adapter: str = "",
     ) -> None:
         super().__init__()
@@ -54,9 +54,9 @@ class ImageAttention(nn.Module):
         self.down_blocks = nn.ModuleList(map(beside, network.get_submodule("down_blocks").children()))
         self.mid_block = beside(network.get_submodule("mid_block"))
         self.up_blocks = nn.ModuleList(map(beside, getattr(network, "up_blocks", ())))
-        if begin != 1:
+        if init_scale != 1:
             for layer in self._layers().values():
-                begun(layer.get_submodule("proj_out"), begin)  # pyright: ignore[reportArgumentType]
+                scale_init(layer.get_submodule("proj_out"), init_scale)  # pyright: ignore[reportArgumentType]
         self.to(next(network.parameters()).device)
 
     def attach(self, network: nn.Module) -> None:

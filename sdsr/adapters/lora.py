@@ -51,7 +51,7 @@ def inject_lora(
     return wrappers
 
 
-def twin(network: Network) -> Network:
+def share_weights(network: Network) -> Network:
     """Return a copy of a network that has the same tensors, not equal ones, so that it takes no memory."""
     shared = {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())}
     return deepcopy(network, shared)
@@ -61,12 +61,12 @@ class Lora(nn.Module):
     """The updates of one network, alone: parameters and state (`down_blocks.0...to_q.lora_A.weight`) are theirs only.
 
     It comes detached. `attach` lets the UNet compute with it, `detach` gives the UNet its own layers back, the very
-    objects, so bit for bit; `settle` ends all that. The scale of the update is alpha / rank.
+    objects, so bit for bit; `fuse` ends all that. The scale of the update is alpha / rank.
     """
 
     def __init__(self, unet: nn.Module, *, rank: int = 16, alpha: int = 16, targets: Sequence[str] = TARGETS) -> None:
         super().__init__()
-        self._settled: list[nn.Parameter] = []
+        self._fused: list[nn.Parameter] = []
         learning = [parameter for parameter in unet.parameters() if parameter.requires_grad]
         self._wrappers = inject_lora(unet, rank=rank, alpha=alpha, targets=targets)
         for name, wrapper in self._wrappers.items():
@@ -107,24 +107,24 @@ class Lora(nn.Module):
             for layer, weight in originals:
                 layer.register_parameter("weight", weight)
 
-    def settle(self, network: nn.Module) -> None:
+    def fuse(self, network: nn.Module) -> None:
         """Adds the attached updates to weights of the network's own, for good; a second time, nothing happens.
 
         The adapted layers stay as they are beside it: one that learned whole is saved without its update.
         """
-        if self._settled:
+        if self._fused:
             return
         self.detach(network)
         for name, wrapper in self._wrappers.items():
             weight = _updated(wrapper)
-            layer = twin(wrapper.base_layer)
+            layer = share_weights(wrapper.base_layer)
             layer.register_parameter("weight", weight)
             network.set_submodule(name, layer)
-            self._settled.append(weight)
+            self._fused.append(weight)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
-        """Settled weights go where the updates go (to a device): no other module of a method holds them."""
-        for weight in self._settled:
+        """Fused weights go where the updates go (to a device): no other module of a method holds them."""
+        for weight in self._fused:
             weight.data = fn(weight.data)
         return super()._apply(fn, recurse)
 

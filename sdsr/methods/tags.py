@@ -28,17 +28,19 @@ class Tags:
 
 
 def attach_tags(
-    prior: Prior, controlnet: nn.Module, *, head_width: int | None, begin: float | int, deferred: bool
+    prior: Prior, controlnet: nn.Module, *, head_width: int | None, init_scale: float | int, deferred: bool
 ) -> tuple[Tags, dict[str, nn.Module]]:
     """Let both networks attend to tags; return who makes them of a photo, and the parts that hold weights.
 
-    `head_width` and `begin` are those of `ImageAttention`. The tagger of a full prior waits for its weights on "meta",
-    if it is `deferred`.
+    `head_width` and `init_scale` are those of `ImageAttention`. The tagger of a full prior waits for its weights on
+    "meta", if it is `deferred`.
     """
     tagger = _tagger(prior, deferred=deferred)
     parts: dict[str, nn.Module] = {}
     for name, network in ((ATTENTION, prior.unet), (CONTROL_ATTENTION, controlnet)):
-        parts[name] = attention = ImageAttention(network, token_width=tagger.width, head_width=head_width, begin=begin)
+        parts[name] = attention = ImageAttention(
+            network, token_width=tagger.width, head_width=head_width, init_scale=init_scale
+        )
         attention.attach(network)
     if isinstance(tagger, nn.Module):
         parts[TAGGER] = tagger.requires_grad_(False)

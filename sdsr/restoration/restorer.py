@@ -75,7 +75,7 @@ class Parts:
     """What a method adds to a prior: what it tells the UNet, where it starts, and what learned (`modules`).
 
     `prompt` is used where none is given, `negative_prompt` for guidance. `decoder` is one that looks at the photo, None
-    the prior's own. `settle` makes restoring as fast as it can be; afterwards nothing learns any more. `on_mode` says
+    the prior's own. `fuse` makes restoring as fast as it can be; afterwards nothing learns any more. `on_mode` says
     whether the conditioner looks at the mode of the photo's latent, where the latent itself is a sample.
     """
 
@@ -85,7 +85,7 @@ class Parts:
     prompt: str | None = None
     negative_prompt: str | None = None
     decoder: Decoder | None = None
-    settle: Callable[[], None] | None = None
+    fuse: Callable[[], None] | None = None
     on_mode: bool = False
 
 

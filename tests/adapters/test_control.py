@@ -111,12 +111,12 @@ def test_a_hint_that_is_begun_tells_photos_apart_at_once(photo):
     torch.manual_seed(0)
     unet, photos = tiny_prior().unet, torch.stack([photo[0, :, :128, :128], 1 - photo[0, :, :128, :128]])
 
-    def told(begin: float) -> Tensor:
-        hint = photo_control(unet, widths=(16, 24, 32, 48), begin=begin).controlnet_cond_embedding
+    def told(init_scale: float) -> Tensor:
+        hint = photo_control(unet, widths=(16, 24, 32, 48), init_scale=init_scale).controlnet_cond_embedding
         with torch.no_grad():
             return hint(photos)
 
     assert not told(0.0).any()
-    whole, tenth = (told(begin).std(0).mean() for begin in (1.0, 0.1))
+    whole, tenth = (told(init_scale).std(0).mean() for init_scale in (1.0, 0.1))
     assert 0.02 < whole < 1
     assert 0.02 < tenth / whole < 0.5

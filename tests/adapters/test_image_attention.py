@@ -62,7 +62,7 @@ def test_tokens_of_one_photo_are_for_all_latents(prior, noisy):
 
 def test_begun_at_nothing_it_changes_nothing_and_narrow_it_is_light(prior, noisy):
     condition, before = image_condition(prior), prior.predict(noisy, 300, Condition(prompt=prior.embed("clean")))
-    attention = seeded(prior.unet, begin=0.0, head_width=2)
+    attention = seeded(prior.unet, init_scale=0.0, head_width=2)
     attention.attach(prior.unet)
     torch.testing.assert_close(prior.predict(noisy, 300, condition), before, atol=1e-6, rtol=0)
     sizes = [sum(p.numel() for p in one.parameters()) for one in (attention, seeded(prior.unet))]

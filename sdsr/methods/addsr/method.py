@@ -17,7 +17,7 @@ from torch import nn
 
 from sdsr.adapters.control import HINT_WIDTHS, photo_control
 from sdsr.adapters.image_attention import ImageAttention
-from sdsr.adapters.lora import twin
+from sdsr.adapters.lora import share_weights
 from sdsr.data.prompts import prompts_of
 from sdsr.diffusion.steps import ancestral, renoise
 from sdsr.diffusion.times import trailing
@@ -64,17 +64,17 @@ ADDSR_PLAN = Plan(times=TIMES, step=renoise, refinement=Refinement())
 class SeeSR:
     """The shape of what SeeSR adds; the defaults are those published.
 
-    `hint_widths` are those of the ControlNet's layers on the photo; `hint_begin` is what the last of them begins at, as
-    a share of its usual initialisation. `head_width` is that of image attention's heads, None for that of the
-    prior's; `begin` what its last layers begin at. `tags`: whether there is a tagger; without, image attention is
+    `hint_widths` are those of the ControlNet's layers on the photo; `hint_init_scale` is what the last of them begins
+    at, as a share of its usual initialisation. `head_width` is that of image attention's heads, None for that of the
+    prior's; `init_scale` what its last layers begin at. `tags`: whether there is a tagger; without, image attention is
     silent. `deferred`: whether the full tagger waits on "meta" for a folder's weights. `role`: AddSR's student is SeeSR
     unguided, with prompts and times of its own.
     """
 
     hint_widths: tuple[int, ...] = HINT_WIDTHS
-    hint_begin: float | int = 0.0
+    hint_init_scale: float | int = 0.0
     head_width: int | None = None
-    begin: float | int = 1.0
+    init_scale: float | int = 1.0
     tags: bool = True
     deferred: bool = True
     role: Literal["seesr", "addsr"] = "seesr"
@@ -87,13 +87,13 @@ class SeeSR:
     def build(self, prior: str | Prior, device: Device = None) -> Restorer:
         """Return the restorer on any prior."""
         prior = load_prior(prior, device=device)
-        prior = prior.adapted(network=twin(prior.unet))
-        controlnet = photo_control(prior.unet, widths=self.hint_widths, begin=self.hint_begin)
+        prior = prior.adapted(network=share_weights(prior.unet))
+        controlnet = photo_control(prior.unet, widths=self.hint_widths, init_scale=self.hint_init_scale)
         modules = nn.ModuleDict({CONTROLNET: controlnet})
         tags = None
         if self.tags:
             tags, tagged = attach_tags(
-                prior, controlnet, head_width=self.head_width, begin=self.begin, deferred=self.deferred
+                prior, controlnet, head_width=self.head_width, init_scale=self.init_scale, deferred=self.deferred
             )
             modules.update(tagged)
         said = prompts_of(self.role, prior.text.vocabulary)
@@ -131,11 +131,11 @@ def teacher_of(restorer: Restorer) -> Restorer:
 def _body(controlnet: ControlNetModel, own: nn.ModuleDict) -> ControlNetModel:
     """A ControlNet of the same tensors, without the image attention that is attached to this one."""
     if CONTROL_ATTENTION not in own:
-        return twin(controlnet)
+        return share_weights(controlnet)
     attention = own.get_submodule(CONTROL_ATTENTION)
     assert isinstance(attention, ImageAttention), "the student has no image attention of SeeSR's"
     attention.detach(controlnet)
-    body = twin(controlnet)
+    body = share_weights(controlnet)
     attention.attach(controlnet)
     return body
 

@@ -127,9 +127,9 @@ ADDSR = Recipe(
 
 SMALL_METHOD = SeeSR(
     hint_widths=(16, 24, 32, 48),
-    hint_begin=1.0,
+    hint_init_scale=1.0,
     head_width=20,
-    begin=0.1,
+    init_scale=0.1,
     own_plan=replace(SEESR_PLAN, guidance=SMALL_GUIDANCE),
 )
 SMALL_FIXED = (

@@ -13,7 +13,7 @@ from torch import nn
 from sdsr.adapters.control import HINT_WIDTHS, latent_control
 from sdsr.adapters.hybrid_attention import HybridAttention, HybridSettings
 from sdsr.adapters.image_prompt import ImagePrompt
-from sdsr.adapters.lora import twin
+from sdsr.adapters.lora import share_weights
 from sdsr.data.prompts import prompts_of
 from sdsr.diffusion.steps import ancestral
 from sdsr.diffusion.times import spaced
@@ -41,17 +41,17 @@ class ConsisSR:
 
     `tokens` says what of the photo is told besides: its embedding as one token, SeeSR's soft tags, or nothing.
     `zero_last`: whether the layers that make the token end in zeros too; with the zero-initialised linear of `hybrid`
-    behind it, neither ever learns. `hint_widths` are those of the ControlNet's layers on the LQ latent; `begin` is what
-    its own additions begin at, as a share of their usual initialisation. Its outputs begin at zero: zeros before them
-    would learn nothing for a step or two. `deferred`: whether what never learns here, and the prior has not, waits on
-    "meta" for a folder's weights; if not, the image encoder begins as OpenCLIP's.
+    behind it, neither ever learns. `hint_widths` are those of the ControlNet's layers on the LQ latent; `init_scale` is
+    what its own additions begin at, as a share of their usual initialisation. Its outputs begin at zero: zeros before
+    them would learn nothing for a step or two. `deferred`: whether what never learns here, and the prior has not, waits
+    on "meta" for a folder's weights; if not, the image encoder begins as OpenCLIP's.
     """
 
     hybrid: HybridSettings = field(default_factory=HybridSettings)
     tokens: Literal["embedding", "tags", "none"] = "embedding"
     zero_last: bool = False
     hint_widths: tuple[int, ...] = HINT_WIDTHS
-    begin: float | int = 0.1
+    init_scale: float | int = 0.1
     deferred: bool = True
     own_plan: Plan = PLAN
 
@@ -62,14 +62,16 @@ class ConsisSR:
     def build(self, prior: str | Prior, device: Device = None) -> Restorer:
         """Return the restorer on any prior."""
         prior = load_prior(prior, device=device)
-        prior = prior.adapted(network=twin(prior.unet))
+        prior = prior.adapted(network=share_weights(prior.unet))
         hybrid = HybridAttention(prior.unet, self.hybrid)
-        controlnet = latent_control(prior.unet, widths=self.hint_widths, begin=self.begin)
-        control_hybrid = HybridAttention(controlnet, replace(self.hybrid, begin=self.begin))
+        controlnet = latent_control(prior.unet, widths=self.hint_widths, init_scale=self.init_scale)
+        control_hybrid = HybridAttention(controlnet, replace(self.hybrid, init_scale=self.init_scale))
         modules = nn.ModuleDict({"controlnet": controlnet, "control_hybrid": control_hybrid, "hybrid": hybrid})
         conditioner = PhotoConditioner(controlnet=controlnet, hint="latent")
         if self.tokens == "tags":
-            tags, tagged = attach_tags(prior, controlnet, head_width=None, begin=self.begin, deferred=self.deferred)
+            tags, tagged = attach_tags(
+                prior, controlnet, head_width=None, init_scale=self.init_scale, deferred=self.deferred
+            )
             modules.update(tagged)
             conditioner = replace(conditioner, tokens_of=tags)
         elif self.tokens == "embedding":

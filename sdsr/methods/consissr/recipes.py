@@ -136,7 +136,7 @@ CONSISSR_PUBLISHED = replace(
     CONSISSR,
     name="consissr-published",
     summary="The network that the authors' checkpoint fits, for `sdsr convert consissr`.",
-    method=ConsisSR(hybrid=HybridSettings(image="separate"), zero_last=True, begin=0.0),
+    method=ConsisSR(hybrid=HybridSettings(image="separate"), zero_last=True, init_scale=0.0),
     learns=Learns(but=FIXED),
     stages=(),
 )

@@ -18,7 +18,7 @@ from torch import nn
 
 from sdsr.adapters.hybrid_attention import HybridAttention, HybridSettings
 from sdsr.adapters.image_prompt import ImagePrompt
-from sdsr.adapters.lora import twin
+from sdsr.adapters.lora import share_weights
 from sdsr.data.prompts import prompts_of
 from sdsr.diffusion.schedule import NoiseSchedule
 from sdsr.errors import InputError
@@ -109,7 +109,7 @@ class InvSR:
         conditioner = PromptConditioner()
         modules = nn.ModuleDict({PART: predictor})
         if self.photo_token:
-            prior = prior.adapted(network=twin(prior.unet))
+            prior = prior.adapted(network=share_weights(prior.unet))
             conditioner, added = told_photo(prior)
             modules.update(added)
         return Restorer(

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import nn
 
-from sdsr.adapters.lora import TARGETS, Lora, twin
+from sdsr.adapters.lora import TARGETS, Lora, share_weights
 from sdsr.data.prompts import prompts_of
 from sdsr.methods.method import Device, wished_plan
 from sdsr.prior.loading import load_prior
@@ -55,14 +55,14 @@ class OneStep:
         return wished_plan(self.own_plan, wishes)
 
     def build(self, prior: str | Prior, device: Device = None) -> Restorer:
-        """Return the restorer on any prior, whose own networks stay as they are: twins of the same weights are adapted.
+        """Return the restorer on any prior, whose own networks stay as they are: weight-sharing copies are adapted.
 
-        Settled, the twins have weights of their own, with the updates added: the memory of a second UNet, but no more
+        Fused, the copies have weights of their own, with the updates added: the memory of a second UNet, but no more
         work.
         """
         prior = load_prior(prior, device=device)
         said = prompts_of(self.prompts or "d3sr", prior.text.vocabulary)
-        prior = prior.adapted(network=twin(prior.network))
+        prior = prior.adapted(network=share_weights(prior.network))
         network = prior.network
         modules = nn.ModuleDict()
         if self.first_layer:
@@ -86,16 +86,16 @@ class OneStep:
             start=from_photo,
             modules=modules,
             prompt=said.positive,
-            settle=partial(_settle, adapted),
+            fuse=partial(_fuse, adapted),
         )
         return Restorer(prior=prior, parts=parts)
 
     def _adapt_encoder(self, prior: Prior) -> tuple[Lora, PublishedLatents | SmallLatents]:
-        """Return a twin of a prior's autoencoder, after updates of every layer of its encoder."""
+        """Return a weight-sharing copy of a prior's autoencoder, after updates of every layer of its encoder."""
         assert isinstance(prior.autoencoder, PublishedLatents | SmallLatents), (
             "only autoencoders we know can be adapted"
         )
-        model: Any = twin(prior.autoencoder.model)
+        model: Any = share_weights(prior.autoencoder.model)
         lora = Lora(model, rank=self.encoder_rank, alpha=self.encoder_alpha, targets=encoder_layers(model))
         return lora, type(prior.autoencoder)(model)
 
@@ -121,9 +121,9 @@ HYPIR = OneStep(
 """arXiv:2507.20590."""
 
 
-def _settle(adapted: Sequence[tuple[Lora, nn.Module]]) -> None:
+def _fuse(adapted: Sequence[tuple[Lora, nn.Module]]) -> None:
     for updates, network in adapted:
-        updates.settle(network)
+        updates.fuse(network)
 
 
 def encoder_layers(autoencoder: nn.Module) -> list[str]:
@@ -137,7 +137,7 @@ def encoder_layers(autoencoder: nn.Module) -> list[str]:
 
 def _own(layer: nn.Conv2d) -> nn.Conv2d:
     """Return the layer with weights of its own, in float32, that learn."""
-    own = twin(layer)
+    own = share_weights(layer)
     for name, parameter in layer.named_parameters():
         own.register_parameter(name, nn.Parameter(parameter.detach().clone().float()))
     return own

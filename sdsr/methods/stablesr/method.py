@@ -11,7 +11,7 @@ from typing import Literal
 
 from torch import nn
 
-from sdsr.adapters.lora import twin
+from sdsr.adapters.lora import share_weights
 from sdsr.data.prompts import prompts_of
 from sdsr.diffusion.steps import ancestral
 from sdsr.diffusion.times import spaced
@@ -86,7 +86,7 @@ class StableSR:
         alone restores.
         """
         prior = load_prior(prior, device=device)
-        prior = prior.adapted(network=twin(prior.unet))
+        prior = prior.adapted(network=share_weights(prior.unet))
         levels = len(prior.unet.config["block_out_channels"])
         settings = replace(self.encoder, widths=tuple(self.encoder.widths)[:levels])
         encoder = TimeAwareEncoder(prior.channels, settings).to(prior.device)

@@ -1,4 +1,4 @@
-"""One-step generators: published sizes, the formula, adapted twins, settling, and D3SR's discriminators."""
+"""One-step generators: published sizes, the formula, adapted copies, fusing, and D3SR's discriminators."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -7,7 +7,7 @@ import pytest
 import torch
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
-from sdsr.adapters.lora import Lora, twin
+from sdsr.adapters.lora import Lora, share_weights
 from sdsr.diffusion.noise import CanvasNoise
 from sdsr.discriminators.diffusion_unet import DiffusionDiscriminator
 from sdsr.methods import METHODS
@@ -67,26 +67,26 @@ def test_untrained_the_step_is_the_priors_own_from_the_photos_latent(photo):
 
 
 @pytest.mark.parametrize("generator", [D3SR, OSEDIFF, HYPIR], ids=["d3sr", "osediff", "hypir"])
-def test_the_prior_stays_and_settled_parts_restore_the_same(photo, generator):
+def test_the_prior_stays_and_fused_parts_restore_the_same(photo, generator):
     before = module_sha256(tiny_prior().modules)
     restorer = stirred(generator.build("tiny"))
     attached = clean(restorer, photo)
     assert not torch.allclose(attached, clean(generator.build("tiny"), photo), atol=1e-2)
     assert module_sha256(restorer.prior.modules) == before
     names = {name: set(part.state_dict()) for name, part in restorer.parts.modules.items()}
-    assert restorer.parts.settle is not None
+    assert restorer.parts.fuse is not None
     for _ in range(2):
-        restorer.parts.settle()
+        restorer.parts.fuse()
         torch.testing.assert_close(clean(restorer, photo), attached, atol=1e-4, rtol=1e-3)
     assert module_sha256(restorer.prior.modules) == before
     assert {name: set(part.state_dict()) for name, part in restorer.parts.modules.items()} == names
     assert not any("lora" in name for name in restorer.prior.unet.state_dict())
 
 
-def test_settled_weights_go_where_the_parts_go():
+def test_fused_weights_go_where_the_parts_go():
     restorer = D3SR.build("tiny")
-    assert restorer.parts.settle is not None
-    restorer.parts.settle()
+    assert restorer.parts.fuse is not None
+    restorer.parts.fuse()
     restorer.parts.modules.double()
     assert restorer.prior.unet.conv_in.weight.dtype == torch.float64
     assert restorer.prior.modules.get_parameter("unet.conv_in.weight").dtype == torch.float32
@@ -94,7 +94,7 @@ def test_settled_weights_go_where_the_parts_go():
 
 def test_a_twin_has_the_same_tensors_and_modules_of_its_own():
     unet = tiny_prior().unet
-    other = twin(unet)
+    other = share_weights(unet)
     assert all(one is two for one, two in zip(unet.parameters(), other.parameters(), strict=True))
     other.conv_in = torch.nn.Conv2d(1, 1, 1)
     assert unet.conv_in is not other.conv_in
