@@ -54,20 +54,20 @@ class PriorStep(nn.Module):
 
     def forward(self, sample: Sample, rng: torch.Generator, progress: float = 0.0) -> Outcome:
         chance = torch.rand((3, len(sample.hq)), generator=rng)
-        spoiled, unprompted, tokenless = chance < torch.tensor(
+        degraded, unprompted, tokenless = chance < torch.tensor(
             [[self.objective.degraded_share], [self.objective.prompt_dropout], [self.objective.token_dropout]]
         )
         with torch.no_grad():
-            clean = self.prior.encode(_mixed(sample, spoiled))
+            clean = self.prior.encode(_mixed(sample, degraded))
         t = torch.randint(self.prior.schedule.steps, (len(clean),), generator=rng)
         noisy = self.prior.schedule.noisy(clean, torch.randn(clean.shape, generator=rng).to(clean), t)
-        condition = self.condition(sample.hq, spoiled, unprompted, tokenless)
+        condition = self.condition(sample.hq, degraded, unprompted, tokenless)
         loss = noise_matching_loss(self.prior, noisy, clean, t, condition, channels=self._channels)
         return Outcome(loss=loss, scalars={"noise": float(loss.detach())})
 
-    def condition(self, photo: Image, spoiled: Tensor, unprompted: Tensor, tokenless: Tensor) -> Condition:
+    def condition(self, photo: Image, degraded: Tensor, unprompted: Tensor, tokenless: Tensor) -> Condition:
         """Return what the UNet is told: a prompt and the photo's token, or their empty forms where withheld."""
-        names = ["" if no else ("degraded" if bad else "clean") for no, bad in zip(unprompted, spoiled, strict=True)]
+        names = ["" if no else ("degraded" if bad else "clean") for no, bad in zip(unprompted, degraded, strict=True)]
         prompts = self.trained["prompts"]
         encoder = self.trained["image_encoder"]
         tokens = prompts(names, encoder(photo))
@@ -107,9 +107,9 @@ class PriorStep(nn.Module):
         raise AssertionError("there is at least one time")
 
 
-def _mixed(sample: Sample, spoiled: Tensor) -> Image:
-    """Return HQ photos, and where `spoiled` the enlarged LQ ones."""
+def _mixed(sample: Sample, degraded: Tensor) -> Image:
+    """Return HQ photos, and where `degraded` the enlarged LQ ones."""
     if sample.lq is None:
         return sample.hq
     enlarged = F.interpolate(sample.lq, sample.hq.shape[-2:], mode="bicubic", antialias=True).clamp(0, 1)
-    return torch.where(spoiled.to(sample.hq.device)[:, None, None, None], enlarged, sample.hq)
+    return torch.where(degraded.to(sample.hq.device)[:, None, None, None], enlarged, sample.hq)

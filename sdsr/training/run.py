@@ -70,7 +70,7 @@ class Clock:
     seconds: float = 0.0
 
 
-def note_run(folder: Path, metadata: Mapping[str, Any]) -> None:
+def write_manifest(folder: Path, metadata: Mapping[str, Any]) -> None:
     """Note in `run.json` what is trained; raise InputError where the folder holds a run of something else."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "run.json"
@@ -120,12 +120,12 @@ def _excerpts(one: str, other: str) -> tuple[str, str]:
 
 
 def partial_of(target: Path) -> Path:
-    """Return the folder that `appearing` has written into until `target` is complete."""
+    """Return the folder that `atomic_folder` has written into until `target` is complete."""
     return target.with_name(f".{target.name}.partial")
 
 
 @contextmanager
-def appearing(target: Path) -> Iterator[Path]:
+def atomic_folder(target: Path) -> Iterator[Path]:
     """Yield a folder to write into, which takes the name `target` only when everything is in it and on the disk."""
     partial = partial_of(target)
     shutil.rmtree(partial, ignore_errors=True)

@@ -20,7 +20,15 @@ from sdsr.errors import ModelError
 from sdsr.methods.recipe import OptimizerSettings, Stage
 from sdsr.objectives.training_step import Calibrated, Outcome, Sample, TrainingStep
 from sdsr.training.optim import make_optimizer, rate, set_rate
-from sdsr.training.run import Clock, RunSettings, appearing, checkpoints, drop_old_checkpoints, partial_of, save_parts
+from sdsr.training.run import (
+    Clock,
+    RunSettings,
+    atomic_folder,
+    checkpoints,
+    drop_old_checkpoints,
+    partial_of,
+    save_parts,
+)
 from sdsr.training.samples import on_device
 from sdsr.training.sharding import (
     check_sharded,
@@ -153,7 +161,7 @@ class RunState:
         tensors = (*self.main.module.parameters(), *self.main.module.buffers(), *self.averages.shadow_params)
         return all(bool(tensor.isfinite().all()) for tensor in tensors if tensor.is_floating_point())
 
-    def agreed(self, seconds: float, stopping: bool) -> tuple[float, bool]:
+    def all_reduce(self, seconds: float, stopping: bool) -> tuple[float, bool]:
         """Return how long a step took and whether to stop, the same for all processes, so that they stay together."""
         if self.accelerator.num_processes == 1:
             return seconds, stopping
@@ -167,7 +175,7 @@ class RunState:
         return torch.Generator().manual_seed(int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> 1))
 
     @contextmanager
-    def shown(self) -> Iterator[None]:
+    def ema_scope(self) -> Iterator[None]:
         """The averaged parameters in place of the trained ones, gathered whole; every process takes part."""
         with self._averaged(), gathered(self.main.module):
             yield
@@ -182,7 +190,7 @@ class RunState:
             self.averages.restore(self.shares)
 
     def validate(self, validation: Sequence[Sample]) -> tuple[dict[str, float], dict[str, Any]]:
-        """Return mean figures over the validation samples, and the picture columns of the first one; while `shown`."""
+        """Return mean figures over the validation samples, and the picture columns of the first one; in `ema_scope`."""
         module = self.accelerator.unwrap_model(self.main.module)
         module.eval()
         with torch.no_grad(), self.accelerator.autocast():
@@ -203,7 +211,7 @@ class RunState:
             return
         target = self.settings.folder / "checkpoints" / f"step-{self.clock.step:08d}"
         main = self.accelerator.is_main_process
-        with appearing(target) if main else nullcontext(partial_of(target)) as partial:
+        with atomic_folder(target) if main else nullcontext(partial_of(target)) as partial:
             self.accelerator.wait_for_everyone()
             self.accelerator.save_state(str(partial))
             if self.settings.shard:
@@ -257,7 +265,7 @@ class RunState:
             parts = whole_states(self.training_step.trainable_modules)
             if main:
                 facts = {"step": self.clock.step, "seconds": round(self.clock.seconds), "finished": finished}
-                with appearing(target) as partial:
+                with atomic_folder(target) as partial:
                     save_parts(parts, partial, {**self.metadata, **facts})
         return target
 

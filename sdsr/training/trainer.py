@@ -20,7 +20,7 @@ from sdsr.data.batches import prefetch
 from sdsr.errors import InputError, ModelError
 from sdsr.methods.recipe import Stage
 from sdsr.objectives.training_step import Calibrated, Sample, TrainingStep
-from sdsr.training.run import RunSettings, checkpoints, note_run
+from sdsr.training.run import RunSettings, checkpoints, write_manifest
 from sdsr.training.state import RunState
 from sdsr.training.tracking import Tracker
 
@@ -53,7 +53,7 @@ def train(
     )
     _check(accelerator, settings)
     with accelerator.main_process_first():
-        note_run(settings.folder, metadata)
+        write_manifest(settings.folder, metadata)
     first = [source(settings.steps * stage.accumulate + index) for index in range(FIRST_BATCHES)]
     if fresh and not checkpoints(settings.folder) and isinstance(training_step, Calibrated):
         training_step.prepare(first)
@@ -80,7 +80,7 @@ def _loop(
     while run.progress() < 1 and not stopping:
         began = time.monotonic()
         scalars = run.step(batches)
-        spent, stopping = run.agreed(time.monotonic() - began, stop())
+        spent, stopping = run.all_reduce(time.monotonic() - began, stop())
         run.clock.step += 1
         run.clock.seconds += spent
         run.in_step = False
@@ -136,7 +136,7 @@ def _report(run: RunState, scalars: Mapping[str, float], spent_s: float, tracker
 
 def _validate(run: RunState, validation: Sequence[Sample], tracker: Tracker) -> None:
     """Score and show the averaged weights; the first process does, the others lend it their shards."""
-    with run.shown():
+    with run.ema_scope():
         if run.accelerator.is_main_process:
             figures, columns = run.validate(validation)
             tracker.scalars(run.clock.step, figures)

@@ -80,8 +80,8 @@ def test_a_prior_trained_for_a_few_steps_listens_to_token_and_prompt(training_st
         latent = prior.encode(sample.hq)
         noisy = prior.schedule.noisy(latent, torch.randn_like(latent), 400)
         usual, degraded, tokenless = (
-            prior.predict(noisy, 400, training_step.condition(sample.hq, spoiled, NONE, withheld))
-            for spoiled, withheld in ((NONE, NONE), (~NONE, NONE), (NONE, ~NONE))
+            prior.predict(noisy, 400, training_step.condition(sample.hq, degraded, NONE, withheld))
+            for degraded, withheld in ((NONE, NONE), (~NONE, NONE), (NONE, ~NONE))
         )
     for other in (degraded, tokenless):
         assert (other - usual).norm() / usual.norm() > 0.01

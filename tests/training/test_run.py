@@ -10,17 +10,17 @@ from sdsr.errors import InputError
 from sdsr.training.run import (
     CHECKPOINTS_KEPT,
     RunSettings,
-    appearing,
+    atomic_folder,
     checkpoints,
     drop_old_checkpoints,
-    note_run,
     save_parts,
+    write_manifest,
 )
 
 
 def test_a_folder_appears_only_when_it_is_complete(tmp_path):
     target = tmp_path / "deep" / "step-1"
-    with appearing(target) as partial:
+    with atomic_folder(target) as partial:
         (partial / "a").write_text("1")
         assert not target.exists()
     assert (target / "a").read_text() == "1"
@@ -30,32 +30,32 @@ def test_a_folder_appears_only_when_it_is_complete(tmp_path):
 def test_an_exception_leaves_no_target_and_what_was_there_before_untouched(tmp_path):
     target = tmp_path / "parts"
     for existing in (False, True):
-        with pytest.raises(RuntimeError, match="killed"), appearing(target) as partial:  # noqa: PT012
+        with pytest.raises(RuntimeError, match="killed"), atomic_folder(target) as partial:  # noqa: PT012
             (partial / "half").write_text("")
             raise RuntimeError("killed")
         assert target.exists() == existing
         if not existing:
-            with appearing(target) as partial:
+            with atomic_folder(target) as partial:
                 (partial / "whole").write_text("old")
     assert [path.name for path in target.iterdir()] == ["whole"]
 
 
 def test_leftovers_of_a_killed_run_are_no_checkpoint_and_are_overwritten(tmp_path):
     folder = tmp_path / "checkpoints"
-    with appearing(folder / "step-00000002"):
+    with atomic_folder(folder / "step-00000002"):
         pass
     leftover = folder / ".step-00000003.partial"
     leftover.mkdir()
     (leftover / "half").write_text("")
     assert [path.name for path in checkpoints(tmp_path)] == ["step-00000002"]
-    with appearing(folder / "step-00000003") as partial:
+    with atomic_folder(folder / "step-00000003") as partial:
         assert list(partial.iterdir()) == []
     assert len(checkpoints(tmp_path)) == 2
 
 
 def test_the_newest_checkpoints_are_kept(tmp_path):
     for step in (5, 40, 300, 2000):
-        with appearing(tmp_path / "checkpoints" / f"step-{step:08d}"):
+        with atomic_folder(tmp_path / "checkpoints" / f"step-{step:08d}"):
             pass
     drop_old_checkpoints(tmp_path)
     assert [path.name for path in checkpoints(tmp_path)] == ["step-00000300", "step-00002000"]
@@ -73,19 +73,19 @@ def test_progress_is_that_of_steps_or_minutes_whichever_is_farther(tmp_path):
 
 def test_a_folder_belongs_to_one_run(tmp_path):
     known = {"recipe": "a", "stage": "s", "prior_sha256": "1", "seed": 0, "steps": 10}
-    note_run(tmp_path / "run", known)
-    note_run(tmp_path / "run", known | {"steps": 20})
+    write_manifest(tmp_path / "run", known)
+    write_manifest(tmp_path / "run", known | {"steps": 20})
     with pytest.raises(InputError, match=r"begun with another seed \(=0, not 1\)"):
-        note_run(tmp_path / "run", known | {"seed": 1})
+        write_manifest(tmp_path / "run", known | {"seed": 1})
 
 
 def test_a_refused_resume_names_the_settings_that_differ_and_is_short(tmp_path):
     settings = {f"objective.weight_{place}": str(place) for place in range(40)} | {"batch": "4", "crop_px": "64"}
     known = {"recipe": "a", "stage": repr(settings), "settings": settings, "prior_sha256": "1" * 64, "seed": 0}
-    note_run(tmp_path / "run", known)
+    write_manifest(tmp_path / "run", known)
     other = settings | {"batch": "8", "objective.terms": "Term(" + "x" * 500 + ")"}
     with pytest.raises(InputError) as refused:
-        note_run(tmp_path / "run", known | {"stage": repr(other), "settings": other, "prior_sha256": "2" * 64})
+        write_manifest(tmp_path / "run", known | {"stage": repr(other), "settings": other, "prior_sha256": "2" * 64})
     message = str(refused.value)
     assert "another batch (=4, not 8)" in message
     assert "another objective.terms (=none, not Term(xxx" in message
@@ -95,19 +95,19 @@ def test_a_refused_resume_names_the_settings_that_differ_and_is_short(tmp_path):
     with pytest.raises(
         InputError, match=r"another objective\.weight_0 \(=0, not 9\).*; 36 more settings; name another"
     ):
-        note_run(tmp_path / "run", known | {"stage": repr(many), "settings": many})
+        write_manifest(tmp_path / "run", known | {"stage": repr(many), "settings": many})
 
 
 def test_a_run_noted_without_its_settings_is_refused_briefly_too(tmp_path):
     old = {"recipe": "a", "stage": "Stage(" + "a=1, " * 300 + "batch=4)", "seed": 0}
-    note_run(tmp_path / "run", old)
+    write_manifest(tmp_path / "run", old)
     new = {**old, "stage": old["stage"].replace("batch=4", "batch=8"), "settings": {"batch": "8"}}
     with pytest.raises(InputError, match=r"batch=4\), not \.\.\..*batch=8\)\); name another") as refused:
-        note_run(tmp_path / "run", new)
+        write_manifest(tmp_path / "run", new)
     assert len(str(refused.value)) - len(str(tmp_path)) < 250
     (tmp_path / "run" / "run.json").write_text("{")
     with pytest.raises(InputError, match=r"run\.json can't be read"):
-        note_run(tmp_path / "run", new)
+        write_manifest(tmp_path / "run", new)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """Latent ranking: a network learns to see in latents what another sees in photos.
 
 How InvSR's latent LPIPS (arXiv:2412.09013) was tuned was not published beyond its author's word that it was done as in
-LPIPS (arXiv:1801.03924), behind the encoder. Deviation: there people said which of two spoiled photos is nearer to the
+LPIPS (arXiv:1801.03924), behind the encoder. Deviation: there people said which of two degraded photos is nearer to the
 original; here a network of photos says so, about defects that are made in passing, so that no collection of
 judgements is needed.
 """
@@ -43,7 +43,7 @@ class LatentTeaching:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LatentRanking:
-    """Each photo is spoiled by two defects, in `versions` severities of each, and shifted by up to a pixel."""
+    """Each photo is degraded by two defects, in `versions` severities of each, and shifted by up to a pixel."""
 
     versions: int = 2
 
@@ -52,7 +52,7 @@ class LatentRanking:
 
 
 class LatentRankingStep(nn.Module):
-    """Trains the network on which of two spoiled photos is nearer to the original, for all pairs of each photo's."""
+    """Trains the network on which of two degraded photos is nearer to the original, for all pairs of each photo's."""
 
     discriminator: None = None
 
@@ -68,11 +68,11 @@ class LatentRankingStep(nn.Module):
         return {"perceptual": self.network}
 
     def forward(self, sample: Sample, rng: torch.Generator, progress: float = 0.0) -> Outcome:
-        spoiled = self._spoiled(sample.hq, rng)
+        degraded = self._degraded(sample.hq, rng)
         with torch.no_grad():
-            taught = self._taught(sample.hq, spoiled).clamp(min=1e-8).log()
+            taught = self._taught(sample.hq, degraded).clamp(min=1e-8).log()
             original = self.prior.encode(sample.hq)
-            latents = self.prior.encode(spoiled.flatten(0, 1))
+            latents = self.prior.encode(degraded.flatten(0, 1))
         seen = self._seen(original, latents).unflatten(0, taught.shape).clamp(min=1e-8).log()
         first, second = torch.triu_indices(taught.shape[1], taught.shape[1], offset=1, device=taught.device)
         wanted, logits = (SHARPNESS * (log[:, first] - log[:, second]) for log in (taught, seen))
@@ -86,13 +86,13 @@ class LatentRankingStep(nn.Module):
     def measure(self, sample: Sample, rng: torch.Generator) -> dict[str, float]:
         return self.forward(sample, rng).scalars
 
-    def _spoiled(self, hq: Image, rng: torch.Generator) -> Float[Tensor, "b versions 3 height width"]:
+    def _degraded(self, hq: Image, rng: torch.Generator) -> Float[Tensor, "b versions 3 height width"]:
         lessons = [severity_batch(hq, rng, versions=self.objective.versions) for _ in range(2)]
         return torch.cat((lessons[0].shifted[:, None], *(lesson.versions for lesson in lessons)), dim=1)
 
-    def _taught(self, hq: Image, spoiled: Tensor) -> Float[Tensor, "b versions"]:
-        originals = hq.repeat_interleave(spoiled.shape[1], dim=0)
-        return self._teacher[0](spoiled.flatten(0, 1), originals).unflatten(0, spoiled.shape[:2])
+    def _taught(self, hq: Image, degraded: Tensor) -> Float[Tensor, "b versions"]:
+        originals = hq.repeat_interleave(degraded.shape[1], dim=0)
+        return self._teacher[0](degraded.flatten(0, 1), originals).unflatten(0, degraded.shape[:2])
 
     def _seen(self, original: Float[Tensor, "photos c h w"], latents: Float[Tensor, "n c h w"]) -> Float[Tensor, " n"]:
         network: LatentNetwork = self.network  # pyright: ignore[reportAssignmentType]  (a module has everything)

@@ -46,10 +46,10 @@ def test_it_learns_what_it_is_taught(sample):
 
 def test_each_photo_is_ranked_by_itself(sample):
     training_step = LatentRanking(versions=3).training_step(Ranked().build("tiny"), None)
-    spoiled = training_step._spoiled(sample.hq, seeded())
-    assert spoiled.shape == (2, 1 + 2 * 3, 3, 64, 64)
-    taught = training_step._taught(sample.hq, spoiled)
-    alone = training_step._taught(sample.hq[1:], spoiled[1:])
+    degraded = training_step._degraded(sample.hq, seeded())
+    assert degraded.shape == (2, 1 + 2 * 3, 3, 64, 64)
+    taught = training_step._taught(sample.hq, degraded)
+    alone = training_step._taught(sample.hq[1:], degraded[1:])
     torch.testing.assert_close(taught[1:], alone, atol=1e-6, rtol=1e-4)
 
 
