@@ -9,12 +9,12 @@ from fastapi.responses import FileResponse
 from sdsr.errors import OutputError
 from sdsr.web.files import remove
 from sdsr.web.keeping import forget_photo
-from sdsr.web.pictures import PROXY
+from sdsr.web.pictures import PROXY, THUMBNAIL
 from sdsr.web.problems import RESPONSES, Problem
 from sdsr.web.reader import SOURCE
 from sdsr.web.service import Client, Here, Service
 from sdsr.web.store import PhotoRow
-from sdsr.web.views import PhotoView, safe_name
+from sdsr.web.views import PhotoList, PhotoView, safe_name
 from sdsr.web.wishes import PhotoForm, UploadFile
 
 FOREVER = "private, max-age=86400, immutable"
@@ -29,6 +29,12 @@ async def upload_photo(
     return PhotoView.of(await keep_photo(here, form.photo, client))
 
 
+@router.get("")
+async def list_photos(here: Here, client: Client) -> PhotoList:
+    """Return the client's photos, the newest first."""
+    return PhotoList(photos=[PhotoView.of(photo) for photo in here.store.photos(client)])
+
+
 @router.get("/{id}")
 async def get_photo(id: str, here: Here) -> PhotoView:
     """Return what is known of a photo."""
@@ -40,6 +46,13 @@ async def get_photo_proxy(id: str, here: Here) -> Response:
     """Return the photo at screen size, as WebP."""
     here.photo(id)
     return FileResponse(here.files.photo(id) / PROXY, headers={"Cache-Control": FOREVER}, media_type="image/webp")
+
+
+@router.get("/{id}/thumbnail", response_class=FileResponse)
+async def get_thumbnail(id: str, here: Here) -> Response:
+    """Return the photo in 320 px, as WebP."""
+    here.photo(id)
+    return FileResponse(here.files.photo(id) / THUMBNAIL, headers={"Cache-Control": FOREVER}, media_type="image/webp")
 
 
 @router.delete("/{id}", status_code=204)

@@ -11,7 +11,7 @@ from sdsr.errors import SdsrError
 from sdsr.photos.files import probe, read_photo
 from sdsr.photos.limits import Limits
 from sdsr.web.lines import Channel
-from sdsr.web.pictures import PROXY, keep_pixels, proxy_size, view_of, write_proxy
+from sdsr.web.pictures import PROXY, THUMBNAIL, THUMBNAIL_PX, keep_pixels, proxy_size, view_of, write_proxy
 
 SOURCE = "source"
 
@@ -33,6 +33,7 @@ def look_at(folder: Path, limits: Limits) -> dict:
         pixels = view_of(read_photo(data, limits))
         keep_pixels(pixels, folder)
         write_proxy(pixels, folder / PROXY, proxy_size(header.width, header.height))
+        write_proxy(pixels, folder / THUMBNAIL, proxy_size(header.width, header.height, THUMBNAIL_PX))
     except SdsrError as error:
         return {"error": type(error).__name__, "message": str(error)}
     except OSError as error:

@@ -95,7 +95,14 @@ class Store:
 
     def photo(self, id: str) -> PhotoRow | None:
         row = self.database.execute("SELECT * FROM photos WHERE id = ?", (id,)).fetchone()
-        return None if row is None else PhotoRow(**{**dict(row), "header": json.loads(row["header"])})
+        return None if row is None else _photo(row)
+
+    def photos(self, client: str, most: int = 500) -> list[PhotoRow]:
+        """Return a client's photos, the newest first."""
+        rows = self.database.execute(
+            "SELECT * FROM photos WHERE client = ? ORDER BY created DESC LIMIT ?", (client, most)
+        ).fetchall()
+        return [_photo(row) for row in rows]
 
     def count_photos(self, client: str) -> int:
         return self._count("SELECT count(*) FROM photos WHERE client = ?", client)
@@ -227,6 +234,10 @@ class Store:
             ).rowcount
             > 0
         )
+
+
+def _photo(row: sqlite3.Row) -> PhotoRow:
+    return PhotoRow(**{**dict(row), "header": json.loads(row["header"])})
 
 
 def _job(row: sqlite3.Row) -> JobRow:

@@ -24,12 +24,22 @@ class PhotoView(BaseModel):
     height: int = Field(examples=[900])
     bits: int = Field(examples=[8])
     bytes: int = Field(examples=[310000])
+    created: float = Field(description="Seconds since 1970.")
     proxy_url: str = Field(description="The photo at screen size.")
+    thumbnail_url: str = Field(description="The photo in 320 px.")
 
     @classmethod
     def of(cls, photo: PhotoRow) -> "PhotoView":
         facts = {name: photo.header[name] for name in ("format", "width", "height", "bits")}
-        return cls(id=photo.id, name=photo.name, bytes=photo.bytes, proxy_url=f"/v1/photos/{photo.id}/proxy", **facts)
+        at = f"/v1/photos/{photo.id}"
+        urls = {"proxy_url": f"{at}/proxy", "thumbnail_url": f"{at}/thumbnail"}
+        return cls(id=photo.id, name=photo.name, bytes=photo.bytes, created=photo.created, **facts, **urls)
+
+
+class PhotoList(BaseModel):
+    """The client's photos, the newest first."""
+
+    photos: list[PhotoView]
 
 
 class PreviewView(BaseModel):

@@ -1,0 +1,44 @@
+// Elements, written as they nest.
+
+export function el(name, facts = {}, ...children) {
+  const element = document.createElement(name);
+  for (const [key, value] of Object.entries(facts)) {
+    if (key.startsWith("on")) element.addEventListener(key.slice(2), value);
+    else if (key === "style") for (const [property, to] of Object.entries(value)) element.style.setProperty(property, to);
+    else if (value === true) element.setAttribute(key, "");
+    else if (value !== false && value !== null && value !== undefined) element.setAttribute(key, value);
+  }
+  element.append(...children.filter((child) => child !== null && child !== undefined));
+  return element;
+}
+
+export function choice(label, options, current, onChange) {
+  const name = `choice-${label.replaceAll(" ", "-")}`;
+  return el(
+    "fieldset",
+    { class: "choice" },
+    el("legend", { class: "hidden" }, label),
+    ...Object.entries(options).map(([value, text]) =>
+      el(
+        "label",
+        {},
+        el("input", { type: "radio", name, value, checked: value === current, onchange: () => onChange(value) }),
+        el("span", {}, text),
+      ),
+    ),
+  );
+}
+
+export function notice(text) {
+  const box = el("div", { class: "notice" }, el("span", {}, text));
+  box.append(el("button", { type: "button", onclick: () => box.remove() }, "Close"));
+  document.getElementById("notices").append(box);
+}
+
+export const megapixels = (width, height) => `${((width * height) / 1e6).toFixed(1)} MP`;
+
+export function duration(seconds) {
+  if (seconds < 60) return `${Math.max(1, Math.round(seconds))} s`;
+  if (seconds < 3600) return `${Math.round(seconds / 60)} min`;
+  return `${(seconds / 3600).toFixed(1)} h`;
+}

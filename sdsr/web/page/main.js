@@ -1,0 +1,190 @@
+// The page: files in, wishes, photos, the stage.
+
+import { ask } from "./api.js";
+import { el, notice } from "./dom.js";
+import { middleOf } from "./marking.js";
+import { Shelf } from "./shelf.js";
+import { Stage } from "./stage.js";
+import { Wishes } from "./wishes.js";
+
+const ACTIVE = ["queued", "running"];
+const at = (id) => document.getElementById(id);
+const shelf = new Shelf();
+const chosen = { entry: null, job: null };
+let service = { max_output_pixels: 0 };
+
+const wishes = new Wishes(at("wishes"), () => drawActions());
+const stage = new Stage(at("view"), shelf, {
+  choose,
+  tried: (entry, region) => { entry.region = region; drawActions(); },
+  cancel: (job) => trying(() => shelf.cancel(job)),
+  forget: (job) => trying(async () => { await shelf.forget(job); choose(chosen.entry, null); }),
+  whole: (entry, job) => trying(async () => {
+    const fields = { model: job.model, ...job.wishes };
+    if (fields.format) fields.format = fields.format.toLowerCase();
+    choose(entry, await shelf.start(entry, fields));
+  }),
+});
+
+async function trying(action) {
+  try {
+    return await action();
+  } catch (error) {
+    notice(error.message);
+  }
+  return undefined;
+}
+
+function choose(entry, job) {
+  chosen.entry = entry;
+  chosen.job = job?.id ?? null;
+  history.replaceState(null, "", entry?.photo ? `#${entry.photo.id}` : location.pathname);
+  draw();
+}
+
+function take(files) {
+  const pictures = [...files].filter((file) => file.size > 0);
+  if (!pictures.length) return;
+  const first = shelf.add(pictures);
+  if (!chosen.entry || pictures.length === 1) choose(first, null);
+}
+
+function draw() {
+  if (!shelf.photos.includes(chosen.entry)) chosen.entry = shelf.photos[0] ?? null;
+  const { entry } = chosen;
+  const any = entry !== null;
+  at("welcome").hidden = any;
+  at("view").hidden = !any;
+  at("strip").hidden = !any;
+  at("zip").hidden = [...shelf.jobs.values()].filter((job) => job.kind === "full" && job.state === "done").length < 2;
+  if (any) stage.show(entry, shelf.jobs.get(chosen.job));
+  drawCards();
+  drawActions();
+}
+
+function drawCards() {
+  const list = at("cards");
+  const kept = new Map([...list.children].map((item) => [item.dataset.key, item]));
+  const items = shelf.photos.map((entry) => kept.get(entry.key) ?? card(entry));
+  if (items.length !== list.children.length || items.some((item, index) => list.children[index] !== item)) list.replaceChildren(...items);
+  shelf.photos.forEach((entry, index) => refresh(items[index], entry));
+}
+
+function card(entry) {
+  const item = el("li", {},
+    el("button", { type: "button", class: "card", onclick: () => choose(entry, newest(entry)) },
+      el("span", { class: "empty" }), el("span", { class: "name" }, entry.name), el("span", { class: "what" })),
+    el("button", { type: "button", class: "remove", "aria-label": `Remove ${entry.name}`, onclick: () => trying(() => shelf.remove(entry)) }, "×"));
+  item.dataset.key = entry.key;
+  return item;
+}
+
+function refresh(item, entry) {
+  const [button] = item.children;
+  button.setAttribute("aria-current", String(entry === chosen.entry));
+  const url = entry.photo?.thumbnail_url ?? entry.local;
+  const picture = button.firstElementChild;
+  if (url && picture.getAttribute("src") !== url) picture.replaceWith(el("img", { alt: "", src: url, loading: "lazy" }));
+  const what = whatOf(entry);
+  if (button.lastElementChild.textContent !== what) button.lastElementChild.textContent = what;
+}
+
+function whatOf(entry) {
+  if (entry.error) return "can't be used";
+  if (!entry.photo) return entry.sent < 1 ? `sending ${Math.round((entry.sent ?? 0) * 100)} %` : "being looked at";
+  const job = newest(entry);
+  if (!job) return `${entry.photo.width} × ${entry.photo.height}`;
+  const share = `${Math.round(job.share * 100)} %`;
+  return { queued: "waiting", running: `working, ${share}`, done: job.kind === "crop" ? "tried" : "restored", failed: "failed", canceled: "canceled" }[job.state];
+}
+
+const newest = (entry) => shelf.jobsOf(entry).at(-1) ?? null;
+const restorable = () => shelf.photos.filter((entry) => entry.photo);
+
+function drawActions() {
+  if (!wishes.actions) return;
+  const { entry } = chosen;
+  const photo = entry?.photo;
+  wishes.tell(photo, service.max_output_pixels);
+  const active = photo && shelf.jobsOf(entry).some((job) => job.kind === "full" && ACTIVE.includes(job.state));
+  const count = restorable().length;
+  const signature = [photo?.id, Boolean(entry?.region), count, active].join();
+  if (wishes.actions.dataset.for === signature) return;
+  wishes.actions.dataset.for = signature;
+  wishes.actions.replaceChildren(
+    el("button", { type: "button", id: "try", disabled: !photo, onclick: tryRegion }, entry?.region ? "Try the marked region" : "Try a region first"),
+    el("button", { type: "button", id: "run", class: "primary", disabled: !photo || active, onclick: restore }, "Restore this photo"),
+    ...(count > 1 ? [el("button", { type: "button", id: "run-all", onclick: restoreAll }, `Restore all ${count}`)] : []),
+  );
+}
+
+async function tryRegion() {
+  const { entry } = chosen;
+  entry.region ??= middleOf(entry.photo);
+  const [width, height] = wishes.sizeFor(entry.photo);
+  const left = Math.min(width - 1, Math.round(entry.region.left * width));
+  const top = Math.min(height - 1, Math.round(entry.region.top * height));
+  const wide = Math.max(1, Math.min(width - left, Math.round(entry.region.width * width)));
+  const high = Math.max(1, Math.min(height - top, Math.round(entry.region.height * height)));
+  await trying(async () => choose(entry, await shelf.start(entry, { ...wishes.fields(), region: [left, top, wide, high].join() })));
+}
+
+async function restore() {
+  const { entry } = chosen;
+  await trying(async () => choose(entry, await shelf.start(entry, wishes.fields())));
+}
+
+async function restoreAll() {
+  const fields = wishes.fields();
+  for (const entry of restorable()) {
+    if (shelf.jobsOf(entry).some((job) => job.kind === "full" && ACTIVE.includes(job.state))) continue;
+    const job = await trying(() => shelf.start(entry, fields, { patient: true }));
+    if (entry === chosen.entry && job) choose(entry, job);
+  }
+}
+
+async function know() {
+  const list = await trying(() => ask("GET", "/v1/models"));
+  if (list) {
+    service = list;
+    at("limits").textContent = `Up to ${Math.round(list.max_file_bytes / 1e6)} MB and ${Math.round(list.max_input_pixels / 1e6)} megapixels each. Photos stay on this machine's service and are deleted after a while.`;
+    const complete = list.models.every((model) => model.steps !== null);
+    if (!wishes.models.length || (complete && wishes.models.some((model) => model.steps === null))) wishes.know(list);
+    drawActions();
+  }
+  at("state").textContent = list?.ready ? "" : "The model is being loaded …";
+  if (!list?.ready) setTimeout(know, 1000);
+}
+
+function takeFilesFrom() {
+  for (const id of ["files", "more"])
+    at(id).addEventListener("change", (event) => {
+      take(event.target.files);
+      event.target.value = "";
+    });
+  addEventListener("paste", (event) => take(event.clipboardData?.files ?? []));
+  addEventListener("dragover", (event) => {
+    event.preventDefault();
+    document.body.classList.add("dropping");
+  });
+  addEventListener("dragleave", (event) => event.relatedTarget === null && document.body.classList.remove("dropping"));
+  addEventListener("drop", (event) => {
+    event.preventDefault();
+    document.body.classList.remove("dropping");
+    take(event.dataTransfer.files);
+  });
+}
+
+takeFilesFrom();
+shelf.addEventListener("change", draw);
+know();
+trying(() => shelf.load()).then(() => {
+  const entry = shelf.find(location.hash.slice(1)) ?? shelf.photos.at(-1);
+  if (entry && !chosen.entry) choose(entry, newest(entry));
+  else draw();
+});
+shelf.addEventListener("change", function restored() {
+  if (!shelf.jobs.size) return;
+  shelf.removeEventListener("change", restored);
+  if (chosen.entry && !chosen.job) choose(chosen.entry, newest(chosen.entry));
+});

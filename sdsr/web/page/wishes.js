@@ -1,0 +1,107 @@
+// What can be wished: only what the chosen model has, each with a sentence on what it does.
+
+import { el, megapixels } from "./dom.js";
+
+const SIZES = { 2: "2 times", 3: "3 times", 4: "4 times", width: "a width in pixels", megapixels: "megapixels" };
+const FORMATS = { "": "as the photo", jpeg: "JPEG", png: "PNG", webp: "WebP", tiff: "TIFF", avif: "AVIF", jxl: "JPEG XL" };
+
+export class Wishes {
+  constructor(form, onChange) {
+    this.form = form;
+    this.onChange = onChange;
+    this.values = { model: "", size: "4", amount: "", fidelity: null, steps: "", seed: "0", prompt: "", format: "" };
+    this.models = [];
+    form.addEventListener("submit", (event) => event.preventDefault());
+  }
+
+  know(list) {
+    this.models = list.models;
+    this.values.model ||= list.models.find((model) => model.default)?.name ?? list.models[0].name;
+    this.draw();
+  }
+
+  get model() {
+    return this.models.find((model) => model.name === this.values.model);
+  }
+
+  draw() {
+    const open = this.form.querySelector("details")?.open ?? false;
+    const model = this.model;
+    const { values } = this;
+    const parts = [
+      this.select("model", "Model", Object.fromEntries(this.models.map((each) => [each.name, each.name])), model.summary ?? "It is being loaded."),
+      this.select("size", "Make it", SIZES, "How much larger the result gets; its sharpness comes from the model."),
+    ];
+    if (values.size === "width") parts.push(this.input("amount", "Width", { type: "number", min: 1, step: 1 }, "Pixels; the height follows."));
+    if (values.size === "megapixels") parts.push(this.input("amount", "Megapixels", { type: "number", min: 0.1, step: 0.1 }, "Of the result."));
+    if (model.fidelity !== null && model.fidelity !== undefined)
+      parts.push(this.input("fidelity", "Fidelity", { type: "range", min: 0, max: 1, step: 0.05 }, "Left: crisp, more invented. Right: nearer to the photo, its noise too."));
+    this.result = el("p", { class: "hint", id: "result-size", "aria-live": "polite" });
+    this.actions = el("div", { class: "actions" });
+    this.form.replaceChildren(...parts, el("details", { open }, el("summary", {}, "More"), ...this.more(model)), this.result, this.actions);
+  }
+
+  more(model) {
+    const parts = [];
+    if (model.choice_of_steps) parts.push(this.input("steps", "Steps", { type: "number", min: 1, max: model.most_steps, placeholder: model.steps }, `More take longer; the model's own are ${model.steps}.`));
+    if (model.prompts) parts.push(this.select("prompt", "Prompt", Object.fromEntries([["", "the model's own"], ...model.prompts.filter(Boolean).map((each) => [each, each])]), "What the model is told of the picture."));
+    if (model.free_prompt) parts.push(this.input("prompt", "Prompt", { type: "text", maxlength: 1000 }, "What is in the picture, in words."));
+    parts.push(this.input("seed", "Seed", { type: "number", min: 0, step: 1 }, "Another seed invents other detail; the same one gives the same result."));
+    parts.push(this.select("format", "File", FORMATS, "Metadata is kept, and the file says that a model made it."));
+    return parts;
+  }
+
+  select(name, label, options, hint) {
+    const select = el("select", { id: `wish-${name}`, "aria-describedby": `hint-${name}` },
+      ...Object.entries(options).sort(([one], [other]) => (name === "size" ? 0 : 0)).map(([value, text]) => el("option", { value, selected: value === this.values[name] }, text)));
+    return this.field(name, label, select, hint);
+  }
+
+  input(name, label, facts, hint) {
+    const value = name === "fidelity" ? this.values.fidelity ?? this.model.fidelity : this.values[name];
+    return this.field(name, label, el("input", { id: `wish-${name}`, "aria-describedby": `hint-${name}`, ...facts, value }), hint);
+  }
+
+  field(name, label, control, hint) {
+    const redraws = name === "model" || name === "size";
+    control.addEventListener(redraws ? "change" : "input", () => {
+      this.values[name] = control.value;
+      if (name === "model") Object.assign(this.values, { fidelity: null, steps: "", prompt: "" });
+      if (redraws) {
+        this.draw();
+        document.getElementById(`wish-${name}`).focus();
+      }
+      this.onChange();
+    });
+    return el("div", {}, el("label", { for: `wish-${name}` }, label), control, el("p", { class: "hint", id: `hint-${name}` }, hint));
+  }
+
+  /** The fields of a job for a photo. */
+  fields() {
+    const { values } = this;
+    const fields = { model: values.model, seed: values.seed || "0" };
+    if (values.size === "width" || values.size === "megapixels") {
+      if (values.amount) fields[values.size] = values.amount;
+    } else fields.scale = values.size;
+    if (values.fidelity !== null) fields.fidelity = values.fidelity;
+    for (const name of ["steps", "prompt", "format"]) if (values[name]) fields[name] = values[name];
+    return fields;
+  }
+
+  /** The size of a photo's result, [width, height]. */
+  sizeFor(photo) {
+    const { size, amount } = this.values;
+    let scale = Number(size);
+    if (size === "width") scale = (Number(amount) || photo.width * 4) / photo.width;
+    if (size === "megapixels") scale = Math.sqrt(((Number(amount) || (photo.width * photo.height * 16) / 1e6) * 1e6) / (photo.width * photo.height));
+    return [Math.max(1, Math.floor(photo.width * scale + 0.5)), Math.max(1, Math.floor(photo.height * scale + 0.5))];
+  }
+
+  /** Say how large the result gets, and whether that is too large. */
+  tell(photo, most) {
+    if (!photo) return this.result.replaceChildren();
+    const [width, height] = this.sizeFor(photo);
+    const large = most && width * height > most ? ` More than this service makes (${(most / 1e6).toFixed(0)} MP): choose less.` : "";
+    this.result.textContent = `Result: ${width} × ${height} px, ${megapixels(width, height)}.${large}`;
+  }
+}
