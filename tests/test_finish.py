@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sdsr.errors import InputError
-from sdsr.images.floats import image, quantize
+from sdsr.images.floats import image, image_array, quantize
 from sdsr.images.reducing import reduce_photo
 from sdsr.images.resize import resample
 from sdsr.methods import METHODS
@@ -37,7 +37,7 @@ def gentle(size: tuple[int, int] = (20, 30), dtype: type = np.uint8, *, alpha: b
 
 def difference(result: Photo, photo: Photo) -> float:
     """Mean absolute difference of the reduced result to its photo, in levels of 255."""
-    return 255 * float((reduce_photo(result, photo.size) - image(photo)).abs().mean())
+    return 255 * float(abs(reduce_photo(result, photo.size) - image_array(photo)).mean())
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])

@@ -3,7 +3,7 @@
 import numpy as np
 
 from sdsr.array_api import concatenate, like
-from sdsr.images.floats import image
+from sdsr.images.floats import image_array
 from sdsr.images.kernels import KEYS, Kernel
 from sdsr.images.resize import resample
 from sdsr.photos.photo import Photo
@@ -13,7 +13,7 @@ STRIP_ROWS = 64
 
 
 def reduce_photo(photo: Photo, size: tuple[int, int], *, kernel: Kernel = KEYS) -> Image:
-    """Return the photo at `size` (height, width) in [0, 1], unclamped; equals `resample` of the whole.
+    """Return the photo at `size` (height, width) in [0, 1], a NumPy array, unclamped; equals `resample` of the whole.
 
     Memory beyond the result's: the rows that `STRIP_ROWS` rows of it depend on.
     """
@@ -22,6 +22,6 @@ def reduce_photo(photo: Photo, size: tuple[int, int], *, kernel: Kernel = KEYS) 
     for first in range(0, size[0], STRIP_ROWS):
         last = min(first + STRIP_ROWS, size[0])
         start, matrix = kernel.band(photo.size[0], size[0], first, last)
-        rows = image(Photo(pixels=np.ascontiguousarray(photo.pixels[start : start + matrix.shape[1]])))
+        rows = image_array(Photo(pixels=np.ascontiguousarray(photo.pixels[start : start + matrix.shape[1]])))
         strips.append(resample(like(matrix, rows) @ rows, (last - first, size[1]), kernel=kernel))
     return concatenate(strips, -2)

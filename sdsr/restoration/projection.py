@@ -13,7 +13,7 @@ import numpy as np
 
 from sdsr.array_api import zeros
 from sdsr.images.banded import Band, apply_banded
-from sdsr.images.floats import image, quantize
+from sdsr.images.floats import image_array, quantize
 from sdsr.images.kernels import KEYS, Kernel
 from sdsr.images.reducing import reduce_photo
 from sdsr.images.resize import resample
@@ -42,16 +42,16 @@ def project(
     After `steps` it is taken as it is. Rounding to the result's depth and what [0, 1] cuts off come on top; `error`
     has both. Alpha and traits stay.
     """
-    residual = image(photo) - reduce_photo(result, photo.size, kernel=kernel)
+    residual = image_array(photo) - reduce_photo(result, photo.size, kernel=kernel)
     correction = zeros(residual.shape, residual)
     left = residual
     taken = 0
-    while taken < steps and float(left.abs().mean()) > tolerance:
+    while taken < steps and float(abs(left).mean()) > tolerance:
         correction = correction + left
         left = residual - _reduced_enlargement(correction, result.size, kernel)
         taken += 1
     changed = _add(result, correction, kernel)
-    error = (image(photo) - reduce_photo(changed, photo.size, kernel=kernel)).abs().mean()
+    error = abs(image_array(photo) - reduce_photo(changed, photo.size, kernel=kernel)).mean()
     return Projection(result=changed, error=float(error), steps=taken)
 
 
@@ -80,5 +80,5 @@ def _add(result: Photo, correction: Image, kernel: Kernel) -> Photo:
     for top in range(0, height, STRIP_ROWS):
         strip = Region(top=top, left=0, height=min(STRIP_ROWS, height - top), width=width)
         change = resample(correction, result.size, strip, kernel=kernel)
-        pixels[strip.rows] = quantize(image(result, strip) + change, pixels.dtype)
+        pixels[strip.rows] = quantize(image_array(result, strip) + change, pixels.dtype)
     return replace(result, pixels=pixels)

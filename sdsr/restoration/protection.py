@@ -6,11 +6,11 @@ holds what the photo holds: blurred, with its noise, and true to it. Beyond its 
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
-import torch
 
-from sdsr.images.floats import image, quantize
+from sdsr.images.floats import image_array, quantize
 from sdsr.images.kernels import KEYS
 from sdsr.images.resize import resample
 from sdsr.photos.photo import Photo
@@ -32,7 +32,7 @@ def protect(result: Photo, photo: Photo, places: Sequence[Region]) -> Photo:
     if not places:
         return result
     pixels = result.pixels.copy()
-    given = image(photo)
+    given = image_array(photo)
     height = result.size[0]
     for top in range(0, height, STRIP_ROWS):
         rows = slice(top, min(top + STRIP_ROWS, height))
@@ -45,9 +45,11 @@ def protect(result: Photo, photo: Photo, places: Sequence[Region]) -> Photo:
             top=int(lines[0]), left=int(columns[0]), height=int(np.ptp(lines)) + 1, width=int(np.ptp(columns)) + 1
         )
         part = replace(inner, top=top + inner.top)
-        enlarged = resample(given, result.size, part, kernel=KEYS).clamp(0, 1)
-        share = torch.from_numpy(weights[inner.rows, inner.columns])
-        pixels[part.rows, part.columns] = quantize(image(result, part).lerp(enlarged, share), pixels.dtype)
+        enlarged = resample(given, result.size, part, kernel=KEYS).clip(0, 1)
+        made = image_array(result, part)
+        share = weights[inner.rows, inner.columns]
+        mixed: Any = (1 - share) * made + share * enlarged
+        pixels[part.rows, part.columns] = quantize(mixed, pixels.dtype)
     return replace(result, pixels=pixels)
 
 

@@ -5,12 +5,12 @@ bicubic reduction of anything, so even the truth is not consistent to the last b
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import torch
 
 from sdsr.errors import InputError
-from sdsr.images.floats import image
+from sdsr.images.floats import image_array
 from sdsr.images.kernels import KEYS, Kernel
 from sdsr.images.reducing import reduce_photo
 from sdsr.photos.luma import LUMA
@@ -44,13 +44,13 @@ def measure_consistency(result: Photo, photo: Photo, *, kernel: Kernel = KEYS) -
     What the photo hides (alpha of 0) counts as equal. Raises InputError for a result that is smaller than its photo.
     """
     check_enlarged(result, photo)
-    difference = reduce_photo(result, photo.size, kernel=kernel).clamp(0, 1) - image(photo)
+    difference: Any = reduce_photo(result, photo.size, kernel=kernel).clip(0, 1) - image_array(photo)
     if photo.alpha is not None:
-        difference = difference * torch.from_numpy(photo.alpha > 0)
-    luma = (difference * torch.from_numpy(LUMA).view(3, 1, 1)).sum(1)
-    error = float((luma.double() * _STUDIO_RANGE).square().mean())
+        difference = difference * (photo.alpha > 0)
+    luma = (difference * LUMA[:, None, None]).sum(1)
+    error = float(np.square(luma * _STUDIO_RANGE, dtype=np.float64).mean())
     psnr_db = float("inf") if error == 0 else -10 * float(np.log10(error))
-    return Consistency(map=difference.abs().mean(1)[0].numpy(), psnr_db=psnr_db)
+    return Consistency(map=abs(difference).mean(1)[0], psnr_db=psnr_db)
 
 
 def check_enlarged(result: Photo, photo: Photo) -> None:
