@@ -1,7 +1,8 @@
 """Photo in, photo out: `Upscaler` restores and enlarges one photo of any size in bounded memory."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,24 +11,23 @@ import torch
 from diffusers.utils.outputs import BaseOutput
 from PIL import Image as pillow
 
-from sdsr.crops import Crop, crop_of
+from sdsr.crops import Crop
 from sdsr.diffusion.noise import CanvasNoise
 from sdsr.errors import InputError
 from sdsr.images.arrays import as_output, as_photo
 from sdsr.images.floats import image
-from sdsr.job import Credit, Job, Preview, Progress
+from sdsr.job import Credit, Job, Preview
+from sdsr.jobs import JobMaker
 from sdsr.methods.recipe import Recipe
 from sdsr.methods.weights import fill_restorer, save_method
 from sdsr.models import DEFAULT_MODEL, find_model
 from sdsr.photos.files import Photo
 from sdsr.prior.forked import begin_computing
 from sdsr.request import Request, Wishes
-from sdsr.restoration.finish import Finish
 from sdsr.restoration.lq_image import LqImage
-from sdsr.restoration.passes import Passes, run_passes
+from sdsr.restoration.passes import Passes
 from sdsr.restoration.plan import Plan
 from sdsr.restoration.restorer import Restorer
-from sdsr.restoration.window_sizes import least_window_px, most_window_px, window_size
 from sdsr.restoration.windowed import Windowed
 from sdsr.tensors import Image, Region
 
@@ -156,18 +156,7 @@ class Upscaler:
         the end (`protect`, `consistent`) is done to the first and to the mean, and the spread is that before. Raises
         InputError for another count.
         """
-        job = self.job(photo, request)
-        plain = replace(request, protect=(), consistent=False, mean_of=1)
-
-        def restore(turned: Photo, number: int, swapped: bool) -> Photo:
-            sized = replace(plain, width=plain.height, height=plain.width) if swapped else plain
-            told = lambda share: on_progress and on_progress((number + share) / count)  # noqa: E731
-            return self.job(turned, replace(sized, seed=request.seed + number), on_progress=told).run()
-
-        found = run_passes(photo, restore, count)
-        first = replace(job.finish.apply(found.first, photo), traits=job.result_traits())
-        mean = replace(job.finish.apply(found.mean, photo), traits=job.result_traits(passes=count))
-        return replace(found, first=first, mean=mean)
+        return self.maker.passes(photo, request, count=count, on_progress=on_progress)
 
     def stream(self, photo: Photo, request: Request = Request()) -> Iterator[Preview]:
         """Yield what becomes of the photo: an estimate (of its middle, if large) after each step, then final tiles."""
@@ -186,40 +175,14 @@ class Upscaler:
         `plan` stands for the one that the request asks for. `on_progress` is told the share of the work that is done,
         after each window and tile. Raises InputError for what the method or the memory doesn't allow.
         """
-        begin_computing(self.restorer.prior.device)
-        if request.prompt is not None and not self.recipe.listens:
-            raise InputError(f"prompt (={request.prompt!r}) means nothing to {self.recipe.name}; leave it out.")
-        width, height = request.size(photo.size[1], photo.size[0])
-        assert self.recipe.method is not None, "it restores"
-        given = image(photo)
-        plan = plan or self.recipe.method.plan(request.wishes, given)
-        canvas = self.lq_image(given, (height, width))
-        finish = Finish(places=_places(request, photo), consistent=request.consistent)
-        finish.check(photo.size, (height, width))
-        progress = Progress(report=on_progress)
-        size = canvas.region.height, canvas.region.width
-        return Job(
-            photo=photo,
-            request=request,
-            canvas=canvas,
-            plan=plan,
-            restorer=self.windowed(size, request.memory_bytes, progress.add),
-            noise=CanvasNoise(seeds=(request.seed,)),
-            color_fix=request.color_fix or self.recipe.color_fix,
-            adain_floor=self.recipe.adain_floor,
-            credit=self._credit(),
-            progress=progress,
-            chosen=plan.reason,
-            finish=finish,
-        )
+        return self.maker.job(photo, request, plan=plan, on_progress=on_progress)
 
     def crop(self, job: Job, region: Region) -> Crop:
         """Return the work on a region of a job's result, in its pixels: what the whole result shows there.
 
         Raises InputError for a region that isn't within it.
         """
-        assert isinstance(job.restorer, Windowed), "it is a job of this upscaler"
-        return crop_of(job, region, job.restorer, self.recipe.canvas.context_px)
+        return self.maker.crop(job, region)
 
     def plan(
         self,
@@ -234,43 +197,41 @@ class Upscaler:
         wishes = Wishes(steps=steps, start=start, untrained_start=untrained_start, fidelity=fidelity)
         return self.recipe.method.plan(wishes)
 
-    def _credit(self) -> Credit:
+    @property
+    def maker(self) -> JobMaker:
+        """What decides jobs; raises InputError in a process that can't compute, being forked from one that did."""
+        begin_computing(self.restorer.prior.device)
+        method = self.recipe.method
+        assert method is not None, "it restores"
         own_decoder = self.restorer.parts.decoder is not None
-        return Credit(model=self.recipe.name, weights_sha256=self.weights_sha256, own_decoder=own_decoder)
+        credit = Credit(model=self.recipe.name, weights_sha256=self.weights_sha256, own_decoder=own_decoder)
+        return JobMaker(
+            restorer=self.restorer,
+            image=image,
+            plan=method.plan,
+            facts=self.restorer.prior.facts,
+            canvas=self.recipe.canvas,
+            color_fix=self.recipe.color_fix,
+            adain_floor=self.recipe.adain_floor,
+            credit=credit,
+            listens=self.recipe.listens,
+            starts=self.recipe.starts,
+            free_bytes=partial(accelerator_bytes, self.restorer.prior.device),
+        )
 
     def lq_image(self, given: Image, size: tuple[int, int]) -> LqImage:
         """Return a photo on the canvas of a result of `size` (height, width)."""
-        return LqImage.on(self.recipe.canvas, given, size, self.multiple_px)
-
-    @property
-    def least_window_px(self) -> int:
-        """The side of the smallest windows: as small as the UNet can do, or those the prior was trained on."""
-        return least_window_px(self.recipe.canvas, self.restorer.prior.facts)
-
-    @property
-    def most_window_bytes(self) -> int:
-        """What the largest windows need, and the most that is of use to them."""
-        facts = self.restorer.prior.facts
-        return facts.bytes_per_px * most_window_px(self.recipe.canvas, facts) ** 2
+        return self.maker.lq_image(given, size)
 
     def windowed(
         self, canvas: tuple[int, int], memory_bytes: int | None, on_window: Callable[[], None] | None = None
     ) -> Windowed:
-        """Return the restorer behind windows as the method or its prior has them, no larger than the memory allows.
-
-        It is one window if the canvas fits in it. Raises InputError where memory doesn't suffice for the smallest.
-        """
-        size = window_size(self.recipe.canvas, canvas, facts=self.restorer.prior.facts, memory_bytes=memory_bytes)
-        return Windowed(
-            restorer=self.restorer, window_px=size.window_px, overlap_px=size.overlap_px, on_window=on_window
-        )
+        """Return the restorer behind windows as the method or its prior has them, no larger than the memory allows."""
+        return self.maker.windowed(canvas, memory_bytes, on_window)
 
 
-def _places(request: Request, photo: Photo) -> tuple[Region, ...]:
-    """Return the places that a request protects in a photo, those of text found."""
-    found = dict.fromkeys(place for place in request.protect if isinstance(place, Region))
-    if "text" in request.protect:
-        from sdsr.trust.text import find_text
-
-        found |= dict.fromkeys(find_text(photo))
-    return tuple(found)
+def accelerator_bytes(device: torch.device) -> int | None:
+    """Return the memory that is free on an accelerator; None where it is the host's own, as mps's is."""
+    if device.type in ("cpu", "mps") or not torch.accelerator.is_available():
+        return None
+    return torch.accelerator.get_memory_info(device)[0]

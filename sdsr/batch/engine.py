@@ -27,8 +27,8 @@ from sdsr.request import Request
 if TYPE_CHECKING:
     import numpy as np
 
+    from sdsr.jobs import JobMaker
     from sdsr.photos.photo import Photo
-    from sdsr.upscaling import Upscaler
 
 log = logging.getLogger(__name__)
 
@@ -153,7 +153,7 @@ def process(
 
 def restore(
     source: "Path | bytes",
-    upscaler: "Upscaler",
+    maker: "JobMaker",
     settings: Settings,
     *,
     format: Format | None,
@@ -171,21 +171,21 @@ def restore(
     width, height = settings.request.size(header.width, header.height)
     check_output(header, (height, width), format or header.format, settings.limits)
     passes = max(settings.passes, settings.request.mean_of)
-    request = within_memory(upscaler, header, (height, width), settings.request, passes=passes)
+    request = within_memory(maker, header, (height, width), settings.request, passes=passes)
     photo = read_photo(source, settings.limits)
     check_transparency(photo, format or header.format)
     while True:
         try:
-            job = upscaler.job(photo, request, on_progress=on_progress)
+            job = maker.job(photo, request, on_progress=on_progress)
             if passes == 1:
                 return Restored(lq=photo, result=job.run(), chosen=job.chosen)
-            found = upscaler.passes(photo, request, count=passes, on_progress=on_progress)
+            found = maker.passes(photo, request, count=passes, on_progress=on_progress)
             result = found.first if request.mean_of == 1 else found.mean
             return Restored(lq=photo, result=result, chosen=job.chosen, spread=found.spread)
         except (MemoryError, RuntimeError) as error:
             if not ran_out(error):
                 raise
-            request = with_smaller_windows(upscaler, request)
+            request = with_smaller_windows(maker, request)
 
 
 def settings_sha256(model: Model, settings: Settings) -> str:
@@ -219,10 +219,10 @@ class _Desk:
     settings: Settings
     settings_sha256: str
     beside: Beside | None = None
-    loaded: "list[Upscaler]" = field(default_factory=list)
+    loaded: "list[JobMaker]" = field(default_factory=list)
     manifests: dict[Path, Manifest] = field(default_factory=dict)
 
-    def upscaler(self) -> "Upscaler":
+    def maker(self) -> "JobMaker":
         """Return the model, loaded when it is needed first; raise _LoadingError where it can't be."""
         try:
             if not self.loaded:
@@ -315,10 +315,10 @@ def _restore_into(job: Job, desk: _Desk, manifest: Manifest | None, on_progress:
         desk.beside.check((header.height, header.width), (height, width))
     check_target(job.target, overwrite=settings.overwrite, new_folders=job.root is not None)
     work = Work.on(job.source, desk.settings_sha256)
-    upscaler = desk.upscaler()
+    maker = desk.maker()
     from sdsr.photos.files import write_photo
 
-    restored = restore(job.source, upscaler, settings, format=format, on_progress=on_progress)
+    restored = restore(job.source, maker, settings, format=format, on_progress=on_progress)
     photo = restored.result
     _make_folder(job.target.parent)
     if manifest is not None and not job.target.exists():
@@ -345,7 +345,7 @@ def _make_beside(job: Job, desk: _Desk, on_progress: OnProgress) -> None:
     restored = None
     if desk.settings.passes > 1:
         settings = desk.settings
-        restored = restore(job.source, desk.upscaler(), settings, format=format_of(job.target), on_progress=on_progress)
+        restored = restore(job.source, desk.maker(), settings, format=format_of(job.target), on_progress=on_progress)
     desk.beside.make(job, restored)
 
 

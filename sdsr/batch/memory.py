@@ -1,15 +1,15 @@
 """Whether a photo fits in memory, from its header alone, and how much of it is left for windows."""
 
 import logging
+import sys
 from dataclasses import replace
 
 import psutil
-import torch
 
 from sdsr.errors import LimitError
+from sdsr.jobs import JobMaker
 from sdsr.photos.files import Header
 from sdsr.request import Request
-from sdsr.upscaling import Upscaler
 
 log = logging.getLogger(__name__)
 
@@ -21,19 +21,19 @@ BASE_BYTES = 512 << 20  # a tile being corrected in color, and decoded where tha
 
 
 def within_memory(
-    upscaler: Upscaler, header: Header, size: tuple[int, int], request: Request, *, passes: int = 1
+    maker: JobMaker, header: Header, size: tuple[int, int], request: Request, *, passes: int = 1
 ) -> Request:
     """Return the request with what is left for its windows, `size` being the result's (height, width).
 
     What may be used is `request.memory_bytes` for the whole process, or what is free. Windows shrink, with a warning,
     where that asks for it. Raises LimitError where the photo can't be restored in it; nothing was decoded yet.
     """
-    held = _whole_picture_bytes(header, size) + _part_bytes(upscaler, size)
+    held = _whole_picture_bytes(header, size) + _part_bytes(maker, size)
     held += size[0] * size[1] * PASSES_BYTES_PER_PX if passes > 1 else 0
     held += header.height * header.width * PROJECTION_BYTES_PER_PX if request.consistent else 0
     free = psutil.virtual_memory().available
     allowed = free if request.memory_bytes is None else min(free, request.memory_bytes - _resident_bytes())
-    least = _least_window_bytes(upscaler)
+    least = _least_window_bytes(maker)
     if allowed < held + least:
         needed = held + least + (0 if request.memory_bytes is None else _resident_bytes())
         limit = free if request.memory_bytes is None else request.memory_bytes
@@ -41,9 +41,9 @@ def within_memory(
             f"output size (={size[1]}x{size[0]}) needs {_mib(needed)}, and {_mib(limit)} may be used;"
             " enlarge less, or give more with --memory or by closing other programs."
         )
-    windows = _window_bytes(upscaler, allowed - held)
-    most = upscaler.most_window_bytes
-    per_px = upscaler.restorer.prior.facts.bytes_per_px
+    windows = _window_bytes(maker, allowed - held)
+    most = maker.most_window_bytes
+    per_px = maker.facts.bytes_per_px
     if request.memory_bytes is None and windows < min(most, size[0] * size[1] * per_px):
         log.warning("little memory is free (%s): the photo is restored in smaller windows.", _mib(windows))
     return replace(request, memory_bytes=min(windows, most))
@@ -51,21 +51,23 @@ def within_memory(
 
 def ran_out(error: BaseException) -> bool:
     """Whether an error means that memory was not enough, on the host or on an accelerator."""
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+    torch = sys.modules.get("torch")
+    kinds = (MemoryError,) if torch is None else (MemoryError, torch.OutOfMemoryError)
+    return isinstance(error, kinds) or "can't allocate memory" in str(error)
 
 
-def with_smaller_windows(upscaler: Upscaler, request: Request) -> Request:
+def with_smaller_windows(maker: JobMaker, request: Request) -> Request:
     """Return the request with half the memory for windows; raise LimitError where they can't be smaller."""
-    now = request.memory_bytes or upscaler.most_window_bytes
-    least = _least_window_bytes(upscaler)
+    now = request.memory_bytes or maker.most_window_bytes
+    least = _least_window_bytes(maker)
     if now // 2 < least:
         raise LimitError(f"memory ran out with windows of {_mib(now)}, the smallest; enlarge less, or free memory.")
     log.warning("memory ran out: trying again in windows of %s instead of %s.", _mib(now // 2), _mib(now))
     return replace(request, memory_bytes=now // 2)
 
 
-def _least_window_bytes(upscaler: Upscaler) -> int:
-    return upscaler.restorer.prior.facts.bytes_per_px * upscaler.least_window_px**2
+def _least_window_bytes(maker: JobMaker) -> int:
+    return maker.facts.bytes_per_px * maker.least_window_px**2
 
 
 def _whole_picture_bytes(header: Header, size: tuple[int, int]) -> int:
@@ -73,21 +75,17 @@ def _whole_picture_bytes(header: Header, size: tuple[int, int]) -> int:
     return size[0] * size[1] * OUTPUT_BYTES_PER_PX * depth + header.height * header.width * INPUT_BYTES_PER_PX
 
 
-def _part_bytes(upscaler: Upscaler, size: tuple[int, int]) -> int:
+def _part_bytes(maker: JobMaker, size: tuple[int, int]) -> int:
     """Return what encoding or decoding a part of the picture needs."""
-    facts = upscaler.restorer.prior.facts
+    facts = maker.facts
     height, width = (min(side, facts.part_px) for side in size)
     return max(BASE_BYTES, height * width * facts.part_bytes_per_px)
 
 
-def _window_bytes(upscaler: Upscaler, host_bytes: int) -> int:
+def _window_bytes(maker: JobMaker, host_bytes: int) -> int:
     """Return what windows may use: host memory on the CPU, else that of the accelerator, which is no host memory."""
-    device = upscaler.restorer.prior.device
-    if device.type == "cpu" or not torch.accelerator.is_available():
-        return host_bytes
-    if device.type == "mps":  # the host's own memory
-        return host_bytes
-    return torch.accelerator.get_memory_info(device)[0]
+    free = maker.free_bytes()
+    return host_bytes if free is None else free
 
 
 def _resident_bytes() -> int:

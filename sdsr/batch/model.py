@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from sdsr.models import find_model
 
 if TYPE_CHECKING:
+    from sdsr.jobs import JobMaker
     from sdsr.upscaling import Upscaler
 
 
@@ -21,10 +22,10 @@ class Model:
 
     name: str
     sha256: str
-    load: Callable[[], "Upscaler"]
+    load: Callable[[], "JobMaker"]
 
     @classmethod
-    def described(cls, model: str | Path, load: Callable[[], "Upscaler"]) -> "Model":
+    def described(cls, model: str | Path, load: Callable[[], "JobMaker"]) -> "Model":
         """Return the method of that name or folder, as its description says.
 
         The description holds the sha256 of the method's files and of its prior, and loading refuses any others. Raises
@@ -41,4 +42,4 @@ class Model:
         weights = upscaler.restorer.prior.sha256, module_sha256(upscaler.restorer.parts.modules)
         known = repr((upscaler.recipe.name, upscaler.recipe.color_fix, *weights))
         sha256 = hashlib.sha256(known.encode()).hexdigest()
-        return cls(name=upscaler.recipe.name, sha256=sha256, load=lambda: upscaler)
+        return cls(name=upscaler.recipe.name, sha256=sha256, load=lambda: upscaler.maker)

@@ -12,12 +12,12 @@ from sdsr.errors import InputError, OutputError
 from sdsr.photos.sources import is_pipe, read_pipe
 
 if TYPE_CHECKING:
-    from sdsr.upscaling import Upscaler
+    from sdsr.jobs import JobMaker
 
 PIPE = Path("-")
 
 
-def restore_piped(source: Path, output: Path | None, load: Callable[[], "Upscaler"], settings: Settings) -> None:
+def restore_piped(source: Path, output: Path | None, load: Callable[[], "JobMaker"], settings: Settings) -> None:
     """Restore one photo from standard input or a pipe, to standard output, or both."""
     from sdsr.photos.files import encode_photo, format_of, write_photo
 
@@ -32,14 +32,14 @@ def restore_piped(source: Path, output: Path | None, load: Callable[[], "Upscale
         data = sys.stdin.buffer.read(settings.limits.max_file_bytes + 1)
     elif is_pipe(source):
         data = read_pipe(source, settings.limits.max_file_bytes)
-    upscaler = load()
-    restored = restore(data, upscaler, settings, format=format)
+    maker = load()
+    restored = restore(data, maker, settings, format=format)
     photo = restored.result
     if restored.chosen:
         typer.echo(f"sdsr: {restored.chosen}", err=True)
     format = format or photo.traits.format
     title = target.name if target is not None else "photo"
-    seal = settings.seal(photo, title, data, upscaler.recipe.name)
+    seal = settings.seal(photo, title, data, maker.name)
     if target is not None:
         write_photo(photo, target, format=format, quality=settings.quality, overwrite=settings.overwrite, seal=seal)
         return

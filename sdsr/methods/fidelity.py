@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from sdsr.restoration.plan import Plan
+from sdsr.restoration.wishing import by_decoder as by_decoder
 
 
 def by_guidance(plan: Plan, fidelity: float) -> Plan:
@@ -11,8 +12,3 @@ def by_guidance(plan: Plan, fidelity: float) -> Plan:
     Guidance leads away from what the negative prompt calls the photo's defects, and from the photo with them.
     """
     return replace(plan, guidance=1 + 2 * (1 - fidelity) * (plan.guidance - 1))
-
-
-def by_decoder(plan: Plan, fidelity: float) -> Plan:
-    """Return the plan whose decoder takes over as much of the photo."""
-    return replace(plan, fidelity=fidelity)

@@ -4,17 +4,19 @@ Its fields are what can be varied, by `dataclasses.replace` or `--set method.NAM
 differs in a field.
 """
 
-from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, Protocol
 
 import torch
 
-from sdsr.errors import InputError
 from sdsr.prior.prior import Prior
 from sdsr.request import Wishes
 from sdsr.restoration.plan import Plan
 from sdsr.restoration.restorer import Restorer
+from sdsr.restoration.wishing import Faithful as Faithful
+from sdsr.restoration.wishing import Times as Times
+from sdsr.restoration.wishing import faithful_plan as faithful_plan
+from sdsr.restoration.wishing import wished_plan as wished_plan
+from sdsr.restoration.wishing import with_steps as with_steps
 from sdsr.tensors import Image
 
 Device = torch.device | str | None
@@ -51,41 +53,3 @@ class Method(Protocol):
         own.
         """
         ...
-
-
-Times = Callable[[int], tuple[int, ...]]
-"""A number of steps -> the times to visit; InputError where the method has none."""
-
-Faithful = Callable[[Plan, float], Plan]
-"""(plan, fidelity) -> the plan whose results are the nearer to the photo the higher the fidelity, 0 ... 1."""
-
-
-def wished_plan(own: Plan, wishes: Wishes, *, times: Times | None = None, faithful: Faithful | None = None) -> Plan:
-    """Return the plan of a method without a choice of starts: `own`, with the wished steps and fidelity.
-
-    `times` and `faithful` are None where the method has no such choice; then a wish for it is an InputError.
-    """
-    if wishes.start is not None:
-        raise InputError(f"start (={wishes.start}) means nothing to this method; leave it out.")
-    return faithful_plan(with_steps(own, wishes.steps, times), wishes.fidelity, faithful)
-
-
-def with_steps(own: Plan, steps: int | None, times: Times | None) -> Plan:
-    """Return the plan in this number of steps; its own number keeps its own times."""
-    count = len(own.times)
-    if steps in (None, count):
-        return own
-    if times is None:
-        raise InputError(f"steps (={steps}) of this method must be {count}; leave --steps out.")
-    return replace(own, times=times(steps))
-
-
-def faithful_plan(plan: Plan, fidelity: float | int | None, faithful: Faithful | None) -> Plan:
-    """Return the plan at a fidelity in 0 ... 1, None for the plan's own."""
-    if fidelity is None:
-        return plan
-    if not 0 <= fidelity <= 1:
-        raise InputError(f"fidelity (={fidelity}) must be in 0 ... 1; 0 trusts the model, 1 the photo.")
-    if faithful is None:
-        raise InputError(f"fidelity (={fidelity}) means nothing to this method; leave it out.")
-    return faithful(plan, float(fidelity))

@@ -28,14 +28,14 @@ def free(monkeypatch: pytest.MonkeyPatch, amount: int) -> None:
 def test_a_result_too_large_for_what_is_free_is_refused(upscaler: Upscaler, monkeypatch: pytest.MonkeyPatch) -> None:
     free(monkeypatch, 2 * 10**9)
     with pytest.raises(LimitError, match=r"output size \(=16000x12000\) needs \d+ MiB, and 1907 MiB may be used"):
-        within_memory(upscaler, HEADER, SIZE, Request())
+        within_memory(upscaler.maker, HEADER, SIZE, Request())
 
 
 def test_a_budget_counts_what_is_held_already(upscaler: Upscaler, monkeypatch: pytest.MonkeyPatch) -> None:
     free(monkeypatch, 10**12)
     with pytest.raises(LimitError, match="--memory"):
-        within_memory(upscaler, HEADER, SIZE, Request(memory_bytes=10**9))
-    small = within_memory(upscaler, HEADER, (64, 64), Request(memory_bytes=10**10))
+        within_memory(upscaler.maker, HEADER, SIZE, Request(memory_bytes=10**9))
+    small = within_memory(upscaler.maker, HEADER, (64, 64), Request(memory_bytes=10**10))
     assert small.memory_bytes is not None
     assert small.memory_bytes <= 10**10 - BASE_BYTES
 
@@ -43,10 +43,10 @@ def test_a_budget_counts_what_is_held_already(upscaler: Upscaler, monkeypatch: p
 def test_decoding_by_a_large_autoencoder_counts(upscaler: Upscaler, monkeypatch: pytest.MonkeyPatch) -> None:
     """Stable Diffusion's needs above 3 KB for each pixel of a part."""
     free(monkeypatch, 4 * 10**9)
-    assert within_memory(upscaler, HEADER, (1024, 1024), Request()).memory_bytes
+    assert within_memory(upscaler.maker, HEADER, (1024, 1024), Request()).memory_bytes
     monkeypatch.setattr(SmallLatents, "bytes_per_px", 4096)
     with pytest.raises(LimitError, match=r"output size \(=1024x1024\) needs \d+ MiB"):
-        within_memory(upscaler, HEADER, (1024, 1024), Request())
+        within_memory(upscaler.maker, HEADER, (1024, 1024), Request())
 
 
 def test_windows_shrink_aloud_when_little_is_free(
@@ -55,14 +55,14 @@ def test_windows_shrink_aloud_when_little_is_free(
     header = Header(format="PNG", width=500, height=500, bits=8, gray=False, alpha=False)
     free(monkeypatch, BASE_BYTES + 2000**2 * OUTPUT_BYTES_PER_PX + 500**2 * INPUT_BYTES_PER_PX + 10**7)
     with caplog.at_level(logging.WARNING):
-        less = within_memory(upscaler, header, (2000, 2000), Request())
+        less = within_memory(upscaler.maker, header, (2000, 2000), Request())
     assert less.memory_bytes is not None
     assert upscaler.windowed((2000, 2000), less.memory_bytes).window_px < 512
     assert "smaller windows" in caplog.text
     free(monkeypatch, 10**11)
-    assert upscaler.windowed((2000, 2000), within_memory(upscaler, header, (2000, 2000), Request()).memory_bytes) == (
-        upscaler.windowed((2000, 2000), None)
-    )
+    assert upscaler.windowed(
+        (2000, 2000), within_memory(upscaler.maker, header, (2000, 2000), Request()).memory_bytes
+    ) == (upscaler.windowed((2000, 2000), None))
 
 
 @pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError(), RuntimeError("can't allocate memory: ...")])
@@ -78,7 +78,7 @@ def test_when_memory_runs_out_smaller_windows_are_tried(
         return self.photo
 
     monkeypatch.setattr(Job, "run", run)
-    restore(tree / "a.png", upscaler, Settings(), format=None)
+    restore(tree / "a.png", upscaler.maker, Settings(), format=None)
     assert tried == [tried[0], tried[0] // 2, tried[0] // 4]
 
 
@@ -93,7 +93,7 @@ def test_in_the_end_it_is_an_error_and_a_bug_is_none_of_it(
 
     monkeypatch.setattr(Job, "run", fail(MemoryError()))
     with pytest.raises(LimitError, match="memory ran out"):
-        restore(tree / "a.png", upscaler, Settings(), format=None)
+        restore(tree / "a.png", upscaler.maker, Settings(), format=None)
     monkeypatch.setattr(Job, "run", fail(RuntimeError("a bug")))
     with pytest.raises(RuntimeError, match="a bug"):
-        restore(tree / "a.png", upscaler, Settings(), format=None)
+        restore(tree / "a.png", upscaler.maker, Settings(), format=None)

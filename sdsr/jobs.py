@@ -1,0 +1,167 @@
+"""What jobs are made by: a model that is ready to restore, whatever computes it; knows no torch."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from sdsr.crops import Crop, crop_of
+from sdsr.diffusion.noise import CanvasNoise
+from sdsr.errors import InputError
+from sdsr.job import Credit, Job, Progress
+from sdsr.photos.photo import Photo
+from sdsr.prior.facts import Facts
+from sdsr.region import Region
+from sdsr.request import ColorFix, Request, Wishes
+from sdsr.restoration.canvas import Canvas
+from sdsr.restoration.finish import Finish
+from sdsr.restoration.lq_image import LqImage
+from sdsr.restoration.passes import Passes, run_passes
+from sdsr.restoration.plan import Plan
+from sdsr.restoration.protocol import RestoringParts
+from sdsr.restoration.window_sizes import least_window_px, most_window_px, window_size
+from sdsr.restoration.windowed import Windowed
+from sdsr.tensors import Image
+
+OnProgress = Callable[[float], None]
+
+
+class MakingPlans(Protocol):
+    """Decides the plan of a photo as it was given; InputError for a wish that can't be fulfilled."""
+
+    def __call__(self, wishes: Wishes, photo: Image | None = None) -> Plan: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobMaker:
+    """A model, ready to restore photos, and all that decides how; its jobs are run one after another.
+
+    `image` makes floats of a photo, of the kind that `restorer` computes with. `plan` decides a photo's plan. `starts`
+    are those that the model was trained at, in its paper's counting. `free_bytes` returns the memory that its windows
+    may use where that is not the host's, else None.
+    """
+
+    restorer: RestoringParts[Any, Any]
+    image: Callable[[Photo], Image]
+    plan: MakingPlans
+    facts: Facts
+    canvas: Canvas
+    color_fix: ColorFix
+    adain_floor: float
+    credit: Credit
+    listens: bool = False
+    starts: tuple[int, ...] = ()
+    free_bytes: Callable[[], int | None] = lambda: None
+
+    @property
+    def name(self) -> str:
+        """The model's."""
+        return self.credit.model
+
+    def job(
+        self,
+        photo: Photo,
+        request: Request = Request(),
+        *,
+        plan: Plan | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> Job:
+        """Return the work on one photo, decided and not begun; see `Job`.
+
+        `plan` stands for the one that the request asks for. `on_progress` is told the share of the work that is done,
+        after each window and tile. Raises InputError for what the method or the memory doesn't allow.
+        """
+        if request.prompt is not None and not self.listens:
+            raise InputError(f"prompt (={request.prompt!r}) means nothing to {self.name}; leave it out.")
+        width, height = request.size(photo.size[1], photo.size[0])
+        given = self.image(photo)
+        plan = plan or self.plan(request.wishes, given)
+        canvas = self.lq_image(given, (height, width))
+        finish = Finish(places=_places(request, photo), consistent=request.consistent)
+        finish.check(photo.size, (height, width))
+        progress = Progress(report=on_progress)
+        size = canvas.region.height, canvas.region.width
+        return Job(
+            photo=photo,
+            request=request,
+            canvas=canvas,
+            plan=plan,
+            restorer=self.windowed(size, request.memory_bytes, progress.add),
+            noise=CanvasNoise(seeds=(request.seed,)),
+            color_fix=request.color_fix or self.color_fix,
+            adain_floor=self.adain_floor,
+            credit=self.credit,
+            progress=progress,
+            chosen=plan.reason,
+            finish=finish,
+        )
+
+    def passes(
+        self,
+        photo: Photo,
+        request: Request = Request(),
+        *,
+        count: int = 4,
+        on_progress: OnProgress | None = None,
+    ) -> Passes:
+        """Restore a photo `count` (2 ... 8) times, mirrored in other ways and with another seed each.
+
+        Return the first, which is the plain result, the mean of all, and where they disagree. What a request wants in
+        the end (`protect`, `consistent`) is done to the first and to the mean, and the spread is that before. Raises
+        InputError for another count.
+        """
+        job = self.job(photo, request)
+        plain = replace(request, protect=(), consistent=False, mean_of=1)
+
+        def restore(turned: Photo, number: int, swapped: bool) -> Photo:
+            sized = replace(plain, width=plain.height, height=plain.width) if swapped else plain
+            told = lambda share: on_progress and on_progress((number + share) / count)  # noqa: E731
+            return self.job(turned, replace(sized, seed=request.seed + number), on_progress=told).run()
+
+        found = run_passes(photo, restore, count)
+        first = replace(job.finish.apply(found.first, photo), traits=job.result_traits())
+        mean = replace(job.finish.apply(found.mean, photo), traits=job.result_traits(passes=count))
+        return replace(found, first=first, mean=mean)
+
+    def crop(self, job: Job, region: Region) -> Crop:
+        """Return the work on a region of a job's result, in its pixels: what the whole result shows there.
+
+        Raises InputError for a region that isn't within it.
+        """
+        assert isinstance(job.restorer, Windowed), "it is a job of this model"
+        return crop_of(job, region, job.restorer, self.canvas.context_px)
+
+    def lq_image(self, given: Image, size: tuple[int, int]) -> LqImage:
+        """Return a photo on the canvas of a result of `size` (height, width)."""
+        return LqImage.on(self.canvas, given, size, self.facts.multiple_px)
+
+    @property
+    def least_window_px(self) -> int:
+        """The side of the smallest windows: as small as the UNet can do, or those the prior was trained on."""
+        return least_window_px(self.canvas, self.facts)
+
+    @property
+    def most_window_bytes(self) -> int:
+        """What the largest windows need, and the most that is of use to them."""
+        return self.facts.bytes_per_px * most_window_px(self.canvas, self.facts) ** 2
+
+    def windowed(
+        self, canvas: tuple[int, int], memory_bytes: int | None, on_window: Callable[[], None] | None = None
+    ) -> Windowed:
+        """Return the restorer behind windows as the method or its prior has them, no larger than the memory allows.
+
+        It is one window if the canvas fits in it. Raises InputError where memory doesn't suffice for the smallest.
+        """
+        size = window_size(self.canvas, canvas, facts=self.facts, memory_bytes=memory_bytes)
+        return Windowed(
+            restorer=self.restorer, window_px=size.window_px, overlap_px=size.overlap_px, on_window=on_window
+        )
+
+
+def _places(request: Request, photo: Photo) -> tuple[Region, ...]:
+    """Return the places that a request protects in a photo, those of text found."""
+    found = dict.fromkeys(place for place in request.protect if isinstance(place, Region))
+    if "text" in request.protect:
+        from sdsr.trust.text import find_text
+
+        found |= dict.fromkeys(find_text(photo))
+    return tuple(found)
