@@ -20,7 +20,12 @@ _HOMES = {"METHODS": "sdsr.methods", "Upscaler": "sdsr.upscaling"}
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'sdsr' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    try:
+        return getattr(import_module(_HOMES[name]), name)
+    except ModuleNotFoundError as error:
+        from sdsr.extras import told_of
+
+        raise ImportError(f"sdsr.{name}: {told_of(error) or error}", name=error.name) from error
 
 
 def __dir__() -> list[str]:

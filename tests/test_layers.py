@@ -15,17 +15,18 @@ LAYERS = (
     ("adapters", "losses"),
     ("discriminators", "metrics"),
     ("restoration",),
-    ("objectives", "checkpoints", "job", "trust"),
+    ("objectives", "checkpoints", "job", "graphs", "trust"),
     ("methods", "crops"),
-    ("embedded", "models"),
-    ("upscaling", "training"),
+    ("embedded", "models", "jobs"),
+    ("upscaling", "training", "exporting"),
+    ("engines",),
     ("batch", "studies", "reports"),
     ("web",),
     ("cli",),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 LEVEL |= {"METHODS": LEVEL["methods"], "Upscaler": LEVEL["upscaling"]}  # through the public door
-FREE = {"", "tensors", "array_api", "region", "errors", "digests", "__version__"}
+FREE = {"", "tensors", "array_api", "extras", "region", "errors", "digests", "__version__"}
 DOORS = {"__init__", "__main__"}
 DEVICE_AWARE = ("cli/", "web/", "training/", "prior/loading.py")  # loading chooses the dtype a device computes in
 

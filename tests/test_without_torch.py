@@ -2,7 +2,16 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
+import imagecodecs
+import numpy as np
+import pytest
+from PIL import Image
+
+import sdsr
+
+SAMPLE = Path(sdsr.__file__).parent / "assets" / "sample.jpg"
 BLOCKED = ("torch", "diffusers", "transformers", "safetensors", "accelerate", "peft", "huggingface_hub")
 BLOCK = f"import sys\nfor name in {BLOCKED}:\n    sys.modules[name] = None\n"
 
@@ -61,3 +70,56 @@ print(Plan(times=spaced(4), step=ancestral).times)
 """
     )
     assert times == "(999, 666, 333, 0)"
+
+
+@pytest.fixture(scope="module")
+def restored(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that `sdsr upscale` restored without torch: a photo, a deep one with alpha, and one in windows."""
+    folder = tmp_path_factory.mktemp("light")
+    photos = folder / "photos"
+    photos.mkdir()
+    sample = np.asarray(Image.open(SAMPLE).convert("RGB"))
+    Image.fromarray(sample[:24, :32]).save(photos / "plain.jpg", quality=95)
+    deep = np.dstack([sample[:20, :30].astype(np.uint16) * 257, np.full((20, 30), 30000, np.uint16)])
+    (photos / "deep.png").write_bytes(imagecodecs.png_encode(deep))
+    command = [
+        "from sdsr.cli.main import main",
+        f"sys.argv = ['sdsr', 'upscale', {str(photos)!r}, *{{options}}]",
+        "main()",
+    ]
+    for options in (
+        ["-o", str(folder / "out"), "--scale", "2", "--quiet"],
+        ["-o", str(folder / "windows"), "--scale", "3", "--quiet", "--memory", "900M", "--consistent"],
+    ):
+        printed("\n".join(command).format(options=options))
+    return folder
+
+
+def test_a_folder_is_restored(restored: Path) -> None:
+    with Image.open(restored / "out" / "plain.jpg") as plain, Image.open(restored / "photos" / "plain.jpg") as given:
+        assert plain.size == (64, 48)
+        near = np.asarray(plain.resize(given.size, Image.Resampling.BOX), float) - np.asarray(given, float)
+    assert np.abs(near).mean() < 6
+    deep = imagecodecs.png_decode((restored / "out" / "deep.png").read_bytes())
+    assert (deep.shape, deep.dtype) == ((40, 60, 4), np.uint16)
+    assert set(deep[..., 3].flat) == {30000}
+
+
+def test_windows_are_restored(restored: Path) -> None:
+    with Image.open(restored / "windows" / "plain.jpg") as plain:
+        assert plain.size == (96, 72)
+
+
+def test_what_needs_torch_says_so_in_one_line() -> None:
+    for command in (["upscale", str(SAMPLE), "--model", "stablesr-small"], ["models"], ["study", "steps", "--help"]):
+        code = f"sys.argv = ['sdsr', *{command!r}]\nfrom sdsr.cli.main import main\nmain()"
+        done = subprocess.run([sys.executable, "-c", BLOCK + code], capture_output=True, text=True, check=False)
+        assert done.returncode == 2, done.stderr
+        assert done.stderr.startswith("sdsr: error: "), done.stderr
+        assert "pip install 'sdsr[methods]'" in done.stderr
+        assert done.stderr.count("\n") == 1
+
+
+def test_the_public_door_says_so_too() -> None:
+    (said,) = printed("import sdsr\ntry:\n    sdsr.METHODS\nexcept ImportError as error:\n    print(error)")
+    assert "pip install 'sdsr[methods]'" in said

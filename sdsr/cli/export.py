@@ -1,4 +1,4 @@
-"""`sdsr export`: the trained parts of a run as a folder that restores, in half precision."""
+"""`sdsr export`: the trained parts of a run as a folder that restores, or a trained model as ONNX graphs."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,14 +11,21 @@ from sdsr.embedded.recipes import read_prior, save_perceptual
 from sdsr.errors import InputError, ModelError
 from sdsr.methods import METHODS
 from sdsr.methods.weights import fill_from_run, run_facts, run_metadata, run_recipe, save_method
+from sdsr.models import find_model
 from sdsr.prior.small_storage import save_small_prior
 from sdsr.training.recipes import RECIPES
 
 
 def export(
-    recipe: Annotated[str, typer.Argument(help="The recipe that was trained; `sdsr models` lists those that restore.")],
-    parts: Annotated[Path, typer.Option(help="The parts folder of its training run.")],
     to: Annotated[Path, typer.Option(help="Folder to write; a new or empty one.")],
+    recipe: Annotated[
+        str | None, typer.Argument(help="The recipe that was trained; `sdsr models` lists those that restore.")
+    ] = None,
+    parts: Annotated[Path | None, typer.Option(help="The parts folder of its training run.")] = None,
+    onnx: Annotated[
+        str | None,
+        typer.Option(help="Instead of a run's parts: a trained one-step model, as ONNX graphs that need no torch."),
+    ] = None,
     prior: Annotated[str | None, typer.Option(help="The prior it was trained on; the run's own by default.")] = None,
     autoencoder: Annotated[
         Path | None, typer.Option(help="small-prior only: the parts folder of the autoencoder's run.")
@@ -33,7 +40,17 @@ def export(
     ] = None,
     overwrite: Annotated[bool, typer.Option(help="Replace the files of a folder that holds some.")] = False,
 ) -> None:
-    """Write a run's trained parts in half precision, ready for `sdsr upscale --model FOLDER`."""
+    """Write a run's trained parts in half precision, ready for `sdsr upscale --model FOLDER`.
+
+    With --onnx, write a model's graphs: with its weights, or into its own folder beside them (with --overwrite).
+    """
+    if onnx is not None:
+        if recipe is not None or parts is not None or autoencoder is not None or base is not None:
+            raise InputError(f"--onnx (={onnx}) names a model that is trained already; leave RECIPE and --parts out.")
+        typer.echo(f"{to}: {_write_graphs(onnx, to, prior=prior, overwrite=overwrite)}")
+        return
+    if recipe is None or parts is None:
+        raise InputError("RECIPE and --parts say which run is exported; give both, or a model with --onnx.")
     exportable = {*METHODS, "small-prior", "small-perceptual"} & RECIPES.keys()
     if recipe not in exportable:
         raise InputError(f"recipe (={recipe}) must be one of {', '.join(sorted(exportable))}.")
@@ -49,6 +66,17 @@ def export(
     with complete_folder(to, overwrite=overwrite) as folder:
         what = _write(recipe, parts, folder, prior=prior, autoencoder=autoencoder, base=base, noted=noted)
     typer.echo(f"{to}: {what}")
+
+
+def _write_graphs(model: str, to: Path, *, prior: str | None, overwrite: bool) -> str:
+    """Write a model's graphs, and return a line on what they are."""
+    from sdsr.exporting.graphs import export_graphs
+
+    found = find_model(model)
+    own = to.resolve() == found.folder.resolve()
+    with complete_folder(to, overwrite=overwrite) as folder:
+        description = export_graphs(found, folder, prior=prior, own=own)
+    return f"{description.model} as graphs: {', '.join(description.graphs)}"
 
 
 def _write(

@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -11,6 +11,7 @@ from sdsr.cli.printing import LineFormatter, echo_line, print_any_name
 from sdsr.cli.processors import share_processors
 from sdsr.cli.table import COMMANDS, STUDIES, add_aliases, add_commands
 from sdsr.errors import SdsrError
+from sdsr.extras import told_of
 
 app = typer.Typer(
     name="sdsr", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich"
@@ -52,5 +53,14 @@ def main() -> None:
     try:
         app()
     except SdsrError as error:
-        echo_line(f"sdsr: error: {error}", err=True)
-        sys.exit(2)
+        _fail(str(error))
+    except ModuleNotFoundError as error:
+        told = told_of(error)
+        if told is None:
+            raise
+        _fail(told)
+
+
+def _fail(reason: str) -> NoReturn:
+    echo_line(f"sdsr: error: {reason}", err=True)
+    sys.exit(2)

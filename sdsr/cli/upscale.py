@@ -4,6 +4,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,6 +19,8 @@ from sdsr.cli.printing import echo_line
 from sdsr.cli.upscale_options import (
     ColorFixName,
     Consistent,
+    EngineChoice,
+    EngineName,
     Fidelity,
     FormatName,
     Height,
@@ -55,7 +58,7 @@ from sdsr.restoration.places import parse_place
 
 if TYPE_CHECKING:
     from sdsr.cli.upscale_pages import Pages
-    from sdsr.upscaling import Upscaler
+    from sdsr.jobs import JobMaker
 
 _WITHOUT_LABEL = (
     "sdsr: --no-label leaves out of the XMP: that a model had a part in the picture (DigitalSourceType), which one "
@@ -77,6 +80,7 @@ def upscale(
     untrained_start: UntrainedStart = False,
     seed: NoiseSeed = 0,
     device: Device = None,
+    engine: EngineName = EngineChoice.auto,
     memory: Memory = None,
     prompt: Prompt = None,
     fidelity: Fidelity = None,
@@ -127,14 +131,15 @@ def upscale(
         request.size(64, 64)  # what is wrong with a scale is wrong for every photo
     check_passes(passes, report=report, mean=mean)
     piped = _piped(photos, output, json=json, report=report)
+    load = partial(_load, model, prior, device, engine, request)
     if no_label and not quiet:
         typer.echo(_WITHOUT_LABEL, err=True)
     with _terminated_like_interrupted():
         if piped:
-            restore_piped(photos[0], output, lambda: _load(model, prior, device, request), settings)
+            restore_piped(photos[0], output, load, settings)
             return
         jobs = plan(photos, request, output=output, format=settings.format)
-        described = Model.described(model, lambda: _load(model, prior, device, request))
+        described = Model.described(model, load)
         pages = _pages(model, settings) if report else None
         outcomes = report_outcomes(jobs, described, settings, json=json, quiet=quiet, beside=pages)
         for page in pages.overviews(jobs) if pages is not None else []:
@@ -173,32 +178,22 @@ def _pages(model: str, settings: Settings) -> "Pages":
     return Pages(model=model, settings=settings)
 
 
-def _load(model: str, prior: str | None, device: str | None, request: Request) -> "Upscaler":
-    """Return the upscaler; a device, or a number of steps or start, that can't be is an InputError."""
-    import torch
+def _load(model: str, prior: str | None, device: str | None, engine: EngineChoice, request: Request) -> "JobMaker":
+    """Return the model, ready to restore; a device, or a number of steps or start, that can't be is an InputError."""
+    from sdsr.engines import load_model
 
-    from sdsr.upscaling import Upscaler
-
-    try:
-        if device is not None:
-            torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0].rstrip(".")
-        raise InputError(f"device (={device}) can't be used ({reason}); `sdsr doctor` lists those here.") from error
-    upscaler = Upscaler.from_pretrained(model, prior=prior, device=device)
-    _check_plan(upscaler, request)
-    return upscaler
+    maker = load_model(model, engine=engine.named, prior=prior, device=device)
+    _check_plan(maker, request)
+    return maker
 
 
-def _check_plan(upscaler: "Upscaler", request: Request) -> None:
+def _check_plan(maker: "JobMaker", request: Request) -> None:
     """Raise InputError, before any photo is read, for a plan that the method has not; warn of an untrained start."""
-    recipe = upscaler.recipe
-    assert recipe.method is not None, "it restores"
-    recipe.method.plan(request.wishes)
-    if recipe.starts and request.start not in (None, "auto", *recipe.starts):
+    maker.plan(request.wishes)
+    if maker.starts and request.start not in (None, "auto", *maker.starts):
         typer.echo(
-            f"sdsr: warning: start (={request.start}) is none that {recipe.name} was trained at "
-            f"({', '.join(map(str, recipe.starts))}); the result may be off.",
+            f"sdsr: warning: start (={request.start}) is none that {maker.name} was trained at "
+            f"({', '.join(map(str, maker.starts))}); the result may be off.",
             err=True,
         )
 

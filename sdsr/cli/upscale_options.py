@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -19,6 +19,19 @@ class ColorFix(StrEnum):
     adain = "adain"
     ycbcr = "ycbcr"
     none = "none"
+
+
+class EngineChoice(StrEnum):
+    """What computes a restoration."""
+
+    auto = "auto"
+    torch = "torch"
+    onnx = "onnx"
+
+    @property
+    def named(self) -> Literal["torch", "onnx"] | None:
+        """The one that was named; None leaves it to the model and the machine."""
+        return None if self is EngineChoice.auto else self.value
 
 
 class FileFormat(StrEnum):
@@ -49,6 +62,10 @@ Width = Annotated[int | None, typer.Option(min=1, help="Width of the result in p
 Height = Annotated[int | None, typer.Option(min=1, help="Height of the result in pixels.")]
 Megapixels = Annotated[float | None, typer.Option(help="Millions of pixels of the result.")]
 ModelName = Annotated[str, typer.Option(help="A method (`sdsr models`), or a folder of a trained one.")]
+EngineName = Annotated[
+    EngineChoice,
+    typer.Option(help="torch, or onnx: graphs of the model on ONNX Runtime, the default where the CPU computes."),
+]
 Start = Annotated[
     str | None, typer.Option(help="Time to start at, where the method has a choice (InvSR: 250 ... 100), or auto.")
 ]

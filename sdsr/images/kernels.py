@@ -79,3 +79,6 @@ PILLOW_BICUBIC = Kernel(name="pillow bicubic", weight=_keys, reach=2, clips=True
 
 PILLOW_LANCZOS = Kernel(name="pillow lanczos", weight=_lanczos, reach=3, clips=True)
 """Pillow's on images of 8 bits, unrounded."""
+
+KERNELS = {kernel.name: kernel for kernel in (KEYS, TORCH_BICUBIC, PILLOW_BICUBIC, PILLOW_LANCZOS)}
+"""All of them, by the names that files have for them."""

@@ -13,6 +13,7 @@ from sdsr.batch.memory import ran_out, with_smaller_windows, within_memory
 from sdsr.errors import InputError
 from sdsr.images.floats import quantize
 from sdsr.job import Job, Preview
+from sdsr.jobs import JobMaker
 from sdsr.photos.files import check_output, probe, read_photo, write_photo
 from sdsr.photos.formats import FORMATS, Format
 from sdsr.photos.layout import check_transparency
@@ -21,7 +22,6 @@ from sdsr.photos.photo import Photo
 from sdsr.region import Region
 from sdsr.request import Request
 from sdsr.trust.consistency import Consistency, measure_consistency
-from sdsr.upscaling import Upscaler
 from sdsr.web.pictures import BEFORE, MAP, PROXY, enlarged, keep_pixels, kept_pixels, proxy_size, view_of, write_proxy
 from sdsr.web.restored import photo_box
 
@@ -64,7 +64,7 @@ class Order:
         )
 
 
-def restore(order: Order, upscaler: Upscaler, *, on_job: Callable[[Job], None], tell: Tell) -> dict[str, Any]:
+def restore(order: Order, maker: JobMaker, *, on_job: Callable[[Job], None], tell: Tell) -> dict[str, Any]:
     """Restore and write what the order asks for, and return what is to be said of it.
 
     `on_job` is given the job before it runs, so that it can be canceled. What is refused, is so before it is decoded.
@@ -75,18 +75,18 @@ def restore(order: Order, upscaler: Upscaler, *, on_job: Callable[[Job], None], 
     format = order.format or header.format
     width, height = order.request.size(header.width, header.height)
     check_output(header, (height, width), format, order.limits)
-    request = within_memory(upscaler, header, (height, width), order.request)
+    request = within_memory(maker, header, (height, width), order.request)
     photo = read_photo(data, order.limits)
     check_transparency(photo, format)
     watch = _Watch(tell=tell, folder=order.folder)
     while True:
         try:
-            result, job = _run(order, upscaler, photo, request, on_job, watch)
+            result, job = _run(order, maker, photo, request, on_job, watch)
             break
         except (MemoryError, RuntimeError) as error:
             if not ran_out(error):
                 raise
-            request = with_smaller_windows(upscaler, request)
+            request = with_smaller_windows(maker, request)
     target = order.folder / f"result{FORMATS[format].suffixes[0]}"
     write_photo(result, target, format=format, quality=order.quality)
     consistency = _depict(order, photo, result, (height, width))
@@ -107,19 +107,19 @@ def restore(order: Order, upscaler: Upscaler, *, on_job: Callable[[Job], None], 
 
 def _run(
     order: Order,
-    upscaler: Upscaler,
+    maker: JobMaker,
     photo: Photo,
     request: Request,
     on_job: Callable[[Job], None],
     watch: "_Watch",
 ) -> tuple[Photo, Job]:
-    job = upscaler.job(photo, request, on_progress=watch.progress)
+    job = maker.job(photo, request, on_progress=watch.progress)
     watch.begin(job.size if order.region is None else (order.region.height, order.region.width))
     if order.region is None:
         on_job(job)
         watch.plan(job)
         return job.run(on_step=watch.step, on_preview=watch.preview), job
-    crop = upscaler.crop(job, order.region)
+    crop = maker.crop(job, order.region)
     on_job(crop.job)
     watch.plan(crop.job)
     return crop.run(), crop.job

@@ -13,10 +13,11 @@ from pathlib import Path
 from threading import Lock, Thread
 from typing import Any
 
+from sdsr.engines import load_model
 from sdsr.errors import CancelledError, SdsrError
 from sdsr.job import Job
+from sdsr.jobs import JobMaker
 from sdsr.method_folders import embedded_methods
-from sdsr.upscaling import Upscaler
 from sdsr.web.abilities import abilities_of
 from sdsr.web.lines import Channel
 from sdsr.web.restoring import Order, restore
@@ -30,14 +31,14 @@ class Models:
 
     def __init__(self, device: str | None) -> None:
         self.device = device
-        self.loaded: OrderedDict[str, Upscaler] = OrderedDict()
+        self.loaded: OrderedDict[str, JobMaker] = OrderedDict()
 
-    def get(self, name: str) -> Upscaler:
+    def get(self, name: str) -> JobMaker:
         """Return a model, loaded where it isn't."""
         if name not in self.loaded:
             while len(self.loaded) >= MOST_MODELS:
                 self.loaded.popitem(last=False)
-            self.loaded[name] = Upscaler.from_pretrained(name, device=self.device)
+            self.loaded[name] = load_model(name, device=self.device)
         self.loaded.move_to_end(name)
         return self.loaded[name]
 

@@ -1,0 +1,111 @@
+"""Which runtime restores: torch, or ONNX Runtime by a model's graphs, which loads in a fraction of the time.
+
+Both do the same, within 1 of 255. Nothing here loads torch unless it is the one that restores.
+"""
+
+import importlib.util
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+from sdsr.errors import InputError, ModelError
+from sdsr.graphs.description import DESCRIPTION, Description, read_graphs
+from sdsr.graphs.restorer import GraphRestorer
+from sdsr.graphs.sessions import open_graphs
+from sdsr.images.floats import image_array
+from sdsr.job import Credit
+from sdsr.jobs import JobMaker
+from sdsr.method_folders import ASSETS
+from sdsr.models import ModelFolder, find_model
+from sdsr.request import Wishes
+from sdsr.restoration.plan import Plan
+from sdsr.restoration.wishing import by_decoder, wished_plan
+
+Engine = Literal["torch", "onnx"]
+_SMALL_PRIOR = ASSETS / "small-prior"
+_DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dri/renderD128")
+"""What is there where a driver of an accelerator that torch computes on is loaded: NVIDIA's, AMD's, and Intel's."""
+
+
+def choose_engine(found: ModelFolder, *, prior: str | None = None, device: str | None = None) -> Engine:
+    """Return what restores where nothing else is said: graphs where there are some and the CPU is to compute.
+
+    That is so on a device named "cpu", or where no other is named and torch isn't here or has no accelerator to take.
+    """
+    graphs = (found.folder / DESCRIPTION).is_file() and prior is None
+    if not graphs or device not in (None, "cpu"):
+        return "torch"
+    return "torch" if device is None and _accelerated() else "onnx"
+
+
+def load_model(
+    model: str | Path, *, engine: Engine | None = None, prior: str | None = None, device: str | None = None
+) -> JobMaker:
+    """Return a model, ready to restore, by this engine or the one that suits.
+
+    Raises InputError for what the engine can't do, ModelError for weights or graphs that are missing or damaged.
+    """
+    found = find_model(model)
+    chosen = engine or choose_engine(found, prior=prior, device=device)
+    if chosen == "torch":
+        from sdsr.upscaling import Upscaler
+
+        _check_device(device)
+        return Upscaler.from_pretrained(model, prior=prior, device=device).maker
+    if prior is not None:
+        raise InputError(f"prior (={prior}) can't be changed in exported graphs; leave it out, or say --engine torch.")
+    if device not in (None, "cpu"):
+        raise InputError(f"device (={device}) must be cpu for exported graphs; leave it out, or say --engine torch.")
+    return open_model(found)
+
+
+def open_model(found: ModelFolder) -> JobMaker:
+    """Return a model by its graphs; raise ModelError where it has none, or those of other weights."""
+    description = read_graphs(found.folder)
+    if description.weights_sha256 != found.weights_sha256 or [description.time] != found.description.get("times"):
+        raise ModelError(
+            f"graphs (={found.folder}) were exported of other weights than are there now; export them again with "
+            "`sdsr export --onnx`, or restore with --engine torch."
+        )
+    graphs = open_graphs(found.folder, description, (_SMALL_PRIOR,))
+    credit = Credit(model=description.model, weights_sha256=description.weights_sha256, own_decoder=description.guided)
+    return JobMaker(
+        restorer=GraphRestorer(graphs=graphs, description=description),
+        image=image_array,
+        plan=partial(_plan, description),
+        facts=description.facts,
+        canvas=description.canvas,
+        color_fix=description.color_fix,
+        adain_floor=description.adain_floor,
+        credit=credit,
+    )
+
+
+def _plan(description: Description, wishes: Wishes, photo: Any = None) -> Plan:
+    return wished_plan(description.plan, wishes, faithful=by_decoder if description.guided else None)
+
+
+def _check_device(device: str | None) -> None:
+    """Raise InputError for a device that torch can't compute on."""
+    import torch
+
+    try:
+        if device is not None:
+            torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise InputError(f"device (={device}) can't be used ({reason}); `sdsr doctor` lists those here.") from error
+
+
+def _accelerated() -> bool:
+    """Whether torch is here and may have an accelerator, told without loading it."""
+    if importlib.util.find_spec("torch") is None:
+        return False
+    return sys.platform == "darwin" or any(Path(driver).exists() for driver in _DRIVERS) or _windows_driver()
+
+
+def _windows_driver() -> bool:
+    from ctypes.util import find_library
+
+    return sys.platform == "win32" and find_library("nvcuda") is not None

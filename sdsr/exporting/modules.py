@@ -1,0 +1,119 @@
+"""A one-step restorer as three modules of tensors alone, which can be exported as graphs."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from sdsr.errors import InputError
+from sdsr.methods.one_step.guided_decoder import GuidedDecoder
+from sdsr.methods.one_step.guided_decoding import GuidedDecoding
+from sdsr.prior.condition import Condition
+from sdsr.prior.prior import Prior
+from sdsr.prior.small import WINDOW_CELLS, SmallLatents
+from sdsr.restoration.plan import Plan
+from sdsr.restoration.prompting import FixedPromptConditioner
+from sdsr.restoration.restorer import Restorer, from_photo
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportedParts:
+    """The modules, by name, and how much context (in cells) each part needs that is encoded or decoded on its own."""
+
+    encode: nn.Module
+    denoise: nn.Module
+    decode: nn.Module
+    encode_cells: int
+    encode_margin: int
+    decode_margin: int
+    guided: bool
+
+
+class Encode(nn.Module):
+    """image (1, 3, H, W) in [0, 1] -> latent."""
+
+    def __init__(self, autoencoder: SmallLatents) -> None:
+        super().__init__()
+        self.autoencoder = autoencoder.model
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.autoencoder.encode(image)
+
+
+class Denoise(nn.Module):
+    """noisy (1, c, h, w) -> clean, at one time and under one prompt.
+
+    The clean estimate is linear in what the network predicts and in the noisy latent, whatever it predicts.
+    """
+
+    def __init__(self, prior: Prior, time: int, condition: Condition) -> None:
+        super().__init__()
+        self.network = prior.network
+        self.backbone = prior.backbone
+        schedule = prior.schedule
+        zero = torch.zeros(1, 1, 1, 1)
+        one = torch.ones(1, 1, 1, 1)
+        self.register_buffer("prompt", condition.prompt.detach().clone())
+        self.register_buffer("timestep", schedule.curves.timestep(time).float())
+        self.register_buffer("of_noisy", schedule.clean(zero, one, time))
+        self.register_buffer("of_prediction", schedule.clean(one, zero, time))
+
+    def forward(self, noisy: Tensor) -> Tensor:
+        condition = Condition(prompt=self.get_buffer("prompt"))
+        prediction = self.backbone.predict(noisy, self.get_buffer("timestep"), condition)
+        return self.get_buffer("of_noisy") * noisy + self.get_buffer("of_prediction") * prediction
+
+
+class Decode(nn.Module):
+    """latent -> image (about [0, 1], not clamped), by the prior's own decoder."""
+
+    def __init__(self, autoencoder: SmallLatents) -> None:
+        super().__init__()
+        self.autoencoder = autoencoder.model
+
+    def forward(self, latent: Tensor) -> Tensor:
+        return self.autoencoder.decode(latent)
+
+
+class DecodeGuided(nn.Module):
+    """latent, enlarged photo and fidelity (a number) -> image; both ends are computed, and mixed."""
+
+    def __init__(self, decoder: GuidedDecoder) -> None:
+        super().__init__()
+        self.decoder = decoder
+
+    def forward(self, latent: Tensor, enlarged: Tensor, fidelity: Tensor) -> Tensor:
+        features = self.decoder.features(latent, enlarged)
+        added = (1 - fidelity) * self.decoder.detailed(features) + fidelity * self.decoder.faithful(features)
+        return enlarged + added
+
+
+def parts_of(restorer: Restorer, plan: Plan, name: str) -> ExportedParts:
+    """Return what a restorer does as modules; raise InputError for one that does more than one step or looks twice."""
+    parts = restorer.parts
+    autoencoder = restorer.prior.autoencoder
+    conditioner = parts.conditioner
+    plain = parts.start is from_photo and parts.negative_prompt is None and plan.refinement is None
+    if len(plan.times) != 1 or not plain or not isinstance(conditioner, FixedPromptConditioner):
+        raise InputError(
+            f"model (={name}) can't be exported as graphs: only methods of one step from the photo, under a learned "
+            "prompt, can; export d3sr-small, or restore with torch."
+        )
+    if not isinstance(autoencoder, SmallLatents) or not isinstance(parts.decoder, GuidedDecoding | None):
+        raise InputError(
+            f"prior (={restorer.prior.name}) of {name} can't be exported as graphs: only a small one, whose encoder "
+            "and decoder look a few cells around, can; restore with torch."
+        )
+    model = autoencoder.model
+    decoder = parts.decoder
+    condition = Condition(prompt=conditioner.prompt.tokens)
+    halo_px = model.halo_px if decoder is None else decoder.decoder.halo_px
+    return ExportedParts(
+        encode=Encode(autoencoder),
+        denoise=Denoise(restorer.prior, plan.times[0], condition),
+        decode=Decode(autoencoder) if decoder is None else DecodeGuided(decoder.decoder),
+        encode_cells=WINDOW_CELLS,
+        encode_margin=-(-model.encoder_halo_px // autoencoder.factor),
+        decode_margin=-(-halo_px // autoencoder.factor),
+        guided=decoder is not None,
+    )

@@ -1,0 +1,12 @@
+"""What the extra `methods` brings, and the sentence for whoever needs it and hasn't got it; imports nothing."""
+
+METHODS = ("torch", "diffusers", "transformers", "peft", "accelerate", "safetensors", "huggingface_hub")
+"""Modules of the extra `methods`: what methods, training and studies compute with, and the core does without."""
+
+
+def told_of(error: ModuleNotFoundError) -> str | None:
+    """Return what is missing and what to do, in one line; None for a module that no extra brings."""
+    missing = (error.name or "").partition(".")[0]
+    if missing not in METHODS:
+        return None
+    return f"{missing} is missing, which methods, training and studies need; pip install 'sdsr[methods]'."

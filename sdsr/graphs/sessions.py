@@ -1,0 +1,94 @@
+"""ONNX Runtime's sessions of a folder's graphs, whose weights lie beside them as they were trained.
+
+A graph holds no weights: its tensors point into safetensors files, so that each is stored once, and are widened there
+where they are halves. The files are read once, checked, and handed to the sessions.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sdsr.errors import ModelError
+from sdsr.graphs.description import NAMES, Description
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Graph:
+    """A graph that is ready to run, and which of its inputs it has."""
+
+    session: Any
+    inputs: tuple[str, ...]
+
+    def __call__(self, **arrays: np.ndarray) -> np.ndarray:
+        """Return its output of arrays (float32), those that it has no input for left out; MemoryError where it is."""
+        given = {name: np.ascontiguousarray(arrays[name], np.float32) for name in self.inputs}
+        try:
+            (output,) = self.session.run(None, given)
+        except Exception as error:  # ONNX Runtime's own derive from nothing narrower
+            if _ran_out(error):
+                raise MemoryError(str(error)) from error
+            raise
+        return output
+
+
+def open_graphs(folder: Path, description: Description, others: Sequence[Path] = ()) -> dict[str, Graph]:
+    """Return a model's graphs, ready to run on the CPU.
+
+    Weights are looked for in the folder, then in `others`. Raises ModelError for files that are missing or that aren't
+    the described ones.
+    """
+    places = (folder, *others)
+    weights = {name: _read(places, name, digest) for name, digest in description.weights.items()}
+    return {
+        name: _opened(_read((folder,), f"{name}.onnx", description.graphs[name]), weights, folder) for name in NAMES
+    }
+
+
+def threads() -> int:
+    """Return how many threads compute: what OMP_NUM_THREADS says, as for torch; 0 leaves it to ONNX Runtime."""
+    told = os.environ.get("OMP_NUM_THREADS", "")
+    return int(told) if told.isdecimal() else 0
+
+
+def _opened(graph: bytes, weights: Mapping[str, bytes], folder: Path) -> Graph:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads()
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # other programs want the cores, too
+    options.add_external_initializers_from_files_in_memory(
+        list(weights), list(weights.values()), [len(data) for data in weights.values()]
+    )
+    try:
+        session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        if _ran_out(error):
+            raise MemoryError(str(error)) from error
+        reason = str(error).splitlines()[0]
+        raise ModelError(f"graphs (={folder}) can't be opened ({reason}); export them again.") from error
+    return Graph(session=session, inputs=tuple(each.name for each in session.get_inputs()))
+
+
+def _read(places: Sequence[Path], name: str, digest: str) -> bytes:
+    """Return a file's bytes, from the first place that has it as it is described."""
+    there = [path for path in (place / name for place in places) if path.is_file()]
+    for path in there:
+        data = path.read_bytes()
+        if sha256(data).hexdigest() == digest:
+            return data
+    if there:
+        raise ModelError(f"file (={there[0]}) isn't what was exported (sha256 differs); export the graphs again.")
+    raise ModelError(f"file (={name}) isn't in {places[0]}; export the graphs again, or reinstall sdsr.")
+
+
+def _ran_out(error: Exception) -> bool:
+    """Whether memory was not enough."""
+    said = str(error).lower()
+    return isinstance(error, MemoryError) or "bad allocation" in said or "failed to allocate" in said

@@ -1,0 +1,96 @@
+"""Folders of graphs: what they say, and what is refused."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sdsr import engines
+from sdsr.engines import choose_engine, load_model, open_model
+from sdsr.errors import InputError, ModelError
+from sdsr.graphs.description import DESCRIPTION, read_graphs
+from sdsr.models import DEFAULT_MODEL, find_model
+
+ASSETS = Path(engines.__file__).parent / "assets"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A copy of the embedded default, whose graphs are of a model that anyone may change."""
+    return shutil.copytree(ASSETS / DEFAULT_MODEL, tmp_path / "model")
+
+
+def change(folder: Path, **facts: Any) -> None:
+    path = folder / DESCRIPTION
+    told = json.loads(path.read_text())
+    path.write_text(json.dumps(told | facts))
+
+
+def test_the_embedded_graphs_are_those_of_the_embedded_weights() -> None:
+    """Where this fails, the default was trained again: `sdsr export --onnx d3sr-small --to` its folder."""
+    found = find_model(DEFAULT_MODEL)
+    description = read_graphs(found.folder)
+    assert description.weights_sha256 == found.weights_sha256
+    assert json.loads(description.to_json()) == json.loads((found.folder / DESCRIPTION).read_text())
+
+
+def test_no_weight_is_stored_in_a_graph() -> None:
+    found = find_model(DEFAULT_MODEL)
+    assert sum(path.stat().st_size for path in found.folder.glob("*.onnx")) < 300_000
+
+
+def test_a_folder_restores_like_the_embedded_one(folder: Path) -> None:
+    assert load_model(folder, engine="onnx").name == DEFAULT_MODEL
+
+
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        ({"format": 2}, "format .* must be 1"),
+        ({"canvas": {"kernel": "magic"}}, "incomplete"),
+        ({"color_fix": "magic"}, "unknown"),
+        ({"time": None, "surprise": 1}, "incomplete"),
+        ({"weights_sha256": "0"}, "other weights"),
+        ({"time": 499}, "other weights"),
+        ({"weights": {"unet.safetensors": "0"}}, "sha256 differs"),
+        ({"weights": {"magic.safetensors": "0"}}, "isn't in"),
+    ],
+)
+def test_what_is_not_as_described_is_refused(folder: Path, facts: dict[str, Any], said: str) -> None:
+    change(folder, **facts)
+    with pytest.raises(ModelError, match=said):
+        open_model(find_model(folder))
+
+
+def test_damaged_files_are_refused(folder: Path) -> None:
+    (folder / "encode.onnx").write_bytes(b"magic")
+    with pytest.raises(ModelError, match=r"encode\.onnx.*sha256 differs"):
+        open_model(find_model(folder))
+    (folder / DESCRIPTION).write_text("{")
+    with pytest.raises(ModelError, match="can't be read"):
+        open_model(find_model(folder))
+    (folder / DESCRIPTION).unlink()
+    with pytest.raises(ModelError, match="--engine torch"):
+        open_model(find_model(folder))
+
+
+def test_graphs_restore_where_the_cpu_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = find_model(DEFAULT_MODEL)
+    monkeypatch.setattr(engines, "_accelerated", lambda: False)
+    assert choose_engine(found) == choose_engine(found, device="cpu") == "onnx"
+    assert choose_engine(found, device="mps") == choose_engine(found, prior="small") == "torch"
+    assert choose_engine(find_model("stablesr-small")) == "torch"
+    monkeypatch.setattr(engines, "_accelerated", lambda: True)
+    assert choose_engine(found) == "torch"
+    assert choose_engine(found, device="cpu") == "onnx"
+
+
+def test_what_graphs_cannot_do_is_refused() -> None:
+    with pytest.raises(InputError, match="prior"):
+        load_model(DEFAULT_MODEL, engine="onnx", prior="tiny")
+    with pytest.raises(InputError, match="device"):
+        load_model(DEFAULT_MODEL, engine="onnx", device="mps")
+    with pytest.raises(ModelError, match="has no graphs"):
+        load_model("stablesr-small", engine="onnx")
