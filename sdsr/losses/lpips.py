@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from sdsr.losses.perceptual import PerceptualDistance
+from sdsr.losses.small_perceptual import load_small_perceptual
 from sdsr.losses.trunks import (
     ALEXNET_CHANNELS,
     POOL_PLACES,
@@ -68,6 +69,15 @@ class LpipsNetwork(nn.Module):
             x = stage(x)
             features.append(x)
         return features
+
+
+def load_lpips_or_small(weights: str | None, device: torch.device) -> PerceptualDistance:
+    """Return LPIPS with the published weights in a file (of VGG-16), or what stands in for it without one.
+
+    That is the distance of the embedded small perceptual network, whose values are about ten times as large.
+    """
+    distance = load_small_perceptual().distance() if weights is None else load_lpips(Path(weights))
+    return distance.to(device)
 
 
 def load_lpips(

@@ -1,6 +1,7 @@
 """The adversarial game: a network that tells real from fake, what it sees of a step, and both sides' losses."""
 
-from collections.abc import Callable, Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import ClassVar, Literal, Protocol
@@ -88,7 +89,27 @@ class PixelsBesideLq:
         return (real, record.lq, rng), (fake, record.lq, rng)
 
 
-class Discriminator(nn.Module):
+class Adversary(nn.Module, ABC):
+    """What learns beside a generator and gives it losses; its forward is its own training step, on a detached record.
+
+    A discriminator is one. Another is a diffusion model that follows what the generator makes (score distillation).
+    """
+
+    @property
+    @abstractmethod
+    def kinds(self) -> Sequence[Kind]:
+        """What it looks at."""
+
+    @abstractmethod
+    def forward(self, record: StepRecord, rng: Generator) -> Outcome:
+        """Return its own loss on a detached step."""
+
+    @abstractmethod
+    def generator_losses(self, record: StepRecord, rng: Generator) -> dict[str, Tensor]:
+        """Return the generator's losses by name: gradients reach what it made, and no weight of the adversary."""
+
+
+class Discriminator(Adversary):
     """A network whose logits are high for real and low for fake; its forward is its own training step.
 
     `precision` is the context that the network computes in.
@@ -130,7 +151,7 @@ class Discriminator(nn.Module):
             return self.network(*shown)
 
 
-class Discriminators(nn.Module):
+class Discriminators(Adversary):
     """Several discriminators that play at once, each named by what it looks at."""
 
     def __init__(self, *discriminators: Discriminator) -> None:

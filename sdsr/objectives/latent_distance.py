@@ -55,7 +55,7 @@ def prior_distance(prior: Prior, x: Latent, y: Latent) -> Float[Tensor, " b"]:
 
 def _features(prior: Prior, latent: Latent) -> list[Tensor]:
     t = torch.zeros(len(latent), dtype=torch.int64, device=latent.device)
-    unet = prior.modules["unet"]  # the stock one, whatever a method made of it
+    unet = prior.stock
     assert isinstance(unet, UNet2DConditionModel), "a prior's UNet is diffusers'"
     context = prior.embed("").expand(len(latent), -1, -1)
     with prior.precision():

@@ -13,7 +13,7 @@ from torch import Generator, Tensor, nn
 
 from sdsr.diffusion.noise import CanvasNoise
 from sdsr.losses.terms import StepRecord, Term, weighted_sum
-from sdsr.objectives.discriminator import Discriminator, Discriminators
+from sdsr.objectives.discriminator import Adversary, Discriminators
 from sdsr.objectives.pairs import first, lq_image_of, nearness
 from sdsr.objectives.training_step import Outcome, Sample
 from sdsr.restoration.restorer import EncodedLq, Restorer, latent_region
@@ -71,7 +71,7 @@ class RestorerStep(nn.Module):
         rule: StepRule,
         terms: Sequence[Term],
         *,
-        discriminator: Discriminator | Discriminators | None = None,
+        discriminator: Adversary | None = None,
         adversarial_weights: AdversarialWeights | None = None,
         modules: Mapping[str, nn.Module] | None = None,
         near: Callable[[Image, Image], dict[str, float]] = nearness,
@@ -95,7 +95,7 @@ class RestorerStep(nn.Module):
         return self.rule.restorer
 
     @property
-    def discriminator(self) -> Discriminator | Discriminators | None:
+    def discriminator(self) -> Adversary | None:
         return self._beside[0]
 
     @property
@@ -116,7 +116,7 @@ class RestorerStep(nn.Module):
         return Outcome(loss=loss, scalars=scalars, record=record)
 
     def _with_adversarial(
-        self, discriminator: Discriminator | Discriminators, loss: Tensor, record: StepRecord, rng: Generator
+        self, discriminator: Adversary, loss: Tensor, record: StepRecord, rng: Generator
     ) -> tuple[Tensor, dict[str, float]]:
         """Return the loss with the generator's adversarial losses, and these as numbers."""
         scalars: dict[str, float] = {}

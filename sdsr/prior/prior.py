@@ -152,6 +152,11 @@ class Prior:
         return self.backbone.network
 
     @property
+    def stock(self) -> ModelMixin:
+        """That network as it was loaded, whatever a method made of it."""
+        return next(module for module in self.modules.values() if type(module) is type(self.network))
+
+    @property
     def unet(self) -> UNet2DConditionModel:
         """The network that predicts, for methods that need a UNet's levels and skips; raise InputError for others."""
         if not isinstance(self.backbone, UNetBackbone):

@@ -6,7 +6,6 @@ some times while it is among the last ones, where the authors made 100,000 of th
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -17,8 +16,7 @@ from sdsr.diffusion.noise import CanvasNoise
 from sdsr.diffusion.steps import ancestral
 from sdsr.diffusion.times import spaced
 from sdsr.images.color import wavelet
-from sdsr.losses.lpips import load_lpips
-from sdsr.losses.small_perceptual import load_small_perceptual
+from sdsr.losses.lpips import load_lpips_or_small
 from sdsr.losses.terms import StepRecord, Term, image_l1, perceptual
 from sdsr.objectives.discriminator import Discriminator
 from sdsr.objectives.pairs import lq_image_of
@@ -95,13 +93,10 @@ class Fusion:
 
     def all_terms(self, device: torch.device) -> tuple[Term, ...]:
         """Return L1, LPIPS or what stands in for it, and the further terms."""
-        if self.lpips_weights is None:
-            distance = load_small_perceptual().distance()
-        else:
-            distance = load_lpips(Path(self.lpips_weights))
+        distance = load_lpips_or_small(self.lpips_weights, device)
         return (
             Term(name="l1", weight=self.l1, function=image_l1),
-            Term(name="lpips", weight=self.lpips, function=perceptual(distance.to(device))),
+            Term(name="lpips", weight=self.lpips, function=perceptual(distance)),
             *self.terms,
         )
 
