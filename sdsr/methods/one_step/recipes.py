@@ -20,6 +20,7 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
 from sdsr.discriminators.diffusion_unet import DiffusionDiscriminator
 from sdsr.discriminators.patch import PatchDiscriminator
+from sdsr.discriminators.projected import ProjectedDiscriminator
 from sdsr.errors import InputError
 from sdsr.images.kernels import KEYS, PILLOW_BICUBIC, TORCH_BICUBIC
 from sdsr.losses.adversarial import BCE, HINGE
@@ -27,7 +28,6 @@ from sdsr.losses.efficientnet import load_efficientnet_lite
 from sdsr.losses.terms import Term, image_l2
 from sdsr.methods.one_step import generator
 from sdsr.methods.one_step.decoder_stages import decoder_stages
-from sdsr.methods.one_step.discriminator import ProjectedDiscriminator
 from sdsr.methods.one_step.score_distillation import DistilledRestoration, ScoreDistillation
 from sdsr.methods.one_step.small import PLAN, DecoderSettings, SmallOneStep
 from sdsr.methods.recipe import OptimizerSettings, Recipe, Stage

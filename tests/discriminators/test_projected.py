@@ -3,10 +3,10 @@
 import pytest
 import torch
 
+from sdsr.discriminators.projected import ProjectedDiscriminator
 from sdsr.losses.adversarial import discriminator_hinge
 from sdsr.losses.efficientnet import load_efficientnet_lite
 from sdsr.losses.filters import gaussian_blur
-from sdsr.methods.one_step.discriminator import ProjectedDiscriminator
 
 
 @pytest.fixture(scope="module")
