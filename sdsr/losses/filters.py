@@ -17,9 +17,15 @@ def gaussian_blur(x: Latent, sigma: float | Float[Tensor, " b"]) -> Latent:
     taps = torch.softmax(-0.5 * (offsets / sigmas[:, None]).square(), dim=1).to(x.dtype)
     taps = taps.repeat_interleave(channels, dim=0)[:, None]
     flat = x.reshape(1, batch * channels, *x.shape[2:])
-    flat = F.conv2d(F.pad(flat, (radius, radius, 0, 0), "replicate"), taps[:, :, None, :], groups=batch * channels)
-    flat = F.conv2d(F.pad(flat, (0, 0, radius, radius), "replicate"), taps[:, :, :, None], groups=batch * channels)
+    with _as_it_comes(x):
+        flat = F.conv2d(F.pad(flat, (radius, radius, 0, 0), "replicate"), taps[:, :, None, :], groups=batch * channels)
+        flat = F.conv2d(F.pad(flat, (0, 0, radius, radius), "replicate"), taps[:, :, :, None], groups=batch * channels)
     return flat.reshape(x.shape)
+
+
+def _as_it_comes(x: Tensor) -> torch.autocast:
+    """No autocast: in bfloat16 a bright place comes in steps of a gray level, which is as much as fine detail has."""
+    return torch.autocast(x.device.type, enabled=False)
 
 
 def high_pass(x: Latent, sigma: float = 1.5) -> Latent:
@@ -41,5 +47,6 @@ def sobel(image: Image) -> Plane:
     rows = [[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]]
     across = torch.tensor(rows, dtype=image.dtype, device=image.device)
     kernels = torch.stack((across, across.mT))[:, None]
-    gradient = F.conv2d(image.mean(dim=1, keepdim=True), kernels, padding=1)
+    with _as_it_comes(image):
+        gradient = F.conv2d(image.mean(dim=1, keepdim=True), kernels, padding=1)
     return (gradient.square().sum(dim=1, keepdim=True) + 1e-6).sqrt()

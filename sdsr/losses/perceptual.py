@@ -1,11 +1,13 @@
 """Perceptual distance in the form of LPIPS (arXiv:1801.03924, Eq. 1): any feature network, images or latents."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+
+from sdsr.tensors import Image
 
 
 class FeatureNetwork(Protocol):
@@ -36,6 +38,15 @@ def feature_distance(
             difference = difference * weights[index].reshape(1, -1, 1, 1)
         total = total + difference.sum(dim=1).mean(dim=(1, 2))
     return total
+
+
+def distance_by(
+    network: nn.Module, distance: Callable[[list[Tensor], list[Tensor]], Tensor], image: Image, target: Image
+) -> Tensor:
+    """Return each image's distance from its target by a frozen network's features, compared in float32."""
+    with torch.no_grad():
+        wanted = [each.float() for each in network(target)]
+    return distance([each.float() for each in network(image)], wanted)
 
 
 class PerceptualDistance(nn.Module):

@@ -1,7 +1,9 @@
 """Pairs of LQ and HQ as a restorer meets them in training: the LQ image to restore, and how near a result came."""
 
 import numpy as np
+import torch
 from jaxtyping import Float
+from torch import Generator
 
 from sdsr.errors import InputError
 from sdsr.metrics.measures import psnr
@@ -9,7 +11,9 @@ from sdsr.objectives.training_step import Sample
 from sdsr.restoration.canvas import LEAST_MULTIPLES
 from sdsr.restoration.lq_image import LqImage
 from sdsr.restoration.restorer import Restorer
-from sdsr.tensors import Image
+from sdsr.tensors import Image, Region
+
+OFFSETS_PX = 8
 
 
 def lq_image_of(restorer: Restorer, sample: Sample) -> LqImage:
@@ -23,6 +27,16 @@ def lq_image_of(restorer: Restorer, sample: Sample) -> LqImage:
             f"{LEAST_MULTIPLES * restorer.factor} px; change crop_px, or the size of validation photos."
         )
     return lq_image
+
+
+def offset_window(image: Image, rng: Generator) -> Region:
+    """All of the pictures but up to `OFFSETS_PX` rows and columns at the top left, so many a side in all.
+
+    Networks of features have a grid of their own, and where it always lies on the decoder's cells in the same way,
+    their gradients draw it.
+    """
+    top, left = (int(offset) for offset in torch.randint(OFFSETS_PX, (2,), generator=rng))
+    return Region(top=top, left=left, height=image.shape[-2] - OFFSETS_PX, width=image.shape[-1] - OFFSETS_PX)
 
 
 def first(sample: Sample, count: int) -> Sample:

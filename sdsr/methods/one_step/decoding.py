@@ -6,7 +6,7 @@ what to do with them, both can learn as one network (`whole`), so that the laten
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal
@@ -17,11 +17,12 @@ from torch import Generator, Tensor, nn
 from sdsr.diffusion.noise import CanvasNoise
 from sdsr.losses.dists import dists
 from sdsr.losses.efficientnet import load_efficientnet_lite
-from sdsr.losses.perceptual import feature_distance
+from sdsr.losses.filters import sobel
+from sdsr.losses.perceptual import distance_by, feature_distance
 from sdsr.losses.terms import StepRecord, Term, against_teacher, image_l1, in_window, perceptual
 from sdsr.methods.one_step.guided_decoder import GuidedDecoder
-from sdsr.objectives.discriminator import Discriminator
-from sdsr.objectives.pairs import lq_image_of, nearness
+from sdsr.objectives.discriminator import Discriminator, Discriminators
+from sdsr.objectives.pairs import lq_image_of, nearness, offset_window
 from sdsr.objectives.restored import RestoredLatents
 from sdsr.objectives.restorer_step import AdversarialWeights, Preview, RestorerStep
 from sdsr.objectives.training_step import Sample
@@ -29,7 +30,6 @@ from sdsr.restoration.plan import Plan
 from sdsr.restoration.restorer import Restorer
 from sdsr.tensors import Image, Latent, Region
 
-OFFSETS_PX = 8
 End = Literal["detailed", "faithful"]
 
 
@@ -38,9 +38,10 @@ class Decoding:
     """The plan that restores the latents, which end of the decoder learns, and what is compared.
 
     Each pair gives one crop of `crop_px` per use. `terms` are on pixels; `taught` weighs a distance of ImageNet
-    features (LPIPS's form, EfficientNet-Lite0) to the teacher's answer, `features` DISTS's form to the HQ photo, and
-    `adversarial_image` what the discriminator says, from `adversarial_from` (a share of the run) on. `whole`: the UNet
-    learns beside the decoder's detailed end.
+    features (LPIPS's form, EfficientNet-Lite0) to the teacher's answer, `features` DISTS's form to the HQ photo,
+    `edges` the same of both pictures' Sobel edges (together they have the form of EA-DISTS, arXiv:2410.04224, Eq. 11),
+    `adversarial_image` and `adversarial_latent` what the discriminators say, from `adversarial_from` (a share of the
+    run) on. `whole`: the UNet learns beside the decoder's detailed end; its target is the HQ photo's latent.
     """
 
     plan: Plan
@@ -52,18 +53,20 @@ class Decoding:
     )
     taught: float = 0.0
     features: float = 0.0
+    edges: float = 0.0
     adversarial_image: float = 0.0
+    adversarial_latent: float = 0.0
     adversarial_from: float = 0.0
 
     def training_step(self, restorer: Restorer, discriminator: nn.Module | None) -> RestorerStep:
-        assert discriminator is None or isinstance(discriminator, Discriminator), (
-            "decoding is watched by a `Discriminator`"
+        assert discriminator is None or isinstance(discriminator, Discriminator | Discriminators), (
+            "decoding is watched by discriminators"
         )
         rule = GuidedDecodingStep(restorer, self)
         modules: dict[str, nn.Module] = {"decoder": rule.decoder}
         if self.whole:
             modules["unet"] = restorer.parts.modules["unet"]
-        network = load_efficientnet_lite("lite0") if self.taught or self.features else None
+        network = load_efficientnet_lite("lite0") if self.taught or self.features or self.edges else None
         if network is not None:
             modules["network"] = network
         return RestorerStep(
@@ -71,7 +74,8 @@ class Decoding:
             self.all_terms(network),
             discriminator=discriminator,
             adversarial_weights=AdversarialWeights(
-                weights={"image": self.adversarial_image}, since=self.adversarial_from
+                weights={"image": self.adversarial_image, "latent": self.adversarial_latent},
+                since=self.adversarial_from,
             ),
             modules=modules,
             near=nearness if network is None else partial(_near, network),
@@ -83,25 +87,24 @@ class Decoding:
         if network is None:
             return terms
         if self.taught:
-            function = in_window(against_teacher(perceptual(partial(_distance, network, feature_distance))))
+            function = in_window(against_teacher(perceptual(partial(distance_by, network, feature_distance))))
             terms += (Term(name="taught", weight=self.taught, function=function),)
         if self.features:
-            function = in_window(perceptual(partial(_distance, network, dists)))
+            function = in_window(perceptual(partial(distance_by, network, dists)))
             terms += (Term(name="features", weight=self.features, function=function),)
+        if self.edges:
+            function = in_window(perceptual(partial(_edge_distance, network)))
+            terms += (Term(name="edges", weight=self.edges, function=function),)
         return terms
 
 
-def _distance(
-    network: nn.Module, distance: Callable[[list[Tensor], list[Tensor]], Tensor], image: Image, target: Image
-) -> Tensor:
-    """Return each image's distance from its target by a frozen network's features."""
-    with torch.no_grad():
-        wanted = network(target)
-    return distance(network(image), wanted)
+def _edge_distance(network: nn.Module, image: Image, target: Image) -> Tensor:
+    """Return DISTS's form of the distance between two pictures' edges."""
+    return distance_by(network, dists, *(sobel(each).expand_as(each) for each in (image, target)))
 
 
 def _near(network: nn.Module, restored: Image, hq: Image) -> dict[str, float]:
-    return nearness(restored, hq) | {"features": float(_distance(network, dists, restored, hq).mean())}
+    return nearness(restored, hq) | {"features": float(distance_by(network, dists, restored, hq).mean())}
 
 
 class GuidedDecodingStep:
@@ -125,12 +128,16 @@ class GuidedDecodingStep:
         image = self._decoded(latents, enlarged)
         return StepRecord(
             clean=latents,
-            hq=latents,
+            hq=self._hq_latents(sample.hq) if self.objective.whole else latents,
             image=lambda: image,
             hq_image=sample.hq,
             teacher_image=sample.teacher,
-            window=_window(image, rng),
+            window=offset_window(image, rng),
         )
+
+    @torch.no_grad()
+    def _hq_latents(self, hq: Image) -> Latent:
+        return self.restorer.prior.encode(hq)
 
     def _decoded(self, latents: Latent, enlarged: Image) -> Image:
         """What the end that learns paints; the faithful one on features that stay as they are."""
@@ -189,16 +196,6 @@ class GuidedDecodingStep:
 def _numbered_noise(sample: Sample) -> CanvasNoise:
     """Noise by the pairs' places in the batch, the same for each batch."""
     return CanvasNoise(seeds=tuple(range(len(sample.hq))))
-
-
-def _window(image: Image, rng: Generator) -> Region:
-    """All of the pictures but up to `OFFSETS_PX` rows and columns at the top left, so many a side in all.
-
-    Networks of features have a grid of their own, and where it always lies on the decoder's cells in the same way,
-    their gradients draw it.
-    """
-    top, left = (int(offset) for offset in torch.randint(OFFSETS_PX, (2,), generator=rng))
-    return Region(top=top, left=left, height=image.shape[-2] - OFFSETS_PX, width=image.shape[-1] - OFFSETS_PX)
 
 
 def _crop(size: tuple[int, int], side: int, rng: torch.Generator) -> Region:
