@@ -13,6 +13,7 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor, nn
 
 from sdsr.errors import InputError
+from sdsr.prior.folded_autoencoder import FoldedAutoencoder
 from sdsr.prior.prior import Picture, Posterior, decode_around, encode_in_parts
 from sdsr.prior.small_autoencoder import FACTOR, SmallAutoencoder
 from sdsr.tensors import Image, Latent, Region, Tokens
@@ -101,7 +102,7 @@ class SmallLatents:
 
     factor = FACTOR
 
-    def __init__(self, model: SmallAutoencoder) -> None:
+    def __init__(self, model: SmallAutoencoder | FoldedAutoencoder) -> None:
         self.model = model
         self.channels: int = model.config["latent_channels"]
 

@@ -14,6 +14,7 @@ from torch import nn
 from sdsr.diffusion.schedule import NoiseSchedule
 from sdsr.digests import combined_sha256, file_sha256
 from sdsr.errors import ModelError
+from sdsr.prior.folded_autoencoder import FoldedAutoencoder
 from sdsr.prior.prior import Prior
 from sdsr.prior.small import NATIVE_SIZE_PX, PromptTable, SmallImageEncoder, SmallLatents, small_unet
 from sdsr.prior.small_autoencoder import SmallAutoencoder
@@ -23,6 +24,9 @@ from sdsr.prior.weight_files import check_finite, fill, module_sha256, read_tens
 FORMAT = 1
 PART_NAMES = ("autoencoder", "unet", "prompts", "image_encoder")
 CONFIG_NAME = "config.json"
+AUTOENCODERS = {"block transform": SmallAutoencoder, "folded": FoldedAutoencoder}
+"""By the kind that a folder states; the first prior's states none."""
+
 SCHEDULE = {
     "beta_schedule": "scaled_linear",
     "beta_start": 0.00085,
@@ -39,7 +43,7 @@ decided."""
 class SmallParts:
     """The four modules that a small prior consists of; each field's name is that of its file."""
 
-    autoencoder: SmallAutoencoder
+    autoencoder: SmallAutoencoder | FoldedAutoencoder
     unet: UNet2DConditionModel
     prompts: PromptTable
     image_encoder: SmallImageEncoder
@@ -79,7 +83,7 @@ def is_small_prior(folder: Path) -> bool:
 
 
 def fresh_small_prior(
-    autoencoder: SmallAutoencoder,
+    autoencoder: SmallAutoencoder | FoldedAutoencoder,
     seed: int = 0,
     *,
     widths: tuple[int, ...] = (160, 160),
@@ -173,6 +177,7 @@ def _describe(parts: SmallParts, prior: Prior) -> dict[str, Any]:
         "format": FORMAT,
         "native_size_px": prior.native_px,
         "schedule": schedule,
+        "autoencoder_kind": next(kind for kind, made in AUTOENCODERS.items() if isinstance(parts.autoencoder, made)),
         "autoencoder": _public(parts.autoencoder.config),
         "unet": _public(parts.unet.config),
         "prompts": {"prompts": parts.prompts.prompts, "tokens": tokens, "width": width},
@@ -185,11 +190,18 @@ def _describe(parts: SmallParts, prior: Prior) -> dict[str, Any]:
 
 def _build(config: Mapping[str, Any]) -> SmallParts:
     return SmallParts(
-        autoencoder=SmallAutoencoder(**_tuples(config["autoencoder"])),
+        autoencoder=_autoencoder(config)(**_tuples(config["autoencoder"])),
         unet=UNet2DConditionModel(**_tuples(config["unet"])),
         prompts=PromptTable(**_tuples(config["prompts"])),
         image_encoder=SmallImageEncoder(**_tuples(config["image_encoder"])),
     )
+
+
+def _autoencoder(config: Mapping[str, Any]) -> type[SmallAutoencoder] | type[FoldedAutoencoder]:
+    kind = config.get("autoencoder_kind", "block transform")
+    if kind not in AUTOENCODERS:
+        raise ModelError(f"autoencoder_kind (={kind}) must be one of {sorted(AUTOENCODERS)}; update sdsr.")
+    return AUTOENCODERS[kind]
 
 
 def _public(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Training samples made on an accelerator: photos lie in its memory; crops, degradation and teacher work there."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,11 +20,12 @@ from sdsr.tensors import Image
 class DeviceSource:
     """step -> Sample on the photos' device, a function of (seed, step).
 
-    `photos` are uint8 (3, height, width), each at least `crop_px` a side. `teacher` answers each LQ photo, in `dtype`.
+    `photos` are uint8 (3, height, width), each at least `crop_px` a side; without a `degradation` they have no LQ.
+    `teacher` answers each LQ photo, in `dtype`.
     """
 
     photos: Sequence[Tensor]
-    degradation: Degradation
+    degradation: Degradation | None
     crop_px: int
     batch: int
     seed: int = 0
@@ -34,6 +36,8 @@ class DeviceSource:
     def __call__(self, step: int) -> Sample:
         rng = np.random.default_rng((self.seed, step))
         hq = self._crops(rng)
+        if self.degradation is None:
+            return Sample(hq=hq)
         lq = degrade_batch(hq, self.degradation, rng)
         return Sample(hq=hq, lq=lq, teacher=self._answers(lq))
 
@@ -54,9 +58,9 @@ class DeviceSource:
 
 def photos_on(device: torch.device, photos: PhotoSet, crop_px: int) -> list[Tensor]:
     """Return all photos that a crop fits into, on the device. Raises InputError where there are none."""
-    fitting = [
-        photo.to(device) for photo in (photos[i] for i in range(len(photos))) if min(photo.shape[-2:]) >= crop_px
-    ]
+    with ThreadPoolExecutor() as readers:
+        decoded = readers.map(photos.__getitem__, range(len(photos)))
+        fitting = [photo.to(device) for photo in decoded if min(photo.shape[-2:]) >= crop_px]
     if not fitting:
         raise InputError(f"no photo is at least crop_px (={crop_px}) a side; lower it, or give larger photos.")
     return fitting

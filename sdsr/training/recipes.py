@@ -1,7 +1,8 @@
 """Everything that `sdsr train` can train: what restores photos, and the parts that these stand on."""
 
 from sdsr.embedded.recipes import SMALL_RECIPES
+from sdsr.embedded.second_family import SECOND_FAMILY
 from sdsr.methods import RECIPES as OF_FOLDERS
 from sdsr.methods.recipe import Recipe
 
-RECIPES: dict[str, Recipe] = {**OF_FOLDERS, **SMALL_RECIPES}
+RECIPES: dict[str, Recipe] = {**OF_FOLDERS, **SMALL_RECIPES, **SECOND_FAMILY}

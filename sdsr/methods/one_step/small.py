@@ -4,12 +4,15 @@ Deviation: the paper (arXiv:2410.04224) trains LoRA on Stable Diffusion's UNet; 
 it predicts is read as noise, as in the paper's formula, whatever the prior predicts: all of it learns.
 """
 
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from torch import nn
 
+from sdsr.diffusion.schedule import Prediction
 from sdsr.methods.fidelity import by_decoder
 from sdsr.methods.method import Device, wished_plan
 from sdsr.methods.one_step.guided_decoder import GuidedDecoder
@@ -23,6 +26,7 @@ from sdsr.restoration.restorer import Parts, Restorer, from_photo
 from sdsr.tensors import Image
 
 DECODER = "decoder"
+_PREDICTIONS: Mapping[str, Prediction] = {"noise": "epsilon", "velocity": "v_prediction"}
 PLAN = Plan(times=(99,), fidelity=0.2)
 """Of the small prior's step. Its fidelity was chosen by eye on degraded validation photos: with 0, noise gets crisp."""
 
@@ -40,11 +44,13 @@ class DecoderSettings:
 class SmallOneStep:
     """A small prior's UNet, trained whole, and a decoder that sees the LQ photo beside the restored latent.
 
-    `decoder` None: the prior's own.
+    `decoder` None: the prior's own. `reads`: what the UNet's output is taken for: noise, as in the paper's formula, or
+    velocity, where training shall begin with the estimate of a prior that predicts it.
     """
 
     decoder: DecoderSettings | None = None
     own_plan: Plan = PLAN
+    reads: Literal["noise", "velocity"] = "noise"
 
     def plan(self, wishes: Wishes, photo: Image | None = None) -> Plan:
         """Return the plan: its one step, with the fidelity of the decoder where it has its own."""
@@ -58,7 +64,7 @@ class SmallOneStep:
         modules = nn.ModuleDict({"unet": unet, "prompt": prompt})
         parts = Parts(conditioner=FixedPromptConditioner(prompt), start=from_photo, modules=modules)
         restorer = Restorer(
-            prior=prior.adapted(network=unet, schedule=prior.schedule.predicting("epsilon")), parts=parts
+            prior=prior.adapted(network=unet, schedule=prior.schedule.predicting(_PREDICTIONS[self.reads])), parts=parts
         )
         return restorer if self.decoder is None else _decoded(restorer, self.decoder)
 

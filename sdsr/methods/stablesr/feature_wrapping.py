@@ -17,8 +17,10 @@ from torch import Tensor, nn
 
 from sdsr.adapters.layout import normalizable
 from sdsr.errors import ModelError
+from sdsr.prior.folded_autoencoder import FoldedAutoencoder
 from sdsr.prior.small_autoencoder import SmallAutoencoder
 
+AnyAutoencoder = AutoencoderKL | SmallAutoencoder | FoldedAutoencoder
 FACTORS = (2, 4)
 _RESIDUAL_SCALE = 0.2
 
@@ -32,7 +34,7 @@ class Place:
     channels: int
 
 
-def places(model: AutoencoderKL | SmallAutoencoder) -> dict[int, Place]:
+def places(model: AnyAutoencoder) -> dict[int, Place]:
     """Return where features meet, by the factor at which they are smaller than the photo; always before resampling."""
     if isinstance(model, SmallAutoencoder):
         half, quarter, _ = model.config["widths"]
@@ -41,6 +43,12 @@ def places(model: AutoencoderKL | SmallAutoencoder) -> dict[int, Place]:
         return {
             2: Place(encoder=encoder.at_half, decoder=decoder.at_half, channels=half),
             4: Place(encoder=encoder.at_quarter, decoder=decoder.at_quarter, channels=quarter),
+        }
+    if isinstance(model, FoldedAutoencoder):
+        half, quarter, _ = model.config["widths"]
+        return {
+            2: Place(encoder=model.encoder.to_half, decoder=model.decoder.end.at_half, channels=half),
+            4: Place(encoder=model.encoder.to_quarter, decoder=model.decoder.at_quarter, channels=quarter),
         }
     widths = model.config["block_out_channels"]
     down: Any = model.encoder.down_blocks
@@ -120,7 +128,7 @@ class FeatureWrapping(nn.Module):
 
     def __init__(
         self,
-        model: AutoencoderKL | SmallAutoencoder,
+        model: AnyAutoencoder,
         *,
         blocks: int = 2,
         growth: int = 32,
@@ -139,9 +147,7 @@ class FeatureWrapping(nn.Module):
         return sum(FACTORS) * (2 + 3 * 5 * self.blocks + 2)
 
     @contextmanager
-    def fused(
-        self, model: AutoencoderKL | SmallAutoencoder, features: Mapping[int, Tensor], fidelity: float = 1.0
-    ) -> Iterator[None]:
+    def fused(self, model: AnyAutoencoder, features: Mapping[int, Tensor], fidelity: float = 1.0) -> Iterator[None]:
         """While it lasts, the decoder of `model` takes details from these features; with `fidelity` 0 it takes none.
 
         Its hooks are taken off again, so the autoencoder is then what it was, bit for bit; meanwhile it belongs to one
@@ -155,7 +161,7 @@ class FeatureWrapping(nn.Module):
 
 
 @contextmanager
-def noted(model: AutoencoderKL | SmallAutoencoder) -> Iterator[dict[int, Tensor]]:
+def noted(model: AnyAutoencoder) -> Iterator[dict[int, Tensor]]:
     """While it lasts, note the features of the photo that `model` encodes; the last one counts."""
     features: dict[int, Tensor] = {}
     with ExitStack() as hooks:

@@ -25,7 +25,6 @@ from sdsr.prior.condition import Condition, Conditioning
 from sdsr.prior.loading import load_prior
 from sdsr.prior.prior import Prior
 from sdsr.prior.small import SmallLatents
-from sdsr.prior.small_autoencoder import SmallAutoencoder
 from sdsr.prior.stable_diffusion import PublishedLatents
 from sdsr.request import Wishes
 from sdsr.restoration.lq_image import LqImage
@@ -110,7 +109,7 @@ class StableSR:
         """A fusion that gives nothing at first: nothing is merged, and without biases nothing stays nothing."""
         assert isinstance(prior.autoencoder, PublishedLatents | SmallLatents), "features are read from those we know"
         model = prior.autoencoder.model
-        groups = None if isinstance(model, SmallAutoencoder) else model.config["norm_num_groups"]
+        groups = model.config.get("norm_num_groups")  # None for autoencoders that normalise nothing
         wrapping = FeatureWrapping(model, blocks=self.blocks, growth=self.growth, groups=groups)
         for name, parameter in wrapping.named_parameters():
             if name.endswith(".bias") or ".merge.conv2." in name or ".merge.shortcut." in name:

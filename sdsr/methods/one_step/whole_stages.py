@@ -1,0 +1,45 @@
+"""The stages in which a small UNet and its own decoder learn as one from the start: from a teacher, then beyond."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from torch import nn
+
+from sdsr.losses.terms import Term, against_teacher, gradient_l1, image_l1, latent_l2
+from sdsr.methods.method import Method
+from sdsr.methods.one_step.decoder_stages import WHOLE, decoder_stages
+from sdsr.methods.recipe import OptimizerSettings, Stage
+from sdsr.restoration.plan import Plan
+
+NEAR_HQ = Term(name="latent", weight=0.1, function=latent_l2)
+"""Keeps the latent one that the prior knows, so that its UNet can judge it."""
+
+
+def whole_stages(method: Method, discriminators: Callable[[Any], nn.Module], plan: Plan) -> tuple[Stage, ...]:
+    """Return them; the autoencoder stays as it is."""
+    decoder, detail, _, faithful = decoder_stages(method, discriminators, plan)
+    objective: Any = decoder.objective
+    terms = (
+        NEAR_HQ,
+        Term(name="taught_image", weight=1.0, function=against_teacher(image_l1)),
+        Term(name="taught_gradient", weight=1.0, function=against_teacher(gradient_l1)),
+    )
+    taught = replace(
+        decoder,
+        name="taught",
+        learns=WHOLE,
+        objective=replace(objective, whole=True, terms=terms),
+        optimizer=OptimizerSettings(learning_rate=5e-4, warmup_steps=100, decay_from=0.6),
+        init_from=None,
+    )
+    beyond: Any = detail.objective
+    weights = {"features": 1.0, "edges": 0.3, "adversarial_image": 0.08, "adversarial_latent": 0.005}
+    detail = replace(
+        detail,
+        learns=WHOLE,
+        objective=replace(beyond, whole=True, terms=(NEAR_HQ, *beyond.terms), **weights),
+        optimizer=OptimizerSettings(learning_rate=2e-4, warmup_steps=50, decay_from=0.5),
+        init_from="stage taught",
+    )
+    return taught, detail, replace(faithful, init_from="stage detail")
