@@ -11,12 +11,16 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 SHARD_BYTES = 15 * 2**20
+STATISTICS = 512
 PEAKS_TFLOPS = {"H100": 989.0, "H200": 989.0, "A100": 312.0, "L4": 121.0}
 """Dense bf16 products, as the makers state them."""
 
 
 def write_shards(parts: Mapping[str, Mapping[str, Tensor]], folder: Path, *, limit: int = SHARD_BYTES) -> list[Path]:
-    """Write tensors in float16 as `NAME-0.safetensors`, ..., none above `limit` bytes unless one tensor is."""
+    """Write tensors as `NAME-0.safetensors`, ..., none above `limit` bytes unless one tensor is.
+
+    Parameters go in float16; what has at most `STATISTICS` values (statistics of latents, biases) stays as it is.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for name, tensors in parts.items():
@@ -31,7 +35,8 @@ def _packed(tensors: Mapping[str, Tensor], limit: int) -> list[dict[str, Tensor]
     shards: list[dict[str, Tensor]] = [{}]
     used = 0
     for key, tensor in tensors.items():
-        half = tensor.detach().cpu().half().contiguous()
+        half = tensor.detach().cpu().contiguous()
+        half = half if half.numel() <= STATISTICS else half.half()
         size = half.numel() * half.element_size()
         if shards[-1] and used + size > limit * 0.98:  # room for the header
             shards.append({})

@@ -8,7 +8,7 @@ import torch
 from PIL import Image as pillow
 from safetensors.torch import load_file, save_file
 
-from bench.gpu.decoder import main
+from bench.gpu import family
 from bench.gpu.leg import SHARD_BYTES, write_shards
 from sdsr.losses.real_esrgan import RealEsrgan
 
@@ -26,17 +26,20 @@ def command(tmp_path: Path, photo) -> list[str]:
     return ["--rehearse", "--teacher", teacher, "--photos", photos, "--to", to, *settings, *checked]
 
 
-@pytest.mark.parametrize("stage", ["decoder", "detail"])
-def test_a_leg_trains_tells_its_rate_and_leaves_small_files(command, tmp_path, stage):
-    main([*command, "--stage", stage, "--minutes", "0.02"])
+def test_legs_train_one_upon_another_and_leave_small_files(command, tmp_path):
+    main = family.main
+    main([*command, "--legs", "autoencoder=0.01", "prior=0.01"])
+    main([*command, "--legs", "taught=0.01", "detail=0.01", "faithful=0.01"])
     log = [json.loads(line) for line in (tmp_path / "out" / "leg.jsonl").read_text().splitlines()]
-    assert log[0]["photos"] == 1
-    assert log[1]["images_per_s"] > 0
-    assert log[1]["gflop_per_image"] > 0
-    assert log[2]["weights"] == ["decoder-0.safetensors"]
-    weights = load_file(tmp_path / "out" / "weights" / "decoder-0.safetensors")
-    assert {tensor.dtype for tensor in weights.values()} == {torch.float16}
-    assert list((tmp_path / "out" / "run" / "sheets").glob("*.png"))
+    told = {line["leg"]: line for line in log if "leg" in line}
+    assert list(told) == ["autoencoder", "prior", "taught", "detail", "faithful"]
+    assert all(line["images_per_s"] > 0 and line["gflop_per_image"] > 0 for line in told.values())
+    shards = sorted((tmp_path / "out" / "weights").glob("*.safetensors"))
+    assert all(path.stat().st_size <= SHARD_BYTES for path in shards)
+    weights = {key: tensor for path in shards for key, tensor in load_file(path).items()}
+    assert {key.split("/")[0] for key in weights} == {"prior", "detail", "faithful"}
+    assert {tensor.dtype for tensor in weights.values() if tensor.numel() > 512} == {torch.float16}
+    assert list((tmp_path / "out" / "detail" / "run" / "sheets").glob("*.png"))
 
 
 def test_shards_stay_below_the_limit_and_hold_everything(tmp_path):
