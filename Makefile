@@ -1,12 +1,14 @@
 # make demo: restore the sample photo, offline      make test: the whole test suite
 # make lint: format, lint, types                    make check: lint and test, what CI runs first
 # make test-avx2: what depends on a processor's rounding, as one without AVX-512 computes it, what CI runs next
-# The first of them creates .venv and installs; all it needs is Python 3.11 or newer (PYTHON=...).
+# The first of them creates .venv and installs, the demo without torch; all it needs is Python 3.11 or newer (PYTHON=...).
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+CORE := $(VENV)/.core
 INSTALLED := $(VENV)/.installed
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 PHOTO := sdsr/assets/sample
 PYTEST_ARGS ?=
 # Tests run in the order they are written in; with --random-order-seed as below in another, the same for each commit.
@@ -27,17 +29,26 @@ export OMP_WAIT_POLICY ?= passive
 
 install: $(INSTALLED)
 
-$(INSTALLED): pyproject.toml constraints.txt
+$(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "sdsr needs Python 3.11 or newer, and $(PYTHON) is $$($(PYTHON) --version 2>&1 || true);" \
 	       "name another one: make PYTHON=python3.12"; exit 1; }
-	@echo "Installing into $(VENV); this takes a few minutes, once."
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+
+# what restores with the embedded default; no torch, and what is never imported is not compiled
+$(CORE): pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "Installing into $(VENV); this takes a minute, once."
+	@$(PIP) --no-compile -e .
 	@touch $@
 
+# all of it: methods, training, tests
+$(INSTALLED): pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "Installing into $(VENV); this takes a few minutes, once."
+	@$(PIP) -e '.[dev]'
+	@touch $(CORE) $@
+
 demo: export HF_HUB_OFFLINE := 1
-demo: $(INSTALLED)
+demo: $(CORE)
 	@rm -rf demo && mkdir demo
 	$(BIN)/sdsr upscale $(PHOTO).jpg --output demo/restored.png
 	$(BIN)/sdsr compare demo/restored.png --lq $(PHOTO).jpg --hr $(PHOTO)_hq.jpg \

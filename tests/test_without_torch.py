@@ -123,3 +123,10 @@ def test_what_needs_torch_says_so_in_one_line() -> None:
 def test_the_public_door_says_so_too() -> None:
     (said,) = printed("import sdsr\ntry:\n    sdsr.METHODS\nexcept ImportError as error:\n    print(error)")
     assert "pip install 'sdsr[methods]'" in said
+
+
+def test_the_demo_and_the_doctor_need_no_torch(restored: Path) -> None:
+    pictures = [str(restored / "out" / "plain.jpg"), "--lq", str(restored / "photos" / "plain.jpg")]
+    for command in (["compare", *pictures, "--output", str(restored / "sheet.png")], ["doctor"]):
+        printed(f"sys.argv = ['sdsr', *{command!r}]\nfrom sdsr.cli.main import main\nmain()")
+    assert (restored / "sheet.png").is_file()

