@@ -1,6 +1,7 @@
 # make demo: restore the sample photo, offline      make test: the whole test suite
 # make lint: format, lint, types                    make check: lint and test, what CI runs first
 # make test-avx2: what depends on a processor's rounding, as one without AVX-512 computes it, what CI runs next
+# make test-browser: the page of `sdsr serve` in Chromium
 # The first of them creates .venv and installs, the demo without torch; all it needs is Python 3.11 or newer (PYTHON=...).
 
 PYTHON ?= python3
@@ -24,7 +25,7 @@ UNROUNDED := $(addprefix --deselect=$(CONTRACT),damaged_parts parts_of_another_p
 
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: demo test test-avx2 lint check install clean
+.PHONY: demo test test-browser test-avx2 lint check install clean
 .DEFAULT_GOAL := demo
 
 install: $(INSTALLED)
@@ -68,6 +69,11 @@ test-avx2: export ONEDNN_MAX_CPU_ISA := AVX2
 test-avx2: export ATEN_CPU_CAPABILITY := avx2
 test-avx2: $(INSTALLED)
 	$(BIN)/python -m pytest -n 2 $(SHUFFLED) $(ROUNDED) $(UNROUNDED) $(PYTEST_ARGS)
+
+# The page in a real browser, Debian's chromium; another one by CHROMIUM=/path/to/it.
+test-browser: export OMP_NUM_THREADS := 1
+test-browser: $(INSTALLED)
+	$(BIN)/python -m pytest -m browser tests/web $(PYTEST_ARGS)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check

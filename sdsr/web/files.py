@@ -4,7 +4,7 @@ import os
 import secrets
 import shutil
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 from sdsr.errors import InputError, OutputError
 
@@ -34,7 +34,7 @@ class Files:
     def job(self, id: str) -> Path:
         return self.root / "jobs" / id
 
-    def keep(self, upload: BinaryIO, name: str) -> tuple[str, int]:
+    def keep(self, upload: IO[bytes], name: str) -> tuple[str, int]:
         """Write an upload into a folder of its own; return its id and how many bytes it has.
 
         Raises OutputError where there is no room; nothing is left of it then.

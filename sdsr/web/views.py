@@ -32,8 +32,15 @@ class PhotoView(BaseModel):
     def of(cls, photo: PhotoRow) -> "PhotoView":
         facts = {name: photo.header[name] for name in ("format", "width", "height", "bits")}
         at = f"/v1/photos/{photo.id}"
-        urls = {"proxy_url": f"{at}/proxy", "thumbnail_url": f"{at}/thumbnail"}
-        return cls(id=photo.id, name=photo.name, bytes=photo.bytes, created=photo.created, **facts, **urls)
+        return cls(
+            id=photo.id,
+            name=photo.name,
+            bytes=photo.bytes,
+            created=photo.created,
+            proxy_url=f"{at}/proxy",
+            thumbnail_url=f"{at}/thumbnail",
+            **facts,
+        )
 
 
 class PhotoList(BaseModel):

@@ -6,6 +6,7 @@ import { notice } from "./dom.js";
 const AT_ONCE = 2;
 const SHOWN = ["image/jpeg", "image/png", "image/webp", "image/avif"];
 const MOST_LOCAL = 40e6;
+const rank = (job) => ["queued", "running"].indexOf(job.state) + (["queued", "running"].includes(job.state) ? 0 : 3);
 
 export class Shelf extends EventTarget {
   constructor() {
@@ -112,7 +113,7 @@ export class Shelf extends EventTarget {
 
   take(job) {
     const before = this.jobs.get(job.id);
-    if (before && before.state !== "running" && before.state !== "queued" && ["queued", "running"].includes(job.state)) return;
+    if (before && rank(before) > rank(job)) return; // an answer that was overtaken by an event
     this.jobs.set(job.id, job);
     this.changed();
   }

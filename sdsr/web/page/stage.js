@@ -16,7 +16,7 @@ export class Stage {
 
   /** Show an entry, or one of its jobs; what is shown already is only brought up to date. */
   show(entry, job) {
-    const what = [entry.key, entry.photo?.id, job?.id, job && ACTIVE.includes(job.state) ? "active" : job?.state].join();
+    const what = [entry.key, entry.photo?.id, entry.error, job?.id, job && ACTIVE.includes(job.state) ? "active" : job?.state].join();
     if (what !== this.shown) {
       this.shown = what;
       this.part?.end();
