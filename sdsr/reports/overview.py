@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 PAGE = "report.html"
 _ASSETS = Path(__file__).parent
-_HEADINGS = ("photo", "size", "consistency, dB", "disagreement, of 255", "warnings")
+_HEADINGS = ("photo", "size", "consistency, dB", "disagreement, of 255", "text", "warnings")
 
 
 def write_overview(folder: Path) -> Path | None:
@@ -51,6 +51,7 @@ def _read(path: Path) -> dict[str, Any] | None:
             "height": int(size["height"]),
             "consistency_db": figures["consistency"]["psnr_db"],
             "disagreement": figures.get("disagreement", {}).get("mean"),
+            "text": len(text) if isinstance(text := figures["text"], list) else None,
             "warnings": list(map(str, figures.get("warnings", []))),
         }
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -83,4 +84,5 @@ def _cells(entry: dict[str, Any]) -> list[str]:
     spread = "" if entry["disagreement"] is None else f"{entry['disagreement']:.2f}"
     warnings = "".join(f"<p class=warning>{escape(warning)}</p>" for warning in entry["warnings"])
     link = f'<a href="{escape(quote(entry["page"]))}">{escape(entry["name"])}</a>'
-    return [link, f"{entry['width']} x {entry['height']}", psnr, spread, warnings]
+    text = "" if entry["text"] is None else f"{entry['text']} x" if entry["text"] else "none"
+    return [link, f"{entry['width']} x {entry['height']}", psnr, spread, text, warnings]

@@ -36,7 +36,7 @@ MASK_NOTE = (
 )
 
 TEXT_NOTE = (
-    "Text was found in {count} places (left, top, width, height in the photo). A model draws letters that look right "
+    "Text was found ({count} x; left, top, width, height in the photo). A model draws letters that look right "
     "and may be others: read them in the photo, or restore with --protect text."
 )
 NO_TEXT_NOTE = "Text was not looked for: its detector is not installed (pip install 'sdsr[text]')."
