@@ -20,7 +20,6 @@ from sdsr.batch.walking import Job
 from sdsr.errors import OutputError, SdsrError
 from sdsr.photos.credentials import Seal, Signer
 from sdsr.photos.formats import Format
-from sdsr.photos.label import source_type
 from sdsr.photos.limits import Limits
 from sdsr.request import Request
 
@@ -58,6 +57,8 @@ class Settings:
         """Return what is signed of a result that a model made of a file; None where nobody signs."""
         if self.signer is None:
             return None
+        from sdsr.photos.label import source_type
+
         return Seal(
             signer=self.signer,
             software=f"sdsr {model}",

@@ -11,11 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from PIL import Image as pillow
-
 from sdsr.errors import InputError, OutputError
 from sdsr.photos.formats import Format, begins_like
-from sdsr.photos.label import COMPOSITE
+from sdsr.photos.source_types import COMPOSITE
 from sdsr.photos.sources import Source, read_source, source_name
 
 if TYPE_CHECKING:
@@ -72,6 +70,8 @@ def read_signer(certificate: Path, key: Path) -> Signer:
 
     That is tried, so that an expired certificate, or one that isn't for signing documents, is refused before any work.
     """
+    from PIL import Image as pillow
+
     _library()
     chain = read_source(certificate, 1 << 20)
     secret = read_source(key, 1 << 20)

@@ -9,14 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from sdsr.photos.hostile import first_line
+from sdsr.photos.source_types import COMPOSITE
 from sdsr.photos.xmp import BROKEN, EMPTY, RDF, Edit, Element, Name, Packet, escaped, read_packet, utf8_packet
 
 logger = logging.getLogger(__name__)
 
 IPTC = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
 OWN = "urn:uuid:a6c2291e-c259-4762-8e77-9fdcbb78f03f#"
-SOURCE_TYPES = "http://cv.iptc.org/newscodes/digitalsourcetype/"
-COMPOSITE = SOURCE_TYPES + "compositeWithTrainedAlgorithmicMedia"
 
 _SOURCE_TYPE = (IPTC, "DigitalSourceType")
 _SYSTEM = (IPTC, "AISystemUsed")

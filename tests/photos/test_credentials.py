@@ -15,7 +15,7 @@ from sdsr.errors import InputError, OutputError
 from sdsr.photos.credentials import MIME, Seal, Signer, read_signer
 from sdsr.photos.files import Photo, Traits, encode_photo, read_photo, write_photo
 from sdsr.photos.formats import FORMATS, SUFFIX_OF, Format
-from sdsr.photos.label import COMPOSITE
+from sdsr.photos.source_types import COMPOSITE
 from tests.signers import Keys, SignerFiles, write_signer
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (24, 32, 3), np.uint8)

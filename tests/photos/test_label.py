@@ -19,7 +19,8 @@ from PIL import Image
 from sdsr.images.arrays import as_photo
 from sdsr.photos.files import Photo, Traits, encode_photo, read_photo
 from sdsr.photos.formats import FORMATS, SUFFIX_OF
-from sdsr.photos.label import COMPOSITE, IPTC, OWN, SOURCE_TYPES, Step, labeled, last_step
+from sdsr.photos.label import IPTC, OWN, Step, labeled, last_step
+from sdsr.photos.source_types import COMPOSITE, SOURCE_TYPES
 from sdsr.photos.xmp import EMPTY, MAX_BYTES, RDF, read_packet, utf8_packet
 
 STEP = Step(software="sdsr", version="0.1.0", model="d3sr-small", facts={"seed": "3", "inputSha256": "ab" * 32})
