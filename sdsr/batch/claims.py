@@ -65,6 +65,22 @@ def remove_abandoned(root: Path) -> None:
             path.unlink(missing_ok=True)
 
 
+def count_claims(root: Path) -> int:
+    """Return how many photos are being restored into a folder of results at this moment."""
+    from filelock import FileLock, Timeout
+
+    held = 0
+    for path in root.glob(".sdsr-*.lock"):
+        try:
+            with FileLock(path, timeout=0, thread_local=False):
+                pass
+        except Timeout:
+            held += 1
+        except OSError:  # it went away
+            continue
+    return held
+
+
 def _lock_path(root: Path, target: Path) -> Path:
     name = target.relative_to(root).as_posix()
     return root / f".sdsr-{hashlib.sha256(name.encode(errors='surrogateescape')).hexdigest()[:16]}.lock"

@@ -287,16 +287,20 @@ _SKIPPED = _Finished(status="skipped")
 def _finish(job: Job, desk: _Desk, on_progress: OnProgress) -> _Finished | None:
     """Restore one photo into its file, unless it is there already; None where another process does it."""
     from sdsr.batch.claims import claimed
+    from sdsr.photos.parts import remove_parts
 
     if job.root is None:
         return _restore_into(job, desk, None, on_progress)
     manifest = desk.manifest(job.root)
-    if manifest.finished(job.source, job.target, desk.settings_sha256) and _complete(job, desk):
+    begun = manifest.interrupted(job.target)
+    if not begun and manifest.finished(job.source, job.target, desk.settings_sha256) and _complete(job, desk):
         return _SKIPPED
     with claimed(job.root, job.target) as alone:
         if not alone:
             return None
         manifest.refresh()
+        if manifest.interrupted(job.target) or job.target.exists():  # whoever was writing it is dead
+            remove_parts(job.target)
         if manifest.finished(job.source, job.target, desk.settings_sha256):
             _make_beside(job, desk, on_progress)
             return _SKIPPED

@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -63,9 +64,11 @@ class Work:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Entry:
+class Entry:
+    """What is noted of a result: its work, and its sha256, which is None while it is only begun."""
+
     work: Work
-    output_sha256: str | None  # None while it is only begun
+    output_sha256: str | None
     output_stamp: Stamp | None = None
 
 
@@ -75,10 +78,20 @@ class Manifest:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.path = root / NAME
-        self._entries: dict[str, _Entry] = {}
+        self._entries: dict[str, Entry] = {}
         self._seen_bytes = 0
-        self._seen_again: dict[str, _Entry] = {}
+        self._seen_again: dict[str, Entry] = {}
         self.refresh()
+
+    @property
+    def entries(self) -> Mapping[str, Entry]:
+        """What was noted last of each result, by its name below the folder, with slashes."""
+        return self._entries
+
+    def adopt(self, entries: Mapping[str, Entry]) -> None:
+        """Note what other manifests say of results that are now in this folder; nothing where there is nothing."""
+        if entries:
+            self._append(entries)
 
     def finished(self, source: Path, target: Path, settings_sha256: str) -> bool:
         """Whether the result is there, complete and unchanged, and made from just this photo and these settings."""
@@ -96,17 +109,22 @@ class Manifest:
         output_sha256 = file_sha256(target)
         if entry.output_sha256 not in (None, output_sha256):
             return False
-        self._seen_again[name] = _Entry(work=work, output_sha256=output_sha256, output_stamp=stamp)
+        self._seen_again[name] = Entry(work=work, output_sha256=output_sha256, output_stamp=stamp)
         return True
+
+    def interrupted(self, target: Path) -> bool:
+        """Whether the result was begun, and by whom it was never noted as done."""
+        entry = self._entries.get(self._name(target))
+        return entry is not None and entry.output_sha256 is None
 
     def begin(self, target: Path, work: Work) -> None:
         """Note that a result will be written, where nothing is or what is there may be replaced."""
-        self._append({self._name(target): _Entry(work=work, output_sha256=None)})
+        self._append({self._name(target): Entry(work=work, output_sha256=None)})
 
     def finish(self, target: Path, work: Work) -> None:
         """Note that a result is complete."""
         stamp = Stamp.of(target)
-        self._append({self._name(target): _Entry(work=work, output_sha256=file_sha256(target), output_stamp=stamp)})
+        self._append({self._name(target): Entry(work=work, output_sha256=file_sha256(target), output_stamp=stamp)})
 
     def refresh(self) -> None:
         """Read what other processes noted since."""
@@ -138,7 +156,7 @@ class Manifest:
         except OutputError as error:  # then they are read once more
             log.debug("%s", error)
 
-    def _append(self, entries: dict[str, _Entry]) -> None:
+    def _append(self, entries: Mapping[str, Entry]) -> None:
         lines = b"".join(_line(name, entry) for name, entry in entries.items())
         try:
             self.root.mkdir(parents=True, exist_ok=True)
@@ -151,19 +169,19 @@ class Manifest:
             raise OutputError(
                 f"{self.path} can't be written ({error.strerror}); free some space or choose another folder."
             ) from error
-        self._entries |= entries
+        self._entries.update(entries)
 
     def _name(self, target: Path) -> str:
         return target.relative_to(self.root).as_posix()
 
 
-def _line(name: str, entry: _Entry) -> bytes:
+def _line(name: str, entry: Entry) -> bytes:
     noted = {"status": "begun" if entry.output_sha256 is None else "done", "output": name, **asdict(entry.work)}
     noted |= {"output_sha256": entry.output_sha256, "output_stamp": entry.output_stamp and asdict(entry.output_stamp)}
     return json.dumps(noted).encode() + b"\n"
 
 
-def _parsed(line: bytes) -> tuple[str, _Entry]:
+def _parsed(line: bytes) -> tuple[str, Entry]:
     """Return the result's name and entry; ValueError, KeyError or TypeError for what is no whole line."""
     noted: dict[str, Any] = json.loads(line)
     work = Work(
@@ -172,7 +190,7 @@ def _parsed(line: bytes) -> tuple[str, _Entry]:
         input_stamp=_stamp(noted.get("input_stamp")),
     )
     stamp = _stamp(noted.get("output_stamp"))
-    return noted["output"], _Entry(work=work, output_sha256=noted["output_sha256"], output_stamp=stamp)
+    return noted["output"], Entry(work=work, output_sha256=noted["output_sha256"], output_stamp=stamp)
 
 
 def _stamp(noted: dict[str, int] | None) -> Stamp | None:

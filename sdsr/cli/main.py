@@ -1,4 +1,4 @@
-"""`sdsr`: one command per module of this package and one study per module of `study/`; see table.py."""
+"""`sdsr`: one command per module of this package and one per module of `study/` and `manifest/`; see table.py."""
 
 import logging
 import sys
@@ -9,7 +9,7 @@ import typer
 import sdsr
 from sdsr.cli.printing import LineFormatter, echo_line, print_any_name
 from sdsr.cli.processors import share_processors
-from sdsr.cli.table import COMMANDS, STUDIES, add_aliases, add_commands
+from sdsr.cli.table import COMMANDS, MANIFEST, STUDIES, add_aliases, add_commands
 from sdsr.errors import SdsrError
 from sdsr.extras import told_of
 
@@ -19,7 +19,10 @@ app = typer.Typer(
 study = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
 add_commands(app, COMMANDS, "sdsr.cli")
 add_commands(study, STUDIES, "sdsr.cli.study")
+manifest = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
+add_commands(manifest, MANIFEST, "sdsr.cli.manifest")
 add_aliases(app)
+app.add_typer(manifest, name="manifest", help="Look after a folder of results: how far it is, whole or not, merged.")
 app.add_typer(study, name="study", help="Make one table or figure of a paper: ablations, curves, complexity ...")
 
 

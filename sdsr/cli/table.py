@@ -49,6 +49,13 @@ STUDIES = {
 }
 """Modules of `study/`, "_" for "-"."""
 
+MANIFEST = {
+    "status": "Tell how many results are done, being made, interrupted, missing, or unknown to the manifest.",
+    "merge": "Bring the results of other folders and what their manifests say into one, as after `upscale --shard`.",
+    "verify": "Read every result and tell those that are missing or not what was written.",
+}
+"""Modules of `manifest/`."""
+
 RENAMED = {
     "methods": "models",
     "ablate": "study ablation",

@@ -13,7 +13,8 @@ import typer
 from sdsr.batch.amounts import parse_bytes
 from sdsr.batch.engine import Settings
 from sdsr.batch.model import Model
-from sdsr.batch.walking import plan
+from sdsr.batch.shards import Shard
+from sdsr.batch.walking import Job, plan
 from sdsr.cli.options import Device, NoiseSeed, Prior, Steps
 from sdsr.cli.printing import echo_line
 from sdsr.cli.upscale_options import (
@@ -39,6 +40,7 @@ from sdsr.cli.upscale_options import (
     Quality,
     Quiet,
     Scale,
+    ShardName,
     Sign,
     Start,
     UntrainedStart,
@@ -94,6 +96,7 @@ def upscale(
     format: FormatName = None,
     no_label: NoLabel = False,
     quality: Quality = None,
+    shard: ShardName = None,
     overwrite: Overwrite = False,
     json: JsonLines = False,
     quiet: Quiet = False,
@@ -126,12 +129,14 @@ def upscale(
     )
     if sign is not None:
         settings = replace(settings, signer=read_signer(*sign))
-
     if scale is not None:
         request.size(64, 64)  # what is wrong with a scale is wrong for every photo
     check_passes(passes, report=report, mean=mean)
+    part = None if shard is None else Shard.parse(shard)
     piped = _piped(photos, output, json=json, report=report)
     load = partial(_load, model, prior, device, engine, request)
+    if piped and part is not None:
+        raise InputError(f"shard (={shard}) is a part of many photos, and here is one; leave --shard out.")
     if no_label and not quiet:
         typer.echo(_WITHOUT_LABEL, err=True)
     with _terminated_like_interrupted():
@@ -139,6 +144,7 @@ def upscale(
             restore_piped(photos[0], output, load, settings)
             return
         jobs = plan(photos, request, output=output, format=settings.format)
+        jobs = jobs if part is None else _part(jobs, part, quiet=json or quiet)
         described = Model.described(model, load)
         pages = _pages(model, settings) if report else None
         outcomes = report_outcomes(jobs, described, settings, json=json, quiet=quiet, beside=pages)
@@ -148,6 +154,14 @@ def upscale(
     failed = sum(outcome.status == "failed" for outcome in outcomes)
     if failed:
         raise typer.Exit(2 if failed == len(outcomes) else 1)
+
+
+def _part(jobs: list[Job], shard: Shard, *, quiet: bool) -> list[Job]:
+    """Return the jobs of a shard, and tell how many they are."""
+    ours = shard.of(jobs)
+    if not quiet:
+        typer.echo(f"sdsr: shard {shard.number}/{shard.count}: {len(ours)} of {len(jobs)} photos.", err=True)
+    return ours
 
 
 def _piped(photos: list[Path], output: Path | None, *, json: bool, report: bool) -> bool:

@@ -116,6 +116,10 @@ Passes = Annotated[
     typer.Option(help="Restore each photo so often (2 to 8), mirrored, to see where passes disagree; costs as much."),
 ]
 Mean = Annotated[bool, typer.Option("--mean", help="The mean of the passes is the result, instead of the first.")]
+ShardName = Annotated[
+    str | None,
+    typer.Option("--shard", metavar="K/N", help="Only the K-th of N parts of the photos; equal on every machine."),
+]
 Overwrite = Annotated[bool, typer.Option(help="Replace results that exist.")]
 JsonLines = Annotated[bool, typer.Option("--json", help="Print one JSON line per photo.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]

@@ -4,7 +4,6 @@ import errno
 import io
 import logging
 import os
-import secrets
 import struct
 from contextlib import suppress
 from pathlib import Path
@@ -20,6 +19,7 @@ from sdsr.photos.jpeg import write_jpeg
 from sdsr.photos.jxl import write_jxl
 from sdsr.photos.layout import Layout, lay_out
 from sdsr.photos.limits import DEFAULT_LIMITS, NO_LIMITS, Limits
+from sdsr.photos.parts import new_part
 from sdsr.photos.photo import Photo, Traits
 from sdsr.photos.png import write_png
 from sdsr.photos.probe import (
@@ -106,14 +106,14 @@ def write_photo(
         raise OutputError(f"{target.name} can't be written: its folder (={target.parent}) is missing; create it first.")
     if os.path.exists(target) and not overwrite:  # which says no where Path.exists fails: of a name too long
         raise _exists(target)
-    part = target.parent / f".{secrets.token_hex(8)}.part"
+    part = new_part(target)
     try:
         with part.open("xb") as file:
             encode(file, layout)
             file.flush()
             os.fsync(file.fileno())
         if seal is not None:
-            _sign(part, layout.format, seal)
+            _sign(part, target, layout.format, seal)
         _verify(part, layout)
         _publish(part, target, overwrite=overwrite)
     except SdsrError:
@@ -142,9 +142,9 @@ def encode(file: io.BufferedIOBase, layout: Layout) -> None:
             write_jxl(file, layout)
 
 
-def _sign(part: Path, format: Format, seal: Seal) -> None:
+def _sign(part: Path, target: Path, format: Format, seal: Seal) -> None:
     """Put a signed file in the place of an unsigned one."""
-    signed = part.with_name(f".{secrets.token_hex(8)}.part")
+    signed = new_part(target)
     try:
         with part.open("rb") as unsigned, signed.open("x+b") as file:
             sign(unsigned, file, format, seal)

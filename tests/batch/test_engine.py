@@ -11,11 +11,12 @@ from PIL import Image
 from sdsr import job
 from sdsr.batch.claims import claimed
 from sdsr.batch.engine import Outcome, Settings, process, settings_sha256
-from sdsr.batch.manifest import NAME
+from sdsr.batch.manifest import NAME, Manifest, Work
 from sdsr.batch.model import Model
 from sdsr.batch.walking import Job, plan
 from sdsr.errors import ModelError, OutputError
 from sdsr.photos import files
+from sdsr.photos.parts import new_part
 from sdsr.upscaling import Request, Upscaler
 
 TWICE = Request(scale=2.0)
@@ -124,6 +125,21 @@ def test_two_at_once_restore_each_photo_once(tree: Path, upscaler: Upscaler, mon
         ("a.jpg", "skipped"),
     ]
     assert files_in(tree.parent / "out") == {"a.jpg", "a.png", "sub/b.png", NAME}
+
+
+def test_what_a_killed_process_began_to_write_is_removed(tree: Path, upscaler: Upscaler) -> None:
+    out = tree.parent / "out"
+    target = out / "a.png"
+    out.mkdir()
+    begun = new_part(target)
+    others = new_part(target.with_name("foreign.png"))
+    for part in (begun, others):
+        part.write_bytes(b"half")
+    Manifest(out).begin(target, Work(input_sha256="0" * 64, settings_sha256="0" * 64))
+    run(tree, upscaler)
+    assert target.is_file()
+    assert not begun.exists()
+    assert others.exists()
 
 
 def test_what_another_leaves_undone_is_done(tree: Path, upscaler: Upscaler) -> None:

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 import sdsr
 from sdsr.cli import main as cli
-from sdsr.cli.table import ALIASES, COMMANDS, RENAMED, STUDIES, command_of, load_command
+from sdsr.cli.table import ALIASES, COMMANDS, MANIFEST, RENAMED, STUDIES, command_of, load_command
 from sdsr.errors import InputError, OutputError
 
 RUN = CliRunner()
@@ -28,10 +28,13 @@ def sentences(text: str) -> str:
     return " ".join(text.replace("│", " ").split())
 
 
-TYPED = [*COMMANDS, *(f"study {name}" for name in STUDIES)]
+GROUPS = {"manifest": MANIFEST, "study": STUDIES}
+TYPED = [*COMMANDS, *(f"{group} {name}" for group, table in GROUPS.items() for name in table)]
 
 
-@pytest.mark.parametrize(("words", "names"), [((), [*COMMANDS, "study"]), (("study",), STUDIES)])
+@pytest.mark.parametrize(
+    ("words", "names"), [((), [*COMMANDS, *GROUPS]), *(((group,), table) for group, table in GROUPS.items())]
+)
 def test_help_lists_every_command(words: tuple[str, ...], names: list[str]) -> None:
     shown = RUN.invoke(cli.app, [*words, "--help"])
     assert shown.exit_code == 0
@@ -44,7 +47,8 @@ def test_every_command_explains_itself_as_the_list_does(words: str) -> None:
     shown = RUN.invoke(cli.app, [*words.split(), "--help"])
     assert shown.exit_code == 0
     assert "Usage" in shown.output
-    summary = (COMMANDS | {f"study {name}": text for name, text in STUDIES.items()})[words]
+    group, _, name = words.rpartition(" ")
+    summary = GROUPS.get(group, COMMANDS)[name]
     doc = load_command(*command_of(words)).help
     assert doc is not None
     assert sentences(doc.partition("\n\n")[0]) == summary

@@ -1,0 +1,1 @@
+"""The commands about the manifest of a folder of results; see `sdsr.cli.table`."""
