@@ -1,20 +1,22 @@
 """Real-world image super-resolution with diffusion priors.
 
-The public door: `Upscaler` and `METHODS`. Importing it touches no GPU, network or file, and no torch until one is used.
+The public door: `load_model`, `Upscaler` and `METHODS`. Importing it touches no GPU, network or file, and no torch
+until one is used that needs it.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sdsr.engines import load_model
     from sdsr.methods import METHODS
     from sdsr.upscaling import Upscaler
 
-__all__ = ["METHODS", "Upscaler", "__version__"]
+__all__ = ["METHODS", "Upscaler", "__version__", "load_model"]
 
 __version__ = "0.1.0"
 
-_HOMES = {"METHODS": "sdsr.methods", "Upscaler": "sdsr.upscaling"}
+_HOMES = {"METHODS": "sdsr.methods", "Upscaler": "sdsr.upscaling", "load_model": "sdsr.engines"}
 
 
 def __getattr__(name: str) -> Any:

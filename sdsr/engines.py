@@ -17,7 +17,7 @@ from sdsr.images.floats import image_array
 from sdsr.job import Credit
 from sdsr.jobs import JobMaker
 from sdsr.method_folders import ASSETS
-from sdsr.models import ModelFolder, find_model
+from sdsr.models import DEFAULT_MODEL, ModelFolder, find_model
 from sdsr.request import Wishes
 from sdsr.restoration.plan import Plan
 from sdsr.restoration.wishing import by_decoder, wished_plan
@@ -40,9 +40,13 @@ def choose_engine(found: ModelFolder, *, prior: str | None = None, device: str |
 
 
 def load_model(
-    model: str | Path, *, engine: Engine | None = None, prior: str | None = None, device: str | None = None
+    model: str | Path = DEFAULT_MODEL,
+    *,
+    engine: Engine | None = None,
+    prior: str | None = None,
+    device: str | None = None,
 ) -> JobMaker:
-    """Return a model, ready to restore, by this engine or the one that suits.
+    """Return a model, ready to restore, by this engine or the one that suits; `JobMaker.upscale` restores by it.
 
     Raises InputError for what the engine can't do, ModelError for weights or graphs that are missing or damaged.
     """

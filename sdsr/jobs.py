@@ -95,6 +95,16 @@ class JobMaker:
             finish=finish,
         )
 
+    def upscale(self, photo: Photo, request: Request = Request(), *, on_progress: OnProgress | None = None) -> Photo:
+        """Return the photo restored at the wanted size, with its bit depth, alpha and traits.
+
+        Its XMP says what was done, unless the request has no `label`. `on_progress` is told the share of the work that
+        is done, after each window and tile.
+        """
+        if request.mean_of != 1:
+            return self.passes(photo, request, count=request.mean_of, on_progress=on_progress).mean
+        return self.job(photo, request, on_progress=on_progress).run()
+
     def passes(
         self,
         photo: Photo,

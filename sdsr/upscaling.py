@@ -130,16 +130,12 @@ class Upscaler:
         Its XMP says what was done, unless the request has no `label`. `on_progress` is told the share of the work that
         is done, after each window and tile.
         """
-        if request.mean_of != 1:
-            if callback_on_step_end is not None:
-                raise InputError(
-                    f"mean_of (={request.mean_of}) passes have no steps in common to look at; leave it out."
-                )
-            return self.passes(photo, request, count=request.mean_of, on_progress=on_progress).mean
-        job = self.job(photo, request, on_progress=on_progress)
         if callback_on_step_end is None:
-            return job.run()
+            return self.maker.upscale(photo, request, on_progress=on_progress)
+        if request.mean_of != 1:
+            raise InputError(f"mean_of (={request.mean_of}) passes have no steps in common to look at; leave it out.")
         look = callback_on_step_end
+        job = self.job(photo, request, on_progress=on_progress)
         return job.run(on_step=lambda index, sampled: look(self, index, sampled.t, {"latents": sampled.clean}))
 
     def passes(

@@ -25,7 +25,11 @@ LAYERS = (
     ("cli",),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-LEVEL |= {"METHODS": LEVEL["methods"], "Upscaler": LEVEL["upscaling"]}  # through the public door
+LEVEL |= {
+    "METHODS": LEVEL["methods"],
+    "Upscaler": LEVEL["upscaling"],
+    "load_model": LEVEL["engines"],
+}  # through the public door
 FREE = {"", "tensors", "array_api", "extras", "region", "errors", "digests", "__version__"}
 DOORS = {"__init__", "__main__"}
 DEVICE_AWARE = ("cli/", "web/", "training/", "prior/loading.py")  # loading chooses the dtype a device computes in

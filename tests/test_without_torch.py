@@ -105,6 +105,20 @@ def test_a_folder_is_restored(restored: Path) -> None:
     assert set(deep[..., 3].flat) == {30000}
 
 
+def test_python_restores_too(restored: Path) -> None:
+    (size,) = printed(
+        f"""
+from pathlib import Path
+from sdsr import load_model
+from sdsr.photos.files import read_photo
+from sdsr.request import Request
+
+print(load_model().upscale(read_photo(Path({str(restored / "photos" / "plain.jpg")!r})), Request(scale=1)).size)
+"""
+    )
+    assert size == "(24, 32)"
+
+
 def test_windows_are_restored(restored: Path) -> None:
     with Image.open(restored / "windows" / "plain.jpg") as plain:
         assert plain.size == (96, 72)
