@@ -4,7 +4,7 @@ Its fields are what can be varied, by `dataclasses.replace` or `--set method.NAM
 differs in a field.
 """
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 
@@ -29,6 +29,14 @@ class Trainable(Protocol):
     def build(self, prior: str | Prior, device: Device = None) -> Any:
         """Return it, on a prior or on that of a name or folder, as it is before it learns."""
         ...
+
+
+@runtime_checkable
+class OnPrior(Protocol):
+    """What is trained on a prior that it holds: a frozen dataclass, as `Restorer` is."""
+
+    @property
+    def prior(self) -> Prior: ...
 
 
 class Method(Protocol):

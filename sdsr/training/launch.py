@@ -17,8 +17,8 @@ from sdsr.data.photos import PairSet, PhotoSet, open_pairs, open_photos
 from sdsr.data.taught import TaughtPairs, open_taught
 from sdsr.errors import InputError, ModelError
 from sdsr.method_folders import DESCRIPTION, read_description
-from sdsr.methods.consissr.rclip import EncoderPair
 from sdsr.methods.limits import COUNT, PIXELS, Limit, check_number, check_numbers
+from sdsr.methods.method import OnPrior
 from sdsr.methods.recipe import Recipe, Stage
 from sdsr.methods.settings import with_settings
 from sdsr.methods.weights import METHOD, described_part
@@ -177,15 +177,15 @@ def precision_of(asked: str, device: torch.device) -> torch.dtype:
 
 def _prepared(model: Any, dtype: torch.dtype, *, checkpointing: bool) -> Any:
     """Return what is trained, computing in `dtype`; if asked, its networks forget activations until backward."""
-    if isinstance(model, Restorer | EncoderPair):
-        model = replace(model, prior=model.prior.adapted(dtype=dtype))
-    elif isinstance(model, Prior):
+    if isinstance(model, Prior):
         model = model.adapted(dtype=dtype)
+    elif isinstance(model, OnPrior):
+        model = replace(model, prior=model.prior.adapted(dtype=dtype))  # pyright: ignore[reportArgumentType]
     if not checkpointing:
         return model
-    prior = model.prior if isinstance(model, Restorer | EncoderPair) else model
-    if not isinstance(prior, Prior) or isinstance(model, EncoderPair):
+    if not isinstance(model, Restorer | Prior):
         raise InputError("--gradient-checkpointing needs a UNet, which this stage does not train; leave it out.")
+    prior = model.prior if isinstance(model, Restorer) else model
     added = model.parts.modules.modules() if isinstance(model, Restorer) else ()
     for network in (prior.network, *added):
         if isinstance(network, ModelMixin) and network._supports_gradient_checkpointing:
@@ -220,7 +220,7 @@ def _metadata(
         SETTINGS: canonical_leaves(stage),
         **({METHOD: method} if method else {}),
         "prior": settings.prior or recipe.prior,
-        "prior_sha256": model.prior.sha256 if isinstance(model, Restorer | EncoderPair) else "",
+        "prior_sha256": model.prior.sha256 if isinstance(model, OnPrior) else "",
         "steps": run.steps,
         "minutes": run.minutes,
         "seed": run.seed,

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from sdsr.discriminators.sources import discriminator_unet
 from sdsr.errors import InputError
 from sdsr.losses.terms import Term, latent_l2
 from sdsr.methods import METHODS
-from sdsr.methods.one_step.recipes import discriminator_unet
 from sdsr.methods.settings import with_settings
 from sdsr.prior.tiny_flow import tiny_flow_prior
 from sdsr.prior.weight_files import module_sha256

@@ -8,8 +8,8 @@ from torch import nn
 
 from sdsr.cli.options import Device, NoiseSeed
 from sdsr.discriminators.diffusion_unet import drop_decoder
+from sdsr.discriminators.sources import discriminator_unet
 from sdsr.errors import InputError
-from sdsr.methods.one_step.recipes import discriminator_unet
 from sdsr.metrics.comparison import labels_of
 from sdsr.metrics.save import check_target, save_image
 from sdsr.photos.files import read_photo

@@ -16,12 +16,10 @@ from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any
 
-from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
-
 from sdsr.discriminators.diffusion_unet import DiffusionDiscriminator
 from sdsr.discriminators.patch import PatchDiscriminator
 from sdsr.discriminators.projected import ProjectedDiscriminator
-from sdsr.errors import InputError
+from sdsr.discriminators.sources import PRIOR, discriminator_unet
 from sdsr.images.kernels import KEYS, PILLOW_BICUBIC, TORCH_BICUBIC
 from sdsr.losses.adversarial import BCE, HINGE
 from sdsr.losses.efficientnet import load_efficientnet_lite
@@ -36,16 +34,9 @@ from sdsr.methods.small_stages import small_stages
 from sdsr.methods.variant import Variant
 from sdsr.objectives.discriminator import Discriminator, Discriminators, NoisyLatents, Pixels
 from sdsr.objectives.restoration import Restoration
-from sdsr.prior.prior import Prior
-from sdsr.prior.shapes_sdxl import blank_sdxl_unet
-from sdsr.prior.sources import resolve
-from sdsr.prior.stable_diffusion import load_unet
 from sdsr.restoration.canvas import Canvas
 from sdsr.restoration.plan import Plan
 from sdsr.restoration.restorer import Restorer
-
-PRIOR = "prior"
-LATENT_CHANNELS = 4  # Stable Diffusion's, and SDXL's
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,25 +56,6 @@ class NoisedDiscriminator:
         return Discriminators(
             Discriminator(discriminator, NoisyLatents(prior.schedule), BCE, precision=prior.precision)
         )
-
-
-def discriminator_unet(prior: Prior, source: str) -> UNet2DConditionModel:
-    """Return the UNet that a discriminator is made of; on "meta", SDXL's without weights.
-
-    Raises ModelError, and InputError where the prior has other latents than Stable Diffusion's.
-    """
-    if prior.channels != LATENT_CHANNELS:
-        raise InputError(
-            f"discriminator (={source}) judges latents of {LATENT_CHANNELS} channels, and those of prior "
-            f"(={prior.name}) have {prior.channels}; train without one (--set discriminator=none)."
-        )
-    if source == PRIOR:
-        stock = prior.stock
-        assert isinstance(stock, UNet2DConditionModel), "a prior's UNet is diffusers'"
-        return deepcopy(stock)
-    if prior.device.type == "meta":
-        return blank_sdxl_unet()
-    return load_unet(resolve(source), dtype=prior.dtype)
 
 
 _GENERATION = Stage(

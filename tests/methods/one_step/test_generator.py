@@ -10,10 +10,11 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from sdsr.adapters.lora import Lora, share_weights
 from sdsr.diffusion.noise import CanvasNoise
 from sdsr.discriminators.diffusion_unet import DiffusionDiscriminator
+from sdsr.discriminators.sources import discriminator_unet
 from sdsr.methods import METHODS
 from sdsr.methods.ablations import ABLATIONS
 from sdsr.methods.one_step.generator import D3SR, HYPIR, OSEDIFF
-from sdsr.methods.one_step.recipes import NoisedDiscriminator, discriminator_unet
+from sdsr.methods.one_step.recipes import NoisedDiscriminator
 from sdsr.prior.shapes import UNET
 from sdsr.prior.tiny import tiny_prior
 from sdsr.prior.weight_files import module_sha256
