@@ -18,12 +18,12 @@ from torch import nn
 from sdsr.adapters.control import HINT_WIDTHS, photo_control
 from sdsr.adapters.image_attention import ImageAttention
 from sdsr.adapters.lora import share_weights
-from sdsr.data.prompts import prompts_of
 from sdsr.diffusion.steps import ancestral, renoise
 from sdsr.diffusion.times import trailing
 from sdsr.errors import InputError
 from sdsr.methods.method import Device, wished_plan
 from sdsr.methods.photo_conditioner import PhotoConditioner
+from sdsr.methods.prompts import Prompts, prompts_of
 from sdsr.methods.tags import ATTENTION, CONTROL_ATTENTION, attach_tags
 from sdsr.prior.loading import load_prior
 from sdsr.prior.prior import Prior
@@ -58,6 +58,13 @@ def first_times(count: int) -> tuple[int, ...]:
 
 SEESR_PLAN = Plan(times=leading(50), step=ancestral, start=999, guidance=5.5)
 ADDSR_PLAN = Plan(times=TIMES, step=renoise, refinement=Refinement())
+PROMPTS = {
+    "seesr": Prompts(
+        positive="clean, high-resolution, 8k", negative="dotted, noise, blur, lowres, smooth", tagged=True
+    ),
+    "addsr": Prompts(positive="clean, high-resolution, 8k, extremely detailed, best quality, sharp", tagged=True),
+}
+"""By role."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +103,7 @@ class SeeSR:
                 prior, controlnet, head_width=self.head_width, init_scale=self.init_scale, deferred=self.deferred
             )
             modules.update(tagged)
-        said = prompts_of(self.role, prior.text.vocabulary)
+        said = prompts_of(PROMPTS[self.role], prior.text.vocabulary)
         return Restorer(
             prior=prior,
             parts=Parts(

@@ -14,13 +14,13 @@ from sdsr.adapters.control import HINT_WIDTHS, latent_control
 from sdsr.adapters.hybrid_attention import HybridAttention, HybridSettings
 from sdsr.adapters.image_prompt import ImagePrompt
 from sdsr.adapters.lora import share_weights
-from sdsr.data.prompts import prompts_of
 from sdsr.diffusion.steps import ancestral
 from sdsr.diffusion.times import spaced
 from sdsr.methods.consissr.rclip import EncoderPair, module_of
 from sdsr.methods.fidelity import by_guidance
 from sdsr.methods.method import Device, wished_plan
 from sdsr.methods.photo_conditioner import PhotoConditioner
+from sdsr.methods.prompts import Prompts, prompts_of
 from sdsr.methods.tags import attach_tags
 from sdsr.prior.loading import load_prior
 from sdsr.prior.prior import ImageEncoder, Prior
@@ -33,6 +33,7 @@ from sdsr.restoration.restorer import Parts, Restorer, from_noise
 from sdsr.tensors import Image, PhotoTokens
 
 PLAN = Plan(times=spaced(50), step=ancestral, guidance=5.0)
+PROMPTS = Prompts(positive="clean, high-resolution, 8k", negative="dotted, noise, blur, lowres, smooth")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +83,7 @@ class ConsisSR:
             conditioner = replace(conditioner, tokens_of=PhotoToken(encoder, image_prompt))
         hybrid.attach(prior.unet)
         control_hybrid.attach(controlnet)
-        said = prompts_of("consissr", prior.text.vocabulary)
+        said = prompts_of(PROMPTS, prior.text.vocabulary)
         return Restorer(
             prior=prior,
             parts=Parts(

@@ -19,13 +19,13 @@ from torch import nn
 from sdsr.adapters.hybrid_attention import HybridAttention, HybridSettings
 from sdsr.adapters.image_prompt import ImagePrompt
 from sdsr.adapters.lora import share_weights
-from sdsr.data.prompts import prompts_of
 from sdsr.diffusion.schedule import NoiseSchedule
 from sdsr.errors import InputError
 from sdsr.images.kernels import KEYS
 from sdsr.methods.invsr.predictor import HALVING, NoisePredictor
 from sdsr.methods.invsr.times import TRAINED_STARTS, at_fidelity, automatic_start, plan_for, times_for
 from sdsr.methods.method import Device, faithful_plan, with_steps
+from sdsr.methods.prompts import Prompts, prompts_of
 from sdsr.prior.condition import Condition
 from sdsr.prior.loading import load_prior
 from sdsr.prior.prior import ImageEncoder, Prior
@@ -37,6 +37,17 @@ from sdsr.restoration.restorer import Conditioner, EncodedLq, Parts, PromptedCon
 from sdsr.tensors import Image, Latent, Time
 
 PART = "noise_predictor"
+_PROMPT = (
+    "Cinematic, high-contrast, photo-realistic, 8k, ultra HD, meticulous detailing, hyper sharpness, "
+    "perfect without deformations"
+)
+PROMPTS = Prompts(
+    training=_PROMPT,
+    positive=_PROMPT,
+    # the space missing after "noisy," is missing in the published text too
+    negative="Low quality, blurring, jpeg artifacts, deformed, over-smooth, cartoon, noisy,painting, drawing, sketch, "
+    "oil painting",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +116,7 @@ class InvSR:
         for parameter in predictor.conv_out.parameters():
             nn.init.zeros_(parameter)
         predictor.to(prior.device)
-        said = prompts_of("invsr", prior.text.vocabulary)
+        said = prompts_of(PROMPTS, prior.text.vocabulary)
         conditioner = PromptConditioner()
         modules = nn.ModuleDict({PART: predictor})
         if self.photo_token:

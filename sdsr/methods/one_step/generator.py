@@ -12,8 +12,8 @@ from typing import Any
 from torch import nn
 
 from sdsr.adapters.lora import TARGETS, Lora, share_weights
-from sdsr.data.prompts import prompts_of
 from sdsr.methods.method import Device, wished_plan
+from sdsr.methods.prompts import Prompts, prompts_of
 from sdsr.prior.loading import load_prior
 from sdsr.prior.prior import Prior
 from sdsr.prior.small import SmallLatents
@@ -37,8 +37,8 @@ class OneStep:
 
     `rank` and `alpha` are those of the UNet's low-rank updates, scaled by alpha / rank, on the layers whose name ends
     in one of `targets`; `encoder_rank` and `encoder_alpha` those of the autoencoder's encoder, 0 where it stays as it
-    is. `first_layer`: whether the UNet's first convolution learned whole. `prompts` names the method in
-    data/prompts.py whose prompts are told; None: one learned prompt for every photo.
+    is. `first_layer`: whether the UNet's first convolution learned whole. `prompts` are what it is conditioned on;
+    None: one learned prompt for every photo, which begins as that of the empty text.
     """
 
     rank: int = 16
@@ -47,7 +47,7 @@ class OneStep:
     encoder_rank: int = 0
     encoder_alpha: int = 0
     first_layer: bool = False
-    prompts: str | None = None
+    prompts: Prompts | None = None
     own_plan: Plan = PLAN
 
     def plan(self, wishes: Wishes, photo: Image | None = None) -> Plan:
@@ -61,7 +61,7 @@ class OneStep:
         work.
         """
         prior = load_prior(prior, device=device)
-        said = prompts_of(self.prompts or "d3sr", prior.text.vocabulary)
+        said = prompts_of(self.prompts or Prompts(), prior.text.vocabulary)
         prior = prior.adapted(network=share_weights(prior.network))
         network = prior.network
         modules = nn.ModuleDict()
@@ -107,18 +107,19 @@ OSEDIFF = OneStep(
     encoder_rank=4,
     encoder_alpha=8,
     first_layer=True,
-    prompts="osediff",
+    prompts=Prompts(tagged=True),
     own_plan=Plan(times=(999,)),
 )
-"""arXiv:2406.08177; alpha is peft's default, which its authors left in place, so the scale is 2."""
+"""arXiv:2406.08177; alpha is peft's default, which its authors left in place, so the scale is 2.
+Its prompts are tags alone, in training those of the HQ photo."""
 HYPIR = OneStep(
     rank=256,
     alpha=256,
     targets=tuple(name for name in TARGETS if name != "conv_in"),
-    prompts="hypir",
+    prompts=Prompts(),
     own_plan=Plan(times=(200,)),
 )
-"""arXiv:2507.20590."""
+"""arXiv:2507.20590. In training and in use it is told a description, which may be empty."""
 
 
 def _fuse(adapted: Sequence[tuple[Lora, nn.Module]]) -> None:

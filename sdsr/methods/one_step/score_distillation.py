@@ -17,10 +17,10 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from sdsr.adapters.lora import Lora, share_weights
-from sdsr.data.prompts import SMALL_PROMPTS
 from sdsr.losses.lpips import load_lpips_or_small
 from sdsr.losses.terms import StepRecord, Term, image_l2, perceptual
 from sdsr.methods.one_step.generator import LORA, OSEDIFF
+from sdsr.methods.prompts import SMALL_PROMPTS
 from sdsr.objectives.discriminator import Adversary, Kind
 from sdsr.objectives.restoration import InferenceStep
 from sdsr.objectives.restorer_step import AdversarialWeights, RestorerStep

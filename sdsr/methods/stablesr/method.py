@@ -12,11 +12,11 @@ from typing import Literal
 from torch import nn
 
 from sdsr.adapters.lora import share_weights
-from sdsr.data.prompts import prompts_of
 from sdsr.diffusion.steps import ancestral
 from sdsr.diffusion.times import spaced
 from sdsr.methods.fidelity import by_decoder
 from sdsr.methods.method import Device, wished_plan
+from sdsr.methods.prompts import Prompts, prompts_of
 from sdsr.methods.stablesr.decoder import WrappedDecoder
 from sdsr.methods.stablesr.encoder import EncoderSettings, TimeAwareEncoder
 from sdsr.methods.stablesr.feature_wrapping import FeatureWrapping
@@ -92,7 +92,7 @@ class StableSR:
         modulation = Modulation(prior.unet, map_channels=self.encoder.map_channels, hidden=self.hidden)
         modulation.attach(prior.unet)
         wrapping = self._silent_wrapping(prior)
-        said = prompts_of("stablesr", prior.text.vocabulary)
+        said = prompts_of(Prompts(), prior.text.vocabulary)
         return Restorer(
             prior=prior,
             parts=Parts(
