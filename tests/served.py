@@ -57,9 +57,13 @@ class Served:
         return time.monotonic() - began
 
     def kill(self) -> None:
+        """End it at once. Its processes end when they notice, which this doesn't wait for."""
         self.client.close()
         self.process.kill()
-        self.process.communicate(timeout=60)
+        self.process.wait(60)
+        for pipe in (self.process.stdout, self.process.stderr):
+            assert pipe is not None
+            pipe.close()
 
     def ready(self) -> "Served":
         wait(lambda: self.client.get("/readyz").status_code == 200)

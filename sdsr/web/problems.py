@@ -102,6 +102,13 @@ def add_problems(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def _(request: Request, error: HTTPException) -> Response:
+        if isinstance(error.__cause__, OSError):  # of the file that the body is spooled to
+            reason = error.__cause__.strerror
+            return Problem(
+                507,
+                "output",
+                f"the upload could not be kept ({reason}); make room on the server's disk, or delete jobs.",
+            ).response()
         detail = f"{error.detail}; see /openapi.json for what there is."
         if error.status_code == 413:
             detail = "the body is larger than this service takes; send a smaller file, or raise --max-bytes."

@@ -179,8 +179,8 @@ takeFilesFrom();
 shelf.addEventListener("change", draw);
 know();
 trying(() => shelf.load()).then(() => {
-  const entry = shelf.find(location.hash.slice(1)) ?? shelf.photos.at(-1);
-  if (entry && !chosen.entry) choose(entry, newest(entry));
+  const entry = shelf.find(location.hash.slice(1)) ?? chosen.entry;
+  if (entry) choose(entry, newest(entry));
   else draw();
 });
 shelf.addEventListener("change", function restored() {
