@@ -36,7 +36,7 @@ def crop_of(job: Job, region: Region, windowed: "Windowed", context_px: int | No
 
     It equals that region of the whole result, up to rounding. Windows that neither it nor their neighbors' steps depend
     on are left out, if autoencoder and decoder look no further than `context_px`; where they do, or colors are measured
-    over the whole picture, the whole is made.
+    over the whole picture, or it is finished as a whole (`Finish`), the whole is made.
     """
     height, width = job.size
     if region.top < 0 or region.left < 0 or region.bottom > height or region.right > width or not region.height:
@@ -45,7 +45,8 @@ def crop_of(job: Job, region: Region, windowed: "Windowed", context_px: int | No
             f"({width} x {height} px); choose a smaller one."
         )
     opaque = replace(job, photo=replace(job.photo, alpha=None))
-    if context_px is None or job.color_fix == "adain" or job.canvas.wanted is not None:
+    of_whole = job.color_fix == "adain" or job.finish.changes
+    if context_px is None or of_whole or job.canvas.wanted is not None:
         return Crop(job=opaque, region=region, alone=False)
     return _cropped(opaque, region, windowed, context_px)
 

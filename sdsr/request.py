@@ -37,7 +37,7 @@ class Request:
 
     Of docs/trust.md: `consistent` makes the result, reduced by bicubic, the photo again. In places to `protect`, in the
     photo's pixels, or where "text" is found, the photo itself is enlarged. The result is the mean of so
-    many passes (`mean_of`, up to 8).
+    many passes (`mean_of`, up to 8), of which a job is one.
     """
 
     scale: float | int | None = None

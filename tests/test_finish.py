@@ -96,6 +96,15 @@ def test_previews_are_final_when_the_finish_is_done(upscaler):
         assert np.array_equal(pixels, result.pixels)
 
 
+def test_a_crop_of_what_is_finished_as_a_whole_makes_the_whole(upscaler):
+    photo = gentle((100, 150))
+    region = Region(top=0, left=0, height=8, width=8)
+    plain = upscaler.crop(upscaler.job(photo, SMALL_WINDOWS), region)
+    assert plain.alone
+    for more in ({"consistent": True}, {"protect": (PLACE,)}):
+        assert not upscaler.crop(upscaler.job(photo, replace(SMALL_WINDOWS, **more)), region).alone
+
+
 def test_passes_are_finished_like_one(upscaler):
     photo = gentle()
     found = upscaler.passes(photo, SMALL, count=5)
