@@ -45,7 +45,7 @@ class ModelFolder:
         from sdsr.methods import METHODS
         from sdsr.methods.weights import trained_recipe
 
-        name = self.description.get("recipe")
+        name = self.recipe_name
         if name not in METHODS:
             known = ", ".join(sorted(METHODS))
             raise ModelError(f"recipe (={name}) of {self.folder} must be one of {known}; update sdsr.")

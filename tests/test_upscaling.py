@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image as pillow
 
+import sdsr.methods
 from sdsr import __version__
 from sdsr.diffusion.steps import ancestral
 from sdsr.errors import InputError
@@ -228,7 +229,7 @@ def test_a_size_that_cannot_be_is_an_error(upscaler, wanted):
 
 
 def test_a_saved_method_restores_the_same_picture_once_loaded(upscaler, tmp_path, monkeypatch):
-    monkeypatch.setitem(METHODS, "d3sr-small", replace(RECIPE, prior="tiny"))
+    monkeypatch.setattr(sdsr.methods, "METHODS", {**METHODS, "d3sr-small": replace(RECIPE, prior="tiny")})
     upscaler.save_pretrained(tmp_path)
     first, second = (Upscaler.from_pretrained(tmp_path, device="cpu") for _ in range(2))
     picture = pillow.fromarray(pixels(12, 18))
@@ -309,7 +310,7 @@ def test_a_pil_result_carries_its_label_into_the_file(upscaler, tmp_path):
 
 
 def test_weights_are_named_by_their_files(upscaler, tmp_path, monkeypatch):
-    monkeypatch.setitem(METHODS, "d3sr-small", replace(RECIPE, prior="tiny"))
+    monkeypatch.setattr(sdsr.methods, "METHODS", {**METHODS, "d3sr-small": replace(RECIPE, prior="tiny")})
     upscaler.save_pretrained(tmp_path / "one")
     upscaler.save_pretrained(tmp_path / "two")
     one, two = (Upscaler.from_pretrained(tmp_path / name, device="cpu") for name in ("one", "two"))

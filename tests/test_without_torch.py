@@ -135,8 +135,30 @@ def test_what_needs_torch_says_so_in_one_line() -> None:
 
 
 def test_the_public_door_says_so_too() -> None:
-    (said,) = printed("import sdsr\ntry:\n    sdsr.METHODS\nexcept ImportError as error:\n    print(error)")
-    assert "pip install 'sdsr[methods]'" in said
+    for asked in ("Upscaler", "METHODS['d3sr']"):
+        (said,) = printed(f"import sdsr\ntry:\n    sdsr.{asked}\nexcept ImportError as error:\n    print(error)")
+        assert "pip install 'sdsr[methods]'" in said
+
+
+def test_methods_are_known_by_name() -> None:
+    """What a name means is known; a recipe is torch's."""
+    names, known, said = printed(
+        """
+from sdsr import METHODS
+from sdsr.errors import ModelError
+from sdsr.models import find_model
+
+print(*METHODS)
+print("osediff" in METHODS, "made-up" in METHODS, len(METHODS))
+try:
+    find_model("osediff")
+except ModelError as error:
+    print(error)
+"""
+    )
+    assert {"d3sr-small", "stablesr", "addsr"} <= set(names.split())
+    assert known == f"True False {len(names.split())}"
+    assert said.startswith("weights of osediff are not embedded")
 
 
 def test_the_demo_and_the_doctor_need_no_torch(restored: Path) -> None:

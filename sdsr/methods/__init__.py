@@ -4,18 +4,23 @@ A folder has `recipes.py` with `RECIPES` and `ABLATIONS` (tables of variants, by
 `PUBLISHED`, the checkpoints that its authors published, by name.
 """
 
+from collections.abc import Iterator, Mapping
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sdsr.methods.recipe import Recipe
+from sdsr.extras import told_of
 
-FOLDERS = (
-    "one_step",
-    "consissr",
-    "stablesr",
-    "invsr",
-    "addsr",
-)
+if TYPE_CHECKING:
+    from sdsr.methods.recipe import Recipe
+
+FOLDERS = {
+    "one_step": ("d3sr-small", "d3sr", "osediff", "hypir"),
+    "consissr": ("consissr", "consissr-published", "consissr-small"),
+    "stablesr": ("stablesr", "stablesr-768v", "stablesr-turbo", "stablesr-small"),
+    "invsr": ("invsr", "invsr-small"),
+    "addsr": ("seesr", "seesr-small", "addsr", "addsr-small"),
+}
+"""The folders, and what in each restores photos: known without torch, which only a recipe itself needs."""
 
 
 def gather(module: str, name: str) -> list[Any]:
@@ -23,8 +28,35 @@ def gather(module: str, name: str) -> list[Any]:
     return [getattr(import_module(f"{__name__}.{folder}.{module}"), name) for folder in FOLDERS]
 
 
-RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipes in gather("recipes", "RECIPES") for recipe in recipes}
-"""Everything that a folder trains: what restores photos, and what its objectives need."""
+def all_recipes() -> dict[str, "Recipe"]:
+    """Return everything that a folder trains: what restores photos, and what its objectives need."""
+    return {recipe.name: recipe for recipes in gather("recipes", "RECIPES") for recipe in recipes}
 
-METHODS: dict[str, Recipe] = {name: recipe for name, recipe in RECIPES.items() if recipe.method is not None}
+
+class Methods(Mapping[str, "Recipe"]):
+    """Recipes by name; a folder is imported when a recipe of it is asked for."""
+
+    def __init__(self, folders: Mapping[str, tuple[str, ...]]) -> None:
+        self._folders = {name: folder for folder, names in folders.items() for name in names}
+
+    def __getitem__(self, name: str) -> "Recipe":
+        """Return a recipe; raise KeyError for none of that name, ModuleNotFoundError with a remedy without torch."""
+        module = f"{__name__}.{self._folders[name]}.recipes"
+        try:
+            recipes = import_module(module).RECIPES
+        except ModuleNotFoundError as error:
+            raise ModuleNotFoundError(f"{name}: {told_of(error) or error}", name=error.name) from error
+        return next(recipe for recipe in recipes if recipe.name == name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._folders)
+
+    def __len__(self) -> int:
+        return len(self._folders)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._folders
+
+
+METHODS: Mapping[str, "Recipe"] = Methods(FOLDERS)
 """What restores photos."""

@@ -2,7 +2,7 @@
 
 from sdsr.embedded.recipes import SMALL_RECIPES
 from sdsr.embedded.second_family import SECOND_FAMILY
-from sdsr.methods import RECIPES as OF_FOLDERS
+from sdsr.methods import all_recipes
 from sdsr.methods.recipe import Recipe
 
-RECIPES: dict[str, Recipe] = {**OF_FOLDERS, **SMALL_RECIPES, **SECOND_FAMILY}
+RECIPES: dict[str, Recipe] = {**all_recipes(), **SMALL_RECIPES, **SECOND_FAMILY}

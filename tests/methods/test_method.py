@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sdsr.errors import InputError
-from sdsr.methods import METHODS
+from sdsr.methods import METHODS, all_recipes
 from sdsr.methods.recipe import Recipe
 from sdsr.request import Request, Wishes
 from sdsr.restoration.plan import Plan
@@ -92,3 +92,12 @@ def test_fidelity_is_a_share_that_means_something_to_those_that_can_be_nearer():
 def test_a_request_carries_its_wishes():
     request = Request(steps=3, start="auto", untrained_start=True, fidelity=0.5, width=9)
     assert request.wishes == Wishes(steps=3, start="auto", untrained_start=True, fidelity=0.5)
+
+
+def test_the_registry_names_what_restores():
+    """Names are known without the folders, and are those of the recipes in them, in their order."""
+    restoring = [name for name, recipe in all_recipes().items() if recipe.method is not None]
+    assert list(METHODS) == restoring
+    assert [recipe.name for recipe in METHODS.values()] == restoring
+    with pytest.raises(KeyError):
+        METHODS["made-up"]
