@@ -97,7 +97,7 @@ def test_each_method_says_its_native_size():
             assert recipe.canvas.native_px == (768 if recipe is STABLESR_768V else 512)
             assert recipe.canvas.window_px in (recipe.canvas.native_px, 768)
         else:
-            assert recipe.canvas == SMALL_CANVAS
+            assert replace(recipe.canvas, context_px=SMALL_CANVAS.context_px) == SMALL_CANVAS
     assert CONSISSR.canvas.window_px == 512
 
 
@@ -127,7 +127,7 @@ def test_memory_for_less_than_native_windows_is_an_error(consissr):
     restorer = consissr.restorer
     full = Upscaler(CONSISSR, restorer)
     assert full.windowed((512, 2000), None).window_px == 512
-    assert full.least_window_px == 512
+    assert full.maker.least_window_px == 512
     with pytest.raises(InputError, match=rf"memory \(=17 MiB\) must be at least {per_px * 512**2 // 2**20 + 1} MiB"):
         full.windowed((512, 2000), 18_000_000)
 

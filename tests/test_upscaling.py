@@ -202,6 +202,20 @@ def test_windows_are_as_large_as_what_the_prior_was_trained_on_unless_the_method
         assert window_size(method, (8192, 8192), facts=replace(facts, native_px=native)).window_px == side
 
 
+def test_a_canvas_a_little_larger_than_a_window_is_one_if_any_size_will_do(upscaler):
+    facts = replace(upscaler.restorer.prior.facts, native_px=512, multiple_px=16)
+
+    def windows(method, canvas, memory=None):
+        return window_size(method, canvas, facts=facts, memory_bytes=memory)
+
+    assert windows(Canvas(), (576, 600)).window_px == 608
+    assert windows(Canvas(), (576, 600)).overlap_px == 0
+    assert windows(Canvas(), (576, 704)).window_px == 512
+    assert windows(Canvas(), (576, 576), facts.bytes_per_px * 520**2).window_px == 512
+    for trained in (Canvas(window_px=512), Canvas(native_px=512)):
+        assert windows(trained, (576, 576)).window_px == 512
+
+
 def test_too_little_memory_says_how_much_is_needed(upscaler):
     with pytest.raises(InputError, match=r"memory \(=0 MiB\) must be at least (\d+) MiB") as caught:
         upscaler.windowed((512, 512), 1000)

@@ -7,6 +7,11 @@ from sdsr.prior.facts import Facts
 from sdsr.restoration.canvas import LEAST_MULTIPLES, Canvas
 
 WINDOW_STEP_PX = 64
+WHOLE_CANVAS = 1.25
+"""A canvas of a method that takes any size is one window up to so many sides of the windows of larger ones.
+
+A photo of 128 px enlarged four times, and its margin, has 576 px: four windows of 512 px take three times as long.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,8 +46,11 @@ def least_window_px(method: Canvas, facts: Facts) -> int:
 
 
 def most_window_px(method: Canvas, facts: Facts) -> int:
-    """Return the side of the largest windows: the method's own, or those that the prior was trained on."""
-    return max(_up(method.window_px or facts.native_px, facts.multiple_px), least_window_px(method, facts))
+    """Return the side of the largest windows: those of larger canvases, or a canvas that is one window."""
+    side = _usual_window_px(method, facts)
+    if method.window_px is None and method.native_px is None:
+        return max(side, int(WHOLE_CANVAS * side) // facts.multiple_px * facts.multiple_px)
+    return side
 
 
 def window_px(method: Canvas, canvas: tuple[int, int], *, facts: Facts, memory_bytes: int | None = None) -> int:
@@ -58,7 +66,13 @@ def window_px(method: Canvas, canvas: tuple[int, int], *, facts: Facts, memory_b
             needed = facts.bytes_per_px * least**2 // 2**20 + 1
             raise InputError(f"memory (={memory_bytes // 2**20} MiB) must be at least {needed} MiB; allow more.")
         most = min(most, allowed // facts.multiple_px * facts.multiple_px)
-    return min(most, max(_up(side, facts.multiple_px) for side in canvas))
+    whole = max(_up(side, facts.multiple_px) for side in canvas)
+    return whole if whole <= most else min(most, _usual_window_px(method, facts))
+
+
+def _usual_window_px(method: Canvas, facts: Facts) -> int:
+    """The side of the windows of a large canvas: the method's own, or those that the prior was trained on."""
+    return max(_up(method.window_px or facts.native_px, facts.multiple_px), least_window_px(method, facts))
 
 
 def _up(side: int, multiple: int) -> int:
