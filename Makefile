@@ -1,7 +1,8 @@
 # make demo: restore the sample photo, offline      make test: the whole test suite
 # make lint: format, lint, types                    make check: lint and test, what CI runs first
 # make test-avx2: what depends on a processor's rounding, as one without AVX-512 computes it, what CI runs next
-# make test-browser: the page of `sdsr serve` in Chromium
+# make test-browser: the page of `sdsr serve` in Chromium      make test-service: attacks on it
+# make soak: the same for ten minutes
 # The first of them creates .venv and installs, the demo without torch; all it needs is Python 3.11 or newer (PYTHON=...).
 
 PYTHON ?= python3
@@ -25,7 +26,7 @@ UNROUNDED := $(addprefix --deselect=$(CONTRACT),damaged_parts parts_of_another_p
 
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: demo test test-browser test-avx2 lint check install clean
+.PHONY: demo test test-browser test-service test-avx2 soak lint check install clean
 .DEFAULT_GOAL := demo
 
 install: $(INSTALLED)
@@ -70,10 +71,22 @@ test-avx2: export ATEN_CPU_CAPABILITY := avx2
 test-avx2: $(INSTALLED)
 	$(BIN)/python -m pytest -n 2 $(SHUFFLED) $(ROUNDED) $(UNROUNDED) $(PYTEST_ARGS)
 
+# A service killed, flooded and lied to; a part of what asks it is in `make test`.
+test-service: export OMP_NUM_THREADS := 1
+test-service: $(INSTALLED)
+	$(BIN)/python -m pytest -m service tests/web $(PYTEST_ARGS)
+
 # The page in a real browser, Debian's chromium; another one by CHROMIUM=/path/to/it.
 test-browser: export OMP_NUM_THREADS := 1
 test-browser: $(INSTALLED)
 	$(BIN)/python -m pytest -m browser tests/web $(PYTEST_ARGS)
+
+# Ten minutes: a hundred clients, then Schemathesis.
+soak: export OMP_NUM_THREADS := 1
+soak: export SCHEMA_SECONDS := 300
+soak: $(INSTALLED)
+	$(BIN)/python bench/service_soak.py
+	$(BIN)/python -m pytest -m service tests/web/test_schema.py
 
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check

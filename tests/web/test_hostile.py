@@ -19,6 +19,7 @@ from PIL import Image as pillow
 
 from tests.served import SAMPLE, SLOW, Served, problem, wait
 
+pytestmark = pytest.mark.service
 Serve = Callable[..., Served]
 
 

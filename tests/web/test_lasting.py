@@ -7,8 +7,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests.served import SAMPLE, SLOW, Served, wait
 
+pytestmark = pytest.mark.service
 Serve = Callable[..., Served]
 
 
