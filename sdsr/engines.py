@@ -3,9 +3,9 @@
 Both do the same, within 1 of 255. Nothing here loads torch unless it is the one that restores.
 """
 
-import importlib.util
 import sys
 from functools import partial
+from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,8 +24,8 @@ from sdsr.restoration.wishing import by_decoder, wished_plan
 
 Engine = Literal["torch", "onnx"]
 _SMALL_PRIOR = ASSETS / "small-prior"
-_DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dri/renderD128")
-"""What is there where a driver of an accelerator that torch computes on is loaded: NVIDIA's, AMD's, and Intel's."""
+_DRIVERS = ("/dev/nvidiactl", "/dev/kfd")
+"""What is there where a driver of an accelerator is loaded that torch's builds for it compute on: NVIDIA's, AMD's."""
 
 
 def choose_engine(found: ModelFolder, *, prior: str | None = None, device: str | None = None) -> Engine:
@@ -103,9 +103,13 @@ def _check_device(device: str | None) -> None:
 
 
 def _accelerated() -> bool:
-    """Whether torch is here and may have an accelerator, told without loading it."""
-    if importlib.util.find_spec("torch") is None:
+    """Whether torch is here and may have an accelerator, told without loading it; its version names its build."""
+    try:
+        build = metadata.version("torch").partition("+")[2]
+    except metadata.PackageNotFoundError:
         return False
+    if build in ("cpu", "xpu"):
+        return build == "xpu"
     return sys.platform == "darwin" or any(Path(driver).exists() for driver in _DRIVERS) or _windows_driver()
 
 

@@ -87,6 +87,32 @@ def test_graphs_restore_where_the_cpu_does(monkeypatch: pytest.MonkeyPatch) -> N
     assert choose_engine(found, device="cpu") == "onnx"
 
 
+@pytest.mark.parametrize(
+    ("version", "drivers", "accelerated"),
+    [
+        ("2.13.0+cpu", ("/",), False),
+        ("2.13.0", ("/",), True),
+        ("2.13.0+cu130", (), False),
+        ("2.13.0+xpu", (), True),
+    ],
+)
+def test_an_accelerator_is_looked_for_without_torch(
+    monkeypatch: pytest.MonkeyPatch, version: str, drivers: tuple[str, ...], accelerated: bool
+) -> None:
+    monkeypatch.setattr(engines.metadata, "version", lambda _: version)
+    monkeypatch.setattr(engines, "_DRIVERS", drivers)
+    monkeypatch.setattr(engines.sys, "platform", "linux")
+    assert engines._accelerated() == accelerated
+
+
+def test_without_torch_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> str:
+        raise engines.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(engines.metadata, "version", missing)
+    assert not engines._accelerated()
+
+
 def test_what_graphs_cannot_do_is_refused() -> None:
     with pytest.raises(InputError, match="prior"):
         load_model(DEFAULT_MODEL, engine="onnx", prior="tiny")
