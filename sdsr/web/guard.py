@@ -4,6 +4,7 @@ import asyncio
 import re
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
 
@@ -17,6 +18,7 @@ from sdsr.web.settings import Settings
 
 OPEN = ("/livez", "/readyz", "/login", "/page.css", "/icon.svg")
 """What is answered without a token; none of it tells what was uploaded."""
+_LINGER_S = 5.0
 _HOST = re.compile(r"([a-z0-9._-]+|\[[0-9a-f:.]+\])(?::\d{1,5})?")
 SAFE = ("GET", "HEAD", "OPTIONS")
 _HEADERS = {
@@ -56,7 +58,7 @@ class Guard:
         if problem is None and scope["method"] == "POST":
             problem = self.refuse(scope["path"], name)
         if problem is not None:
-            await self._answer(problem, scope, headers)(scope, receive, outgoing)
+            await _refuse(self._answer(problem, scope, headers), receive, outgoing)
             return
         await self.app(scope, self._timed(receive), outgoing)
 
@@ -126,6 +128,18 @@ class Guard:
             return message
 
         return timed
+
+
+async def _refuse(response: Response, receive: Receive, send: Send) -> None:
+    """Answer at once, then let what is still sent go by for a while: a connection that is closed on a client that is
+    sending is reset, and the answer lost."""
+    await send({"type": "http.response.start", "status": response.status_code, "headers": response.raw_headers})
+    await send({"type": "http.response.body", "body": bytes(response.body), "more_body": True})
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_LINGER_S):
+            while (await receive()).get("more_body"):
+                pass
+    await send({"type": "http.response.body", "body": b""})
 
 
 def _name_of(host: str) -> str:

@@ -49,6 +49,13 @@ def test_a_body_is_not_read_before_the_token(guarded: Served) -> None:
         assert upload.recv(100).startswith(b"HTTP/1.1 401 ")
 
 
+def test_a_refusal_arrives_while_a_body_is_sent(visitor: httpx.Client) -> None:
+    """A connection that is closed too early is reset, and the client never learns why."""
+    for _ in range(5):
+        answer = visitor.post("/v1/photos", files={"photo": ("a.png", bytes(4 << 20))})
+        assert problem(answer)["status"] == 401
+
+
 def test_a_program_sends_the_token_as_bearer(visitor: httpx.Client) -> None:
     headers = {"Authorization": f"Bearer {TOKEN}"}
     assert visitor.get("/v1/models", headers=headers).status_code == 200
