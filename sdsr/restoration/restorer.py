@@ -122,8 +122,7 @@ class Restorer:
     ) -> EncodedLq:
         """Condition on a photo, or of a part of one, that is encoded already."""
         region = noise_region(lq_image.region, self.factor)
-        drawn = None if posterior.std is None else noise.at("posterior", 0, region, self.channels).to(posterior.mean)
-        latent = posterior.latent(drawn)
+        latent = posterior.latent(noise.at("posterior", 0, region, self.channels).to(posterior.mean))
         conditioned_on = posterior.mean if self.parts.on_mode else latent
         wanted = self.parts.prompt if prompt is None else prompt
         condition, negative_condition = self._conditions(lq_image, conditioned_on, wanted)
