@@ -26,6 +26,7 @@ from sdsr.methods.recipe import Stage
 from sdsr.methods.settings import with_settings
 from sdsr.objectives.training_step import Calibrated, TrainingStep
 from sdsr.photos.photo import Photo
+from sdsr.prior.folded_autoencoder import FoldedAutoencoder
 from sdsr.prior.small_autoencoder import SmallAutoencoder
 from sdsr.studies.complexity import PHASES, complexity
 from sdsr.training.recipes import RECIPES
@@ -166,7 +167,7 @@ def _alone() -> Iterator[None]:
 
 def _training_step(name: str, stage: Stage, folder: Path) -> tuple[TrainingStep, nn.Module | None]:
     """What a stage trains on the tiny prior, and its discriminator; what is no method's is built as it is."""
-    if name.partition("/")[0] in METHODS:
+    if RECIPES[name.partition("/")[0]].method is not None:
         return contract.training(stage)
     if name in OWN_PRIORS:
         return stage.objective.training_step(stage.build(OWN_PRIORS[name](folder), "cpu"), None), None
@@ -179,5 +180,15 @@ def _autoencoder(folder: Path) -> str:
     return str(folder)
 
 
-OWN_PRIORS = dict.fromkeys(("small-autoencoder/decoder", "small-prior/noise-matching"), _autoencoder)
+def _folded_autoencoder(folder: Path) -> str:
+    """A folder with an untrained autoencoder of the second kind."""
+    save_file(FoldedAutoencoder().state_dict(), folder / "autoencoder.safetensors")
+    return str(folder)
+
+
+OWN_PRIORS = {
+    "small-autoencoder/decoder": _autoencoder,
+    "small-prior/noise-matching": _autoencoder,
+    "small-prior-2/noise-matching": _folded_autoencoder,
+}
 """Stages that begin from the files of another."""

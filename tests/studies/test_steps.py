@@ -32,7 +32,7 @@ def invsr() -> Upscaler:
 @pytest.fixture(scope="module")
 def addsr() -> Upscaler:
     """Untrained on the tiny prior: what is encoded of the photo is felt, as image attention begins at full strength."""
-    return Upscaler(ADDSR_SMALL, replace(SMALL_STUDENT, begin=1.0).build("tiny"))
+    return Upscaler(ADDSR_SMALL, replace(SMALL_STUDENT, init_scale=1.0).build("tiny"))
 
 
 @pytest.fixture
