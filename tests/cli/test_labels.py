@@ -14,7 +14,6 @@ import pytest
 from PIL import Image
 
 from sdsr.cli import main as cli
-from sdsr.methods import METHODS
 from sdsr.photos.files import Photo, Traits, encode_photo, read_photo, write_photo
 from sdsr.photos.formats import SUFFIX_OF
 from sdsr.request import Request
@@ -22,15 +21,6 @@ from sdsr.upscaling import Upscaler
 
 Run = Callable[..., str]
 XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><a:b xmlns:a="urn:a">of the photo</a:b></x:xmpmeta>'
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A method's folder that names the tiny prior."""
-    folder, recipe = tmp_path_factory.mktemp("models") / "tiny-method", METHODS["d3sr-small"]
-    assert recipe.method is not None
-    Upscaler(recipe, recipe.method.build("tiny")).save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture

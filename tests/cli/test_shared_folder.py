@@ -17,19 +17,8 @@ from typer.testing import CliRunner
 
 from sdsr.batch.manifest import NAME
 from sdsr.cli.main import app
-from sdsr.methods import METHODS
-from sdsr.upscaling import Upscaler
 
 PHOTOS = 10
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A method's folder that names the tiny prior."""
-    folder, recipe = tmp_path_factory.mktemp("models") / "tiny-method", METHODS["d3sr-small"]
-    assert recipe.method is not None
-    Upscaler(recipe, recipe.method.build("tiny")).save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture

@@ -22,7 +22,6 @@ from sdsr.cli import main as cli
 from sdsr.job import Job
 from sdsr.methods import METHODS
 from sdsr.methods.weights import fill_restorer
-from sdsr.upscaling import Upscaler
 
 
 class Shown(NamedTuple):
@@ -33,15 +32,6 @@ class Shown(NamedTuple):
 
 Typed = Callable[..., Shown]
 PHOTOS = 6  # of a folder that Ctrl-C ends after the first
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A method's folder that names the tiny prior."""
-    folder, recipe = tmp_path_factory.mktemp("models") / "tiny-method", METHODS["d3sr-small"]
-    assert recipe.method is not None
-    Upscaler(recipe, recipe.method.build("tiny")).save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture
