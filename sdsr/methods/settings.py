@@ -15,6 +15,7 @@ _KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: 
 def with_settings(value: Any, settings: Mapping[str, Any]) -> Any:
     """Return the dataclass with leaves changed, {"optimizer.learning_rate": 1e-4}; text is read as the leaf's type.
 
+    A member of a tuple is called by its name, {"objective.terms.image.weight": 0.5}.
     Raise InputError for an unknown key, with the nearest one, and for what is not of the type or beyond its limit.
     """
     for path, new in settings.items():
@@ -23,17 +24,32 @@ def with_settings(value: Any, settings: Mapping[str, Any]) -> Any:
 
 
 def _changed(value: Any, keys: list[str], new: Any, path: str) -> Any:
+    if isinstance(value, tuple):
+        return _changed_member(value, keys, new, path)
     names = [f.name for f in dataclasses.fields(value)] if dataclasses.is_dataclass(value) else []
-    if keys[0] not in names:
-        nearest = difflib.get_close_matches(keys[0], names, n=1, cutoff=0.0)
-        hint = f"; did you mean {nearest[0]!r}?" if nearest else "; it holds no further settings."
-        raise InputError(f"setting (={path}) has no {keys[0]!r} in {type(value).__name__}{hint}")
+    _check_name(keys[0], names, value, path)
     if keys[1:]:
         inner = _changed(getattr(value, keys[0]), keys[1:], new, path)
     else:
         inner = _read(new, get_type_hints(type(value))[keys[0]], path)
         check_numbers(inner, path)
     return dataclasses.replace(cast(Any, value), **{keys[0]: inner})
+
+
+def _changed_member(members: tuple[Any, ...], keys: list[str], new: Any, path: str) -> tuple[Any, ...]:
+    names = [getattr(member, "name", "") for member in members]
+    _check_name(keys[0], names, members, path)
+    if not keys[1:]:
+        raise InputError(f"setting (={path}) names several values; name one of them, as {path}.weight.")
+    place = names.index(keys[0])
+    return (*members[:place], _changed(members[place], keys[1:], new, path), *members[place + 1 :])
+
+
+def _check_name(name: str, names: list[str], holder: object, path: str) -> None:
+    if name not in names:
+        nearest = difflib.get_close_matches(name, names, n=1, cutoff=0.0)
+        hint = f"; did you mean {nearest[0]!r}?" if nearest else "; it holds no further settings."
+        raise InputError(f"setting (={path}) has no {name!r} in {type(holder).__name__}{hint}")
 
 
 def _read(new: Any, hint: Any, path: str) -> Any:

@@ -1,6 +1,7 @@
 """What a setting may be: its type, read from text, and its limits."""
 
 import math
+from typing import cast
 
 import pytest
 from hypothesis import given
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from sdsr.errors import InputError
 from sdsr.methods.limits import Limit, check_numbers, limit_of
+from sdsr.methods.one_step.decoding import Decoding
 from sdsr.methods.recipe import OptimizerSettings, Stage
 from sdsr.methods.settings import with_settings
 from sdsr.training.configuration import stage_changes, stage_toml
@@ -98,6 +100,22 @@ def test_values_of_code_are_checked_as_text_is():
     optimizer = OptimizerSettings(learning_rate=1e-4, betas=(0.9, 1.0))
     with pytest.raises(InputError, match=r"optimizer\.betas \(=1.0\) must be in 0 \.\.\. 1, less than its end"):
         check_numbers(with_settings(STAGE, {"optimizer": optimizer}))
+
+
+def test_a_term_is_called_by_its_name():
+    detail = RECIPES["d3sr-small"].stage("detail")
+    changed = with_settings(detail, {"objective.terms.gradient.weight": "0.25"})
+    before, after = (cast(Decoding, stage.objective).terms for stage in (detail, changed))
+    assert [term.name for term in after] == [term.name for term in before]
+    assert [term.weight for term in after if term.name == "gradient"] == [0.25]
+    assert sum(a != b for a, b in zip(before, after, strict=True)) == 1
+    for path, message in (
+        ("objective.terms.gradent.weight", "did you mean 'gradient'"),
+        ("objective.terms.gradient", "name one of them, as objective.terms.gradient.weight"),
+        ("objective.terms.gradient.weight.x", "holds no further settings"),
+    ):
+        with pytest.raises(InputError, match=message):
+            with_settings(detail, {path: "1"})
 
 
 def test_limits_say_what_they_are():

@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 
 from sdsr.losses.spectrum import spectral_peaks
-from sdsr.losses.terms import Term, against_teacher, gradient_l1, image_l1, lattice
+from sdsr.losses.terms import Term, against_teacher, artifact_l1, excess_detail, gradient_l1, image_l1, lattice
 from sdsr.methods.learning import Learns
 from sdsr.methods.method import Method
 from sdsr.methods.one_step.decoding import Decoding
@@ -83,6 +83,8 @@ def _beyond_the_teacher(plan: Plan) -> Decoding:
             Term(name="gradient", weight=0.3, function=gradient_l1),
             Term(name="lattice", weight=1.0, function=lattice(8)),
             Term(name="spectral_peaks", weight=0.05, function=spectral_peaks(8)),
+            Term(name="excess_detail", weight=1.0, function=excess_detail()),
+            Term(name="artifacts", weight=0.0, function=artifact_l1),
         ),
         taught=0.02,
         features=0.5,

@@ -207,6 +207,10 @@ def _detailed(**changes: Any) -> Variant:
     return Variant(recipe=D3SR_SMALL, stage="detail", changes=settings)
 
 
+def _weighed(**terms: float) -> Variant:
+    return _detailed(**{f"terms.{name}.weight": weight for name, weight in terms.items()})
+
+
 def _discriminated_by(source: str) -> Variant:
     return Variant(recipe=D3SR, stage="generation", changes={"discriminator.source": source})
 
@@ -229,7 +233,12 @@ ABLATIONS = {
         "photo alone": _decoded(sees_latent=False),
         "photo alone, at the cost of both": _decoded(sees_latent=False, blocks=38),
     },
-    "d3sr-detail": {"with discriminator": _detailed(), "without": _detailed(discriminator=None)},
+    "d3sr-detail": {
+        "with discriminator": _detailed(),
+        "without": _detailed(discriminator=None),
+        "without excess detail": _weighed(excess_detail=0.0),
+        "with LDL": _weighed(artifacts=1.0),
+    },
     "d3sr-discriminator-size": {"SD 2.1": _discriminated_by(PRIOR), "SDXL": _discriminated_by("sdxl-base")},
 }
 """T_L, discriminators and the decoder on the small prior; the paper's sizes of discriminators at full size."""
