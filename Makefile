@@ -25,6 +25,8 @@ UNROUNDED := $(addprefix --deselect=$(CONTRACT),damaged_parts parts_of_another_p
   $(addprefix --deselect=tests/methods/,test_copies.py test_settings.py test_one_step.py::test_d3sr_has_the_size)
 
 export OMP_WAIT_POLICY ?= passive
+# Modules are compiled once, not in each of the processes that tests start.
+test test-avx2 test-service test-browser: export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: demo test test-browser test-service test-avx2 soak lint check install clean
 .DEFAULT_GOAL := demo
@@ -62,7 +64,7 @@ demo: $(CORE)
 
 test: export OMP_NUM_THREADS := 1
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -n 2 $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup $(PYTEST_ARGS)
 
 # Threads are two, the order is another: neither may matter.
 test-avx2: export OMP_NUM_THREADS := 2

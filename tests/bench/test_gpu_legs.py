@@ -21,15 +21,15 @@ def command(tmp_path: Path, photo) -> list[str]:
     pixels = (photo[0].permute(1, 2, 0) * 255).byte().numpy()
     pillow.fromarray(pixels).save(tmp_path / "photos" / "a.png")
     teacher, photos, to = (str(tmp_path / name) for name in ("teacher.safetensors", "photos", "out"))
-    settings = ["--batch", "2", "--crop-px", "64", "--rate-seconds", "0.01", "--validate-every", "1"]
-    checked = ["--validation", photos, "--validation-px", "64"]
-    return ["--rehearse", "--teacher", teacher, "--photos", photos, "--to", to, *settings, *checked]
+    settings = ["--batch", "2", "--crop-px", "64", "--rate-seconds", "0.01"]
+    return ["--rehearse", "--teacher", teacher, "--photos", photos, "--to", to, *settings]
 
 
 def test_legs_train_one_upon_another_and_leave_small_files(command, tmp_path):
-    main = family.main
-    main([*command, "--legs", "autoencoder=0.01", "prior=0.01"])
-    main([*command, "--legs", "taught=0.01", "detail=0.01", "faithful=0.01"])
+    """The prior's own previews, of fifty steps, are tested beside it."""
+    checked = ["--validation", str(tmp_path / "photos"), "--validation-px", "64", "--validate-every", "1"]
+    family.main([*command, "--legs", "autoencoder=0.01", "prior=0.01"])
+    family.main([*command, *checked, "--legs", "taught=0.01", "detail=0.01", "faithful=0.01"])
     log = [json.loads(line) for line in (tmp_path / "out" / "leg.jsonl").read_text().splitlines()]
     told = {line["leg"]: line for line in log if "leg" in line}
     assert list(told) == ["autoencoder", "prior", "taught", "detail", "faithful"]

@@ -249,10 +249,10 @@ def test_a_request_to_end_is_obeyed_like_ctrl_c(
     assert signal.getsignal(signal.SIGTERM) is handler
 
 
-def test_ctrl_c_in_a_folder_and_the_rest_later(typed: Typed, model: Path, tmp_path: Path) -> None:
+def test_ctrl_c_in_a_folder_and_the_rest_later(typed: Typed, tmp_path: Path) -> None:
     for number in range(PHOTOS):
-        save(tmp_path / "in" / f"{number:02}.png", (96, 72))
-    command = ["upscale", str(tmp_path / "in"), "--model", str(model), "--json"]
+        save(tmp_path / "in" / f"{number:02}.png", (48, 36))
+    command = ["upscale", str(tmp_path / "in"), "--json"]
     process = subprocess.Popen(
         [sys.executable, "-m", "sdsr", *command],
         stdout=subprocess.PIPE,
