@@ -2,16 +2,14 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from copy import deepcopy
-from typing import Any, TypeVar
+from typing import Any
 
 from peft import LoraConfig, inject_adapter_in_model
 from peft.tuners.lora.layer import Conv2d, Linear
 from torch import Tensor, nn
 
 from sdsr.adapters.placing import place
-
-Network = TypeVar("Network", bound=nn.Module)
+from sdsr.adapters.sharing import share_weights
 
 TARGETS = (
     "to_q",
@@ -49,12 +47,6 @@ def inject_lora(
         wrapper.lora_A.float()
         wrapper.lora_B.float()
     return wrappers
-
-
-def share_weights(network: Network) -> Network:
-    """Return a copy of a network that has the same tensors, not equal ones, so that it takes no memory."""
-    shared = {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())}
-    return deepcopy(network, shared)
 
 
 class Lora(nn.Module):

@@ -17,7 +17,7 @@ from torch import nn
 
 from sdsr.adapters.control import HINT_WIDTHS, photo_control
 from sdsr.adapters.image_attention import ImageAttention
-from sdsr.adapters.lora import share_weights
+from sdsr.adapters.sharing import share_weights
 from sdsr.diffusion.steps import ancestral, renoise
 from sdsr.diffusion.times import trailing
 from sdsr.errors import InputError

@@ -13,7 +13,7 @@ from torch import nn
 from sdsr.adapters.control import HINT_WIDTHS, latent_control
 from sdsr.adapters.hybrid_attention import HybridAttention, HybridSettings
 from sdsr.adapters.image_prompt import ImagePrompt
-from sdsr.adapters.lora import share_weights
+from sdsr.adapters.sharing import share_weights
 from sdsr.diffusion.steps import ancestral
 from sdsr.diffusion.times import spaced
 from sdsr.methods.consissr.rclip import EncoderPair, module_of

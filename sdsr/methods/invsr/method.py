@@ -18,7 +18,7 @@ from torch import nn
 
 from sdsr.adapters.hybrid_attention import HybridAttention, HybridSettings
 from sdsr.adapters.image_prompt import ImagePrompt
-from sdsr.adapters.lora import share_weights
+from sdsr.adapters.sharing import share_weights
 from sdsr.diffusion.schedule import NoiseSchedule
 from sdsr.errors import InputError
 from sdsr.images.kernels import KEYS

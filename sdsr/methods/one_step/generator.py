@@ -11,7 +11,8 @@ from typing import Any
 
 from torch import nn
 
-from sdsr.adapters.lora import TARGETS, Lora, share_weights
+from sdsr.adapters.lora import TARGETS, Lora
+from sdsr.adapters.sharing import share_weights
 from sdsr.methods.method import Device, wished_plan
 from sdsr.methods.prompts import Prompts, prompts_of
 from sdsr.prior.loading import load_prior

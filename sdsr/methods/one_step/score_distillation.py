@@ -16,7 +16,8 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
-from sdsr.adapters.lora import Lora, share_weights
+from sdsr.adapters.lora import Lora
+from sdsr.adapters.sharing import share_weights
 from sdsr.losses.lpips import load_lpips_or_small
 from sdsr.losses.terms import StepRecord, Term, image_l2, perceptual
 from sdsr.methods.one_step.generator import LORA, OSEDIFF

@@ -11,7 +11,7 @@ from typing import Literal
 
 from torch import nn
 
-from sdsr.adapters.lora import share_weights
+from sdsr.adapters.sharing import share_weights
 from sdsr.diffusion.steps import ancestral
 from sdsr.diffusion.times import spaced
 from sdsr.methods.fidelity import by_decoder

@@ -7,7 +7,8 @@ import pytest
 import torch
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
-from sdsr.adapters.lora import Lora, share_weights
+from sdsr.adapters.lora import Lora
+from sdsr.adapters.sharing import share_weights
 from sdsr.diffusion.noise import CanvasNoise
 from sdsr.discriminators.diffusion_unet import DiffusionDiscriminator
 from sdsr.discriminators.sources import discriminator_unet
