@@ -4,8 +4,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from peft import LoraConfig, inject_adapter_in_model
-from peft.tuners.lora.layer import Conv2d, Linear
 from torch import Tensor, nn
 
 from sdsr.adapters.placing import place
@@ -33,14 +31,18 @@ the operations its paper counts (arXiv:2410.04224, Table 3)."""
 ADAPTER = "default"
 
 
-def inject_lora(
-    unet: nn.Module, *, rank: int, alpha: int, targets: Sequence[str] = TARGETS
-) -> dict[str, Linear | Conv2d]:
+def inject_lora(unet: nn.Module, *, rank: int, alpha: int, targets: Sequence[str] = TARGETS) -> dict[str, Any]:
     """Wraps the layers of `unet` whose name ends in one of `targets`, and returns the wrappers by name.
 
     The update starts at zero. Nothing but the updates requires gradients afterwards; they are kept in float32 whatever
     the precision of the UNet.
     """
+    from peft import (
+        LoraConfig,
+        inject_adapter_in_model,
+    )  # which imports all of transformers: where there is a LoRA only
+    from peft.tuners.lora.layer import Conv2d, Linear
+
     inject_adapter_in_model(LoraConfig(r=rank, lora_alpha=alpha, target_modules=list(targets)), unet, ADAPTER)
     wrappers = {name: module for name, module in unet.named_modules() if isinstance(module, (Linear, Conv2d))}
     for wrapper in wrappers.values():
@@ -121,7 +123,7 @@ class Lora(nn.Module):
         return super()._apply(fn, recurse)
 
 
-def _updated(wrapper: Linear | Conv2d) -> nn.Parameter:
+def _updated(wrapper: Any) -> nn.Parameter:
     """The weight of a wrapped layer with its update added, in the layer's precision and memory format."""
     weight: Tensor = wrapper.base_layer.get_parameter("weight").detach()
     updated = weight.float() + wrapper.get_delta_weight(ADAPTER).detach().float()

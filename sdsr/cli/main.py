@@ -12,6 +12,7 @@ from sdsr.cli.processors import share_processors
 from sdsr.cli.table import COMMANDS, MANIFEST, STUDIES, add_aliases, add_commands
 from sdsr.errors import SdsrError
 from sdsr.extras import told_of
+from sdsr.lean_imports import own_process
 
 app = typer.Typer(
     name="sdsr", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich"
@@ -53,6 +54,7 @@ def main() -> None:
     Exit codes: 0; 1 when only some files failed; 2 when nothing could be done with what was given; 130 after Ctrl-C.
     """
     print_any_name()
+    own_process()
     try:
         app()
     except SdsrError as error:

@@ -49,8 +49,9 @@ class PromptTable(nn.Module):
     def __init__(self, prompts: Sequence[str] = PROMPTS, tokens: int = PROMPT_TOKENS, width: int = TOKEN_WIDTH) -> None:
         super().__init__()
         self.prompts = tuple(prompts)
-        self.table = nn.Parameter(torch.randn(len(self.prompts), tokens, width))
-        self.null = nn.Parameter(torch.randn(1, 1, width))
+        # on the CPU wherever the rest is made: drawn on "meta", they would load torch's compiler and SymPy
+        self.table = nn.Parameter(torch.randn(len(self.prompts), tokens, width, device="cpu"))
+        self.null = nn.Parameter(torch.randn(1, 1, width, device="cpu"))
 
     @property
     def vocabulary(self) -> tuple[str, ...]:
