@@ -29,6 +29,7 @@ def build(service: Service) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        usual = tempfile.tempdir
         tempfile.tempdir = str(service.files.incoming)  # so that a body and its photo share a file system
         remove_strays(service.desk)
         await service.desk.start()
@@ -40,6 +41,7 @@ def build(service: Service) -> FastAPI:
         await service.desk.stop()
         await service.checking.stop()
         service.store.close()
+        tempfile.tempdir = usual
         if service.settings.forget:
             remove(service.settings.folder)
 
@@ -59,7 +61,7 @@ def build(service: Service) -> FastAPI:
         lifespan=lifespan,
         middleware=[guard],
         max_body_size=service.settings.limits.max_file_bytes + _FORM_BYTES,
-        form_limits={"max_files": 1, "max_fields": 32, "max_part_size": 64 << 10},
+        form_limits={"max_files": 1, "max_fields": 48, "max_part_size": 64 << 10},
     )
     app.state.service = service
     app.state.page = PAGE

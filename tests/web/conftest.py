@@ -1,11 +1,60 @@
 """Services for the tests."""
 
-from collections.abc import Callable, Iterator
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any, TypeVar
 
+import httpx2 as httpx
 import pytest
 
+from sdsr.web.app import build
+from sdsr.web.service import Service
+from sdsr.web.settings import Settings
 from tests.served import Served
+
+T = TypeVar("T")
+
+
+class Indoor:
+    """A service in this process, asked without a socket. Its reader decodes as always; nothing restores."""
+
+    def __init__(self, folder: Path) -> None:
+        self.runner = asyncio.Runner()
+        self.service = Service.on(Settings(folder=folder, devices=(), queue=1000, queue_per_client=1000))
+        self.stack = AsyncExitStack()
+        self.client = self.run(self._open())
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        return self.runner.run(coroutine)
+
+    async def _open(self) -> httpx.AsyncClient:
+        app = build(self.service)
+        await self.stack.enter_async_context(app.router.lifespan_context(app))
+        client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1", timeout=60)
+        return await self.stack.enter_async_context(client)
+
+    def post(self, path: str, **options: Any) -> httpx.Response:
+        return self.run(self.client.post(path, **options))
+
+    def get(self, path: str, **options: Any) -> httpx.Response:
+        return self.run(self.client.get(path, **options))
+
+    def delete(self, path: str) -> httpx.Response:
+        return self.run(self.client.delete(path))
+
+    def close(self) -> None:
+        self.run(self.stack.aclose())
+        self.runner.close()
+
+
+@pytest.fixture(scope="module")
+def indoor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Indoor]:
+    """One for all tests of a module."""
+    opened = Indoor(tmp_path_factory.mktemp("indoor") / "kept")
+    yield opened
+    opened.close()
 
 
 @pytest.fixture(scope="module")

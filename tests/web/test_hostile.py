@@ -3,7 +3,6 @@
 import io
 import os
 import socket
-import struct
 import subprocess
 import time
 import zlib
@@ -18,61 +17,16 @@ import pytest
 from PIL import Image as pillow
 
 from tests.served import SAMPLE, SLOW, Served, problem, wait
+from tests.web.test_bad_files import png
 
 pytestmark = pytest.mark.service
 Serve = Callable[..., Served]
-
-
-def png(width: int, height: int, data: bytes) -> bytes:
-    """A PNG that announces a size, whatever its data holds."""
-
-    def chunk(kind: bytes, body: bytes) -> bytes:
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
 
 
 def small(format: str) -> bytes:
     data = io.BytesIO()
     pillow.new("RGB", (24, 16), "teal").save(data, format)
     return data.getvalue()
-
-
-HOSTILE: dict[str, bytes] = {
-    "nothing": b"",
-    "text": b"GET / HTTP/1.1",
-    "page": b"<!DOCTYPE html><script>alert(1)</script>",
-    "drawing": b"<svg xmlns='http://www.w3.org/2000/svg'><image href='http://127.0.0.1/'/></svg>",
-    "zip named png": b"PK\x03\x04" + bytes(5000),
-    "zip bomb": zlib.compress(bytes(10_000_000)),
-    "huge png": png(200_000, 200_000, zlib.compress(bytes(1000))),
-    "png of zero width": png(0, 5, zlib.compress(b"")),
-    "png of too little data": png(400, 400, zlib.compress(bytes(100))),
-    "png without data": png(64, 64, b""),
-    "head of jpeg": SAMPLE.read_bytes()[:20],
-    "jpeg of ones": b"\xff" * 5000,
-    "head of webp": small("WEBP")[:30],
-    "tiff with a wild offset": b"II*\x00\xff\xff\xff\xf0" + bytes(50),
-    "tiff that points at itself": b"II*\x00\x08\x00\x00\x00\x01\x00" + bytes(12) + b"\x08\x00\x00\x00",
-}
-
-
-@pytest.mark.parametrize("name", HOSTILE)
-def test_a_bad_file_gets_a_typed_answer(service: Served, name: str) -> None:
-    answer = service.client.post("/v1/photos", files={"photo": ("../../evil.png", HOSTILE[name])})
-    assert problem(answer)["status"] in (413, 422), answer.text
-    assert "evil" not in "".join(path.name for path in service.folder.rglob("*"))
-
-
-@pytest.mark.parametrize("cut", range(4, 100, 19))
-@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
-def test_a_file_that_is_cut_short_is_refused_or_read(service: Served, format: str, cut: int) -> None:
-    data = small(format)
-    answer = service.client.post("/v1/photos", files={"photo": ("a", data[: len(data) * cut // 100])})
-    assert answer.status_code in (201, 422), answer.text
-    if answer.status_code == 422:
-        problem(answer)
 
 
 @pytest.mark.parametrize(
