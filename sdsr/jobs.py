@@ -15,7 +15,7 @@ from sdsr.request import ColorFix, Request, Wishes
 from sdsr.restoration.canvas import Canvas
 from sdsr.restoration.finish import Finish
 from sdsr.restoration.lq_image import LqImage
-from sdsr.restoration.passes import Passes, run_passes
+from sdsr.restoration.passes import Passes, run_passes, turned_region
 from sdsr.restoration.plan import Plan
 from sdsr.restoration.protocol import RestoringParts
 from sdsr.restoration.window_sizes import least_window_px, most_window_px, window_size
@@ -111,21 +111,30 @@ class JobMaker:
         request: Request = Request(),
         *,
         count: int = 4,
+        region: Region | None = None,
         on_progress: OnProgress | None = None,
     ) -> Passes:
         """Restore a photo `count` (2 ... 8) times, mirrored in other ways and with another seed each.
 
-        Return the first, which is the plain result, the mean of all, and where they disagree. What a request wants in
-        the end (`protect`, `consistent`) is done to the first and to the mean, and the spread is that before. Raises
-        InputError for another count.
+        Return the first, which is the plain result, the mean of all, and where they disagree; of a `region` of the
+        result only, where that is given. What a request wants in the end (`protect`, `consistent`) is done to the first
+        and to the mean, and the spread is that before. Raises InputError for another count, for a region that isn't
+        within the result, and for one of a result that is finished as a whole.
         """
         job = self.job(photo, request)
+        if region is not None and job.finish.changes:
+            raise InputError(
+                f"region (={region}) of a result that is protected or consistent must be the whole's; cut it."
+            )
         plain = replace(request, protect=(), consistent=False, mean_of=1)
 
         def restore(turned: Photo, number: int, swapped: bool) -> Photo:
             sized = replace(plain, width=plain.height, height=plain.width) if swapped else plain
             told = lambda share: on_progress and on_progress((number + share) / count)  # noqa: E731
-            return self.job(turned, replace(sized, seed=request.seed + number), on_progress=told).run()
+            one = self.job(turned, replace(sized, seed=request.seed + number), on_progress=told)
+            if region is None:
+                return one.run()
+            return self.crop(one, turned_region(region, number, job.size)).run()
 
         found = run_passes(photo, restore, count)
         first = replace(job.finish.apply(found.first, photo), traits=job.result_traits())

@@ -12,6 +12,7 @@ import numpy as np
 from sdsr.errors import InputError
 from sdsr.photos.luma import luma
 from sdsr.photos.photo import Photo
+from sdsr.region import Region
 
 MOST_PASSES = 8
 Restore = Callable[[Photo, int, bool], Photo]
@@ -62,6 +63,16 @@ def turned(photo: Photo, number: int) -> Photo:
     """The photo as pass `number` sees it: mirrored left to right, upside down, or both, and transposed from 4 on."""
     alpha = None if photo.alpha is None else np.ascontiguousarray(_turned(photo.alpha, number))
     return replace(photo, pixels=np.ascontiguousarray(_turned(photo.pixels, number)), alpha=alpha)
+
+
+def turned_region(region: Region, number: int, size: tuple[int, int]) -> Region:
+    """Where a region of a picture of `size` (height, width) is once pass `number` has turned it."""
+    if swaps(number):
+        region = Region(top=region.left, left=region.top, height=region.width, width=region.height)
+        size = size[1], size[0]
+    left = size[1] - region.right if number & 1 else region.left
+    top = size[0] - region.bottom if number & 2 else region.top
+    return replace(region, top=top, left=left)
 
 
 def turned_back(photo: Photo, number: int) -> Photo:

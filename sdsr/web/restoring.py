@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,14 @@ from sdsr.photos.photo import Photo
 from sdsr.region import Region
 from sdsr.request import Request
 from sdsr.trust.consistency import Consistency, measure_consistency
+from sdsr.web.asked import request_of
 from sdsr.web.pictures import BEFORE, MAP, PROXY, enlarged, keep_pixels, kept_pixels, proxy_size, view_of, write_proxy
 from sdsr.web.restored import photo_box
 
 Tell = Callable[..., None]
 """Tells the server of an event, by its name and what belongs to it."""
+Pause = Callable[[], None]
+"""Called between two windows; what it does there takes none of the job's time."""
 _OFTEN_S = 0.1
 _MAP_FULL = 24 / 255
 
@@ -56,7 +60,7 @@ class Order:
             source=Path(message["source"]),
             folder=Path(message["folder"]),
             model=message["model"],
-            request=Request(**message["request"]),
+            request=request_of(message["request"]),
             limits=Limits(**message["limits"]),
             format=message["format"],
             quality=message["quality"],
@@ -64,7 +68,9 @@ class Order:
         )
 
 
-def restore(order: Order, maker: JobMaker, *, on_job: Callable[[Job], None], tell: Tell) -> dict[str, Any]:
+def restore(
+    order: Order, maker: JobMaker, *, on_job: Callable[[Job], None], tell: Tell, pause: Pause | None = None
+) -> dict[str, Any]:
     """Restore and write what the order asks for, and return what is to be said of it.
 
     `on_job` is given the job before it runs, so that it can be canceled. What is refused, is so before it is decoded.
@@ -75,10 +81,10 @@ def restore(order: Order, maker: JobMaker, *, on_job: Callable[[Job], None], tel
     format = order.format or header.format
     width, height = order.request.size(header.width, header.height)
     check_output(header, (height, width), format, order.limits)
-    request = within_memory(maker, header, (height, width), order.request)
+    request = within_memory(maker, header, (height, width), order.request, passes=order.request.mean_of)
     photo = read_photo(data, order.limits)
     check_transparency(photo, format)
-    watch = _Watch(tell=tell, folder=order.folder)
+    watch = _Watch(tell=tell, folder=order.folder, pause=pause)
     while True:
         try:
             result, job = _run(order, maker, photo, request, on_job, watch)
@@ -95,7 +101,7 @@ def restore(order: Order, maker: JobMaker, *, on_job: Callable[[Job], None], tel
         "format": format,
         "bytes": target.stat().st_size,
         "size": [result.size[1], result.size[0]],
-        "seconds": round(time.monotonic() - began, 2),
+        "seconds": round(time.monotonic() - began - watch.paused_s, 2),
         "model": job.credit.model,
         "steps": len(job.plan.times),
         "seed": job.noise.seeds[0],
@@ -115,6 +121,10 @@ def _run(
 ) -> tuple[Photo, Job]:
     job = maker.job(photo, request, on_progress=watch.progress)
     watch.begin(job.size if order.region is None else (order.region.height, order.region.width))
+    if request.mean_of > 1:
+        on_job(job)
+        watch.plan(job)
+        return _mean(order, maker, replace(request, protect=job.finish.places), job, watch), job
     if order.region is None:
         on_job(job)
         watch.plan(job)
@@ -125,12 +135,31 @@ def _run(
     return crop.run(), crop.job
 
 
+def _mean(order: Order, maker: JobMaker, request: Request, job: Job, watch: "_Watch") -> Photo:
+    """Return the mean of several passes, or the region of it; `job`, which doesn't run, cancels them."""
+
+    def progress(share: float) -> None:
+        watch.progress(share)
+        job.progress.check()
+
+    passes = partial(maker.passes, count=request.mean_of, on_progress=progress)
+    if order.region is None:
+        return passes(job.photo, request).mean
+    opaque = replace(job.photo, alpha=None)
+    if not job.finish.changes:
+        return passes(opaque, request, region=order.region).mean
+    whole = passes(opaque, request).mean
+    return replace(whole, pixels=np.ascontiguousarray(whole.pixels[order.region.rows, order.region.columns]))
+
+
 class _Watch:
     """Tells what happens in a job: not more often than somebody could see it."""
 
-    def __init__(self, *, tell: Tell, folder: Path) -> None:
+    def __init__(self, *, tell: Tell, folder: Path, pause: Pause | None) -> None:
         self.tell = tell
         self.folder = folder
+        self.pause = pause
+        self.paused_s = 0.0
         self.told = 0.0
         self.number = 0
         self.scale = 1.0
@@ -149,6 +178,10 @@ class _Watch:
         if now - self.told >= _OFTEN_S or share >= 1:
             self.told = now
             self.tell(event="window", share=round(share, 4))
+        if self.pause is not None:
+            began = time.monotonic()
+            self.pause()
+            self.paused_s += time.monotonic() - began
 
     def step(self, index: int, sampled: Any) -> None:
         self.tell(event="step", step=index + 1, steps=self.steps)

@@ -1,17 +1,24 @@
 """What a request may wish of a job: one form field each, checked before anything is queued."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import UploadFile
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StringConstraints
 
 from sdsr.errors import InputError
 from sdsr.photos.formats import Format
 from sdsr.photos.limits import Limits
 from sdsr.photos.probe import Header, check_output
-from sdsr.request import ColorFix, Request
+from sdsr.region import Region
+from sdsr.request import ColorFix
+from sdsr.restoration.finish import Finish
+from sdsr.restoration.passes import MOST_PASSES
+from sdsr.trust.text import can_find_text
+from sdsr.web.asked import request_of
 
+MOST_PLACES = 16
+Place = Annotated[str, StringConstraints(pattern=r"^(text|\d{1,7},\d{1,7},[1-9]\d{0,6},[1-9]\d{0,6})$")]
 FORMATS: dict[str, Format] = {
     "jpeg": "JPEG", "png": "PNG", "webp": "WEBP", "tiff": "TIFF", "avif": "AVIF", "jxl": "JXL"
 }  # fmt: skip
@@ -42,6 +49,19 @@ class JobForm(BaseModel):
     fidelity: FiniteFloat | None = Field(None, ge=0, le=1, description="0 trusts the model, 1 the photo.")
     prompt: str | None = Field(None, max_length=1000, description="Where the model listens to one.")
     color_fix: ColorFix | None = Field(None, description="Where the colors come from; the model's own by default.")
+    consistent: bool = Field(
+        False, description="Make the result, reduced to the photo's size by bicubic, the photo again."
+    )
+    protect: list[Place] | None = Field(
+        None,
+        max_length=MOST_PLACES,
+        description="There the photo is enlarged and nothing invented: left,top,width,height in the photo's pixels, or "
+        "text, which is looked for; repeatable.",
+        examples=[["120,80,200,40"]],
+    )
+    mean_of: int = Field(
+        1, ge=1, le=MOST_PASSES, description="The result is the mean of so many passes, mirrored; each costs as much."
+    )
     format: Literal["jpeg", "png", "webp", "tiff", "avif", "jxl"] | None = Field(
         None, description="Of the result; the photo's own by default."
     )
@@ -55,24 +75,31 @@ class JobForm(BaseModel):
 
     @property
     def asked(self) -> dict[str, Any]:
-        """What is asked for of a `Request`, by its fields."""
+        """What is asked for of a `Request`, by its fields; places to protect as they are typed."""
         names = ("scale", "width", "height", "megapixels", "seed", "steps", "fidelity", "prompt", "color_fix")
-        return {name: value for name in names if (value := getattr(self, name)) not in (None, "")}
+        asked = {name: value for name in names if (value := getattr(self, name)) not in (None, "")}
+        asked |= {"consistent": True} if self.consistent else {}
+        asked |= {"protect": list(self.protect)} if self.protect else {}
+        return asked | ({"mean_of": self.mean_of} if self.mean_of > 1 else {})
 
-    def wishes(self, header: Header, limits: Limits, model: str, models: Sequence[Mapping] | None) -> dict[str, Any]:
+    def wishes(self, header: Header, limits: Limits, model: str, models: Sequence[Mapping]) -> dict[str, Any]:
         """Return what a worker needs to know; raise InputError or LimitError for what can't be done with the photo.
 
-        What only the model knows is refused here once `models` are known, and by the worker before.
+        `models` is what can be wished of each model.
         """
-        width, height = Request(**self.asked).size(header.width, header.height)
+        request = request_of(self.asked)
+        width, height = request.size(header.width, header.height)
+        places = tuple(place for place in request.protect if isinstance(place, Region))
+        Finish(places=places, consistent=request.consistent).check((header.height, header.width), (height, width))
+        if "text" in request.protect and not can_find_text():
+            raise InputError("the text detector (=rapidocr) is not installed; run: pip install 'sdsr[text]'.")
         format = FORMATS[self.format] if self.format else header.format
         check_output(header, (height, width), format, limits)
         region = None if self.region is None else [int(number) for number in self.region.split(",")]
         if region is not None:
             _check_region(region, width, height)
         name = self.model or model
-        if models is not None:
-            _check_model(self, name, models)
+        _check_model(self, name, models)
         return {
             "model": name,
             "request": self.asked,

@@ -7,7 +7,8 @@ import pytest
 
 from sdsr.errors import InputError
 from sdsr.photos.photo import Photo
-from sdsr.restoration.passes import MOST_PASSES, run_passes, swaps, turned, turned_back
+from sdsr.region import Region
+from sdsr.restoration.passes import MOST_PASSES, run_passes, swaps, turned, turned_back, turned_region
 
 
 @pytest.fixture
@@ -28,6 +29,14 @@ def test_turning_is_undone(small, number):
     assert np.array_equal(again.pixels, small.pixels)
     assert np.array_equal(again.alpha, small.alpha)
     assert (turned(small, number).size == small.size) != swaps(number)
+
+
+@pytest.mark.parametrize("number", range(MOST_PASSES))
+def test_a_region_is_turned_with_its_picture(small, number):
+    region = Region(top=1, left=2, height=4, width=3)
+    place = turned_region(region, number, small.size)
+    cut = Photo(pixels=small.pixels[region.rows, region.columns])
+    assert np.array_equal(turned(cut, number).pixels, turned(small, number).pixels[place.rows, place.columns])
 
 
 def test_all_turns_differ(small):

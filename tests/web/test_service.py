@@ -199,6 +199,11 @@ def test_all_results_come_as_a_zip(service: Served, done: dict) -> None:
         ({"url": "http://127.0.0.1/"}, 422, "not permitted"),
         ({"photo_id": "x"}, 422, "both of them"),
         ({"quality": "101"}, 422, "less than or equal to 100"),
+        ({"protect": ["1,1,5,5", "100,0,50,5"]}, 422, "protect (=100,0,50,5) must be LEFT,TOP,WIDTH,HEIGHT within"),
+        ({"protect": "faces"}, 422, "pattern"),
+        ({"protect": ["0,0,1,1"] * 17}, 422, "at most 16"),
+        ({"consistent": "true", "scale": "0.5"}, 422, "must be at least as large as its photo"),
+        ({"mean_of": "9"}, 422, "less than or equal to 8"),
     ],
 )
 def test_what_can_not_be_done_is_refused_in_words(service: Served, wishes: dict, status: int, says: str) -> None:
