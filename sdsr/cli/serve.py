@@ -9,7 +9,8 @@ import typer
 
 from sdsr.batch.amounts import parse_bytes
 from sdsr.errors import InputError
-from sdsr.models import DEFAULT_MODEL, find_model
+from sdsr.method_folders import embedded_methods
+from sdsr.models import DEFAULT_MODEL
 
 TOKEN = "SDSR_TOKEN"
 
@@ -48,6 +49,8 @@ def serve(
     missing = [name for name in ("fastapi", "uvicorn", "python_multipart") if find_spec(name) is None]
     if missing:
         raise InputError(f"serve needs {', '.join(missing)} (not installed); run `pip install 'sdsr[web]'`.")
+    if model not in embedded_methods():
+        raise InputError(f"model (={model}) must be one of {', '.join(embedded_methods())}; the page has only these.")
     from sdsr.photos.limits import Limits
     from sdsr.web.serving import serve as listen
     from sdsr.web.settings import Settings
@@ -59,7 +62,7 @@ def serve(
         token=_token(token_file),
         hosts=tuple(allow_host or ()),
         devices=tuple(device or ()) or (None,),
-        model=find_model(model).folder.name,
+        model=model,
         limits=Limits(
             max_input_pixels=int(max_megapixels * 1e6),
             max_output_pixels=int(max_output_megapixels * 1e6),

@@ -1,16 +1,31 @@
-"""What can be wished of a model: steps, starts, fidelity, prompts; asked of its recipe, without its weights."""
+"""What can be wished of each embedded model: steps, fidelity, prompts; noted beside this file, as recipes take torch.
 
+`python -m sdsr.web.abilities > sdsr/web/abilities.json` asks the recipes again; a test tells when that is needed.
+"""
+
+import json
+import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from sdsr.errors import InputError
+from sdsr.method_folders import embedded_methods
 from sdsr.models import find_model
-from sdsr.prior.small import PROMPTS
 from sdsr.request import Wishes
+
+NOTED = Path(__file__).with_name("abilities.json")
+
+
+def noted_abilities() -> list[dict[str, Any]]:
+    """Return the facts of the embedded models that an interface asks for, as they are noted."""
+    return json.loads(NOTED.read_text(encoding="utf-8"))
 
 
 def abilities_of(name: str) -> dict[str, Any]:
-    """Return the facts of an embedded model that an interface asks for."""
+    """Return the same of one model, asked of its recipe; that takes torch, and no weights."""
+    from sdsr.prior.small import PROMPTS
+
     recipe = find_model(name).recipe()
     assert recipe.method is not None, "what is embedded restores"
     assert recipe.plan is not None, "it has a plan"
@@ -36,3 +51,8 @@ def abilities_of(name: str) -> dict[str, Any]:
         "prompts": list(PROMPTS) if recipe.listens and recipe.prior == "small" else None,
         "free_prompt": recipe.listens and recipe.prior != "small",
     }
+
+
+if __name__ == "__main__":
+    facts = [abilities_of(name) for name in embedded_methods()]
+    sys.stdout.write(json.dumps(facts, indent=2, ensure_ascii=False) + "\n")

@@ -4,10 +4,10 @@ import asyncio
 import logging
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from sdsr.web.abilities import noted_abilities
 from sdsr.web.child import Child, ChildDiedError
 from sdsr.web.files import Files, remove
 from sdsr.web.live import TERMINAL, Event, Hub, Live
@@ -15,6 +15,7 @@ from sdsr.web.problems import Problem, problem_named
 from sdsr.web.reader import SOURCE
 from sdsr.web.settings import Settings
 from sdsr.web.store import JobRow, Store
+from sdsr.web.workers import Worker
 
 CANCEL_PATIENCE_S = 30.0
 _LEAST_LIFE_S = 5.0
@@ -23,27 +24,15 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True, kw_only=True)
-class Worker:
-    """A process on a device; `job` is what it works on, `until` when that is given up (monotonic seconds)."""
-
-    device: str | None
-    child: Child
-    ready: bool = False
-    job: JobRow | None = None
-    until: float = 0.0
-    overdue: bool = False
-
-
-@dataclass(slots=True, kw_only=True)
 class Desk:
-    """All jobs of a service. `models` is what the workers said of theirs, None before."""
+    """All jobs of a service. `models` is what can be wished of each model."""
 
     settings: Settings
     store: Store
     files: Files
     hub: Hub = field(default_factory=Hub)
     live: dict[str, Live] = field(default_factory=dict)
-    models: list[dict[str, Any]] | None = None
+    models: list[dict[str, Any]] = field(default_factory=noted_abilities)
     workers: list[Worker] = field(default_factory=list)
     tasks: list[asyncio.Task] = field(default_factory=list)
     wake: asyncio.Event = field(default_factory=asyncio.Event)
@@ -62,14 +51,14 @@ class Desk:
     async def stop(self) -> None:
         """End within seconds: what runs waits again, and goes on when the service is started next."""
         self.stopping = True
-        running = [worker.job for worker in self.workers if worker.job is not None]
+        running = [id for worker in self.workers for id in worker.runs]
         for task in self.tasks:
             task.cancel()
         for worker in self.workers:
             await worker.child.kill()
         await asyncio.gather(*self.tasks, return_exceptions=True)
-        for job in running:
-            self.store.park(job.id)
+        for id in running:
+            self.store.park(id)
 
     @property
     def ready(self) -> bool:
@@ -97,8 +86,9 @@ class Desk:
             return
         self.tell(job, "canceled", {})
         for worker in self.workers:
-            if worker.job is not None and worker.job.id == job.id:
-                worker.until = min(worker.until, time.monotonic() + CANCEL_PATIENCE_S)
+            run = worker.runs.get(job.id)
+            if run is not None:
+                run.until = min(run.until, time.monotonic() + CANCEL_PATIENCE_S)
                 self.tasks = [task for task in self.tasks if not task.done()]
                 self.tasks.append(asyncio.create_task(worker.child.send(do="cancel", id=job.id)))
 
@@ -119,70 +109,68 @@ class Desk:
                 log.error("worker on %s: %s", worker.device or "the default device", death.reason)
                 self._fail_crashed(worker, death.reason)
             worker.ready = False
+            self.wake.set()
             if time.monotonic() - began < _LEAST_LIFE_S:
                 await asyncio.sleep(_LEAST_LIFE_S)
 
     async def _work(self, worker: Worker) -> None:
-        """Give a process one job after another; it tells when it is ready."""
-        while not worker.ready:
-            message = await worker.child.receive()
-            if message["event"] == "models":
-                self.models = list(message["models"])
-            worker.ready = message["event"] == "ready"
-        while True:
-            watch = asyncio.create_task(worker.child.receive())  # an idle process that dies is noticed
-            try:
-                await self._run(worker, await self._next(watch), watch)
-            finally:
-                watch.cancel()
-
-    async def _next(self, watch: "asyncio.Task[Mapping[str, Any]]") -> JobRow:
-        """Return the next job, as soon as there is one; raise ChildDiedError where the process ends meanwhile."""
-        while True:
-            if watch.done():
-                watch.result()
-            job = self.store.take()
-            if job is not None:
-                return job
-            self.wake.clear()
-            wake = asyncio.create_task(self.wake.wait())
-            await asyncio.wait({watch, wake}, return_when=asyncio.FIRST_COMPLETED)
-            wake.cancel()
-
-    async def _run(self, worker: Worker, job: JobRow, first: "asyncio.Task[Mapping[str, Any]]") -> None:
-        worker.job = job
-        worker.until = time.monotonic() + self.settings.job_s
-        worker.overdue = False
-        self.live[job.id] = Live()
-        self.tell(job, "started", {})
+        """Give a process what it takes, and hear what it says; raise ChildDiedError where it ends."""
+        coming = asyncio.create_task(worker.child.receive())
         try:
-            await worker.child.send(**self._order(job))
-            message = await self._message(worker, first)
-            while not self._take(job, message, overdue=worker.overdue):
-                message = await self._message(worker, asyncio.create_task(worker.child.receive()))
-            worker.job = None
+            while True:
+                await self._give(worker)
+                self.wake.clear()  # nothing was awaited since nothing was found
+                wake = asyncio.create_task(self.wake.wait())
+                patience = _GLANCE_S if worker.runs else None
+                await asyncio.wait({coming, wake}, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+                wake.cancel()
+                if coming.done():
+                    self._hear(worker, coming.result())
+                    coming = asyncio.create_task(worker.child.receive())
+                await self._hurry(worker)
         finally:
-            self.live.pop(job.id, None)
-            row = self.store.job(job.id)
-            if row is None or row.state in ("failed", "canceled"):
-                remove(self.files.job(job.id))
+            coming.cancel()
 
-    async def _message(self, worker: Worker, coming: "asyncio.Task[Mapping[str, Any]]") -> Mapping[str, Any]:
-        """Return the next message of a job; where it takes too long, cancel the job, then end the process."""
-        while True:
-            await asyncio.wait({coming}, timeout=_GLANCE_S)
-            if coming.done():
-                return coming.result()
-            if time.monotonic() < worker.until:
-                continue
-            assert worker.job is not None, "it runs"
-            row = self.store.job(worker.job.id)
-            if worker.overdue or row is None or row.state == "canceled":
-                await worker.child.kill()
-                return await coming
-            worker.overdue = True
-            worker.until = time.monotonic() + CANCEL_PATIENCE_S
-            await worker.child.send(do="cancel", id=worker.job.id)
+    async def _give(self, worker: Worker) -> None:
+        """Let a process begin what waits; what it would stand still for, only where no other process is idle."""
+        while not worker.runs or not any(other.ready and not other.runs for other in self.workers):
+            job = self.store.take(*worker.takes())
+            if job is None:
+                return
+            worker.begin(job, self.settings.job_s)
+            self.live[job.id] = Live()
+            self.tell(job, "started", {})
+            await worker.child.send(**self._order(job))
+
+    def _hear(self, worker: Worker, message: Mapping[str, Any]) -> None:
+        """Take what a process says."""
+        if message["event"] == "ready":
+            worker.ready = True
+            return
+        run = worker.runs.get(message["id"])
+        if run is not None and self._take(run.job, message, overdue=run.overdue):
+            worker.end(run.job.id)
+            self._clear(run.job)
+
+    def _clear(self, job: JobRow) -> None:
+        """Let go of a job that runs no longer, and of its files where it has no result."""
+        self.live.pop(job.id, None)
+        row = self.store.job(job.id)
+        if row is None or row.state != "done":
+            remove(self.files.job(job.id))
+
+    async def _hurry(self, worker: Worker) -> None:
+        """Cancel what takes too long, and end the process where that doesn't help."""
+        run = worker.active
+        if run is None or time.monotonic() < run.until:
+            return
+        row = self.store.job(run.job.id)
+        if run.overdue or row is None or row.state == "canceled":
+            await worker.child.kill()
+            return
+        run.overdue = True
+        run.until = time.monotonic() + CANCEL_PATIENCE_S
+        await worker.child.send(do="cancel", id=run.job.id)
 
     def _order(self, job: JobRow) -> dict[str, Any]:
         photo = self.files.photo(job.photo)
@@ -220,23 +208,24 @@ class Desk:
             self.tell(job, "failed", {"problem": details})
 
     def _fail_crashed(self, worker: Worker, reason: str) -> None:
-        """Note that a process died under its job: that job is lost, and said to be."""
-        job = worker.job
-        worker.job = None
-        if job is None or self.stopping:
+        """Note that a process died under its job, which is lost, and said to be. One that stood still waits again."""
+        if self.stopping:
             return
-        problem = (
-            _too_long(self.settings.job_s)
-            if worker.overdue
-            else Problem(
-                500,
-                "crash",
-                f"the process that restored it was ended ({reason}); try again, or a smaller result.",
-            )
-        )
-        self._fail(job, problem)
-        with suppress(OSError):
-            remove(self.files.job(job.id))
+        active = worker.active
+        runs = list(worker.runs.values())
+        worker.runs.clear()
+        for run in runs:
+            if run is active:
+                self._fail(run.job, _too_long(self.settings.job_s) if run.overdue else _crash(reason))
+            else:
+                self.store.park(run.job.id)
+                self.tell(run.job, "queued", {"position": self.store.position(run.job)})
+            self._clear(run.job)
+
+
+def _crash(reason: str) -> Problem:
+    detail = f"the process that restored it was ended ({reason}); try again, or a smaller result."
+    return Problem(500, "crash", detail)
 
 
 def _too_long(limit_s: float) -> Problem:

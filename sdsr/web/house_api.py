@@ -2,14 +2,15 @@
 
 import asyncio
 import time
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import psutil
 from fastapi import APIRouter, Form, Request, Response
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, RedirectResponse
 from pydantic import BaseModel
 
-from sdsr.method_folders import embedded_methods
+from sdsr.trust.text import can_find_text
 from sdsr.web.guard import session_cookie
 from sdsr.web.problems import RESPONSES, Problem, busy, missing
 from sdsr.web.service import Here, Service
@@ -30,13 +31,12 @@ class Health(BaseModel):
 @router.get("/v1/models", responses=RESPONSES)
 async def list_models(here: Here) -> ModelList:
     """Return the models, and what can be wished of each."""
-    known = {model["name"]: model for model in here.desk.models or []}
-    names = list(known) or list(embedded_methods())
-    names.sort(key=lambda name: name != here.settings.model)
+    models = sorted(here.desk.models, key=lambda model: model["name"] != here.settings.model)
     limits = here.settings.limits
     return ModelList(
         ready=here.desk.ready,
-        models=[_model(name, here, known.get(name, {})) for name in names],
+        models=[_model(model, here) for model in models],
+        finds_text=can_find_text(),
         max_input_pixels=limits.max_input_pixels,
         max_output_pixels=limits.max_output_pixels,
         max_file_bytes=limits.max_file_bytes,
@@ -93,10 +93,19 @@ async def logout() -> Response:
     return answer
 
 
-def _model(name: str, here: Service, facts: dict) -> ModelView:
-    fields = ("summary", "paper", "steps", "most_steps", "choice_of_steps", "fidelity", "prompts", "free_prompt")
-    told = {field: facts.get(field) for field in fields}
-    return ModelView(name=name, default=name == here.settings.model, **told)
+def _model(facts: Mapping[str, Any], here: Service) -> ModelView:
+    fields = (
+        "name",
+        "summary",
+        "paper",
+        "steps",
+        "most_steps",
+        "choice_of_steps",
+        "fidelity",
+        "prompts",
+        "free_prompt",
+    )
+    return ModelView(default=facts["name"] == here.settings.model, **{field: facts[field] for field in fields})
 
 
 def _figures(here: Service) -> str:

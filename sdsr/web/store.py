@@ -147,7 +147,7 @@ class Store:
         return dict(self.database.execute("SELECT state, count(*) FROM jobs GROUP BY state").fetchall())
 
     def position(self, job: JobRow) -> int:
-        """Return how many jobs will begin before a waiting one."""
+        """Return how many jobs are before a waiting one: of its kind those that came earlier, and crops."""
         return self._count(
             "SELECT count(*) FROM jobs WHERE state = 'queued' AND (kind < ? OR (kind = ? AND number < ?))",
             job.kind,
@@ -155,14 +155,17 @@ class Store:
             job.number,
         )
 
-    def take(self) -> JobRow | None:
-        """Let the next job run: crops first, since somebody looks at them, then in the order they came."""
-        row = self.database.execute(
-            "UPDATE jobs SET state = 'running', attempts = attempts + 1, started = ? WHERE number = "
-            "(SELECT number FROM jobs WHERE state = 'queued' ORDER BY kind, number LIMIT 1) RETURNING *",
-            (time.time(),),
-        ).fetchone()
-        return None if row is None else _job(row)
+    def take(self, *kinds: Kind) -> JobRow | None:
+        """Let the next job run: of the first of these kinds that any waits of, the one that came first."""
+        for kind in kinds:
+            row = self.database.execute(
+                "UPDATE jobs SET state = 'running', attempts = attempts + 1, started = ? WHERE number = "
+                "(SELECT number FROM jobs WHERE state = 'queued' AND kind = ? ORDER BY number LIMIT 1) RETURNING *",
+                (time.time(), kind),
+            ).fetchone()
+            if row is not None:
+                return _job(row)
+        return None
 
     def finish(self, id: str, outcome: Mapping[str, Any]) -> bool:
         """Note a result; False where the job runs no longer, since it was canceled."""

@@ -143,21 +143,22 @@ class ModelView(BaseModel):
 
     name: str = Field(examples=["d3sr-small"])
     default: bool
-    summary: str | None
-    paper: str | None
-    steps: int | None
-    most_steps: int | None
-    choice_of_steps: bool | None
+    summary: str
+    paper: str
+    steps: int
+    most_steps: int
+    choice_of_steps: bool
     fidelity: float | None = Field(description="The model's own; null where it has no such choice.")
     prompts: list[str] | None = Field(description="The prompts it knows, where those are few.")
-    free_prompt: bool | None = Field(description="Whether it takes any prompt.")
+    free_prompt: bool = Field(description="Whether it takes any prompt.")
 
 
 class ModelList(BaseModel):
-    """`ready`: whether one is loaded; before, only names are known."""
+    """`ready`: whether one is loaded; jobs are taken before, and wait."""
 
     ready: bool
     models: list[ModelView]
+    finds_text: bool = Field(description="Whether text can be protected by itself.")
     max_input_pixels: int
     max_output_pixels: int
     max_file_bytes: int

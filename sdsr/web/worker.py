@@ -1,6 +1,7 @@
 """The process that restores: it holds the models, runs one job after another, and tells what happens.
 
 `python -m sdsr.web.worker DEVICE MODEL` ("" for the best device); MODEL is loaded at once. It ends with its server.
+A job lets a crop that is ordered meanwhile pass after the window that is at work, and stands still for it.
 """
 
 import logging
@@ -17,8 +18,6 @@ from sdsr.engines import load_model
 from sdsr.errors import CancelledError, SdsrError
 from sdsr.job import Job
 from sdsr.jobs import JobMaker
-from sdsr.method_folders import embedded_methods
-from sdsr.web.abilities import abilities_of
 from sdsr.web.lines import Channel
 from sdsr.web.restoring import Order, restore
 
@@ -44,82 +43,105 @@ class Models:
 
 
 class Current:
-    """The job that runs, for the thread that may cancel it; a cancel that comes early waits for its job."""
+    """The jobs that were ordered, for the thread that may cancel them; a cancel that comes early waits for its job."""
 
     def __init__(self) -> None:
         self.lock = Lock()
-        self.id: str | None = None
-        self.job: Job | None = None
+        self.jobs: dict[str, Job | None] = {}
         self.unwanted: set[str] = set()
 
-    def begin(self, id: str | None, job: Job | None = None) -> None:
-        """Note which job runs, and cancel it where it isn't wanted any more."""
+    def order(self, id: str) -> None:
+        """Note that a job is to come."""
         with self.lock:
-            self.id = id
-            self.job = job
-            if job is not None and id in self.unwanted:
+            self.jobs[id] = None
+
+    def begin(self, id: str, job: Job) -> None:
+        """Note that a job runs, and cancel it where it isn't wanted any more."""
+        with self.lock:
+            self.jobs[id] = job
+            if id in self.unwanted:
                 job.cancel()
-            if id is None:
-                self.unwanted.clear()
 
     def cancel(self, id: str) -> None:
         with self.lock:
+            if id not in self.jobs:
+                return
             self.unwanted.add(id)
-            if id == self.id and self.job is not None:
-                self.job.cancel()
+            job = self.jobs[id]
+            if job is not None:
+                job.cancel()
+
+    def end(self, id: str) -> None:
+        with self.lock:
+            self.jobs.pop(id, None)
+            self.unwanted.discard(id)
+
+
+class Bench:
+    """Runs what is ordered, in the main thread, and tells how it ends."""
+
+    def __init__(self, channel: Channel, models: Models) -> None:
+        self.channel = channel
+        self.models = models
+        self.current = Current()
+        self.orders: queue.Queue[Mapping[str, Any]] = queue.Queue()
+
+    def listen(self) -> None:
+        """Take messages; when there will be none, end the process, whatever it is doing."""
+        for message in self.channel.messages():
+            if message["do"] == "restore":
+                self.current.order(message["id"])
+                self.orders.put(message)
+            else:
+                self.current.cancel(message["id"])
+        os._exit(0)
+
+    def run(self, message: Mapping[str, Any], *, inner: bool = False) -> None:
+        """Run a job and tell its end; `inner`: while another one stands still for it, and without doing so itself."""
+        id = message["id"]
+        order = Order.of(message)
+        try:
+            outcome = restore(
+                order,
+                self.models.get(order.model),
+                on_job=lambda job: self.current.begin(id, job),
+                tell=lambda **event: self.channel.send(id=id, **event),
+                pause=None if inner else self._let_pass,
+            )
+        except CancelledError:
+            end: dict[str, Any] = {"event": "canceled"}
+        except SdsrError as error:
+            end = {"event": "failed", "error": type(error).__name__, "message": _without(order, str(error))}
+        except MemoryError:
+            end = {"event": "failed", "error": "LimitError", "message": "memory ran out; enlarge less."}
+        except Exception as error:
+            log.exception("job failed")
+            said = f"restoring failed ({type(error).__name__}); the service's log says why."
+            end = {"event": "failed", "error": "Exception", "message": said}
+        else:
+            end = {"event": "done", "outcome": outcome}
+        self.current.end(id)
+        self.channel.send(id=id, **end)
+
+    def _let_pass(self) -> None:
+        """Run what was ordered meanwhile: the server orders nothing but a crop then."""
+        try:
+            message = self.orders.get_nowait()
+        except queue.Empty:
+            return
+        self.run(message, inner=True)
 
 
 def main(arguments: list[str]) -> None:
     """Restore until the server is gone."""
     device, model = arguments
     logging.basicConfig(format="sdsr worker: %(levelname)s: %(message)s", level=logging.WARNING)
-    channel = Channel()
-    current = Current()
-    orders: queue.Queue[Mapping[str, Any]] = queue.Queue()
-    Thread(target=_listen, args=(channel, current, orders), daemon=True).start()
-    models = Models(device or None)
-    channel.send(event="models", models=[abilities_of(name) for name in embedded_methods()])
-    models.get(model)
-    channel.send(event="ready")
+    bench = Bench(Channel(), Models(device or None))
+    Thread(target=bench.listen, daemon=True).start()
+    bench.models.get(model)
+    bench.channel.send(event="ready")
     while True:
-        _run(orders.get(), models, current, channel)
-
-
-def _listen(channel: Channel, current: Current, orders: queue.Queue) -> None:
-    """Take messages; when there will be none, end the process, whatever it is doing."""
-    for message in channel.messages():
-        if message["do"] == "restore":
-            orders.put(message)
-        else:
-            current.cancel(message["id"])
-    os._exit(0)
-
-
-def _run(message: Mapping[str, Any], models: Models, current: Current, channel: Channel) -> None:
-    """Run one job and tell its end."""
-    id = message["id"]
-    order = Order.of(message)
-    try:
-        outcome = restore(
-            order,
-            models.get(order.model),
-            on_job=lambda job: current.begin(id, job),
-            tell=lambda **event: channel.send(id=id, **event),
-        )
-    except CancelledError:
-        channel.send(id=id, event="canceled")
-    except SdsrError as error:
-        channel.send(id=id, event="failed", error=type(error).__name__, message=_without(order, str(error)))
-    except MemoryError:
-        channel.send(id=id, event="failed", error="LimitError", message="memory ran out; enlarge less.")
-    except Exception as error:
-        log.exception("job failed")
-        said = f"restoring failed ({type(error).__name__}); the service's log says why."
-        channel.send(id=id, event="failed", error="Exception", message=said)
-    else:
-        channel.send(id=id, event="done", outcome=outcome)
-    finally:
-        current.begin(None)
+        bench.run(bench.orders.get())
 
 
 def _without(order: Order, message: str) -> str:

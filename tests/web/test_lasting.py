@@ -28,6 +28,30 @@ def test_a_killed_worker_costs_one_job_and_is_reported(serve: Serve) -> None:
     assert not (served.folder / "jobs" / job).exists()
 
 
+def test_a_crop_waits_for_a_window_of_a_full_job_only(serve: Serve) -> None:
+    served = serve().ready()
+    full = served.submit(**SLOW)["id"]
+    served.under_way(full)
+    crops = [served.submit(scale="2", region="0,0,64,64")["id"] for _ in range(2)]
+    for crop in crops:
+        assert served.ended(crop)["state"] == "done"
+    assert served.job(full)["state"] == "running"
+    step = served.job(full)["step"]
+    wait(lambda: served.job(full)["step"] > step)  # it goes on
+    served.client.delete(f"/v1/jobs/{full}")
+
+
+def test_what_stood_still_for_a_crop_outlasts_the_crash_of_it(serve: Serve) -> None:
+    served = serve().ready()
+    full = served.submit(model="addsr-small", scale="2")["id"]
+    served.under_way(full)
+    crop = served.submit(**SLOW, region="0,0,64,64")["id"]
+    served.under_way(crop)
+    os.kill(served.worker().pid, signal.SIGKILL)
+    assert served.ended(crop)["state"] == "failed"
+    assert served.ended(full)["state"] == "done"
+
+
 def test_jobs_outlast_a_killed_server(serve: Serve) -> None:
     served = serve().ready()
     running = served.submit(model="addsr-small", scale="1")["id"]
