@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from sdsr.cli.options import Json
+from sdsr.cli.options import Choosing, Features, Json
 from sdsr.cli.processors import share_processors
 from sdsr.errors import InputError
 from sdsr.metrics import report
@@ -33,9 +33,8 @@ def evaluate(
     perceptual: Annotated[
         list[str] | None, typer.Option(help="Also lpips, dists, maniqa-pipal, musiq, clipiqa ... of pyiqa; repeatable.")
     ] = None,
-    features: Annotated[
-        bool, typer.Option("--features", help="Also the distance of ImageNet features, by `sdsr[evaluate]`.")
-    ] = False,
+    features: Features = False,
+    choosing: Choosing = False,
     clip: Annotated[
         str | None,
         typer.Option(help="Also CLIP-I by the CLIP in this folder (or small), and with --anchors Delta-CLIP-I."),
@@ -65,7 +64,7 @@ def evaluate(
         if target:
             check_target(target, overwrite=overwrite, image=target is sheet)
     chosen = with_perceptual(protocol_named(protocol), perceptual or [])
-    chosen = with_features(chosen) if features else chosen
+    chosen = with_features(chosen, choosing=choosing) if features or choosing else chosen
     chosen = with_clip(chosen, clip) if clip else chosen
     rows = {
         label: score(folder, truth, protocol=chosen, jobs=jobs)

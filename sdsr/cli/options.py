@@ -14,6 +14,12 @@ FirstPhotos = Annotated[int | None, typer.Option(min=1, help="Only the first pho
 ProtocolName = Annotated[str, typer.Option(help="How to measure; as in `sdsr evaluate`.")]
 Perceptual = Annotated[list[str] | None, typer.Option(help="Also lpips, musiq ... of pyiqa; repeatable.")]
 PhotosCsv = Annotated[Path | None, typer.Option(help="Also write every photo's figures to this file.")]
+Features = Annotated[
+    bool, typer.Option("--features", help="Also the distance of ImageNet features, by `sdsr[evaluate]`.")
+]
+Choosing = Annotated[
+    bool, typer.Option("--choosing", help="That distance by the network that losses see, to choose weights by.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of the table.")]
 Precision = Annotated[str, typer.Option(help="no (float32), bf16, or auto, which asks the device.")]
 SaveEvery = Annotated[float, typer.Option(help="Seconds between checkpoints.")]

@@ -1,6 +1,7 @@
 """`features` on the package's weights, and beside the script that this project's issues measure with."""
 
 import importlib.util
+import json
 import os
 import sys
 from functools import partial
@@ -71,6 +72,16 @@ def test_the_command_adds_the_column_or_names_the_extra(folders, monkeypatch):
     module._features.cache_clear()
     with pytest.raises(ModelError, match=r"'sdsr\[evaluate\]'"):
         run(catch_exceptions=False)
+
+
+def test_weights_are_chosen_by_the_network_that_losses_see(folders):
+    app = typer.Typer()
+    app.command()(evaluate)
+    shown = CliRunner().invoke(app, [str(folders / "out"), str(folders / "HR"), "--choosing", "--json"])
+    figures = json.loads(shown.stdout)
+    assert {"features_lite0", "objects_lite0"} <= figures.keys()
+    assert "features" not in figures
+    assert "EfficientNet-Lite0" in figures["description"]
 
 
 def tool():

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sdsr.cli.options import Device, Json, NoiseSeed, Perceptual, PhotosCsv, Prior, ProtocolName
+from sdsr.cli.options import Choosing, Device, Features, Json, NoiseSeed, Perceptual, PhotosCsv, Prior, ProtocolName
 from sdsr.data.degradation import degradation
 from sdsr.errors import InputError
 from sdsr.metrics import report
@@ -36,9 +36,8 @@ def tradeoff(
     photos: Annotated[int | None, typer.Option(min=1, help="Only so many photos, evenly spaced.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Denoising steps; the method's own by default.")] = None,
     protocol: ProtocolName = "realisr-y",
-    features: Annotated[
-        bool, typer.Option("--features", help="Also the distance of ImageNet features, by `sdsr[evaluate]`.")
-    ] = False,
+    features: Features = False,
+    choosing: Choosing = False,
     perceptual: Perceptual = None,
     seed: NoiseSeed = 0,
     prior: Prior = None,
@@ -55,7 +54,7 @@ def tradeoff(
         check_target(csv, overwrite=overwrite)
     found = _samples(folders, degraded)
     chosen = with_perceptual(protocol_named(protocol), perceptual or [])
-    chosen = with_features(chosen) if features else chosen
+    chosen = with_features(chosen, choosing=choosing) if features or choosing else chosen
     samples = evenly_spaced(found, photos)
     wanted = Tradeoff(folder=output, fidelities=tuple(fidelity or FIDELITIES), steps=steps, seed=seed)
     upscaler = Upscaler.from_pretrained(model, prior=prior, device=device)
