@@ -1,16 +1,21 @@
 """By its graphs, the default restores as by torch: whatever the size, the windows, the fidelity, the colors."""
 
+from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import sdsr
 from sdsr.errors import InputError
 from sdsr.jobs import JobMaker
-from sdsr.photos.files import Photo
+from sdsr.photos.files import Photo, read_photo
 from sdsr.region import Region
 from sdsr.request import Request
 
+SAMPLE = Path(sdsr.__file__).parent / "assets" / "sample.jpg"
+ORIGINAL = SAMPLE.with_name("sample_hq.jpg")
 SMALL_WINDOWS = 480 * 128**2
 """Bytes that leave room for windows of 128 px."""
 
@@ -37,6 +42,24 @@ def test_results_are_torchs_within_one_of_255(
     job = by_graphs.job(photo, request_)
     assert (len(job.windows) > 1) == (request_.memory_bytes is not None)
     assert difference(job.run(), by_torch.job(photo, request_).run()) <= 1
+
+
+def test_twenty_photos_are_torchs_within_one_of_255(by_graphs: JobMaker, by_torch: JobMaker) -> None:
+    """Parts of a photo and of its sharp original, each fifth in several windows; `bench/parity.py` has larger ones."""
+    for index, photo in enumerate(parts(20)):
+        many = index % 5 == 4
+        request = Request(scale=2 if many else 0.5, memory_bytes=SMALL_WINDOWS if many else None)
+        job = by_graphs.job(photo, request)
+        assert (len(job.windows) > 1) == many
+        assert difference(job.run(), by_torch.job(photo, request).run()) <= 1, index
+
+
+def parts(count: int) -> Iterator[Photo]:
+    """Yield parts of the sample photo and of its original, 12 x 48, from many places."""
+    for index in range(count):
+        pixels = read_photo(SAMPLE if index % 4 < 2 else ORIGINAL).pixels
+        top, left = (index * (length - 48) // count for length in pixels.shape[:2])
+        yield Photo(pixels=np.ascontiguousarray(pixels[top : top + 12, left : left + 48]))
 
 
 def test_what_is_decided_is_the_same(by_graphs: JobMaker, by_torch: JobMaker, photo: Photo) -> None:
