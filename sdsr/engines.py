@@ -23,7 +23,7 @@ from sdsr.restoration.plan import Plan
 from sdsr.restoration.wishing import by_decoder, wished_plan
 
 Engine = Literal["torch", "onnx"]
-_SMALL_PRIOR = ASSETS / "small-prior"
+SMALL_PRIOR = ASSETS / "small-prior"
 _DRIVERS = ("/dev/nvidiactl", "/dev/kfd")
 """What is there where a driver of an accelerator is loaded that torch's builds for it compute on: NVIDIA's, AMD's."""
 
@@ -72,7 +72,7 @@ def open_model(found: ModelFolder) -> JobMaker:
             f"graphs (={found.folder}) were exported of other weights than are there now; export them again with "
             "`sdsr export --onnx`, or restore with --engine torch."
         )
-    graphs = open_graphs(found.folder, description, (_SMALL_PRIOR,))
+    graphs = open_graphs(found.folder, description, (SMALL_PRIOR,))
     credit = Credit(model=description.model, weights_sha256=description.weights_sha256, own_decoder=description.guided)
     return JobMaker(
         restorer=GraphRestorer(graphs=graphs, description=description),

@@ -92,6 +92,7 @@ EXTRAS = {
         feature="the web page and its HTTP API",
         requires=("sdsr[methods]", "fastapi>=0.165", "uvicorn>=0.40", "python-multipart>=0.0.20"),
     ),
+    "fast": Extra(feature="OpenVINO, another runtime of the graphs: --engine openvino", requires=("openvino>=2025.4",)),
     "sign": Extra(feature="signed Content Credentials, --sign", requires=("c2pa-python>=0.38",)),
     "text": Extra(feature="text found, --protect text and in reports", requires=("rapidocr>=3.10",)),
     "ray": Extra(

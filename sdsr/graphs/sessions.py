@@ -49,6 +49,17 @@ def open_graphs(folder: Path, description: Description, others: Sequence[Path] =
     }
 
 
+def lay_out(folder: Path, description: Description, others: Sequence[Path], to: Path) -> None:
+    """Write a model's graphs and the weights that they point into beside each other, as other runtimes look for them.
+
+    Raises ModelError as `open_graphs` does.
+    """
+    for name in NAMES:
+        (to / f"{name}.onnx").write_bytes(_read((folder,), f"{name}.onnx", description.graphs[name]))
+    for name, digest in description.weights.items():
+        (to / name).write_bytes(_read((folder, *others), name, digest))
+
+
 def threads() -> int:
     """Return how many threads compute: what OMP_NUM_THREADS says, as for torch; 0 leaves it to ONNX Runtime."""
     told = os.environ.get("OMP_NUM_THREADS", "")
