@@ -1,4 +1,7 @@
-"""What is going on, told to who listens: a slow listener gets the latest of each kind, and holds nobody up."""
+"""What is going on, told to who listens: a slow listener gets the latest of each kind, and holds nobody up.
+
+One that takes nothing away while hundreds of jobs pass is let go: when it listens again, it is told all that there is.
+"""
 
 import asyncio
 from collections import OrderedDict
@@ -8,6 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 TERMINAL = ("done", "failed", "canceled")
+MOST_PENDING = 2000
+"""Events that wait for a listener: some for each of the jobs that a client's list holds."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -53,12 +58,18 @@ class Listener:
     client: str | None = None
     pending: OrderedDict[tuple, Event] = field(default_factory=OrderedDict)
     wake: asyncio.Event = field(default_factory=asyncio.Event)
+    gone: bool = False
 
     def hear(self, event: Event) -> None:
         """Take an event; it replaces an older one of its kind that wasn't taken away yet."""
+        if self.gone:
+            return
         key = (event.job, event.name, event.data.get("region") and tuple(event.data["region"]))
         self.pending.pop(key, None)
         self.pending[key] = event
+        if len(self.pending) > MOST_PENDING:
+            self.pending.clear()
+            self.gone = True
         self.wake.set()
 
 
@@ -90,11 +101,11 @@ class Hub:
             self.listeners.discard(listener)
 
     async def events(self, listener: Listener) -> AsyncIterator[Event]:
-        """Yield what a listener hears, as long as there is anything to hear."""
+        """Yield what a listener hears, as long as there is anything to hear and it takes it away."""
         while True:
             while listener.pending:
                 yield listener.pending.popitem(last=False)[1]
-            if self.closed:
+            if self.closed or listener.gone:
                 return
             listener.wake.clear()
             await listener.wake.wait()
