@@ -187,6 +187,7 @@ class Desk:
         match message["event"]:
             case "done":
                 if self.store.finish(job.id, message["outcome"]):
+                    self.files.note(self.files.job(job.id))
                     self.tell(job, "done", {})
                 return True
             case "failed":

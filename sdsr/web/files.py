@@ -3,12 +3,15 @@
 import os
 import secrets
 import shutil
+import time
 from pathlib import Path
 from typing import IO
 
 from sdsr.errors import InputError, OutputError
 
 _CHUNK = 1 << 20
+_RECOUNT_S = 5.0
+"""Until what is kept is counted again, which takes the longer the more it is."""
 
 
 class Files:
@@ -17,6 +20,8 @@ class Files:
     def __init__(self, root: Path, most_bytes: int) -> None:
         self.root = root
         self.most_bytes = most_bytes
+        self.counted = 0
+        self.counted_at = -_RECOUNT_S
         for folder in (root, root / "photos", root / "jobs", root / "incoming"):
             try:
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -64,7 +69,19 @@ class Files:
 
     def used_bytes(self) -> int:
         """Return what all photos and jobs take."""
-        return sum(_size(Path(folder) / name) for folder, _, names in os.walk(self.root) for name in names)
+        return _held(self.root)
+
+    def full(self) -> bool:
+        """Whether as much is kept as may be; all of it is counted now and then only, and before it is said to be."""
+        now = time.monotonic()
+        if self.counted >= self.most_bytes or now - self.counted_at >= _RECOUNT_S:
+            self.counted_at = now
+            self.counted = self.used_bytes()
+        return self.counted >= self.most_bytes
+
+    def note(self, folder: Path) -> None:
+        """Count what a folder holds that is new."""
+        self.counted += _held(folder)
 
     def strays(self, jobs: set[str], photos: set[str]) -> list[Path]:
         """Return the folders of what is not known (any more)."""
@@ -75,6 +92,10 @@ class Files:
 def remove(folder: Path) -> None:
     """Delete a folder with all that is in it, where it is there."""
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _held(folder: Path) -> int:
+    return sum(_size(Path(inner) / name) for inner, _, names in os.walk(folder) for name in names)
 
 
 def _size(path: Path) -> int:

@@ -66,12 +66,13 @@ async def delete_photo(id: str, here: Here) -> Response:
 
 async def keep_photo(here: Service, upload: UploadFile, client: str) -> PhotoRow:
     """Keep an upload that is a photo; raise Problem or an error of the library for what is none."""
-    if await run_in_threadpool(here.files.used_bytes) >= here.settings.stored_bytes:
+    if await run_in_threadpool(here.files.full):
         raise OutputError(f"the service keeps {here.settings.stored_bytes >> 20} MiB already; delete jobs, or wait.")
     id, size = await run_in_threadpool(here.files.keep, upload.file, SOURCE)
     folder = here.files.photo(id)
     try:
         header = await here.checking.header(folder)
+        here.files.note(folder)
         return here.store.add_photo(id, client, name=safe_name(upload.filename), header=header, size=size)
     except BaseException:
         remove(folder)

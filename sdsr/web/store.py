@@ -25,6 +25,8 @@ CREATE TABLE IF NOT EXISTS jobs (
 ) STRICT;
 CREATE INDEX IF NOT EXISTS jobs_by_state ON jobs (state, kind, number);
 CREATE INDEX IF NOT EXISTS jobs_by_client ON jobs (client, number);
+CREATE INDEX IF NOT EXISTS jobs_by_photo ON jobs (photo);
+CREATE INDEX IF NOT EXISTS photos_by_client ON photos (client, created);
 """
 
 
