@@ -97,14 +97,7 @@ def test_a_photo_is_tried_restored_compared_and_taken_home(opened: Opens, servic
     add(page, SAMPLE)
     page.select_option("#wish-size", "2")
     expect(page.locator("#result-size")).to_have_text("Result: 256 × 256 px, 0.1 MP.")  # noqa: RUF001  as shown
-    picture = page.locator(".picture.marking")
-    expect(picture).to_be_visible(timeout=SOON)
-    box = picture.bounding_box()
-    assert box is not None
-    page.mouse.move(box["x"] + box["width"] * 0.25, box["y"] + box["height"] * 0.25)
-    page.mouse.down()
-    page.mouse.move(box["x"] + box["width"] * 0.75, box["y"] + box["height"] * 0.7, steps=4)
-    page.mouse.up()
+    mark(page, (0.25, 0.25), (0.75, 0.7))
     page.get_by_role("button", name="Try the marked region").click()
     result(page, "Try 1")
     page.get_by_role("button", name="Restore this photo").click()
@@ -117,6 +110,45 @@ def test_a_photo_is_tried_restored_compared_and_taken_home(opened: Opens, servic
     command = [sys.executable, "-m", "sdsr", "upscale", str(SAMPLE), "-o", str(tmp_path / "cli.jpg")]
     subprocess.run([*command, "--scale", "2", "--device", "cpu", "--quiet"], check=True, env=service.environment)
     assert Path(download.value.path()).read_bytes() == (tmp_path / "cli.jpg").read_bytes()
+
+
+def mark(page: Page, first: tuple[float, float], last: tuple[float, float]) -> None:
+    """Draw a region from one corner to the other, in shares of the photo."""
+    picture = page.locator(".picture.marking")
+    expect(picture).to_be_visible(timeout=SOON)
+    box = picture.bounding_box()
+    assert box is not None
+    corners = [(box["x"] + box["width"] * x, box["y"] + box["height"] * y) for x, y in (first, last)]
+    page.mouse.move(*corners[0])
+    page.mouse.down()
+    page.mouse.move(*corners[1], steps=4)
+    page.mouse.up()
+
+
+def test_places_are_kept_and_the_result_is_a_consistent_mean(opened: Opens) -> None:
+    page = opened()
+    add(page, SAMPLE)
+    page.select_option("#wish-size", "2")
+    mark(page, (0.25, 0.25), (0.5, 0.5))
+    page.get_by_role("button", name="Keep the marked region as it is").click()
+    mark(page, (0.5, 0.5), (0.75, 0.75))
+    page.get_by_role("button", name="Keep the marked region as it is").click()
+    page.get_by_role("button", name="Let go of kept place 2").click()
+    expect(page.locator(".kept")).to_have_count(1)
+    mark(page, (0.1, 0.1), (0.9, 0.9))
+    mark(page, (0.95, 0.95), (0.95, 0.95))  # a click beside it lets go of it
+    expect(page.get_by_role("button", name="Try a region first")).to_be_visible()
+    page.locator("summary").click()
+    page.get_by_label("True to the photo's pixels").check()
+    page.get_by_label("Passes").select_option("2")
+    page.get_by_role("button", name="Restore this photo").click()
+    result(page)
+    expect(page.locator(".facts")).to_contain_text(
+        "It is the mean of 2 passes. One place is the photo's, enlarged. Made small again, it is the photo."
+    )
+    page.select_option("#wish-size", "width")
+    page.fill("#wish-amount", "64")
+    expect(page.get_by_label("True to the photo's pixels")).to_be_hidden()
 
 
 def _slide_by_keyboard(page: Page) -> None:
@@ -195,6 +227,7 @@ def test_twelve_photos_at_once_on_a_phone(opened: Opens, tmp_path: Path) -> None
     page.select_option("#wish-size", "2")
     page.get_by_role("button", name="Restore all 12").click()
     expect(page.locator("#cards .what", has_text="restored")).to_have_count(12, timeout=SOON)
+    expect(page.locator("#tally")).to_have_text("12 of 12 restored")
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     with page.expect_download() as download:
         page.get_by_role("link", name="Download all as a zip").click()

@@ -35,7 +35,7 @@ export function notice(text) {
   document.getElementById("notices").append(box);
 }
 
-export const megapixels = (width, height) => `${((width * height) / 1e6).toFixed(1)} MP`;
+export const megapixels = (width, height) => (width * height < 5e4 ? "less than 0.1 MP" : `${((width * height) / 1e6).toFixed(1)} MP`);
 
 export function duration(seconds) {
   if (seconds < 60) return `${Math.max(1, Math.round(seconds))} s`;

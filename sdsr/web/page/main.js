@@ -17,6 +17,8 @@ const wishes = new Wishes(at("wishes"), () => drawActions());
 const stage = new Stage(at("view"), shelf, {
   choose,
   tried: (entry, region) => { entry.region = region; drawActions(); },
+  protect: (entry) => { protect(entry); draw(); },
+  release: (entry, place) => { entry.places = entry.places.filter((each) => each !== place); draw(); },
   cancel: (job) => trying(() => shelf.cancel(job)),
   forget: (job) => trying(async () => { await shelf.forget(job); choose(chosen.entry, null); }),
   whole: (entry, job) => trying(async () => {
@@ -58,8 +60,25 @@ function draw() {
   at("strip").hidden = !any;
   at("zip").hidden = [...shelf.jobs.values()].filter((job) => job.kind === "full" && job.state === "done").length < 2;
   if (any) stage.show(entry, shelf.jobs.get(chosen.job));
+  at("tally").textContent = tally();
   drawCards();
   drawActions();
+}
+
+/** How far all photos are, where they are several and something was asked of them. */
+function tally() {
+  const jobs = shelf.photos.map((entry) => shelf.jobsOf(entry).filter((job) => job.kind === "full"));
+  const done = jobs.filter((each) => each.some((job) => job.state === "done")).length;
+  const active = jobs.filter((each) => each.some((job) => ACTIVE.includes(job.state))).length;
+  if (jobs.length < 2 || !(done + active)) return "";
+  return `${done} of ${jobs.length} restored${active ? `, ${active} to come` : ""}`;
+}
+
+/** Let the photo be seen where a job was begun from below it, on a phone. */
+function look() {
+  const stage = at("stage").getBoundingClientRect();
+  const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  if (stage.top < 0) at("stage").scrollIntoView({ behavior: calm ? "auto" : "smooth" });
 }
 
 function drawCards() {
@@ -118,7 +137,21 @@ function drawActions() {
   );
 }
 
+const fieldsOf = (entry) => wishes.fields(entry.photo, entry.places);
+
+/** Protect the marked region of a photo, in whole pixels of it. */
+function protect(entry) {
+  const { photo, region } = entry;
+  const left = Math.floor(region.left * photo.width);
+  const top = Math.floor(region.top * photo.height);
+  const right = Math.min(photo.width, Math.ceil((region.left + region.width) * photo.width));
+  const bottom = Math.min(photo.height, Math.ceil((region.top + region.height) * photo.height));
+  entry.places = [...(entry.places ?? []), [left, top, right - left, bottom - top].join()].slice(-15);
+  entry.region = null;
+}
+
 async function tryRegion() {
+  look();
   const { entry } = chosen;
   entry.region ??= middleOf(entry.photo);
   const [width, height] = wishes.sizeFor(entry.photo);
@@ -126,19 +159,20 @@ async function tryRegion() {
   const top = Math.min(height - 1, Math.round(entry.region.top * height));
   const wide = Math.max(1, Math.min(width - left, Math.round(entry.region.width * width)));
   const high = Math.max(1, Math.min(height - top, Math.round(entry.region.height * height)));
-  await trying(async () => choose(entry, await shelf.start(entry, { ...wishes.fields(), region: [left, top, wide, high].join() })));
+  await trying(async () => choose(entry, await shelf.start(entry, { ...fieldsOf(entry), region: [left, top, wide, high].join() })));
 }
 
 async function restore() {
+  look();
   const { entry } = chosen;
-  await trying(async () => choose(entry, await shelf.start(entry, wishes.fields())));
+  await trying(async () => choose(entry, await shelf.start(entry, fieldsOf(entry))));
 }
 
 async function restoreAll() {
-  const fields = wishes.fields();
+  look();
   for (const entry of restorable()) {
     if (shelf.jobsOf(entry).some((job) => job.kind === "full" && ACTIVE.includes(job.state))) continue;
-    const job = await trying(() => shelf.start(entry, fields, { patient: true }));
+    const job = await trying(() => shelf.start(entry, fieldsOf(entry), { patient: true }));
     if (entry === chosen.entry && job) choose(entry, job);
   }
 }
@@ -148,8 +182,7 @@ async function know() {
   if (list) {
     service = list;
     at("limits").textContent = `Up to ${Math.round(list.max_file_bytes / 1e6)} MB and ${Math.round(list.max_input_pixels / 1e6)} megapixels each. Photos stay on this machine's service and are deleted after a while.`;
-    const complete = list.models.every((model) => model.steps !== null);
-    if (!wishes.models.length || (complete && wishes.models.some((model) => model.steps === null))) wishes.know(list);
+    if (!wishes.models.length) wishes.know(list);
     drawActions();
   }
   at("state").textContent = list?.ready ? "" : "The model is being loaded …";

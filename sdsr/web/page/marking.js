@@ -3,9 +3,9 @@
 import { el } from "./dom.js";
 import { fitInto } from "./compare.js";
 
-/** The photo with a region on it; places are shares of the photo. `onMark` hears of a region that was drawn. */
+/** The photo of an entry with a region on it, in shares of it, and the places kept. `onMark` hears of a region that was drawn, or let go of (null). */
 export class Marking {
-  constructor(photo, local, region, onMark) {
+  constructor({ photo, local, region = null, places = [] }, onMark) {
     this.region = region;
     this.onMark = onMark;
     this.image = el("img", { alt: photo.name, src: local ?? photo.proxy_url, draggable: "false" });
@@ -13,7 +13,7 @@ export class Marking {
       class: "mark", tabindex: 0, role: "application",
       "aria-label": "Region to try: arrow keys move it, with Shift they change its size, Enter tries it",
     });
-    this.picture = el("div", { class: "picture marking" }, this.image, this.mark);
+    this.picture = el("div", { class: "picture marking" }, this.image, ...places.map((place, index) => kept(place, index, photo)), this.mark);
     this.element = el("div", { class: "frame" }, this.picture);
     this.watch = fitInto(this.element, this.picture, photo.width, photo.height);
     this.picture.addEventListener("pointerdown", (event) => this.begin(event));
@@ -51,7 +51,7 @@ export class Marking {
       this.picture.removeEventListener("pointermove", move);
       if (this.region && (this.region.width < 0.02 || this.region.height < 0.02)) this.region = before;
       this.draw();
-      if (this.region) this.onMark(this.region);
+      this.onMark(this.region);
     };
     this.picture.addEventListener("pointermove", move);
     this.picture.addEventListener("pointerup", up, { once: true });
@@ -75,6 +75,17 @@ export class Marking {
     } else this.place(region.left + step[0] / 50, region.top + step[1] / 50);
     this.draw();
   }
+}
+
+/** The outline of a place "left,top,width,height" in a photo's pixels. */
+function kept(place, index, photo) {
+  const [left, top, width, height] = place.split(",").map(Number);
+  const outline = el("div", { class: "kept" }, el("span", {}, String(index + 1)));
+  Object.assign(outline.style, {
+    left: `${(left * 100) / photo.width}%`, top: `${(top * 100) / photo.height}%`,
+    width: `${(width * 100) / photo.width}%`, height: `${(height * 100) / photo.height}%`,
+  });
+  return outline;
 }
 
 /** A region in the middle, about 256 px of the photo wide. */

@@ -81,7 +81,7 @@ export class Shelf extends EventTarget {
   async start(entry, fields, { patient = false } = {}) {
     const form = new FormData();
     form.append("photo_id", entry.photo.id);
-    for (const [name, value] of Object.entries(fields)) form.append(name, value);
+    for (const [name, value] of Object.entries(fields)) for (const each of [value].flat()) form.append(name, each);
     const send = () => ask("POST", "/v1/jobs", form);
     const job = await (patient ? patiently(send) : send());
     this.take(job);

@@ -16,7 +16,7 @@ export class Stage {
 
   /** Show an entry, or one of its jobs; what is shown already is only brought up to date. */
   show(entry, job) {
-    const what = [entry.key, entry.photo?.id, entry.error, job?.id, job && ACTIVE.includes(job.state) ? "active" : job?.state].join();
+    const what = [entry.key, entry.photo?.id, entry.places, entry.error, job?.id, job && ACTIVE.includes(job.state) ? "active" : job?.state].join();
     if (what !== this.shown) {
       this.shown = what;
       this.part?.end();
@@ -43,8 +43,24 @@ export class Stage {
     }
     if (entry.error) return { element: el("p", { class: "failed" }, entry.error), end() {} };
     if (!entry.photo) return this.pending(entry);
-    this.facts.textContent = "Draw a region on the photo to try the settings there first.";
-    return new Marking(entry.photo, entry.local, entry.region ?? null, (region) => this.acts.tried(entry, region));
+    this.drawPlaces(entry);
+    return new Marking(entry, (region) => {
+      this.acts.tried(entry, region);
+      this.drawPlaces(entry);
+    });
+  }
+
+  /** Say which places are kept as the photo has them, and offer to keep the marked one or to let one go. */
+  drawPlaces(entry) {
+    const places = entry.places ?? [];
+    const count = places.length === 1 ? "One place is" : `${places.length} places are`;
+    this.facts.textContent = places.length
+      ? `${count} kept as the photo has them: enlarged, nothing invented.`
+      : "Draw a region on the photo to try the settings there first, or to keep letters or a face in it as they are.";
+    this.actions.replaceChildren(
+      el("button", { type: "button", id: "protect", disabled: !entry.region, onclick: () => this.acts.protect(entry) }, "Keep the marked region as it is"),
+      ...places.map((place, index) => el("button", { type: "button", "aria-label": `Let go of kept place ${index + 1}`, onclick: () => this.acts.release(entry, place) }, `Place ${index + 1} ×`)),
+    );
   }
 
   pending(entry) {
@@ -64,6 +80,7 @@ export class Stage {
       ` (${result.steps === 1 ? "1 step" : `${result.steps} steps`}, seed ${result.seed}); the file says so too. `,
       `${result.width} × ${result.height} px, ${result.format}, made in ${duration(result.seconds)}. `,
     ];
+    facts.push(...saidOf(job.wishes));
     if (result.chosen) facts.push(`${result.chosen} `);
     if (result.contradicts) facts.push(el("strong", {}, "It contradicts the photo in places: look at them before you trust it. "));
     this.facts.replaceChildren(...facts);
@@ -85,6 +102,17 @@ export class Stage {
     this.tabs.replaceChildren(tab("Photo", !job, () => this.acts.choose(entry, null)),
       ...jobs.map((each, index) => tab(names[index], each.id === job?.id, () => this.acts.choose(entry, each))));
   }
+}
+
+/** What a result was asked to be besides restored. */
+function saidOf({ mean_of: passes, consistent, protect = [] }) {
+  const places = protect.filter((place) => place !== "text").length;
+  return [
+    passes ? `It is the mean of ${passes} passes. ` : null,
+    places ? `${places === 1 ? "One place is" : `${places} places are`} the photo's, enlarged. ` : null,
+    protect.includes("text") ? "Text that was found is the photo's, enlarged. " : null,
+    consistent ? "Made small again, it is the photo. " : null,
+  ].filter(Boolean);
 }
 
 function nameOf(job, index, jobs) {

@@ -3,19 +3,22 @@
 import { el, megapixels } from "./dom.js";
 
 const SIZES = { 2: "2 times", 3: "3 times", 4: "4 times", width: "a width in pixels", megapixels: "megapixels" };
+const PASSES = { 1: "one", 2: "mean of 2", 4: "mean of 4", 8: "mean of 8" };
 const FORMATS = { "": "as the photo", jpeg: "JPEG", png: "PNG", webp: "WebP", tiff: "TIFF", avif: "AVIF", jxl: "JPEG XL" };
 
 export class Wishes {
   constructor(form, onChange) {
     this.form = form;
     this.onChange = onChange;
-    this.values = { model: "", size: "4", amount: "", fidelity: null, steps: "", seed: "0", prompt: "", format: "" };
+    this.values = { model: "", size: "4", amount: "", fidelity: null, steps: "", seed: "0", prompt: "", format: "", mean_of: "1", consistent: false, text: false };
     this.models = [];
+    this.findsText = false;
     form.addEventListener("submit", (event) => event.preventDefault());
   }
 
   know(list) {
     this.models = list.models;
+    this.findsText = list.finds_text;
     this.values.model ||= list.models.find((model) => model.default)?.name ?? list.models[0].name;
     this.draw();
   }
@@ -47,6 +50,10 @@ export class Wishes {
     if (model.prompts) parts.push(this.select("prompt", "Prompt", Object.fromEntries([["", "the model's own"], ...model.prompts.filter(Boolean).map((each) => [each, each])]), "What the model is told of the picture."));
     if (model.free_prompt) parts.push(this.input("prompt", "Prompt", { type: "text", maxlength: 1000 }, "What is in the picture, in words."));
     parts.push(this.input("seed", "Seed", { type: "number", min: 0, step: 1 }, "Another seed invents other detail; the same one gives the same result."));
+    parts.push(this.select("mean_of", "Passes", PASSES, "Their mean has less of what one pass invents, and is softer. Each takes as long as one."));
+    this.consistent = this.check("consistent", "True to the photo's pixels", "Made small again, the result is the photo. For screenshots and pictures that were scaled down; a camera's noise comes back.");
+    parts.push(this.consistent);
+    if (this.findsText) parts.push(this.check("text", "Keep text as it is", "Where letters are found, the photo is enlarged and nothing invented."));
     parts.push(this.select("format", "File", FORMATS, "Metadata is kept, and the file says that a model made it."));
     return parts;
   }
@@ -60,6 +67,15 @@ export class Wishes {
   input(name, label, facts, hint) {
     const value = name === "fidelity" ? this.values.fidelity ?? this.model.fidelity : this.values[name];
     return this.field(name, label, el("input", { id: `wish-${name}`, "aria-describedby": `hint-${name}`, ...facts, value }), hint);
+  }
+
+  check(name, label, hint) {
+    const box = el("input", { type: "checkbox", id: `wish-${name}`, "aria-describedby": `hint-${name}`, checked: this.values[name] });
+    box.addEventListener("change", () => {
+      this.values[name] = box.checked;
+      this.onChange();
+    });
+    return el("div", {}, el("label", { class: "check" }, box, label), el("p", { class: "hint", id: `hint-${name}` }, hint));
   }
 
   field(name, label, control, hint) {
@@ -76,8 +92,8 @@ export class Wishes {
     return el("div", {}, el("label", { for: `wish-${name}` }, label), control, el("p", { class: "hint", id: `hint-${name}` }, hint));
   }
 
-  /** The fields of a job for a photo. */
-  fields() {
+  /** The fields of a job for a photo of which places (in its pixels) are protected. */
+  fields(photo, places = []) {
     const { values } = this;
     const fields = { model: values.model, seed: values.seed || "0" };
     if (values.size === "width" || values.size === "megapixels") {
@@ -85,6 +101,10 @@ export class Wishes {
     } else fields.scale = values.size;
     if (values.fidelity !== null) fields.fidelity = values.fidelity;
     for (const name of ["steps", "prompt", "format"]) if (values[name]) fields[name] = values[name];
+    if (values.mean_of !== "1") fields.mean_of = values.mean_of;
+    if (values.consistent && this.enlarges(photo)) fields.consistent = true;
+    const protect = [...places, ...(values.text && this.findsText ? ["text"] : [])];
+    if (protect.length) fields.protect = protect;
     return fields;
   }
 
@@ -97,9 +117,16 @@ export class Wishes {
     return [Math.max(1, Math.floor(photo.width * scale + 0.5)), Math.max(1, Math.floor(photo.height * scale + 0.5))];
   }
 
+  /** Whether a photo's result is no smaller than it, so that it can be made consistent. */
+  enlarges(photo) {
+    const [width, height] = this.sizeFor(photo);
+    return width >= photo.width && height >= photo.height;
+  }
+
   /** Say how large the result gets, and whether that is too large. */
   tell(photo, most) {
     if (!photo) return this.result.replaceChildren();
+    this.consistent.hidden = !this.enlarges(photo);
     const [width, height] = this.sizeFor(photo);
     const large = most && width * height > most ? ` More than this service makes (${(most / 1e6).toFixed(0)} MP): choose less.` : "";
     this.result.textContent = `Result: ${width} × ${height} px, ${megapixels(width, height)}.${large}`;
