@@ -2,7 +2,7 @@
 # make lint: format, lint, types                    make check: lint and test, what CI runs first
 # make test-avx2: what depends on a processor's rounding, as one without AVX-512 computes it, what CI runs next
 # make test-browser: the page of `sdsr serve` in Chromium      make test-service: attacks on it
-# make soak: the same for ten minutes; then the graphs in other runtimes (npm), 24 megapixels, 200 photos in one process
+# make soak: the same for half an hour; then the graphs in other runtimes (npm), 24 megapixels, 200 photos in one process
 # The first of them creates .venv and installs, the demo without torch; all it needs is Python 3.11 or newer (PYTHON=...).
 
 PYTHON ?= python3
@@ -83,11 +83,13 @@ test-browser: export OMP_NUM_THREADS := 1
 test-browser: $(INSTALLED)
 	$(BIN)/python -m pytest -m browser tests/web $(PYTEST_ARGS)
 
-# Ten minutes: a hundred clients, then Schemathesis. Half an hour: graphs in other runtimes, large photos and many.
+# Half an hour: the start, a hundred clients, ten thousand jobs, Schemathesis. As much: graphs in other runtimes, large photos and many.
 soak: export OMP_NUM_THREADS := 1
 soak: export SCHEMA_SECONDS := 300
 soak: $(INSTALLED)
+	$(BIN)/python bench/service_start.py
 	$(BIN)/python bench/service_soak.py
+	$(BIN)/python bench/service_many.py
 	$(BIN)/python -m pytest -m service tests/web/test_schema.py
 	@$(PIP) -e '.[fast]'
 	$(BIN)/python bench/runtimes.py --web

@@ -56,10 +56,11 @@ def client(url: str, until: float, seed: int, statuses: Counter, times: list[flo
             service.delete(f"/v1/photos/{job['photo']['id']}")
 
 
-def resident(served: Served) -> int:
+def resident(served: Served) -> dict[str, int]:
     """Bytes that the server and its processes hold."""
     server = psutil.Process(served.process.pid)
-    return sum(process.memory_info().rss for process in (server, *server.children(recursive=True)))
+    children = {next(word for word in child.cmdline() if "sdsr.web" in word)[9:]: child for child in server.children()}
+    return {name: process.memory_info().rss for name, process in {"server": server, **children}.items()}
 
 
 def main(seconds: float = 300, clients: int = 100) -> int:
@@ -79,13 +80,13 @@ def main(seconds: float = 300, clients: int = 100) -> int:
             memory.append((time.monotonic() - began, resident(served)))
             time.sleep(1)
         served.stop()
-    settled = np.array([each for each in memory if each[0] > SETTLED * seconds])
-    slope = np.polyfit(settled[:, 0] / 60, settled[:, 1] / 2**20, 1)[0]
     print(f"{clients} clients, {seconds:g} s, queue of {QUEUE}: statuses {dict(sorted(statuses.items()))}")
     print(f"time to an answer: median {np.median(times):.2f} s, 99 % within {np.quantile(times, 0.99):.2f} s")
-    print(
-        f"resident: {settled[0, 1] / 2**20:.0f} MiB, then {settled[-1, 1] / 2**20:.0f} MiB; {slope:+.2f} MiB a minute"
-    )
+    for name in memory[-1][1]:
+        settled = np.array([(at, held[name]) for at, held in memory if at > SETTLED * seconds])
+        slope = np.polyfit(settled[:, 0] / 60, settled[:, 1] / 2**20, 1)[0]
+        first, last = settled[0, 1] / 2**20, settled[-1, 1] / 2**20
+        print(f"resident, {name}: {first:.1f} MiB, then {last:.1f} MiB; {slope:+.2f} MiB a minute")
     return int(any(status >= 500 for status in statuses))
 
 

@@ -43,8 +43,8 @@ def test_a_crop_waits_for_a_window_of_a_full_job_only(serve: Serve) -> None:
 
 def test_what_stood_still_for_a_crop_outlasts_the_crash_of_it(serve: Serve) -> None:
     served = serve().ready()
-    full = served.submit(model="addsr-small", scale="2")["id"]
-    served.under_way(full)
+    full = served.submit(scale="8")["id"]
+    wait(lambda: served.job(full)["share"] > 0)
     crop = served.submit(**SLOW, region="0,0,64,64")["id"]
     served.under_way(crop)
     os.kill(served.worker().pid, signal.SIGKILL)
