@@ -22,6 +22,7 @@ import numpy as np
 import sdsr
 from sdsr.engines import SMALL_PRIOR
 from sdsr.graphs.description import NAMES, Description, read_graphs
+from sdsr.graphs.runtimes import open_in
 from sdsr.graphs.sessions import lay_out, open_graphs
 from sdsr.models import DEFAULT_MODEL, find_model
 from sdsr.photos.files import read_photo
@@ -78,15 +79,8 @@ def referenced(folder: Path, description: Description, side: int) -> tuple[dict[
 
 def in_openvino(folder: Path, description: Description, inputs: Mapping[str, Arrays]) -> Outputs:
     """Return the graphs' outputs by OpenVINO, in float32."""
-    import openvino
-
-    core = openvino.Core()
-    outputs = {}
-    for name in NAMES:
-        read = core.read_model(folder / f"{name}.onnx")
-        compiled = core.compile_model(read, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-        outputs[name] = np.array(compiled(dict(inputs[name]))[0])
-    return outputs
+    graphs = open_in("openvino", folder, description, ())
+    return {name: graphs[name](**inputs[name]) for name in NAMES}
 
 
 def in_node(folder: Path, description: Description, inputs: Mapping[str, Arrays]) -> Outputs:

@@ -1,6 +1,7 @@
 """Which runtime restores: torch, or ONNX Runtime by a model's graphs, which loads in a fraction of the time.
 
-Both do the same, within 1 of 255. Nothing here loads torch unless it is the one that restores.
+Both do the same, within 1 of 255, in float32. Graphs are computed in that on every processor, torch's networks in
+bfloat16 where it has that. Nothing here loads torch unless it is the one that restores.
 """
 
 import sys
@@ -11,8 +12,9 @@ from typing import Any, Literal
 
 from sdsr.errors import InputError, ModelError
 from sdsr.graphs.description import DESCRIPTION, Description, read_graphs
+from sdsr.graphs.probing import PROBED_FROM, fastest, keep, machine, probe, recall
 from sdsr.graphs.restorer import GraphRestorer
-from sdsr.graphs.sessions import open_graphs
+from sdsr.graphs.runtimes import Runtime, open_in, runtimes_here
 from sdsr.images.floats import image_array
 from sdsr.job import Credit
 from sdsr.jobs import JobMaker
@@ -22,7 +24,9 @@ from sdsr.request import Wishes
 from sdsr.restoration.plan import Plan
 from sdsr.restoration.wishing import by_decoder, wished_plan
 
-Engine = Literal["torch", "onnx"]
+Engine = Literal["torch", "onnx", "openvino", "coreml", "directml"]
+"""onnx is ONNX Runtime on the CPU; the last two are others of its providers."""
+
 SMALL_PRIOR = ASSETS / "small-prior"
 _DRIVERS = ("/dev/nvidiactl", "/dev/kfd")
 """What is there where a driver of an accelerator is loaded that torch's builds for it compute on: NVIDIA's, AMD's."""
@@ -45,9 +49,11 @@ def load_model(
     engine: Engine | None = None,
     prior: str | None = None,
     device: str | None = None,
+    photos: int = 1,
 ) -> JobMaker:
     """Return a model, ready to restore, by this engine or the one that suits; `JobMaker.upscale` restores by it.
 
+    `photos` are to be restored: other runtimes of graphs, where they are installed, pay off on many only.
     Raises InputError for what the engine can't do, ModelError for weights or graphs that are missing or damaged.
     """
     found = find_model(model)
@@ -61,18 +67,22 @@ def load_model(
         raise InputError(f"prior (={prior}) can't be changed in exported graphs; leave it out, or say --engine torch.")
     if device not in (None, "cpu"):
         raise InputError(f"device (={device}) must be cpu for exported graphs; leave it out, or say --engine torch.")
-    return open_model(found)
+    return open_model(found, runtime=None if engine is None else chosen, photos=photos)
 
 
-def open_model(found: ModelFolder) -> JobMaker:
-    """Return a model by its graphs; raise ModelError where it has none, or those of other weights."""
+def open_model(found: ModelFolder, *, runtime: Runtime | None = "onnx", photos: int = 1) -> JobMaker:
+    """Return a model by its graphs, in this runtime or, of None, in the one that is fastest with so many photos.
+
+    Raises ModelError where it has none, or those of other weights, InputError for a runtime that isn't here.
+    """
     description = read_graphs(found.folder)
     if description.weights_sha256 != found.weights_sha256 or [description.time] != found.description.get("times"):
         raise ModelError(
             f"graphs (={found.folder}) were exported of other weights than are there now; export them again with "
             "`sdsr export --onnx`, or restore with --engine torch."
         )
-    graphs = open_graphs(found.folder, description, (SMALL_PRIOR,))
+    runtime = runtime or choose_runtime(found.folder, description, photos)
+    graphs = open_in(runtime, found.folder, description, (SMALL_PRIOR,))
     credit = Credit(model=description.model, weights_sha256=description.weights_sha256, own_decoder=description.guided)
     return JobMaker(
         restorer=GraphRestorer(graphs=graphs, description=description),
@@ -84,6 +94,23 @@ def open_model(found: ModelFolder) -> JobMaker:
         adain_floor=description.adain_floor,
         credit=credit,
     )
+
+
+def choose_runtime(folder: Path, description: Description, photos: int) -> Runtime:
+    """Return the runtime that is done first with so many photos: by what is kept of a probe, or by one for many."""
+    here = runtimes_here()
+    if here == ("onnx",):
+        return "onnx"
+    key = machine(description, here)
+    probed = recall(key)
+    if probed is None:
+        if photos < PROBED_FROM:
+            return "onnx"
+        probed = probe(
+            {name: partial(open_in, name, folder, description, (SMALL_PRIOR,)) for name in here}, description
+        )
+        keep(key, probed)
+    return fastest(probed, photos)
 
 
 def _plan(description: Description, wishes: Wishes, photo: Any = None) -> Plan:

@@ -15,6 +15,7 @@ from PIL import features
 from rich.table import Table
 
 import sdsr
+from sdsr.cli.doctor_engines import EngineHere, engines
 from sdsr.cli.options import Json
 from sdsr.cli.processors import usable_cores
 from sdsr.cli.tables import print_tables
@@ -141,6 +142,7 @@ class Facts:
 
     versions: dict[str, str | None]
     devices: list[Device]
+    engines: list[EngineHere]
     embedded: list[Embedded]
     published: list[PublishedModel]
     formats: dict[str, bool]
@@ -168,6 +170,7 @@ def examine() -> Facts:
     return Facts(
         versions=_versions(),
         devices=list(_devices()),
+        engines=engines(),
         embedded=embedded,
         published=_published(),
         formats={name: bool(features.check(feature)) for name, feature in FORMATS.items()},
@@ -224,6 +227,7 @@ def _tables(facts: Facts) -> Iterator[Table]:
     """The facts for people."""
     yield _table("Versions", [(name, version or _MISSING[name in METHODS]) for name, version in facts.versions.items()])
     yield _table("Devices", [_device_cells(device) for device in facts.devices])
+    yield _table("Engines of graphs", [(each.engine, each.verdict) for each in facts.engines])
     none = ("[red]none[/red]", "reinstall sdsr: every method needs the embedded prior unless another is given", "")
     embedded = [(each.file, f"{each.bytes / 2**20:.1f} MiB", each.sha256[:12]) for each in facts.embedded]
     yield _table("Embedded models", embedded or [none])

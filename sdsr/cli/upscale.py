@@ -146,7 +146,7 @@ def upscale(
             return
         jobs = plan(photos, request, output=output, format=settings.format)
         jobs = jobs if part is None else _part(jobs, part, quiet=json or quiet)
-        described = Model.described(model, load)
+        described = Model.described(model, partial(load, photos=len(jobs)))
         pages = _pages(model, settings) if report else None
         outcomes = report_outcomes(jobs, described, settings, json=json, quiet=quiet, beside=pages)
         for page in pages.overviews(jobs) if pages is not None else []:
@@ -193,13 +193,15 @@ def _pages(model: str, settings: Settings) -> "Pages":
     return Pages(model=model, settings=settings)
 
 
-def _load(model: str, prior: str | None, device: str | None, engine: EngineChoice, request: Request) -> "JobMaker":
+def _load(
+    model: str, prior: str | None, device: str | None, engine: EngineChoice, request: Request, photos: int = 1
+) -> "JobMaker":
     """Return the model, ready to restore; a device, or a number of steps or start, that can't be is an InputError."""
     from sdsr.engines import choose_engine, load_model
 
     if (engine.named or choose_engine(find_model(model), prior=prior, device=device)) == "torch":
         import_diffusers()
-    maker = load_model(model, engine=engine.named, prior=prior, device=device)
+    maker = load_model(model, engine=engine.named, prior=prior, device=device, photos=photos)
     _check_plan(maker, request)
     return maker
 

@@ -27,9 +27,12 @@ class EngineChoice(StrEnum):
     auto = "auto"
     torch = "torch"
     onnx = "onnx"
+    openvino = "openvino"
+    coreml = "coreml"
+    directml = "directml"
 
     @property
-    def named(self) -> Literal["torch", "onnx"] | None:
+    def named(self) -> Literal["torch", "onnx", "openvino", "coreml", "directml"] | None:
         """The one that was named; None leaves it to the model and the machine."""
         return None if self is EngineChoice.auto else self.value
 
@@ -64,7 +67,10 @@ Megapixels = Annotated[float | None, typer.Option(help="Millions of pixels of th
 ModelName = Annotated[str, typer.Option(help="A method (`sdsr models`), or a folder of a trained one.")]
 EngineName = Annotated[
     EngineChoice,
-    typer.Option(help="torch, or onnx: graphs of the model on ONNX Runtime, the default where the CPU computes."),
+    typer.Option(
+        help="torch, or graphs of the model: onnx is ONNX Runtime on the CPU, the default there unless a probe finds "
+        "openvino (extra fast), coreml or directml faster."
+    ),
 ]
 Start = Annotated[
     str | None, typer.Option(help="Time to start at, where the method has a choice (InvSR: 250 ... 100), or auto.")

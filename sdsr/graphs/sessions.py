@@ -5,39 +5,41 @@ where they are halves. The files are read once, checked, and handed to the sessi
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from sdsr.errors import ModelError
 from sdsr.graphs.description import NAMES, Description
 
+CPU = "CPUExecutionProvider"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Graph:
     """A graph that is ready to run, and which of its inputs it has."""
 
-    session: Any
+    run: Callable[[dict[str, np.ndarray]], np.ndarray]
     inputs: tuple[str, ...]
 
     def __call__(self, **arrays: np.ndarray) -> np.ndarray:
         """Return its output of arrays (float32), those that it has no input for left out; MemoryError where it is."""
-        given = {name: np.ascontiguousarray(arrays[name], np.float32) for name in self.inputs}
+        given = {name: np.asarray(arrays[name], np.float32, order="C") for name in self.inputs}
         try:
-            (output,) = self.session.run(None, given)
-        except Exception as error:  # ONNX Runtime's own derive from nothing narrower
-            if _ran_out(error):
+            return self.run(given)
+        except Exception as error:  # runtimes' own derive from nothing narrower
+            if ran_out(error):
                 raise MemoryError(str(error)) from error
             raise
-        return output
 
 
-def open_graphs(folder: Path, description: Description, others: Sequence[Path] = ()) -> dict[str, Graph]:
-    """Return a model's graphs, ready to run on the CPU.
+def open_graphs(
+    folder: Path, description: Description, others: Sequence[Path] = (), provider: str = CPU
+) -> dict[str, Graph]:
+    """Return a model's graphs, ready to run by one of ONNX Runtime's providers; what it can't, the CPU does.
 
     Weights are looked for in the folder, then in `others`. Raises ModelError for files that are missing or that aren't
     the described ones.
@@ -45,7 +47,8 @@ def open_graphs(folder: Path, description: Description, others: Sequence[Path] =
     places = (folder, *others)
     weights = {name: _read(places, name, digest) for name, digest in description.weights.items()}
     return {
-        name: _opened(_read((folder,), f"{name}.onnx", description.graphs[name]), weights, folder) for name in NAMES
+        name: _opened(_read((folder,), f"{name}.onnx", description.graphs[name]), weights, folder, provider)
+        for name in NAMES
     }
 
 
@@ -66,7 +69,7 @@ def threads() -> int:
     return int(told) if told.isdecimal() else 0
 
 
-def _opened(graph: bytes, weights: Mapping[str, bytes], folder: Path) -> Graph:
+def _opened(graph: bytes, weights: Mapping[str, bytes], folder: Path, provider: str) -> Graph:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -75,17 +78,21 @@ def _opened(graph: bytes, weights: Mapping[str, bytes], folder: Path) -> Graph:
     options.log_severity_level = 3
     options.enable_cpu_mem_arena = False  # three arenas would keep what each needed once; this costs up to 3 %
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # other programs want the cores, too
+    options.enable_mem_pattern = provider != "DmlExecutionProvider"  # which DirectML can't
     options.add_external_initializers_from_files_in_memory(
         list(weights), list(weights.values()), [len(data) for data in weights.values()]
     )
     try:
-        session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(graph, options, providers=list(dict.fromkeys((provider, CPU))))
     except Exception as error:
-        if _ran_out(error):
+        if ran_out(error):
             raise MemoryError(str(error)) from error
         reason = str(error).splitlines()[0]
         raise ModelError(f"graphs (={folder}) can't be opened ({reason}); export them again.") from error
-    return Graph(session=session, inputs=tuple(each.name for each in session.get_inputs()))
+    return Graph(
+        run=lambda given: np.asarray(session.run(None, given)[0]),
+        inputs=tuple(each.name for each in session.get_inputs()),
+    )
 
 
 def _read(places: Sequence[Path], name: str, digest: str) -> bytes:
@@ -100,7 +107,7 @@ def _read(places: Sequence[Path], name: str, digest: str) -> bytes:
     raise ModelError(f"file (={name}) isn't in {places[0]}; export the graphs again, or reinstall sdsr.")
 
 
-def _ran_out(error: Exception) -> bool:
+def ran_out(error: Exception) -> bool:
     """Whether memory was not enough."""
     said = str(error).lower()
     return isinstance(error, MemoryError) or "bad allocation" in said or "failed to allocate" in said

@@ -1,0 +1,159 @@
+"""Which runtime restores fastest here, by a probe of a second, whose answer is kept for machine, versions and graphs.
+
+A runtime is taken only where its result is the CPU's within 1 of 255, and what it takes to open counts against the work
+that is ahead: one that needs a second to compile is none for one photo.
+"""
+
+import json
+import logging
+import os
+import platform
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sdsr.errors import ModelError
+from sdsr.graphs.description import Description
+from sdsr.graphs.runtimes import Runtime
+from sdsr.graphs.sessions import Graph, threads
+
+FORMAT = 1
+PROBED_FROM = 8
+"""Photos from which on a probe is worth its second; its answer counts for fewer, too."""
+
+LIMIT = 1.0
+"""Levels of 255."""
+
+_SIDE_PX = 192
+_PHOTO_PX = 576**2
+"""Of the canvas of one window, by which a photo is counted."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probed:
+    """Seconds that a runtime took to open the graphs and to restore a photo, and its distance from the CPU's result.
+
+    The distance is in levels of 255, infinity where the runtime can't run the graphs.
+    """
+
+    open_seconds: float
+    photo_seconds: float
+    difference: float
+
+    def seconds(self, photos: int) -> float:
+        return self.open_seconds + photos * self.photo_seconds
+
+
+def fastest(probed: Mapping[Runtime, Probed], photos: int) -> Runtime:
+    """Return the runtime that is done first with so many photos, of those that restore as the CPU does."""
+    able: dict[Runtime, float] = {}
+    for name, each in probed.items():
+        if each.difference <= LIMIT:
+            able[name] = each.seconds(photos)
+    return min(able, key=lambda name: able[name]) if able else "onnx"
+
+
+def probe(
+    openers: Mapping[Runtime, Callable[[], Mapping[str, Graph]]], description: Description
+) -> dict[Runtime, Probed]:
+    """Return what each runtime takes; the first one's result is what the others' are held against."""
+    found: dict[Runtime, Probed] = {}
+    expected: np.ndarray | None = None
+    for name, open_ in openers.items():
+        began = time.perf_counter()
+        try:
+            graphs = open_()
+            opened = time.perf_counter() - began
+            result, seconds = _restored(graphs, description)
+        except (ModelError, RuntimeError, MemoryError) as error:
+            _log.info("%s can't run the graphs: %s", name, error)
+            found[name] = Probed(open_seconds=0.0, photo_seconds=0.0, difference=float("inf"))
+            continue
+        expected = result if expected is None else expected
+        difference = 255 * float(np.abs(result - expected).max())
+        found[name] = Probed(open_seconds=opened, photo_seconds=seconds, difference=difference)
+    return found
+
+
+def _restored(graphs: Mapping[str, Graph], description: Description) -> tuple[np.ndarray, float]:
+    """Return a picture of shades and noise, restored, and the seconds for one photo, by the faster of two runs."""
+    shades = np.linspace(0.1, 0.9, _SIDE_PX, dtype=np.float32)
+    noise = np.random.default_rng(0).normal(0, 0.05, (1, 3, _SIDE_PX, _SIDE_PX)).astype(np.float32)
+    image = (shades[:, None] / 2 + shades / 2 + noise).clip(0, 1)
+    taken = []
+    result = image
+    for _ in range(2):
+        began = time.perf_counter()
+        clean = graphs["denoise"](noisy=graphs["encode"](image=image))
+        result = graphs["decode"](latent=clean, enlarged=image, fidelity=np.array(description.fidelity))
+        taken.append(time.perf_counter() - began)
+    return result, min(taken) * _PHOTO_PX / _SIDE_PX**2
+
+
+def cache_folder() -> Path:
+    """Return where answers are kept: the user's cache folder."""
+    import platformdirs
+
+    return platformdirs.user_cache_path("sdsr", appauthor=False) / "runtimes"
+
+
+def machine(description: Description, runtimes: tuple[Runtime, ...]) -> dict[str, Any]:
+    """Return all that an answer depends on."""
+    packages = ("onnxruntime", "onnxruntime-directml", "openvino", "sdsr")
+    return {
+        "format": FORMAT,
+        "processor": [platform.node(), platform.machine(), platform.processor(), os.cpu_count(), threads()],
+        "versions": {name: version for name in packages if (version := _version(name))},
+        "runtimes": list(runtimes),
+        "graphs": dict(description.graphs),
+    }
+
+
+def recall(key: Mapping[str, Any]) -> dict[Runtime, Probed] | None:
+    """Return the answer that is kept for this key; None where there is none, or a damaged or foreign one."""
+    try:
+        told = json.loads(_place(key).read_text(encoding="utf-8"))
+        if told["key"] != key:
+            return None
+        probed = {name: _probed(values) for name, values in told["probed"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return probed if set(probed) == set(key["runtimes"]) else None
+
+
+def _probed(values: Mapping[str, Any]) -> Probed:
+    if not all(isinstance(value, float) for value in values.values()):
+        raise TypeError(f"{values} are not seconds and a difference")
+    return Probed(**values)
+
+
+def keep(key: Mapping[str, Any], probed: Mapping[Runtime, Probed]) -> None:
+    """Keep an answer, whole or not at all; where that can't be, the next folder of photos is probed for again."""
+    place = _place(key)
+    unfinished = place.with_name(f"{place.name}.{os.getpid()}")
+    told = {"key": key, "probed": {name: asdict(each) for name, each in probed.items()}}
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        unfinished.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+        unfinished.replace(place)
+    except OSError as error:
+        _log.warning("what was probed can't be kept in %s (%s)", place.parent, error.strerror)
+
+
+def _place(key: Mapping[str, Any]) -> Path:
+    return cache_folder() / f"{sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]}.json"
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None

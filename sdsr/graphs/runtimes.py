@@ -1,0 +1,79 @@
+"""What can run a model's graphs on this machine: ONNX Runtime on the CPU, others where they are."""
+
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from sdsr.errors import InputError, ModelError
+from sdsr.graphs.description import NAMES, Description
+from sdsr.graphs.sessions import CPU, Graph, lay_out, open_graphs, ran_out, threads
+
+Runtime = Literal["onnx", "openvino", "coreml", "directml"]
+PROVIDERS: Mapping[Runtime, str] = {
+    "onnx": CPU,
+    "coreml": "CoreMLExecutionProvider",
+    "directml": "DmlExecutionProvider",
+}
+"""Of ONNX Runtime."""
+
+REMEDIES: Mapping[Runtime, str] = {
+    "openvino": "pip install 'sdsr[fast]'",
+    "coreml": "it is in ONNX Runtime for macOS",
+    "directml": "it is in onnxruntime-directml, for Windows",
+}
+
+
+def runtimes_here() -> tuple[Runtime, ...]:
+    """Return the runtimes that are installed; ONNX Runtime on the CPU comes first."""
+    import onnxruntime
+
+    there = onnxruntime.get_available_providers()
+    return tuple(
+        name
+        for name in get_args(Runtime)
+        if (find_spec("openvino") is not None if name == "openvino" else PROVIDERS[name] in there)
+    )
+
+
+def open_in(runtime: Runtime, folder: Path, description: Description, others: Sequence[Path]) -> dict[str, Graph]:
+    """Return a model's graphs, ready to run; raise InputError for a runtime that isn't here, else as `open_graphs`."""
+    if runtime not in runtimes_here():
+        raise InputError(
+            f"engine (={runtime}) isn't here: {REMEDIES[runtime]}; or leave it out, `sdsr doctor` lists what is."
+        )
+    if runtime == "openvino":
+        return _open_in_openvino(folder, description, others)
+    return open_graphs(folder, description, others, PROVIDERS[runtime])
+
+
+def _open_in_openvino(folder: Path, description: Description, others: Sequence[Path]) -> dict[str, Graph]:
+    """In float32: in bfloat16, which it takes where a processor has it, results are more than 1 of 255 away."""
+    import openvino  # pyright: ignore[reportMissingImports]  (an extra)
+
+    core = openvino.Core()
+    settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads(), "ENABLE_MMAP": False}
+    together = Path(tempfile.mkdtemp(prefix="sdsr-"))
+    try:
+        lay_out(folder, description, others, together)
+        return {
+            name: _compiled(core.compile_model(core.read_model(together / f"{name}.onnx"), "CPU", settings))
+            for name in NAMES
+        }
+    except RuntimeError as error:
+        if ran_out(error):
+            raise MemoryError(str(error)) from error
+        reason = str(error).splitlines()[0]
+        raise ModelError(f"graphs (={folder}) can't be opened by OpenVINO ({reason}); try --engine onnx.") from error
+    finally:
+        shutil.rmtree(together, ignore_errors=True)
+
+
+def _compiled(model: Any) -> Graph:
+    return Graph(
+        run=lambda given: np.array(model(given)[0]), inputs=tuple(each.get_any_name() for each in model.inputs)
+    )
