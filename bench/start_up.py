@@ -29,6 +29,7 @@ import sdsr
 from sdsr.engines import load_model
 from sdsr.graphs.sessions import threads
 from sdsr.photos.files import read_photo
+from sdsr.quiet_runtimes import import_onnx_runtime
 
 SAMPLE = Path(sdsr.__file__).parent / "assets" / "sample.jpg"
 SIDE_PX = 128
@@ -147,7 +148,6 @@ def restorations(repeats: int) -> dict[str, dict[str, list[float]]]:
 
 def compact() -> Any:
     """Return a session of the compact network: convolutions with PReLU, pixels shuffled by 4, the photo added."""
-    import onnxruntime
     from onnx import TensorProto, helper, numpy_helper
 
     rng = np.random.default_rng(0)
@@ -174,6 +174,7 @@ def compact() -> Any:
     result = helper.make_tensor_value_info("result", TensorProto.FLOAT, [1, 3, "H", "W"])
     graph = helper.make_graph(nodes, "compact", [image], [result], tensors)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    onnxruntime = import_onnx_runtime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads()
     return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])

@@ -21,6 +21,7 @@ UNCHECKED = {"assets", "cli"}  # typer reads the annotations of cli itself
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # which our own code says, and tests import it directly
 
 setattr(Protocol, "_is_runtime_protocol", True)  # noqa: B010  beartype asks isinstance of a protocol in an annotation
 

@@ -30,7 +30,18 @@ LEVEL |= {
     "Upscaler": LEVEL["upscaling"],
     "load_model": LEVEL["engines"],
 }  # through the public door
-FREE = {"", "tensors", "array_api", "extras", "lean_imports", "region", "errors", "digests", "__version__"}
+FREE = {
+    "",
+    "tensors",
+    "array_api",
+    "extras",
+    "lean_imports",
+    "quiet_runtimes",
+    "region",
+    "errors",
+    "digests",
+    "__version__",
+}
 DOORS = {"__init__", "__main__"}
 DEVICE_AWARE = ("cli/", "web/", "training/", "prior/loading.py")  # loading chooses the dtype a device computes in
 

@@ -1,5 +1,6 @@
 """Photos, requests, plans, canvases, windows and jobs in a process where torch can't be imported."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -16,9 +17,15 @@ BLOCKED = ("torch", "diffusers", "transformers", "safetensors", "accelerate", "p
 BLOCK = f"import sys\nfor name in {BLOCKED}:\n    sys.modules[name] = None\n"
 
 
-def printed(code: str) -> list[str]:
-    """The lines that the code prints in a fresh interpreter without the libraries of the methods."""
-    done = subprocess.run([sys.executable, "-c", BLOCK + code], capture_output=True, text=True, check=False)
+def printed(code: str, home: Path | None = None) -> list[str]:
+    """The lines that the code prints in a fresh interpreter without the libraries of the methods.
+
+    A `home` is that of a user who said nothing to any library.
+    """
+    said = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "OMP_NUM_THREADS") if name in os.environ}
+    environment = None if home is None else said | {"HOME": str(home), "XDG_CACHE_HOME": str(home / "cache")}
+    command = [sys.executable, "-c", BLOCK + code]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
 
@@ -78,6 +85,7 @@ def restored(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("light")
     photos = folder / "photos"
     photos.mkdir()
+    (folder / "home").mkdir()
     sample = np.asarray(Image.open(SAMPLE).convert("RGB"))
     Image.fromarray(sample[:24, :32]).save(photos / "plain.jpg", quality=95)
     deep = np.dstack([sample[:20, :30].astype(np.uint16) * 257, np.full((20, 30), 30000, np.uint16)])
@@ -91,7 +99,7 @@ def restored(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ["-o", str(folder / "out"), "--scale", "2", "--quiet"],
         ["-o", str(folder / "windows"), "--scale", "3", "--quiet", "--memory", "900M", "--consistent"],
     ):
-        printed("\n".join(command).format(options=options))
+        printed("\n".join(command).format(options=options), home=folder / "home")
     return folder
 
 
@@ -103,6 +111,11 @@ def test_a_folder_is_restored(restored: Path) -> None:
     deep = imagecodecs.png_decode((restored / "out" / "deep.png").read_bytes())
     assert (deep.shape, deep.dtype) == ((40, 60, 4), np.uint16)
     assert set(deep[..., 3].flat) == {30000}
+
+
+def test_nothing_is_left_at_home(restored: Path) -> None:
+    """ONNX Runtime keeps a device's identity there, and events until they are sent, unless it is hindered."""
+    assert [*(restored / "home").rglob("*")] == []
 
 
 def test_python_restores_too(restored: Path) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from sdsr.errors import InputError, ModelError
 from sdsr.graphs.description import NAMES, Description
 from sdsr.graphs.sessions import CPU, Graph, lay_out, open_graphs, ran_out, threads
+from sdsr.quiet_runtimes import import_onnx_runtime, import_openvino
 
 Runtime = Literal["onnx", "openvino", "coreml", "directml"]
 PROVIDERS: Mapping[Runtime, str] = {
@@ -30,9 +31,7 @@ REMEDIES: Mapping[Runtime, str] = {
 
 def runtimes_here() -> tuple[Runtime, ...]:
     """Return the runtimes that are installed; ONNX Runtime on the CPU comes first."""
-    import onnxruntime
-
-    there = onnxruntime.get_available_providers()
+    there = import_onnx_runtime().get_available_providers()
     return tuple(
         name
         for name in get_args(Runtime)
@@ -53,9 +52,7 @@ def open_in(runtime: Runtime, folder: Path, description: Description, others: Se
 
 def _open_in_openvino(folder: Path, description: Description, others: Sequence[Path]) -> dict[str, Graph]:
     """In float32: in bfloat16, which it takes where a processor has it, results are more than 1 of 255 away."""
-    import openvino  # pyright: ignore[reportMissingImports]  (an extra)
-
-    core = openvino.Core()
+    core = import_openvino().Core()
     settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads(), "ENABLE_MMAP": False}
     together = Path(tempfile.mkdtemp(prefix="sdsr-"))
     try:

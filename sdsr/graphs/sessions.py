@@ -14,6 +14,7 @@ import numpy as np
 
 from sdsr.errors import ModelError
 from sdsr.graphs.description import NAMES, Description
+from sdsr.quiet_runtimes import import_onnx_runtime
 
 CPU = "CPUExecutionProvider"
 
@@ -70,7 +71,7 @@ def threads() -> int:
 
 
 def _opened(graph: bytes, weights: Mapping[str, bytes], folder: Path, provider: str) -> Graph:
-    import onnxruntime
+    onnxruntime = import_onnx_runtime()
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads()

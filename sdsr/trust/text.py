@@ -12,6 +12,7 @@ import numpy as np
 from sdsr.errors import InputError
 from sdsr.metrics.planes import eight_bit
 from sdsr.photos.photo import Photo
+from sdsr.quiet_runtimes import silence_onnx_runtime
 from sdsr.region import Region
 
 MARGIN_PX = 2
@@ -51,6 +52,7 @@ def _around(corners: np.ndarray, size: tuple[int, int]) -> Region:
 
 @cache
 def _detector() -> Any:
+    silence_onnx_runtime()
     from rapidocr import RapidOCR
 
     return RapidOCR(params={"Global.use_cls": False, "Global.use_rec": False, "Global.log_level": "critical"})
