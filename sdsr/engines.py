@@ -70,6 +70,22 @@ def load_model(
     return open_model(found, runtime=None if engine is None else chosen, photos=photos)
 
 
+def load_float32(
+    model: str | Path, *, engine: Engine | None = None, prior: str | None = None, device: str | None = None
+) -> JobMaker | None:
+    """Return a model that computes in full precision; None where that of `load_model` does."""
+    if (engine or choose_engine(find_model(model), prior=prior, device=device)) != "torch":
+        return None
+    import torch
+
+    from sdsr.prior.loading import choose_device, choose_dtype
+    from sdsr.upscaling import Upscaler
+
+    if choose_dtype(torch.device(device or choose_device())) is torch.float32:
+        return None
+    return Upscaler.from_pretrained(model, prior=prior, device=device, dtype=torch.float32).maker
+
+
 def open_model(found: ModelFolder, *, runtime: Runtime | None = "onnx", photos: int = 1) -> JobMaker:
     """Return a model by its graphs, in this runtime or, of None, in the one that is fastest with so many photos.
 

@@ -17,6 +17,10 @@ class OutputError(SdsrError, OSError):
     """The result could not be written, or what was written could not be verified; no partial file is left."""
 
 
+class ResultError(OutputError):
+    """What was restored can't be right, and was not written."""
+
+
 class ModelError(SdsrError):
     """Weights are missing, damaged, or belong to another prior or version."""
 

@@ -23,6 +23,7 @@ from sdsr.methods.weights import fill_restorer, save_method
 from sdsr.models import DEFAULT_MODEL, find_model
 from sdsr.photos.files import Photo
 from sdsr.prior.forked import begin_computing
+from sdsr.prior.loading import load_prior
 from sdsr.request import Request, Wishes
 from sdsr.restoration.lq_image import LqImage
 from sdsr.restoration.passes import Passes
@@ -66,18 +67,22 @@ class Upscaler:
         *,
         prior: str | None = None,
         device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
     ) -> "Upscaler":
         """Return the method of that name (embedded), or of a folder that `save_pretrained` or `sdsr export` wrote.
 
         A folder that is called like an embedded method is meant by "./NAME", or by a `Path`.
         `prior` says where its prior is (a name or a folder); without it, the one that the folder names, or else the
-        recipe's. Raises InputError for an unknown name, ModelError for weights that are missing, damaged or another
+        recipe's. Without a `dtype` it computes in what suits the device.
+        Raises InputError for an unknown name, ModelError for weights that are missing, damaged or another
         prior's.
         """
         found = find_model(model)
         recipe = found.recipe()
         assert recipe.method is not None, f"{recipe.name} is a method and restores"
-        restorer = recipe.method.build(prior or found.prior(recipe), device)
+        name = prior or found.prior(recipe)
+        loaded = name if dtype is None else load_prior(name, device=device, dtype=dtype)
+        restorer = recipe.method.build(loaded, device)
         fill_restorer(restorer, found.folder)
         return cls(recipe, restorer, weights_sha256=found.weights_sha256)
 

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from sdsr.array_api import to_numpy
-from sdsr.errors import OutputError
+from sdsr.errors import ResultError
 from sdsr.photos.photo import Photo
 from sdsr.tensors import Image, Plane, Region, Tensor
 
@@ -35,12 +35,12 @@ def plane(photo: Photo, region: Region | None = None) -> Plane:
 def quantize(values: Float[Tensor, "1 c height width"], dtype: np.dtype | type) -> np.ndarray:
     """Round values in [0, 1] to uint8 or uint16: (h, w, 3) from RGB, (h, w) from one channel.
 
-    What lies outside [0, 1] is clamped. Raises OutputError for NaN or infinity, which no file may ever hold.
+    What lies outside [0, 1] is clamped. Raises ResultError for NaN or infinity, which no file may ever hold.
     """
     samples = to_numpy(values[0], np.float32)
     broken = int((~np.isfinite(samples)).sum())
     if broken:
-        raise OutputError(
+        raise ResultError(
             f"the restored picture holds NaN or infinity (={broken} values), limit 0; try float32 weights."
         )
     levels = samples.clip(0, 1)
