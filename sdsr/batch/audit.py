@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from sdsr.batch.claims import claimed, count_claims
+from sdsr.batch.claims import Claims, count_claims
 from sdsr.batch.manifest import NAME, Entry, Manifest
 from sdsr.digests import file_sha256
 from sdsr.errors import InputError, OutputError
@@ -70,22 +70,26 @@ def merge(root: Path, others: Sequence[Path]) -> Iterator[tuple[Path, Merged]]:
         raise InputError(f"folder (={root}) can't be merged into itself; name the others.")
     opened = [_open(other) for other in others]
     manifest = Manifest(root)
-    for other in opened:
-        for name in sorted(other.entries):
-            source = other.root / name
-            yield source, _merge_one(manifest, other.root, name, other.entries[name])
+    claims = Claims(root)
+    try:
+        for other in opened:
+            for name in sorted(other.entries):
+                source = other.root / name
+                yield source, _merge_one(manifest, claims, source, name, other.entries[name])
+    finally:
+        claims.close()
 
 
-def _merge_one(manifest: Manifest, other: Path, name: str, entry: Entry) -> Merged:
-    source = other / name
+def _merge_one(manifest: Manifest, claims: Claims, source: Path, name: str, entry: Entry) -> Merged:
     target = manifest.root / name
     if _state(source, entry) != "whole":
         return "not whole"
     digest = entry.output_sha256 or file_sha256(source)
-    noted = Entry(work=replace(entry.work, input_stamp=None), output_sha256=digest)
-    with claimed(manifest.root, target) as alone:
-        if not alone:
-            raise OutputError(f"{target} is being written by another process; merge when that is done.")
+    noted = Entry(work=replace(entry.work, input_stamp=None), output_sha256=digest, version=entry.version)
+    claim = claims.take(target)
+    if claim is None:
+        raise OutputError(f"{target} is being written by another process; merge when that is done.")
+    try:
         if target.is_file():
             if file_sha256(target) != digest:
                 return "different"
@@ -95,6 +99,8 @@ def _merge_one(manifest: Manifest, other: Path, name: str, entry: Entry) -> Merg
         _copy(source, target, digest)
         manifest.adopt({name: noted})
         return "taken"
+    finally:
+        claim.release()
 
 
 def _copy(source: Path, target: Path, digest: str) -> None:
@@ -122,7 +128,9 @@ def _copy(source: Path, target: Path, digest: str) -> None:
 def _state(path: Path, entry: Entry) -> State:
     if not path.is_file():
         return "interrupted" if entry.output_sha256 is None else "missing"
-    return "whole" if entry.output_sha256 in (None, file_sha256(path)) else "changed"
+    if entry.stands_for(file_sha256(path)):
+        return "whole"
+    return "interrupted" if entry.output_sha256 is None else "changed"
 
 
 def _open(root: Path) -> Manifest:

@@ -1,27 +1,39 @@
 """What is finished in a folder of results, so that a run that was killed goes on where it was.
 
-A hidden file of JSON lines, only ever appended to, by several processes if need be. Before a result is written a line
-says so (`begun`), and when it is on the disk another (`done`) with its sha256. As a result appears under its name only
-when it is complete, one that was begun and is there needs no rework either. Photo and result are known again by size
-and times, as far as these are old enough to tell, and else by their sha256.
+A hidden file of JSON lines, only ever appended to, by several processes of one machine if need be; another machine that
+writes into the folder has a file of its own, as network file systems lose what two of them append to one. Before a
+result is written a line says so (`begun`), and when it is on the disk another (`done`) with its sha256. As a result
+appears under its name only when it is complete, one that was begun and is there needs no rework either, unless it is
+still the one that it `replaces`. Photo and result are known again by size and times, as far as these are old enough to
+tell, and else by their sha256.
 """
 
+import hashlib
 import json
 import logging
 import os
+import socket
+import sys
 import time
+import uuid
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from threading import RLock
+from typing import Any, Literal
 
+from sdsr import __version__
 from sdsr.digests import file_sha256
 from sdsr.errors import OutputError
 
 log = logging.getLogger(__name__)
 
 NAME = ".sdsr-manifest.jsonl"
+FOLDER = ".sdsr-manifests"
+"""Of the files of other machines than the one that began `NAME`."""
+_DECODER = json.JSONDecoder()
+_OWN = -1  # origin of what this process noted and hasn't read yet
 _TICK_NS = 20_000_000  # a file that is changed twice within this may keep its time
 _COARSE_TICK_NS = 2_000_000_000  # where a file system counts whole seconds
 
@@ -47,6 +59,18 @@ class Stamp:
             return None
         return cls(size=status.st_size, modified_ns=status.st_mtime_ns, changed_ns=status.st_ctime_ns)
 
+    def fits(self, path: Path) -> bool:
+        """Whether a file has this size and these times."""
+        try:
+            status = os.stat(path)
+        except OSError:
+            return False
+        return (
+            status.st_mtime_ns == self.modified_ns
+            and status.st_size == self.size
+            and status.st_ctime_ns == self.changed_ns
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
@@ -65,23 +89,55 @@ class Work:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """What is noted of a result: its work, and its sha256, which is None while it is only begun."""
+    """What is noted of a result: its work, and its sha256, which is None while it is only begun.
+
+    `replaces` is the sha256 of what was there under its name when it was begun, `version` that of sdsr. It was noted
+    at a time `at` by its machine's clock, in the file number `origin` of those that were read.
+    """
 
     work: Work
     output_sha256: str | None
     output_stamp: Stamp | None = None
+    replaces: str | None = None
+    version: str | None = None
+    at: float = 0.0
+    origin: int = 0
+
+    def known_again(self, source: Path, target: Path) -> bool:
+        """Whether photo and result are those that it tells of, by size and times."""
+        given = self.work.input_stamp
+        made = self.output_stamp
+        return given is not None and made is not None and made.fits(target) and given.fits(source)
+
+    def stands_for(self, sha256: str) -> bool:
+        """Whether a file of this sha256 is what the entry tells of."""
+        return sha256 == self.output_sha256 if self.output_sha256 is not None else sha256 != self.replaces
+
+
+State = Literal["unknown", "missing", "finished", "changed", "another photo", "other settings", "another version"]
 
 
 class Manifest:
-    """The manifest of one folder of results; the folder and the file come into being with the first line."""
+    """The manifest of one folder of results; the folder and the file come into being with the first line.
 
-    def __init__(self, root: Path) -> None:
+    `machine` is what this one is called, if not what it is.
+    """
+
+    def __init__(self, root: Path, *, machine: str | None = None) -> None:
         self.root = root
+        self._machine = machine
+        self._own: Path | None = None
         self.path = root / NAME
+        self._prefix = os.path.join(root, "")
         self._entries: dict[str, Entry] = {}
-        self._seen_bytes = 0
+        self._contradicting: dict[str, list[Entry]] = {}
+        self._files: list[Path] = [self.path]
+        self._seen_bytes: dict[Path, int] = {}
         self._seen_again: dict[str, Entry] = {}
+        self._noted_since = set[str]()
+        self._lock = RLock()  # of threads: one looks, another notes
         self.refresh()
+        self._noted_since.clear()
 
     @property
     def entries(self) -> Mapping[str, Entry]:
@@ -95,22 +151,42 @@ class Manifest:
 
     def finished(self, source: Path, target: Path, settings_sha256: str) -> bool:
         """Whether the result is there, complete and unchanged, and made from just this photo and these settings."""
+        return self.state(source, target, settings_sha256) in ("finished", "another version")
+
+    def state(self, source: Path, target: Path, settings_sha256: str, *, read: bool = False) -> State:
+        """Return what is known of a result: "unknown" without a note, "missing" without a file.
+
+        It is "finished" if it is what was noted and made from this photo and these settings ("another version" if by
+        one), "changed" if it is not what was noted, and else made from "another photo" or by "other settings". With
+        `read`, photo and result are read even where size and times tell.
+        """
         name = self._name(target)
-        entry = self._entries.get(name)
-        if entry is None or entry.work.settings_sha256 != settings_sha256 or not target.is_file():
-            return False
-        stamps = entry.work.input_stamp, entry.output_stamp
-        if None not in stamps and stamps == (Stamp.of(source), Stamp.of(target)):
-            return True
-        work = Work.on(source, settings_sha256)
+        entry = self._true_entry(name, target)
+        if entry is None:
+            return "unknown"
+        finished: State = "finished" if entry.version == __version__ else "another version"
+        same = entry.work.settings_sha256 == settings_sha256
+        if same and not read and entry.known_again(source, target):
+            return finished
+        if not target.is_file():
+            return "missing"
         stamp = Stamp.of(target)
-        if work.input_sha256 != entry.work.input_sha256:
-            return False
         output_sha256 = file_sha256(target)
-        if entry.output_sha256 not in (None, output_sha256):
-            return False
-        self._seen_again[name] = Entry(work=work, output_sha256=output_sha256, output_stamp=stamp)
-        return True
+        if not entry.stands_for(output_sha256):
+            return "changed"
+        if not same:
+            return "other settings"
+        work = Work.on(source, settings_sha256)
+        if work.input_sha256 != entry.work.input_sha256:
+            return "another photo"
+        self._seen_again[name] = replace(
+            entry, work=work, output_sha256=output_sha256, output_stamp=stamp, replaces=None
+        )
+        return finished
+
+    def noted_since(self, target: Path) -> bool:
+        """Whether a process noted this result after this manifest was opened."""
+        return self._name(target) in self._noted_since
 
     def interrupted(self, target: Path) -> bool:
         """Whether the result was begun, and by whom it was never noted as done."""
@@ -119,33 +195,64 @@ class Manifest:
 
     def begin(self, target: Path, work: Work) -> None:
         """Note that a result will be written, where nothing is or what is there may be replaced."""
-        self._append({self._name(target): Entry(work=work, output_sha256=None)})
+        replaces = file_sha256(target) if target.is_file() else None
+        self._append({self._name(target): Entry(work=work, output_sha256=None, replaces=replaces, version=__version__)})
 
     def finish(self, target: Path, work: Work) -> None:
         """Note that a result is complete."""
         stamp = Stamp.of(target)
-        self._append({self._name(target): Entry(work=work, output_sha256=file_sha256(target), output_stamp=stamp)})
+        entry = Entry(work=work, output_sha256=file_sha256(target), output_stamp=stamp, version=__version__)
+        self._append({self._name(target): entry})
 
     def refresh(self) -> None:
         """Read what other processes noted since."""
+        with self._lock:
+            with suppress(OSError):  # there is no other machine's
+                others = {entry.name for entry in os.scandir(self.root / FOLDER) if entry.name.endswith(".jsonl")}
+                known = {path.name for path in self._files[1:]}
+                self._files += [self.root / FOLDER / name for name in sorted(others - known)]
+            for origin, path in enumerate(self._files):
+                self._read_on(path, origin)
+
+    def _read_on(self, path: Path, origin: int) -> None:
+        seen = self._seen_bytes.get(path, 0)
         try:
-            with self.path.open("rb") as file:
+            with path.open("rb") as file:
                 size = os.fstat(file.fileno()).st_size
-                if size < self._seen_bytes:  # another file than before
-                    self._entries.clear()
-                    self._seen_bytes = 0
-                file.seek(self._seen_bytes)
-                data = file.read() if size > self._seen_bytes else b""
+                if size < seen:  # another file than before
+                    self._entries = {name: each for name, each in self._entries.items() if each.origin != origin}
+                    seen = 0
+                file.seek(seen)
+                data = file.read() if size > seen else b""
         except FileNotFoundError:
             return
         except OSError as error:
-            raise OutputError(f"{self.path} can't be read ({error.strerror}); choose another folder.") from error
+            raise OutputError(f"{path} can't be read ({error.strerror}); choose another folder.") from error
         whole = data[: data.rfind(b"\n") + 1]
-        self._seen_bytes += len(whole)
+        self._seen_bytes[path] = seen + len(whole)
         for line in whole.splitlines():
             with suppress(ValueError, KeyError, TypeError):  # a line that a kill cut short
-                name, entry = _parsed(line)
-                self._entries[name] = entry
+                name, entry = _parsed(line, origin)
+                self._learn(name, entry)
+                self._noted_since.add(name)
+
+    def _learn(self, name: str, entry: Entry) -> None:
+        """Take what was noted last; what two machines note of one result is both kept, as clocks may differ."""
+        before = self._entries.get(name)
+        if before is not None and before.origin not in (_OWN, entry.origin):
+            others = [each for each in self._contradicting.get(name, ()) if each.origin != entry.origin]
+            entry, older = (entry, before) if entry.at >= before.at else (before, entry)
+            self._contradicting[name] = [*(each for each in others if each.origin != older.origin), older]
+        self._entries[name] = entry
+
+    def _true_entry(self, name: str, target: Path) -> Entry | None:
+        """Return what is noted of a result; where machines contradict each other, by the one that tells of the file."""
+        entry = self._entries.get(name)
+        others = self._contradicting.get(name)
+        if entry is None or not others or not target.is_file():
+            return entry
+        sha256 = file_sha256(target)
+        return next((each for each in (entry, *others) if each.output_sha256 == sha256), entry)
 
     def close(self) -> None:
         """Note what was found finished by its sha256, so that the next run knows it by its times."""
@@ -158,39 +265,76 @@ class Manifest:
 
     def _append(self, entries: Mapping[str, Entry]) -> None:
         lines = b"".join(_line(name, entry) for name, entry in entries.items())
-        try:
-            self.root.mkdir(parents=True, exist_ok=True)
-            with self.path.open("ab+", buffering=0) as file:  # one write, so that processes don't mix theirs
-                text = _separator(file) + lines
-                if file.write(text) != len(text):
-                    raise OSError(0, "only a part was written")
-                os.fsync(file.fileno())
-        except OSError as error:
-            raise OutputError(
-                f"{self.path} can't be written ({error.strerror}); free some space or choose another folder."
-            ) from error
-        self._entries.update(entries)
+        with self._lock:
+            try:
+                self._own = self._own or self._claimed()
+                with self._own.open("ab+", buffering=0) as file:  # one write, so that processes don't mix theirs
+                    text = _separator(file) + lines
+                    if file.write(text) != len(text):
+                        raise OSError(0, "only a part was written")
+                    os.fsync(file.fileno())
+            except OSError as error:
+                raise OutputError(
+                    f"{self._own or self.path} can't be written ({error.strerror}); free some space or choose another"
+                    " folder."
+                ) from error
+            self._entries |= {name: replace(entry, origin=_OWN) for name, entry in entries.items()}
+
+    def _claimed(self) -> Path:
+        """Return the file that this machine appends to: the first one, if it began that, else one of its own."""
+        machine = self._machine or this_machine()
+        self.root.mkdir(parents=True, exist_ok=True)
+        with suppress(FileExistsError), self.path.open("xb") as file:
+            file.write(json.dumps({"machine": machine}).encode() + b"\n")
+        with self.path.open("rb") as file, suppress(ValueError, AttributeError):
+            began = json.loads(file.readline()).get("machine")
+            if began not in (None, machine):
+                (self.root / FOLDER).mkdir(exist_ok=True)
+                return self.root / FOLDER / f"{hashlib.sha256(machine.encode()).hexdigest()[:16]}.jsonl"
+        return self.path
 
     def _name(self, target: Path) -> str:
-        return target.relative_to(self.root).as_posix()
+        text = str(target)
+        if not text.startswith(self._prefix):
+            return target.relative_to(self.root).as_posix()
+        return text[len(self._prefix) :].replace(os.sep, "/")
+
+
+def this_machine() -> str:
+    """Return what this machine is called, also after it starts again."""
+    with suppress(OSError):
+        machine_id = Path("/etc/machine-id").read_text(encoding="ascii").strip()
+        return f"{socket.gethostname()}-{machine_id}"
+    return f"{socket.gethostname()}-{uuid.getnode():x}"
 
 
 def _line(name: str, entry: Entry) -> bytes:
     noted = {"status": "begun" if entry.output_sha256 is None else "done", "output": name, **asdict(entry.work)}
     noted |= {"output_sha256": entry.output_sha256, "output_stamp": entry.output_stamp and asdict(entry.output_stamp)}
+    noted |= {"replaces": entry.replaces} if entry.replaces else {}
+    noted |= {"version": entry.version, "at": round(time.time(), 3)}
     return json.dumps(noted).encode() + b"\n"
 
 
-def _parsed(line: bytes) -> tuple[str, Entry]:
+def _parsed(line: bytes, origin: int) -> tuple[str, Entry]:
     """Return the result's name and entry; ValueError, KeyError or TypeError for what is no whole line."""
-    noted: dict[str, Any] = json.loads(line)
+    noted: dict[str, Any] = _DECODER.decode(line.decode())
     work = Work(
         input_sha256=noted["input_sha256"],
-        settings_sha256=noted["settings_sha256"],
+        settings_sha256=sys.intern(noted["settings_sha256"]),
         input_stamp=_stamp(noted.get("input_stamp")),
     )
     stamp = _stamp(noted.get("output_stamp"))
-    return noted["output"], Entry(work=work, output_sha256=noted["output_sha256"], output_stamp=stamp)
+    entry = Entry(
+        work=work,
+        output_sha256=noted["output_sha256"],
+        output_stamp=stamp,
+        replaces=noted.get("replaces"),
+        version=sys.intern(noted.get("version") or "") or None,
+        at=noted.get("at", 0.0),
+        origin=origin,
+    )
+    return noted["output"], entry
 
 
 def _stamp(noted: dict[str, int] | None) -> Stamp | None:

@@ -17,6 +17,7 @@ OUTPUT_BYTES_PER_PX = 12  # pixels, alpha, latents, and the file while it is wri
 INPUT_BYTES_PER_PX = 16  # the photo as it was read, and in float32
 PASSES_BYTES_PER_PX = 44  # of several passes: their sum in float64, the spread, and a pass turned back
 PROJECTION_BYTES_PER_PX = 60  # of the photo: what is left of it, the correction, and its round trip, in float32
+_LIGHT = 16  # parts of what may be used; up to three photos are in memory at once
 BASE_BYTES = 512 << 20  # a tile being corrected in color, and decoded where that takes no more
 
 
@@ -47,6 +48,13 @@ def within_memory(
     if request.memory_bytes is None and windows < min(most, size[0] * size[1] * per_px):
         log.warning("little memory is free (%s): the photo is restored in smaller windows.", _mib(windows))
     return replace(request, memory_bytes=min(windows, most))
+
+
+def is_light(header: Header, size: tuple[int, int], request: Request) -> bool:
+    """Whether a photo and its result of `size` (height, width) may lie in memory while another one is restored."""
+    free = psutil.virtual_memory().available
+    allowed = free if request.memory_bytes is None else min(free, request.memory_bytes)
+    return _whole_picture_bytes(header, size) * _LIGHT < allowed
 
 
 def ran_out(error: BaseException) -> bool:

@@ -12,15 +12,15 @@ USUAL_LIMIT = 255
 _DIGEST_CHARACTERS = 8
 
 
-def fitted(folder: Path, stem: str, ending: str = "") -> str:
+def fitted(folder: Path, stem: str, ending: str = "", *, limit: int | None = None) -> str:
     """Return `stem` and `ending` as the name of a file in `folder`, which need not be there yet.
 
-    Where that is longer than the file system allows, the stem's end gives way to a digest of it. On Windows, what it
-    forbids is replaced.
+    Where that is longer than the file system allows (`limit`, asked of it if not given), the stem's end gives way to a
+    digest of it. On Windows, what it forbids is replaced.
     """
     if WINDOWS:
         stem, ending = windows_name(stem, ending)
-    limit = name_limit(folder)
+    limit = name_limit(folder) if limit is None else limit
     if name_length(stem + ending) <= limit:
         return stem + ending
     digest = hashlib.sha256(stem.encode(errors="surrogateescape")).hexdigest()[:_DIGEST_CHARACTERS]
@@ -48,4 +48,9 @@ def name_length(name: str) -> int:
 
 def name_key(path: Path) -> str:
     """Return what two paths share where a file system knows no case, or only one spelling of an accent."""
-    return unicodedata.normalize("NFC", str(path).casefold())
+    return text_key(str(path))
+
+
+def text_key(text: str) -> str:
+    """Return what `name_key` does of a path's text."""
+    return unicodedata.normalize("NFC", text.casefold())

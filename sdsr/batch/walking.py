@@ -1,13 +1,15 @@
 """From what was named to what is done: the photos of files and folders, and where each result goes."""
 
 import os
+import stat
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 
-from sdsr.batch.naming import fitted, name_key
+from sdsr.batch.naming import fitted, name_key, name_limit, text_key
+from sdsr.batch.templates import Template
 from sdsr.errors import InputError
 from sdsr.photos.finding import find_photos
 from sdsr.photos.foreign import known_by_suffix
@@ -15,24 +17,69 @@ from sdsr.photos.formats import HEAD_BYTES, SUFFIX_OF, SUFFIXES, Format, begins_
 from sdsr.photos.sources import is_pipe
 from sdsr.request import Request
 
+_WITHOUT_WAITING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """One photo and where its result goes; `root` is the folder of results it belongs to, None for a lone file."""
+    """One photo and where its result goes; `root` is the folder of results it belongs to, None for a lone file.
+
+    `name` is the photo's path below the folder that was named, with slashes; a lone file's is its own.
+    """
 
     source: Path
     target: Path
     root: Path | None = None
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Naming:
+    """What results are called after: `template` None stands for a lone file's `{stem}_{size}`, a folder's `{stem}`."""
+
+    request: Request
+    format: Format | None = None
+    template: Template | None = None
+    model: str = ""
+
+    def target(self, folder: Path, source: Path, *, tagged: bool, limit: int | None = None) -> Path:
+        """Return where a photo's result goes in a folder, by the template or else with its size if `tagged`.
+
+        No name is longer than `limit`, which is the folder's if not given.
+        """
+        if self.template is None and not tagged:
+            return folder / fitted(folder, source.stem, _suffix(source, self.format), limit=limit)
+        template = self.template or _TAGGED
+        values = {"stem": source.stem, "size": tag(self.request), "model": self.model, "seed": str(self.request.seed)}
+        if "{folder}" in template.text:
+            values["folder"] = source.parent.resolve().name
+        *parents, stem = template.parts(values)
+        for parent in parents:
+            folder /= fitted(folder, parent)
+        ending = stem.removeprefix(source.stem) if self.template is None else ""
+        stem = source.stem if self.template is None else stem
+        return folder / fitted(folder, stem, ending + _suffix(source, self.format))
+
+
+_TAGGED = Template(text="{stem}_{size}")
 
 
 def plan(
-    sources: Sequence[Path], request: Request, *, output: Path | None = None, format: Format | None = None
+    sources: Sequence[Path],
+    request: Request,
+    *,
+    output: Path | None = None,
+    format: Format | None = None,
+    template: Template | None = None,
+    model: str = "",
 ) -> list[Job]:
     """Return the jobs of files and folders, no two with one target.
 
     A file gets its size as a tag (`photo_x4.jpg`), beside it or in the folder `output`, which may also be the file to
     write. A folder's tree is mirrored in `output`, by default `FOLDER_x4` beside it, with the names as they are.
+    A `template` names results otherwise, `model` being what it may call them after.
     """
+    naming = Naming(request=request, format=format, template=template, model=model)
     jobs: list[Job] = []
     as_file = _names_a_file(output)
     if as_file and (len(sources) != 1 or os.path.isdir(sources[0])):
@@ -41,14 +88,13 @@ def plan(
         if is_pipe(source):
             raise InputError(f"{source} is a pipe, which stands for one photo; give it alone, with -o FILE.")
         if os.path.isdir(source):  # which says no where Path.is_dir fails: of a name too long
-            jobs += _folder_jobs(source, output or _beside(source, request), format)
+            jobs += _folder_jobs(source, output or _beside(source, request), naming)
         elif as_file:
             assert output is not None
-            jobs.append(Job(source=source, target=output))
+            jobs.append(Job(source=source, target=output, name=source.name))
         else:
-            folder = output or source.parent
-            name = fitted(folder, source.stem, f"_{tag(request)}{_suffix(source, format)}")
-            jobs.append(Job(source=source, target=folder / name, root=output))
+            target = naming.target(output or source.parent, source, tagged=True)
+            jobs.append(Job(source=source, target=target, root=output, name=source.name))
     return list(_distinct(jobs))
 
 
@@ -68,13 +114,16 @@ def tag(request: Request) -> str:
 
 def sniff(source: Path) -> Format | None:
     """Return the format that a file begins like; whether it is a photo at all, the reader decides."""
-    if not os.path.isfile(source):  # a pipe would block, and what is taken from it is lost
-        return None
     try:
-        with source.open("rb") as file:
-            return begins_like(file.read(HEAD_BYTES))
+        file = os.open(source, os.O_RDONLY | _WITHOUT_WAITING)  # a pipe would block
+    except (OSError, ValueError):
+        return None
+    try:  # what is taken from a pipe is lost
+        return begins_like(os.read(file, HEAD_BYTES)) if stat.S_ISREG(os.fstat(file).st_mode) else None
     except OSError:
         return None
+    finally:
+        os.close(file)
 
 
 def _names_a_file(output: Path | None) -> bool:
@@ -96,41 +145,54 @@ def _names_a_file(output: Path | None) -> bool:
     return False
 
 
-def _folder_jobs(folder: Path, root: Path, format: Format | None) -> Iterator[Job]:
+def _folder_jobs(folder: Path, root: Path, naming: Naming) -> Iterator[Job]:
     if root.resolve() == folder.resolve():
         raise InputError(f"output (={root}) must be another folder than the photos'; name a new one.")
     photos = find_photos(folder, besides=root)
     if not photos:
         raise InputError(f"folder (={folder}) holds no photo ({', '.join(SUFFIXES)}); name another.")
+    limit = name_limit(root)
+    parents: dict[str, tuple[Path, str]] = {}  # of photos: where their results go, and the path below the folder
     for photo in photos:
-        parents = [fitted(root, part) for part in photo.relative_to(folder).parts[:-1]]
-        target = root.joinpath(*parents, fitted(root, photo.stem, _suffix(photo, format)))
-        yield Job(source=photo, target=target, root=root)
+        parent, name = os.path.split(str(photo))
+        if parent not in parents:
+            below = photo.parent.relative_to(folder)
+            mirrored = root.joinpath(*(fitted(root, part, limit=limit) for part in below.parts))
+            parents[parent] = mirrored, "" if below == Path() else f"{below.as_posix()}/"
+        mirrored, below_folder = parents[parent]
+        target = naming.target(mirrored, photo, tagged=False, limit=limit)
+        yield Job(source=photo, target=target, root=root, name=below_folder + name)
 
 
 def _suffix(source: Path, format: Format | None) -> str:
     """Return the suffix of a result: the source's own where that says the truth."""
-    format = format or sniff(source) or SUFFIXES.get(source.suffix.lower(), "PNG")
-    return source.suffix if SUFFIXES.get(source.suffix.lower()) == format else SUFFIX_OF[format]
+    own = source.suffix
+    meant = SUFFIXES.get(own.lower())
+    format = format or sniff(source) or meant or "PNG"
+    return own if meant == format else SUFFIX_OF[format]
 
 
 def _distinct(jobs: Iterable[Job]) -> Iterator[Job]:
     """Yield the jobs; where several would write one file, those that change format say what they were (a.png.jpg)."""
-    jobs = list(dict.fromkeys(jobs))
-    wanted = Counter(name_key(job.target) for job in jobs)
-    taken = {name_key(job.target) for job in jobs if wanted[name_key(job.target)] == 1}
-    for job in jobs:
+    keyed = {(str(job.source), str(job.target)): job for job in jobs}
+    keys = [text_key(target) for _, target in keyed]
+    wanted = Counter(keys)
+    if len(wanted) == len(keyed):
+        yield from keyed.values()
+        return
+    taken = {key for key in keys if wanted[key] == 1}
+    for key, job in zip(keys, keyed.values(), strict=True):
         target = job.target
-        if wanted[name_key(target)] > 1:
+        if wanted[key] > 1:
             stem = target.stem
             suffix = target.suffix
             names = [target.name if suffix == job.source.suffix else f"{stem}{job.source.suffix}{suffix}"]
             names = [fitted(target.parent, Path(name).stem, suffix) for name in names]
-            names += [fitted(target.parent, stem, f"_{number}{suffix}") for number in range(2, len(jobs) + 2)]
+            names += [fitted(target.parent, stem, f"_{number}{suffix}") for number in range(2, len(keyed) + 2)]
             candidates = [target.with_name(name) for name in names]
             target = next(candidate for candidate in candidates if name_key(candidate) not in taken)
             taken.add(name_key(target))
-        yield Job(source=job.source, target=target, root=job.root)
+        yield replace(job, target=target)
 
 
 def _beside(folder: Path, request: Request) -> Path:

@@ -11,26 +11,37 @@ from typing import TYPE_CHECKING, Any, Literal
 import typer
 
 from sdsr.batch.amounts import parse_bytes
-from sdsr.batch.engine import Settings
+from sdsr.batch.choosing import Choice
+from sdsr.batch.estimate import estimate
 from sdsr.batch.model import Model
+from sdsr.batch.ray_engine import Cluster
+from sdsr.batch.settings import Settings
 from sdsr.batch.shards import Shard
+from sdsr.batch.templates import Template
 from sdsr.batch.walking import Job, plan
 from sdsr.cli.options import Device, NoiseSeed, Prior, Steps
 from sdsr.cli.printing import echo_line
 from sdsr.cli.upscale_options import (
+    Address,
     ColorFixName,
     Consistent,
+    DryRun,
     EngineChoice,
     EngineName,
+    Exclude,
     Fidelity,
     FormatName,
     Height,
+    Include,
     JsonLines,
+    Limit,
     Mean,
     Megapixels,
     Memory,
     ModelName,
+    NameTemplate,
     NoLabel,
+    OnExistsChoice,
     Output,
     Overwrite,
     Passes,
@@ -46,11 +57,14 @@ from sdsr.cli.upscale_options import (
     UntrainedStart,
     Width,
     WithReport,
+    Workers,
     check_passes,
     format_named,
+    on_exists,
 )
 from sdsr.cli.upscale_pipe import PIPE, restore_piped
 from sdsr.cli.upscale_report import report as report_outcomes
+from sdsr.cli.upscale_report import tell_estimate
 from sdsr.errors import InputError
 from sdsr.lean_imports import import_diffusers
 from sdsr.models import DEFAULT_MODEL, find_model
@@ -84,6 +98,8 @@ def upscale(
     seed: NoiseSeed = 0,
     device: Device = None,
     engine: EngineName = EngineChoice.auto,
+    address: Address = None,
+    workers: Workers = None,
     memory: Memory = None,
     prompt: Prompt = None,
     fidelity: Fidelity = None,
@@ -98,6 +114,12 @@ def upscale(
     no_label: NoLabel = False,
     quality: Quality = None,
     shard: ShardName = None,
+    include: Include = None,
+    exclude: Exclude = None,
+    limit: Limit = None,
+    dry_run: DryRun = False,
+    name: NameTemplate = None,
+    if_exists: OnExistsChoice = None,
     overwrite: Overwrite = False,
     json: JsonLines = False,
     quiet: Quiet = False,
@@ -126,7 +148,11 @@ def upscale(
         mean_of=passes or 1 if mean else 1,
     )
     settings = Settings(
-        request=request, format=format_named(format), quality=quality, overwrite=overwrite, passes=passes or 1
+        request=request,
+        format=format_named(format),
+        quality=quality,
+        on_exists=on_exists(if_exists, overwrite=overwrite),
+        passes=passes or 1,
     )
     if sign is not None:
         settings = replace(settings, signer=read_signer(*sign))
@@ -134,27 +160,53 @@ def upscale(
         request.size(64, 64)  # what is wrong with a scale is wrong for every photo
     check_passes(passes, report=report, mean=mean)
     part = None if shard is None else Shard.parse(shard)
-    piped = _piped(photos, output, json=json, report=report)
+    choice = Choice(include=tuple(include or ()), exclude=tuple(exclude or ()))
+    template = None if name is None else Template.parse(name)
+    of_many = {"--shard": part, "--include": include, "--exclude": exclude, "--limit": limit, "--name": name}
+    of_many["--dry-run"] = dry_run
+    piped = _piped(photos, output, json=json, report=report, of_many=[each for each, said in of_many.items() if said])
     load = partial(_load, model, prior, device, engine, request)
-    if piped and part is not None:
-        raise InputError(f"shard (={shard}) is a part of many photos, and here is one; leave --shard out.")
     if no_label and not quiet:
         typer.echo(_WITHOUT_LABEL, err=True)
     with _terminated_like_interrupted():
         if piped:
             restore_piped(photos[0], output, load, settings)
             return
-        jobs = plan(photos, request, output=output, format=settings.format)
+        described = Model.described(model, load, partial(_load_float32, model, prior, device, engine))
+        jobs = plan(photos, request, output=output, format=settings.format, template=template, model=described.name)
+        jobs = choice.of(jobs) if include or exclude else jobs
         jobs = jobs if part is None else _part(jobs, part, quiet=json or quiet)
-        described = Model.described(model, partial(load, photos=len(jobs)))
+        described = replace(described, load=partial(load, photos=len(jobs)))
+        if dry_run:
+            tell_estimate(estimate(jobs, described, settings, limit=limit), json=json)
+            return
         pages = _pages(model, settings) if report else None
-        outcomes = report_outcomes(jobs, described, settings, json=json, quiet=quiet, beside=pages)
+        outcomes = report_outcomes(
+            jobs,
+            described,
+            settings,
+            json=json,
+            quiet=quiet,
+            beside=pages,
+            limit=limit,
+            cluster=_cluster(engine, address, workers),
+        )
         for page in pages.overviews(jobs) if pages is not None else []:
             if not (json or quiet):
                 echo_line(f"{page}: report of all")
     failed = sum(outcome.status == "failed" for outcome in outcomes)
     if failed:
         raise typer.Exit(2 if failed == len(outcomes) else 1)
+
+
+def _cluster(engine: EngineChoice, address: str | None, workers: int | None) -> Cluster | None:
+    """Return the cluster that restores; None for this process. InputError for what means nothing without one."""
+    if engine is EngineChoice.ray:
+        return Cluster(address=address, workers=workers)
+    for option, said in (("--address", address), ("--workers", workers)):
+        if said is not None:
+            raise InputError(f"{option} (={said}) is of a Ray cluster; add --engine ray, or leave it out.")
+    return None
 
 
 def _part(jobs: list[Job], shard: Shard, *, quiet: bool) -> list[Job]:
@@ -165,7 +217,7 @@ def _part(jobs: list[Job], shard: Shard, *, quiet: bool) -> list[Job]:
     return ours
 
 
-def _piped(photos: list[Path], output: Path | None, *, json: bool, report: bool) -> bool:
+def _piped(photos: list[Path], output: Path | None, *, json: bool, report: bool, of_many: list[str]) -> bool:
     """Whether one photo comes or goes through a pipe; raise InputError for what can't stand beside that."""
     pipes = [photo for photo in photos if photo == PIPE or is_pipe(photo)]
     if not pipes and output != PIPE:
@@ -174,6 +226,8 @@ def _piped(photos: list[Path], output: Path | None, *, json: bool, report: bool)
         raise InputError(f"{pipes[0] if pipes else PIPE} (={len(photos)} photos) stands for one photo; give only that.")
     if report:
         raise InputError("--report can't stand beside -, as it is written beside a file; leave it out, or name files.")
+    if of_many:
+        raise InputError(f"{of_many[0]} is for many photos, and - stands for one; leave it out.")
     if json:
         raise InputError("--json can't stand beside -, whose output is the photo; leave one out.")
     return True
@@ -204,6 +258,12 @@ def _load(
     maker = load_model(model, engine=engine.named, prior=prior, device=device, photos=photos)
     _check_plan(maker, request)
     return maker
+
+
+def _load_float32(model: str, prior: str | None, device: str | None, engine: EngineChoice) -> "JobMaker | None":
+    from sdsr.engines import load_float32
+
+    return load_float32(model, engine=engine.named, prior=prior, device=device)
 
 
 def _check_plan(maker: "JobMaker", request: Request) -> None:

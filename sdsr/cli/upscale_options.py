@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from sdsr.batch.settings import OnExists
 from sdsr.errors import InputError
 from sdsr.photos.formats import Format
 
@@ -30,11 +31,20 @@ class EngineChoice(StrEnum):
     openvino = "openvino"
     coreml = "coreml"
     directml = "directml"
+    ray = "ray"
 
     @property
     def named(self) -> Literal["torch", "onnx", "openvino", "coreml", "directml"] | None:
         """The one that was named; None leaves it to the model and the machine."""
-        return None if self is EngineChoice.auto else self.value
+        return None if self.value in ("auto", "ray") else self.value
+
+
+class ExistsChoice(StrEnum):
+    """What is done where a result is there."""
+
+    skip = "skip"
+    verify = "verify"
+    replace = "replace"
 
 
 class FileFormat(StrEnum):
@@ -69,8 +79,15 @@ EngineName = Annotated[
     EngineChoice,
     typer.Option(
         help="torch, or graphs of the model: onnx is ONNX Runtime on the CPU, the default there unless a probe finds "
-        "openvino (extra fast), coreml or directml faster."
+        "openvino (extra fast), coreml or directml faster; or ray: a cluster, whose workers take what suits them."
     ),
+]
+Address = Annotated[
+    str | None, typer.Option(help="Of a Ray cluster: auto, or HOST:PORT; with --engine ray, this machine by default.")
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(min=1, help="With --engine ray, how many; by default one for each accelerator, or for four cores."),
 ]
 Start = Annotated[
     str | None, typer.Option(help="Time to start at, where the method has a choice (InvSR: 250 ... 100), or auto.")
@@ -126,8 +143,41 @@ ShardName = Annotated[
     str | None,
     typer.Option("--shard", metavar="K/N", help="Only the K-th of N parts of the photos; equal on every machine."),
 ]
-Overwrite = Annotated[bool, typer.Option(help="Replace results that exist.")]
-JsonLines = Annotated[bool, typer.Option("--json", help="Print one JSON line per photo.")]
+Include = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="GLOB", help="Only photos that it fits, like '*.jpg' or 'holiday/**'; case doesn't count; repeatable."
+    ),
+]
+Exclude = Annotated[list[str] | None, typer.Option(metavar="GLOB", help="No photos that it fits; repeatable.")]
+Limit = Annotated[
+    int | None, typer.Option(min=1, help="Restore no more than so many photos; those found finished don't count.")
+]
+DryRun = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run",
+        help="Restore nothing: tell photos, megapixels, and, from a short probe, time and disk; fail if it can't hold.",
+    ),
+]
+NameTemplate = Annotated[
+    str | None,
+    typer.Option(
+        "--name",
+        metavar="TEMPLATE",
+        help="Names of results without suffix, of {stem}, {size}, {folder}, {model}, {seed}; / makes folders.",
+    ),
+]
+OnExistsChoice = Annotated[
+    ExistsChoice | None,
+    typer.Option(
+        "--on-exists",
+        help="Where a result is there: skip it if it is finished (the default; it is made again if photo or settings "
+        "changed), verify it by reading it, or replace whatever is there unfinished or foreign.",
+    ),
+]
+Overwrite = Annotated[bool, typer.Option(help="The same as --on-exists replace.")]
+JsonLines = Annotated[bool, typer.Option("--json", help="Print one JSON line per photo; docs/at-scale.md has fields.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
 
 
@@ -142,6 +192,13 @@ def format_named(format: FileFormat | None) -> Format | None:
         "jxl": "JXL",
     }
     return names[format] if format else None
+
+
+def on_exists(choice: ExistsChoice | None, *, overwrite: bool) -> OnExists:
+    """Return what is done where a result is there; raise InputError where two options say different things."""
+    if overwrite and choice not in (None, ExistsChoice.replace):
+        raise InputError(f"--on-exists {choice} and --overwrite contradict each other; leave one of them out.")
+    return "replace" if overwrite else (choice or ExistsChoice.skip).value
 
 
 def check_passes(passes: int | None, *, report: bool, mean: bool) -> None:

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sdsr.batch.engine import Restored, Settings
+from sdsr.batch.restoring import Restored
+from sdsr.batch.settings import Settings
 from sdsr.batch.walking import Job
 from sdsr.errors import InputError
 from sdsr.photos.files import read_photo

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from sdsr.batch.engine import Settings, check_target, restore
+from sdsr.batch.restoring import check_target, restore
+from sdsr.batch.settings import Settings
 from sdsr.errors import InputError, OutputError
 from sdsr.photos.sources import is_pipe, read_pipe
 

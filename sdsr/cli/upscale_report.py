@@ -1,17 +1,26 @@
 """What `sdsr upscale` tells while it works, of each photo when it is finished, and of all in the end."""
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
 from rich.table import Table
 
-from sdsr.batch.engine import Beside, Outcome, Settings, process
+from sdsr.batch.engine import process
+from sdsr.batch.estimate import Estimate, told_bytes
 from sdsr.batch.model import Model
+from sdsr.batch.outcome import KINDS, Kind, Outcome
+from sdsr.batch.pace import Pace, mean_pixels, told_time
+from sdsr.batch.ray_engine import Cluster, process_on_ray
+from sdsr.batch.restoring import Beside
+from sdsr.batch.settings import Settings
 from sdsr.batch.walking import Job
 from sdsr.cli.printing import echo_json, echo_line, one_line
 
@@ -24,14 +33,16 @@ def report(
     json: bool,
     quiet: bool,
     beside: Beside | None = None,
+    limit: int | None = None,
+    cluster: Cluster | None = None,
 ) -> list[Outcome]:
     """Restore the photos, tell of each when it is finished, and of all in the end; return what became of them."""
     outcomes: list[Outcome] = []
     try:
-        with _progress_bar(len(jobs), shown=not (json or quiet)) as show:
-            advance = lambda job, share: show(len(outcomes) + (share if share < 1 else 0), job.source.name)  # noqa: E731
-            for outcome in process(jobs, model, settings, on_progress=advance, beside=beside):
+        with _shown_progress(jobs, settings, shown=not (json or quiet)) as progress:
+            for outcome in _outcomes(jobs, model, settings, progress, beside, limit, cluster):
                 outcomes.append(outcome)
+                progress.settle(outcome)
                 if json:
                     echo_json(asdict(outcome))
                 elif outcome.error is not None:
@@ -48,11 +59,54 @@ def report(
     return outcomes
 
 
+def _outcomes(
+    jobs: Sequence[Job],
+    model: Model,
+    settings: Settings,
+    progress: "_Shown",
+    beside: Beside | None,
+    limit: int | None,
+    cluster: Cluster | None,
+) -> Iterator[Outcome]:
+    if cluster is not None:
+        return process_on_ray(jobs, model, settings, cluster, beside=beside, limit=limit)
+    return process(
+        jobs,
+        model,
+        settings,
+        on_progress=progress.advance,
+        on_size=progress.begin,
+        beside=beside,
+        limit=limit,
+    )
+
+
+def tell_estimate(found: Estimate, *, json: bool) -> None:
+    """Print what a batch would take; raise OutputError where the disk can't hold its results."""
+    if json:
+        echo_json(asdict(found))
+        found.check()
+        return
+    sampled = "" if found.sampled == found.to_do else f" (of {found.sampled} photos, evenly spread)"
+    seconds = "unknown, as nothing could be probed" if found.seconds is None else f"about {told_time(found.seconds)}"
+    needed = "unknown" if found.disk_bytes is None else f"about {told_bytes(found.disk_bytes)}"
+    rows = {
+        "photos": f"{found.photos}, of which {found.finished} are finished and {found.to_do} to do",
+        "unreadable": f"{found.unreadable}{sampled}",
+        "megapixels": f"{found.megapixels_in:.1f} of photos, {found.megapixels_out:.1f} of results{sampled}",
+        "time": f"{seconds} in one process on this machine",
+        "disk": f"{needed}; {told_bytes(found.free_bytes)} are free",
+    }
+    for name, value in rows.items():
+        typer.echo(f"{name + ':':<12}{value}")
+    found.check()
+
+
 def _line(outcome: Outcome) -> str:
     if outcome.size is None:
         return f"{outcome.output}: there already, complete"
-    chosen = f"; {outcome.chosen}" if outcome.chosen else ""
-    return f"{outcome.output}: {outcome.size[0]}x{outcome.size[1]}, {outcome.seconds:.1f} s{chosen}"
+    more = [f"{outcome.seconds:.1f} s", outcome.chosen, outcome.again and f"again, as {outcome.again}"]
+    return f"{outcome.output}: {outcome.size[0]}x{outcome.size[1]}, {'; '.join(filter(None, more))}"
 
 
 def _print_summary(outcomes: list[Outcome]) -> None:
@@ -64,24 +118,62 @@ def _print_summary(outcomes: list[Outcome]) -> None:
         megapixels = sum(outcome.size[0] * outcome.size[1] for outcome in those if outcome.size) / 1e6
         table.add_row(status, str(len(those)), f"{megapixels:.1f}", f"{sum(outcome.seconds for outcome in those):.1f}")
     Console().print(table)
+    again = Counter(outcome.again for outcome in outcomes if outcome.again)
+    failed: Counter[Kind] = Counter(outcome.kind for outcome in outcomes if outcome.kind is not None)
+    for reason, number in sorted(again.items()):
+        typer.echo(f"{number} made again, as {reason}")
+    for kind, number in failed.most_common():
+        typer.echo(f"{number} failed: {KINDS[kind]}")
+
+
+@dataclass(slots=True, kw_only=True)
+class _Shown:
+    """A bar on standard error that moves by pixels; without a terminal there is none."""
+
+    jobs: Sequence[Job]
+    settings: Settings
+    bar: Progress
+    task: TaskID
+    pace: Pace
+
+    def begin(self, job: Job, pixels: int) -> None:
+        if not self.bar.disable and self.pace.known == 0:
+            self.pace.mean_px = mean_pixels(self.jobs, self.settings)
+        self.pace.begin(job, pixels, time.monotonic())
+
+    def advance(self, job: Job, share: float) -> None:
+        self.pace.advance(job, share, time.monotonic())
+        self._show(job.source.name)
+
+    def settle(self, outcome: Outcome) -> None:
+        self.pace.settle(outcome, time.monotonic())
+        if self.pace.at_work is None:
+            self._show(Path(outcome.input).name)
+
+    def _show(self, name: str) -> None:
+        pace = self.pace
+        total = len(self.jobs)
+        number = f"{min(pace.settled + 1, total)}/{total} " if total > 1 else ""
+        left = f", {told_time(pace.left_s)} left" if total > 1 and pace.left_s is not None else ""
+        self.bar.update(
+            self.task,
+            completed=pace.finished_px,
+            total=max(1.0, pace.finished_px + pace.left_px),
+            description=f"{number}{one_line(name)}".replace("[", r"\["),
+            left=left,
+        )
 
 
 @contextmanager
-def _progress_bar(total: int, *, shown: bool) -> Iterator[Callable[[float, str], None]]:
-    """Yield what moves a bar on standard error to a number of photos done; without a terminal there is none."""
+def _shown_progress(jobs: Sequence[Job], settings: Settings, *, shown: bool) -> Iterator[_Shown]:
     console = Console(stderr=True)
-    columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()
+    columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[left]}")
     with Progress(
         *columns,
         console=console,
         disable=not (shown and console.is_terminal),
         transient=True,
         redirect_stdout=sys.stdout.isatty(),
-    ) as progress:
-        task = progress.add_task("loading", total=total)
-
-        def show(done: float, name: str) -> None:
-            number = f"{min(int(done) + 1, total)}/{total} " if total > 1 else ""
-            progress.update(task, completed=done, description=f"{number}{one_line(name)}".replace("[", r"\["))
-
-        yield show
+    ) as bar:
+        task = bar.add_task("loading", total=1.0, left="")
+        yield _Shown(jobs=jobs, settings=settings, bar=bar, task=task, pace=Pace(photos=len(jobs)))

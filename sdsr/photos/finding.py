@@ -4,6 +4,7 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Iterator
+from operator import itemgetter
 from pathlib import Path
 
 from sdsr.photos.foreign import PICTURE_SUFFIXES, known_by_suffix
@@ -22,19 +23,21 @@ def find_photos(folder: Path, *, besides: Path | None = None) -> list[Path]:
     read, and what is no picture (videos, documents), is named in the log. A link that leads nowhere and what is no
     plain file are returned like photos, so that their reader says what is wrong.
     """
-    found: list[Path] = []
+    found: list[tuple[tuple[str, ...], Path]] = []
     others: Counter[str] = Counter()
     for here, names in _folders(folder, besides.resolve() if besides else None):
+        parts = here.parts
         for name in names:
-            suffix = Path(name).suffix.lower()
+            suffix = f".{name.rpartition('.')[2].lower()}"
             if suffix in _WANTED:
-                found.append(here / name)
+                found.append(((*parts, name), here / name))
             elif known_by_suffix(suffix) is not None:
                 others[suffix] += 1
     if others:
         told = ", ".join(f"{count} {suffix}" for suffix, count in sorted(others.items()))
         log.warning("%s also holds files that are no photos (%s); they are passed over.", folder, told)
-    return sorted(found)
+    found.sort(key=itemgetter(0))  # by folders, then by name, as paths are; which comparing paths takes long to do
+    return [photo for _, photo in found]
 
 
 def _folders(root: Path, passed: Path | None) -> Iterator[tuple[Path, list[str]]]:

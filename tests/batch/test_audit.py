@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from sdsr.batch.audit import Status, merge, status, verify
-from sdsr.batch.claims import claimed
+from sdsr.batch.claims import Claims
 from sdsr.batch.manifest import NAME, Manifest, Work
 from sdsr.errors import InputError, OutputError
 
@@ -22,9 +22,9 @@ def made(root: Path, *names: str, begun: tuple[str, ...] = ()) -> Path:
         target = root / name
         target.parent.mkdir(parents=True, exist_ok=True)
         pixels = np.full((3, 4, 3), sum(name.encode()) % 256, np.uint8)
-        Image.fromarray(pixels).save(target)
         work = Work(input_sha256="1" * 64, settings_sha256=SETTINGS)
         manifest.begin(target, work)
+        Image.fromarray(pixels).save(target)
         if name in names:
             manifest.finish(target, work)
     return root
@@ -39,8 +39,12 @@ def test_a_folder_tells_how_far_it_is(tmp_path: Path) -> None:
     Image.new("RGB", (2, 2)).save(root / "foreign.png")
     expected = Status(done=3, missing=1, interrupted=1, in_work=0, unnoted=1)
     assert status(root) == expected
-    with claimed(root, root / "e.png"):
-        assert status(root).in_work == 1
+    claims = Claims(root)
+    claim = claims.take(root / "e.png")
+    assert claim is not None
+    assert status(root).in_work == 1
+    claim.release()
+    claims.close()
     assert status(root) == expected
 
 
@@ -92,8 +96,11 @@ def test_a_result_that_lost_its_note_gets_it(tmp_path: Path) -> None:
 def test_what_another_process_writes_is_not_touched(tmp_path: Path) -> None:
     one = made(tmp_path / "one", "a.png")
     out = made(tmp_path / "out")
-    with claimed(out, out / "a.png"), pytest.raises(OutputError, match="is being written by another process"):
+    claims = Claims(out)
+    assert claims.take(out / "a.png") is not None
+    with pytest.raises(OutputError, match="is being written by another process"):
         list(merge(out, [one]))
+    claims.close()
 
 
 def test_folders_that_are_none_are_refused(tmp_path: Path) -> None:

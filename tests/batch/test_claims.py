@@ -1,65 +1,191 @@
-"""One photo, one process: and what a killed process held is free at once."""
+"""One photo, one process, on one machine or many; the dead are known, and the living are left alone."""
 
-import multiprocessing
 import os
 import signal
-from multiprocessing.connection import Connection
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from sdsr.batch.claims import claimed, remove_abandoned
+from sdsr.batch import claims as module
+from sdsr.batch.claims import EXPIRY_S, FOLDER, TOUCH_S, Claim, Claims, count_claims
 from sdsr.errors import OutputError
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from sdsr.batch.claims import Claims
+root = Path(sys.argv[1])
+print(Claims(root).take(root / "a.png") is not None, flush=True)
+time.sleep(600)
+"""
+
+
+class Clock:
+    """The monotonic clock of this machine, which a test moves."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(module, "_monotonic", clock)
+    return clock
+
+
+def of_another_machine(root: Path) -> tuple[Claims, Claim]:
+    """A process of a machine whose locks aren't seen here, and its claim on a.png."""
+    claims = Claims(root, machine="elsewhere", locks=False)
+    claim = claims.take(root / "a.png")
+    assert claim is not None
+    return claims, claim
+
+
+def last_touch(claims: Claims, *, seconds_ago: float) -> None:
+    """Let a process of another machine have touched its file then, by the file server's clock, and not since."""
+    path = claims.folder / f"{claims.token}.alive"
+    then = time.time() - seconds_ago
+    os.utime(path, (then, then))
+
+
+def take(claims: Claims) -> Claim | None:
+    return claims.take(claims.root / "a.png")
 
 
 def test_only_one_has_a_claim_and_nothing_is_left(tmp_path: Path) -> None:
     root = tmp_path / "out"
-    one, another = root / "a.png", root / "sub" / "b.png"
-    with claimed(root, one) as first, claimed(root, one) as second, claimed(root, another) as other:
-        assert (first, second, other) == (True, False, True)
+    one, another = Claims(root), Claims(root)
+    first = take(one)
+    assert first is not None
+    assert take(one) is None
+    assert take(another) is None
+    assert count_claims(root) == 1
+    other = another.take(root / "sub" / "b.png")
+    assert other is not None
+    first.release()
+    again = take(another)
+    assert again is not None
+    for claim in (other, again):
+        claim.release()
+    assert count_claims(root) == 0
+    for claims in (another, one):
+        claims.close()
     assert not root.exists()
-    root.mkdir()
-    (root / "a.png").touch()
-    with claimed(root, root / "a.png") as again:
-        assert again
-    assert [path.name for path in root.iterdir()] == ["a.png"]
 
 
 def test_a_folder_that_was_there_stays(tmp_path: Path) -> None:
-    with claimed(tmp_path, tmp_path / "a.png") as first:
-        assert first
-    assert tmp_path.is_dir()
+    claims = Claims(tmp_path)
+    claim = take(claims)
+    assert claim is not None
+    claim.release()
+    claims.close()
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_folder_that_cannot_be_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    root = tmp_path / "file" / "out"
-    with pytest.raises(OutputError, match="can't be written"), claimed(root, root / "a.png"):
-        pass
-
-
-def hold(root: Path, told: Connection) -> None:
-    with claimed(root, root / "a.png") as alone:
-        told.send(alone)
-        signal.pause()
+    with pytest.raises(OutputError, match="can't be written"):
+        take(Claims(tmp_path / "file" / "out"))
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 def test_a_killed_process_holds_nothing(tmp_path: Path) -> None:
-    listened, told = multiprocessing.Pipe(duplex=False)
-    process = multiprocessing.get_context("spawn").Process(target=hold, args=(tmp_path, told))
-    process.start()
-    assert listened.poll(60)
-    assert listened.recv()
-    with claimed(tmp_path, tmp_path / "a.png") as alone:
-        assert not alone
-    remove_abandoned(tmp_path)
-    (left,) = tmp_path.iterdir()  # in use
-    process.kill()
-    process.join(60)
-    assert left.exists()
-    with claimed(tmp_path, tmp_path / "a.png") as alone:
-        assert alone
-    left.touch()
-    remove_abandoned(tmp_path)
+    with subprocess.Popen([sys.executable, "-c", HOLD, tmp_path], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "True\n"
+        claims = Claims(tmp_path)
+        process.send_signal(signal.SIGSTOP)  # it sleeps, and has its lock
+        assert take(claims) is None
+        claims.remove_abandoned()
+        assert count_claims(tmp_path) == 1
+        process.kill()
+    claim = take(claims)
+    assert claim is not None
+    assert claim.number == 2
+    claim.release()
+    claims.remove_abandoned()
+    claims.close()
     assert not list(tmp_path.iterdir())
+
+
+def test_another_machine_is_dead_when_it_is_silent(tmp_path: Path, clock: Clock) -> None:
+    others, theirs = of_another_machine(tmp_path)
+    claims = Claims(tmp_path)
+    last_touch(others, seconds_ago=EXPIRY_S + 1)
+    assert take(claims) is None, "it isn't known yet whether it touches its file"
+    clock.now += TOUCH_S
+    assert take(claims) is None
+    clock.now += 2 * TOUCH_S
+    claim = take(claims)
+    assert claim is not None
+    assert (claim.holds(), theirs.holds()) == (True, False)
+    theirs.release()  # it slept, and wakes
+    assert claim.holds()
+    assert take(Claims(tmp_path)) is None
+    claim.release()
+    assert not list((tmp_path / FOLDER).glob("*.[0-9]"))
+
+
+def test_clocks_that_jump_kill_nobody(tmp_path: Path, clock: Clock) -> None:
+    others, _ = of_another_machine(tmp_path)
+    claims = Claims(tmp_path)
+    for minutes in range(-60, 60, 10):  # the server's clock against this machine's; the other one lives on
+        last_touch(others, seconds_ago=60.0 * minutes)
+        assert take(claims) is None
+        clock.now += TOUCH_S
+    last_touch(others, seconds_ago=-3600)  # then it dies, and the server's clock is set back by an hour
+    assert take(claims) is None
+    clock.now += EXPIRY_S - 1
+    assert take(claims) is None
+    clock.now += 2
+    assert take(claims) is not None
+
+
+def test_of_many_that_find_an_owner_dead_one_has_the_photo(tmp_path: Path, clock: Clock) -> None:
+    others, _ = of_another_machine(tmp_path)
+    last_touch(others, seconds_ago=2 * EXPIRY_S)
+    many = [Claims(tmp_path) for _ in range(8)]
+    assert [take(each) for each in many] == [None] * 8
+    clock.now += EXPIRY_S
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(take, many))
+    assert sum(claim is not None for claim in found) == 1
+
+
+def test_where_names_cannot_be_linked_leases_are_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: Clock
+) -> None:
+    def refuse(*names: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    one, another = Claims(tmp_path), Claims(tmp_path)
+    claim = take(one)
+    assert claim is not None
+    assert take(another) is None
+    (lease,) = (tmp_path / FOLDER).glob("*.1")
+    lease.write_bytes(b"")  # as it is for a moment
+    assert take(another) is None
+    clock.now += EXPIRY_S + 1  # its process was killed at that moment
+    assert take(another) is not None
+
+
+def test_an_answer_that_gets_lost_is_no_refusal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = os.link
+
+    def link(*names: Path) -> None:
+        own(*names)
+        raise FileExistsError(17, "File exists")  # as NFS says when it asks again
+
+    claims = Claims(tmp_path)
+    monkeypatch.setattr(os, "link", link)
+    assert take(claims) is not None
+    assert take(claims) is None

@@ -1,7 +1,6 @@
 """A folder restored: the bad photo reported, the rest done, nothing done twice, nothing half-written."""
 
 import os
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,10 +8,12 @@ import pytest
 from PIL import Image
 
 from sdsr import job
-from sdsr.batch.claims import claimed
-from sdsr.batch.engine import Outcome, Settings, process, settings_sha256
+from sdsr.batch.claims import Claim, Claims
+from sdsr.batch.engine import process
 from sdsr.batch.manifest import NAME, Manifest, Work
 from sdsr.batch.model import Model
+from sdsr.batch.outcome import Outcome
+from sdsr.batch.settings import Settings, settings_sha256
 from sdsr.batch.walking import Job, plan
 from sdsr.errors import ModelError, OutputError
 from sdsr.photos import files
@@ -57,16 +58,99 @@ def test_a_second_run_does_only_what_is_missing_or_changed(tree: Path, upscaler:
     assert (tree.parent / "out" / "a.jpg").stat().st_mtime_ns == before
 
 
-def test_other_settings_never_overwrite_unless_told(tree: Path, upscaler: Upscaler) -> None:
+def test_changed_settings_and_photos_are_done_again_and_say_so(tree: Path, upscaler: Upscaler) -> None:
+    first = run(tree, upscaler)
+    assert {outcome.again for outcome in first.values()} == {None}
+    with Image.open(tree / "a.png") as picture:
+        picture.transpose(Image.Transpose.ROTATE_90).save(tree / "a.png")
+    second = run(tree, upscaler)
+    assert {name: (outcome.status, outcome.again) for name, outcome in second.items()} == {
+        "a.jpg": ("skipped", None),
+        "a.png": ("done", "the photo changed"),
+        "broken.jpg": ("failed", None),
+        "sub/b.png": ("skipped", None),
+    }
+    third = run(tree, upscaler, Settings(request=Request(scale=3.0)))
+    assert {outcome.again for outcome in third.values() if outcome.status == "done"} == {"settings or weights changed"}
+    assert (third["a.png"].size, third["broken.jpg"].kind) == ((36, 48), "photo")
+
+
+def test_what_is_not_ours_is_replaced_only_when_told(tree: Path, upscaler: Upscaler) -> None:
     run(tree, upscaler)
-    other = Request(scale=2.0, seed=1)
-    kept = (tree.parent / "out" / "a.png").read_bytes()
-    refused = run(tree, upscaler, Settings(request=other))
-    assert {outcome.status for outcome in refused.values()} == {"failed"}
-    assert "--overwrite" in (refused["a.png"].error or "")
-    assert (tree.parent / "out" / "a.png").read_bytes() == kept
-    told = run(tree, upscaler, Settings(request=Request(scale=3.0), overwrite=True))
-    assert told["a.png"].size == (48, 36)
+    edited, foreign = tree.parent / "out" / "a.png", tree.parent / "out" / "c.png"
+    for path in (edited, foreign):
+        path.write_bytes(b"somebody's work")
+    (tree / "c.png").write_bytes((tree / "a.png").read_bytes())
+    refused = run(tree, upscaler)
+    assert all("--on-exists" in (refused[name].error or "") for name in ("a.png", "c.png"))
+    assert {refused["a.png"].kind, refused["c.png"].kind} == {"output"}
+    verified = run(tree, upscaler, Settings(request=TWICE, on_exists="verify"))
+    assert (verified["a.png"].again, verified["c.png"].status) == ("its result changed", "failed")
+    assert foreign.read_bytes() == b"somebody's work"
+    assert run(tree, upscaler, Settings(request=TWICE, on_exists="replace"))["c.png"].status == "done"
+
+
+def test_damage_that_keeps_size_and_times_is_found_by_verify(tree: Path, upscaler: Upscaler) -> None:
+    run(tree, upscaler)
+    target = tree.parent / "out" / "sub" / "b.png"
+    long_ago = 10**18
+    os.utime(target, ns=(long_ago, long_ago))
+    run(tree, upscaler)  # which notes its times
+    whole = target.read_bytes()
+    target.write_bytes(whole[:-1] + b"?")
+    os.utime(target, ns=(long_ago, long_ago))
+    outcome = run(tree, upscaler, Settings(request=TWICE, on_exists="verify"))["sub/b.png"]
+    assert (outcome.status, outcome.again) == ("done", "its result changed")
+    assert target.read_bytes() == whole
+
+
+def test_a_replacement_that_was_cut_off_is_done_again(tree: Path, upscaler: Upscaler) -> None:
+    run(tree, upscaler)
+    out = tree.parent / "out"
+    settings = Settings(request=Request(scale=3.0))
+    work = Work.on(tree / "a.png", settings_sha256(Model.of(upscaler), settings))
+    Manifest(out).begin(out / "a.png", work)  # and killed before it was written
+    outcome = run(tree, upscaler, settings)["a.png"]
+    assert (outcome.status, outcome.again, outcome.size) == ("done", "it was being replaced", (48, 36))
+
+
+def test_another_version_leaves_what_is_finished(
+    tree: Path, upscaler: Upscaler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(tree, upscaler)
+    monkeypatch.setattr("sdsr.batch.manifest.__version__", "99")
+    assert run(tree, upscaler)["a.png"].status == "skipped"
+    again = run(tree, upscaler, Settings(request=TWICE, on_exists="replace"))["a.png"]
+    assert again.again == "another version made it"
+
+
+def test_two_with_other_settings_on_one_folder_are_told(tree: Path, upscaler: Upscaler) -> None:
+    jobs = plan([tree / "a.png", tree / "sub" / "b.png"], TWICE, output=tree.parent / "out")
+    settings = Settings(request=TWICE)
+    one = process(jobs, Model.of(upscaler), settings, on_progress=lambda job, share: None, limit=1)
+    assert next(one).status == "done"
+    waiting = process(jobs[1:], Model.of(upscaler), settings, on_progress=lambda job, share: None)
+    manifest = Manifest(tree.parent / "out")
+    other = Settings(request=Request(scale=2.0, seed=1))
+    (done,) = process(jobs[1:], Model.of(upscaler), other, on_progress=lambda job, share: None)
+    assert done.status == "done"
+    assert manifest.path.is_file()
+    (outcome,) = waiting  # opened after: a change of settings, as when it is started tomorrow
+    assert outcome.again == "settings or weights changed"
+    manifest.refresh()
+    assert manifest.noted_since(jobs[1].target)
+
+
+def test_no_more_than_the_limit_is_restored(tree: Path, upscaler: Upscaler) -> None:
+    jobs = plan([tree], TWICE, output=tree.parent / "out")
+
+    def first(limit: int) -> list[str]:
+        settings = Settings(request=TWICE)
+        outcomes = process(jobs, Model.of(upscaler), settings, on_progress=lambda job, share: None, limit=limit)
+        return [outcome.status for outcome in outcomes]
+
+    assert first(1) == ["done"]
+    assert first(2) == ["skipped", "done", "failed", "done"]
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), OutputError("the disk is full; free some space.")])
@@ -118,12 +202,8 @@ def test_two_at_once_restore_each_photo_once(tree: Path, upscaler: Upscaler, mon
     of_one = list(process(jobs, model, settings, on_progress=while_the_first_is_at_work))
     of_other += other
     assert len(restored) == len(jobs) == 3
-    assert [outcome.status for outcome in of_one] == ["done", "skipped", "done"]
-    assert [(Path(outcome.input).name, outcome.status) for outcome in of_other] == [
-        ("a.png", "done"),
-        ("b.png", "skipped"),
-        ("a.jpg", "skipped"),
-    ]
+    assert sorted(outcome.status for outcome in of_one + of_other) == ["done"] * 3 + ["skipped"] * 3
+    assert {outcome.output for outcome in of_one} == {outcome.output for outcome in of_other}
     assert files_in(tree.parent / "out") == {"a.jpg", "a.png", "sub/b.png", NAME}
 
 
@@ -146,17 +226,37 @@ def test_what_another_leaves_undone_is_done(tree: Path, upscaler: Upscaler) -> N
     jobs = plan([tree / "a.png"], TWICE, output=tree.parent / "out")
     (tree.parent / "out").mkdir()
     looks: list[float] = []
-    held = ExitStack()
-    held.enter_context(claimed(tree.parent / "out", jobs[0].target))
+    others = Claims(tree.parent / "out")
+    claim = others.take(jobs[0].target)
+    assert claim is not None
 
     def until_the_third_look(job: Job, share: float) -> None:
         looks.append(share)
         if len(looks) == 3:
-            held.close()  # as when the other process is killed
+            claim.release()  # as when the other process fails
 
     (outcome,) = process(jobs, Model.of(upscaler), Settings(request=TWICE), on_progress=until_the_third_look)
     assert outcome.status == "done"
     assert looks[:3] == [0.0, 0.0, 0.0]
+    others.close()
+
+
+def test_who_was_taken_for_dead_leaves_the_photo_to_the_other(
+    tree: Path, upscaler: Upscaler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Claim] = []
+    own = Claim.holds
+
+    def holds(self: Claim) -> bool:
+        asked.append(self)
+        return len(asked) > 1 and own(self)  # it slept while it restored
+
+    monkeypatch.setattr(Claim, "holds", holds)
+    jobs = plan([tree / "a.png"], TWICE, output=tree.parent / "out")
+    (outcome,) = process(jobs, Model.of(upscaler), Settings(request=TWICE), on_progress=lambda job, share: None)
+    assert outcome.status == "done"
+    assert asked[0].key == asked[2].key
+    assert asked[0] is not asked[2], "it was claimed anew"
 
 
 def test_where_nothing_is_to_do_no_model_is_loaded(tree: Path, upscaler: Upscaler) -> None:
@@ -185,7 +285,11 @@ def test_equal_settings_are_equal_however_they_are_said(upscaler: Upscaler) -> N
         return settings_sha256(model, settings)
 
     usual = known(Settings())
-    same = (Settings(request=Request(scale=4)), Settings(overwrite=True), Settings(request=Request(memory_bytes=1)))
+    same = (
+        Settings(request=Request(scale=4)),
+        Settings(on_exists="replace"),
+        Settings(request=Request(memory_bytes=1)),
+    )
     assert {known(settings) for settings in same} == {usual}
     others = (Request(scale=2), Request(seed=1), Request(width=64), Request(prompt="\udcff"), Request(steps=2))
     assert len({usual, *(known(Settings(request=request)) for request in others)}) == 1 + len(others)

@@ -1,12 +1,13 @@
 """What counts as finished, what a kill leaves behind, and what need not be read again."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from sdsr.batch import manifest
-from sdsr.batch.manifest import NAME, Manifest, Stamp, Work
+from sdsr.batch.manifest import FOLDER, NAME, Manifest, Stamp, Work
 
 SETTINGS = "2" * 64
 HOUR_NS = 3600 * 10**9
@@ -27,6 +28,11 @@ def root(tmp_path: Path) -> Path:
 
 def work(photo: Path) -> Work:
     return Work.on(photo, SETTINGS)
+
+
+def written(target: Path) -> Path:
+    target.write_bytes(b"result")
+    return target
 
 
 def age(*paths: Path) -> None:
@@ -142,3 +148,35 @@ def test_names_that_are_no_text_are_kept(photo: Path, root: Path) -> None:
     target.write_bytes(b"result")
     Manifest(root).finish(target, work(photo))
     assert Manifest(root).finished(photo, target, SETTINGS)
+
+
+def test_each_machine_appends_to_a_file_of_its_own(photo: Path, root: Path) -> None:
+    names = ("a.png", "b.png", "c.png")
+    one, two = Manifest(root, machine="one"), Manifest(root, machine="two")
+    for of_machine, name in ((one, "a.png"), (two, "b.png"), (one, "c.png")):
+        of_machine.begin(root / name, work(photo))
+        of_machine.finish(written(root / name), work(photo))
+    (file,) = (root / FOLDER).iterdir()
+    assert b"b.png" in file.read_bytes()
+    assert b"b.png" not in (root / NAME).read_bytes()
+    for read in (one, two, Manifest(root)):
+        read.refresh()
+        assert read.entries.keys() == set(names)
+        assert all(read.finished(photo, root / name, SETTINGS) for name in names)
+
+
+def test_where_machines_contradict_each_other_the_result_tells(
+    photo: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = root / "a.png"
+    one, two = Manifest(root, machine="one"), Manifest(root, machine="two")
+    one.begin(target, work(photo))
+    one.finish(written(target), work(photo))
+    monkeypatch.setattr("sdsr.batch.manifest.time.time", lambda: 0.0)  # the clock of the other is behind
+    other = replace(work(photo), settings_sha256="4" * 64)
+    two.begin(target, other)
+    target.write_bytes(b"another result")
+    two.finish(target, other)
+    later = Manifest(root)
+    assert later.state(photo, target, "4" * 64) == "finished"
+    assert later.state(photo, target, SETTINGS) == "other settings"

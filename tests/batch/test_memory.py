@@ -9,8 +9,9 @@ import psutil
 import pytest
 import torch
 
-from sdsr.batch.engine import Settings, restore
 from sdsr.batch.memory import BASE_BYTES, INPUT_BYTES_PER_PX, OUTPUT_BYTES_PER_PX, within_memory
+from sdsr.batch.restoring import restore
+from sdsr.batch.settings import Settings
 from sdsr.errors import LimitError
 from sdsr.job import Job
 from sdsr.photos.files import Header, Photo

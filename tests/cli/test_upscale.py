@@ -109,6 +109,8 @@ def test_a_folder_in_json_lines_and_again(typed: Typed, model: Path, tmp_path: P
         "model": "d3sr-small",
         "seed": 0,
         "chosen": None,
+        "again": None,
+        "kind": None,
         "error": None,
     }
     assert "bad.jpg is no photo" in lines[1]["error"]

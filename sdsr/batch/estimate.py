@@ -1,0 +1,179 @@
+"""What a batch would take: photos, megapixels, time and disk, from headers and a short probe; nothing is written."""
+
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sdsr.batch.desk import Desk
+from sdsr.batch.model import Model
+from sdsr.batch.settings import Settings
+from sdsr.batch.walking import Job
+from sdsr.errors import InputError, OutputError, SdsrError
+
+if TYPE_CHECKING:
+    from sdsr.jobs import JobMaker
+    from sdsr.photos.photo import Photo
+
+_SAMPLE = 200  # headers that are read, evenly spread
+_PROBES = 3
+_PROBE_PX = 128  # side of what is restored of each
+_PROBE_S = 20.0  # after which no other photo is probed
+_NOTE_BYTES = 1_000  # of the manifest, for each photo
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """What a batch would take.
+
+    Of `photos`, so many are `finished`; of those `to_do`, `unreadable` can't be restored, as far as `sampled` headers
+    tell. `seconds` is for one process on this machine. `free_bytes` is of the disk that has the results.
+    """
+
+    photos: int
+    finished: int
+    to_do: int
+    sampled: int
+    unreadable: int
+    megapixels_in: float
+    megapixels_out: float
+    seconds: float | None
+    disk_bytes: int | None
+    free_bytes: int
+
+    def check(self) -> None:
+        """Raise OutputError where the disk can't hold the results."""
+        if self.disk_bytes is not None and self.disk_bytes > self.free_bytes:
+            raise OutputError(
+                f"results need about {told_bytes(self.disk_bytes)}, and {told_bytes(self.free_bytes)} are free; free "
+                "some, name another disk with -o, or a smaller format with --format."
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Header:
+    job: Job
+    given_px: int
+    size: tuple[int, int]  # (width, height) of the result
+    scale: float
+
+    @property
+    def pixels(self) -> int:
+        return self.size[0] * self.size[1]
+
+
+def estimate(
+    jobs: Sequence[Job],
+    model: Model,
+    settings: Settings,
+    *,
+    limit: int | None = None,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Estimate:
+    """Return what the jobs would take, no more than `limit` of them being restored.
+
+    Headers are read of a sample, and the middles of a few photos are restored and encoded to know time and bytes.
+    """
+    desk = Desk(model=model, settings=settings)
+    left = [job for job in jobs if job.root is None or not desk.finished(desk.state(job))]
+    finished = len(jobs) - len(left)
+    left = left[:limit]
+    step = max(1, -(-len(left) // _SAMPLE))
+    sample = left[::step]
+    headers = [found for job in sample if (found := _header(job, settings)) is not None]
+    times = len(left) / len(sample) if sample else 0.0
+    seconds_per_px, bytes_per_px = _probe(headers, desk, clock) if headers else (None, None)
+    pixels = sum(header.pixels for header in headers) * times
+    passes = max(settings.passes, settings.request.mean_of)
+    return Estimate(
+        photos=len(jobs),
+        finished=finished,
+        to_do=len(left),
+        sampled=len(sample),
+        unreadable=round((len(sample) - len(headers)) * times),
+        megapixels_in=round(sum(header.given_px for header in headers) * times / 1e6, 3),
+        megapixels_out=round(pixels / 1e6, 3),
+        seconds=None if seconds_per_px is None else round(seconds_per_px * pixels * passes, 1),
+        disk_bytes=None if bytes_per_px is None else round(bytes_per_px * pixels) + len(left) * _NOTE_BYTES,
+        free_bytes=min((_free_bytes(root) for root in {job.root or job.target.parent for job in jobs}), default=0),
+    )
+
+
+def told_bytes(amount: float) -> str:
+    """Return an amount of bytes as disks are sold.
+
+    >>> told_bytes(999), told_bytes(2_400_000_000)
+    ('999 B', '2.4 GB')
+    """
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if amount < 1000 or unit == "TB":
+            return f"{amount:.0f} {unit}" if unit == "B" or amount >= 100 else f"{amount:.1f} {unit}"
+        amount /= 1000
+    raise AssertionError("unreachable")
+
+
+def _header(job: Job, settings: Settings) -> _Header | None:
+    """Return what the header of a photo says of its work; None where it can't be restored."""
+    from sdsr.photos.probe import check_output, format_of, probe
+
+    try:
+        header = probe(job.source, settings.limits)
+        width, height = settings.request.size(header.width, header.height)
+        check_output(header, (height, width), format_of(job.target), settings.limits)
+    except (SdsrError, OSError):
+        return None
+    return _Header(
+        job=job, given_px=header.width * header.height, size=(width, height), scale=max(1e-3, width / header.width)
+    )
+
+
+def _probe(headers: Sequence[_Header], desk: Desk, clock: Callable[[], float]) -> tuple[float | None, float | None]:
+    """Return seconds and bytes for each pixel of a result, of the middles of a few photos; None where none can be."""
+    from sdsr.photos.files import encode_photo, format_of
+
+    until = clock() + _PROBE_S
+    seconds = 0.0
+    encoded = 0
+    pixels = 0
+    for header in headers[:: max(1, len(headers) // _PROBES)][:_PROBES]:
+        if pixels and clock() > until:
+            break
+        try:
+            middle = _middle(header, desk.settings)
+            maker = desk.maker()
+            if not pixels:  # the first is slower than all others
+                _restored(middle, header, maker, desk.settings)
+            begun = clock()
+            result = _restored(middle, header, maker, desk.settings)
+            data = encode_photo(result, format_of(header.job.target), desk.settings.quality)
+        except InputError:
+            continue
+        seconds += clock() - begun
+        encoded += len(data)
+        pixels += result.size[0] * result.size[1]
+    return (seconds / pixels, encoded / pixels) if pixels else (None, None)
+
+
+def _middle(header: _Header, settings: Settings) -> "Photo":
+    from sdsr.photos.files import read_photo
+
+    photo = read_photo(header.job.source, settings.limits)
+    rows, columns = (
+        slice((side - min(side, _PROBE_PX)) // 2, (side + min(side, _PROBE_PX)) // 2) for side in photo.size
+    )
+    alpha = None if photo.alpha is None else photo.alpha[rows, columns]
+    return replace(photo, pixels=photo.pixels[rows, columns], alpha=alpha)
+
+
+def _restored(middle: "Photo", header: _Header, maker: "JobMaker", settings: Settings) -> "Photo":
+    plain = {"width": None, "height": None, "megapixels": None, "protect": (), "mean_of": 1}
+    request = replace(settings.request, scale=header.scale, **plain)
+    return maker.job(middle, request).run()
+
+
+def _free_bytes(folder: Path) -> int:
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return shutil.disk_usage(folder).free

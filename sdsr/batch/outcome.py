@@ -1,0 +1,50 @@
+"""What became of a photo."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from sdsr.errors import InputError, LimitError, OutputError, ResultError
+
+Kind = Literal["photo", "limit", "result", "output", "system"]
+KINDS: dict[Kind, str] = {
+    "photo": "can't be read, or is no photo",
+    "limit": "too large for a limit or the memory",
+    "result": "restored, but not as it must be",
+    "output": "can't be written",
+    "system": "the operating system refused",
+}
+"""The kinds of failure, and what each means."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of one photo; `size` is the result's (width, height), `chosen` what was chosen for it, and why.
+
+    `again` says why a photo that had a result was restored again; `kind` (of KINDS) and `error`, why it failed.
+    """
+
+    input: str
+    output: str
+    status: Literal["done", "skipped", "failed"]
+    size: tuple[int, int] | None = None
+    seconds: float = 0.0
+    model: str
+    seed: int
+    chosen: str | None = None
+    again: str | None = None
+    kind: Kind | None = None
+    error: str | None = None
+
+
+def kind_of(error: Exception) -> Kind:
+    """Return the kind of a failure."""
+    match error:
+        case LimitError():
+            return "limit"
+        case InputError():
+            return "photo"
+        case ResultError():
+            return "result"
+        case OutputError():
+            return "output"
+    return "system"

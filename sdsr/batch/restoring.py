@@ -1,0 +1,139 @@
+"""One photo restored within limits and memory, and where its result could not be written, told before that."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from sdsr.batch.settings import Settings
+from sdsr.batch.walking import Job
+from sdsr.errors import OutputError
+from sdsr.photos.formats import Format
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from sdsr.jobs import JobMaker
+    from sdsr.photos.files import Header
+    from sdsr.photos.photo import Photo
+
+OnProgress = Callable[[float], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Restored:
+    """A photo as it was read (`lq`), its result, and what was chosen for it; the `spread` of passes, if several."""
+
+    lq: "Photo"
+    result: "Photo"
+    chosen: str | None = None
+    spread: "np.ndarray | None" = None
+
+
+class Beside(Protocol):
+    """What is made beside each result, such as a report."""
+
+    def check(self, photo: tuple[int, int], result: tuple[int, int]) -> None:
+        """Raise InputError, before any work, for sizes (height, width) that it can't be made of."""
+        ...
+
+    def is_there(self, job: Job) -> bool:
+        """Whether it is made already, of this result."""
+        ...
+
+    def make(self, job: Job, restored: Restored | None) -> None:
+        """Make it of a result that is written; `restored` is None where the result was found finished."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Read:
+    """A photo in memory, its header, and the (height, width) of its result."""
+
+    photo: "Photo"
+    header: "Header"
+    size: tuple[int, int]
+
+
+def read(source: "Path | bytes", maker: "JobMaker", settings: Settings, *, format: Format | None) -> Read:
+    """Return a photo, read; what can't be done within limits and memory is refused before anything is decoded."""
+    from sdsr.batch.memory import within_memory
+    from sdsr.photos.files import check_output, probe, read_photo
+    from sdsr.photos.layout import check_transparency
+
+    header = probe(source, settings.limits)
+    width, height = settings.request.size(header.width, header.height)
+    check_output(header, (height, width), format or header.format, settings.limits)
+    within_memory(maker, header, (height, width), settings.request, passes=_passes(settings))
+    photo = read_photo(source, settings.limits)
+    check_transparency(photo, format or header.format)
+    return Read(photo=photo, header=header, size=(height, width))
+
+
+def restore_read(
+    read: Read, maker: "JobMaker", settings: Settings, *, on_progress: OnProgress | None = None
+) -> Restored:
+    """Return a photo restored, in windows as large as memory allows now, and what was chosen for it.
+
+    Raises ResultError for a result that can't be right.
+    """
+    from sdsr.batch.checking import check_result
+    from sdsr.batch.memory import ran_out, with_smaller_windows, within_memory
+
+    passes = _passes(settings)
+    photo = read.photo
+    request = within_memory(maker, read.header, read.size, settings.request, passes=passes)
+    while True:
+        try:
+            job = maker.job(photo, request, on_progress=on_progress)
+            if passes == 1:
+                restored = Restored(lq=photo, result=job.run(), chosen=job.chosen)
+            else:
+                found = maker.passes(photo, request, count=passes, on_progress=on_progress)
+                result = found.first if request.mean_of == 1 else found.mean
+                restored = Restored(lq=photo, result=result, chosen=job.chosen, spread=found.spread)
+            check_result(photo, restored.result)
+            return restored
+        except (MemoryError, RuntimeError) as error:
+            if not ran_out(error):
+                raise
+            request = with_smaller_windows(maker, request)
+
+
+def restore(
+    source: "Path | bytes",
+    maker: "JobMaker",
+    settings: Settings,
+    *,
+    format: Format | None,
+    on_progress: OnProgress | None = None,
+) -> Restored:
+    """Return one photo restored, and what was chosen for it.
+
+    What can't be done within limits and memory is refused before anything is decoded.
+    """
+    return restore_read(read(source, maker, settings, format=format), maker, settings, on_progress=on_progress)
+
+
+def _passes(settings: Settings) -> int:
+    return max(settings.passes, settings.request.mean_of)
+
+
+def check_target(target: Path, *, overwrite: bool, new_folders: bool = False) -> None:
+    """Raise OutputError, before hours of work, where the result could not be written in the end."""
+    try:
+        there = target.exists()
+        folder = target.parent
+        while new_folders and not folder.exists() and folder != folder.parent:
+            folder = folder.parent
+    except OSError as error:
+        raise OutputError(f"{target.name} can't be written ({error.strerror}); choose another name.") from error
+    if there and not overwrite:
+        raise OutputError(f"{target} exists already; choose another name or folder, or say --on-exists replace.")
+    if target.is_dir():
+        raise OutputError(f"{target} is a folder; choose another name.")
+    if not folder.is_dir():
+        raise OutputError(f"{target.name} can't be written: its folder (={folder}) is missing; create it first.")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise OutputError(f"{target.name} can't be written to {folder} (permission); choose a folder you may write to.")
