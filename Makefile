@@ -2,7 +2,9 @@
 # make lint: format, lint, types                    make check: lint and test, what CI runs first
 # make test-avx2: what depends on a processor's rounding, as one without AVX-512 computes it, what CI runs next
 # make test-browser: the page of `sdsr serve` in Chromium      make test-service: attacks on it
-# make soak: the same for half an hour; then the graphs in other runtimes (npm), 24 megapixels, 200 photos in one process
+# make test-ray: many photos on a Ray cluster of this machine
+# make soak: the same for half an hour; then the graphs in other runtimes (npm), 24 megapixels, 200 photos in one process;
+#   then a hundred thousand files, ten thousand photos, and ten kills of each kind of batch
 # The first of them creates .venv and installs, the demo without torch; all it needs is Python 3.11 or newer (PYTHON=...).
 
 PYTHON ?= python3
@@ -28,7 +30,7 @@ export OMP_WAIT_POLICY ?= passive
 # Modules are compiled once, not in each of the processes that tests start.
 test test-avx2 test-service test-browser: export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test test-browser test-service test-avx2 soak lint check install clean
+.PHONY: demo test test-browser test-service test-ray test-avx2 soak lint check install clean
 .DEFAULT_GOAL := demo
 
 install: $(INSTALLED)
@@ -84,6 +86,13 @@ test-browser: $(INSTALLED)
 	$(BIN)/python -m pytest -m browser tests/web $(PYTEST_ARGS)
 
 # Half an hour: the start, a hundred clients, ten thousand jobs, Schemathesis. As much: graphs in other runtimes, large photos and many.
+# Many photos on a Ray cluster of this machine, one of its workers killed.
+test-ray: export OMP_NUM_THREADS := 1
+test-ray: $(INSTALLED)
+	$(PIP) -e '.[ray]'
+	$(BIN)/python -m pytest -m ray tests/cli/test_ray.py $(PYTEST_ARGS)
+
+# Ten minutes of the service: a hundred clients, then Schemathesis. Then many photos, for an hour or more.
 soak: export OMP_NUM_THREADS := 1
 soak: export SCHEMA_SECONDS := 300
 soak: $(INSTALLED)
@@ -95,6 +104,9 @@ soak: $(INSTALLED)
 	$(BIN)/python bench/runtimes.py --web
 	$(BIN)/python bench/memory.py --megapixels 6 24 --engine onnx
 	$(BIN)/python bench/endurance.py --photos 200
+	$(BIN)/python bench/many_files.py
+	$(BIN)/python bench/batch_soak.py memory
+	$(BIN)/python bench/batch_soak.py kills
 
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check

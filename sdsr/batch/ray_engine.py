@@ -1,0 +1,179 @@
+"""A Ray cluster as an engine: one actor for each device; what travels is paths and outcomes, never pictures.
+
+Each worker is what a process on one machine is: it claims photos, reads, restores and writes them, and notes them in
+the same manifest. So a worker that dies loses the photo that it is at, other engines may work on the same folder, and
+any of them goes on where another stopped. All machines must see photos and results by the same paths.
+"""
+
+import logging
+import os
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from sdsr.batch.desk import Desk, failed, skipped
+from sdsr.batch.model import Model
+from sdsr.batch.outcome import Outcome
+from sdsr.batch.restoring import Beside
+from sdsr.batch.settings import Settings
+from sdsr.batch.walking import Job
+from sdsr.errors import InputError, ModelError, SdsrError
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+log = logging.getLogger(__name__)
+
+MOST_DEATHS = 3
+"""How many workers may die of one photo before it is given up."""
+_MOST_AT_ONCE = 8  # photos that a worker is given; while one is restored it reads the next and writes the last
+_STORE_BYTES = 80 << 20  # of a local cluster's object store; Ray's least is 75 MiB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cluster:
+    """Where to work: an `address` that Ray knows ("auto", "ray://host:10001"), None for this machine alone.
+
+    There are so many `workers`; None stands for one for each accelerator, or one for four cores where there is none.
+    """
+
+    address: str | None = None
+    workers: int | None = None
+
+
+def process_on_ray(
+    jobs: Sequence[Job],
+    model: Model,
+    settings: Settings,
+    cluster: Cluster,
+    *,
+    beside: Beside | None = None,
+    limit: int | None = None,
+) -> Iterator[Outcome]:
+    """Restore the photos on a cluster and yield what became of each, as it arrives; see `sdsr.batch.engine.process`.
+
+    What is finished is found here, before anything of Ray is started. Raises InputError where Ray isn't here or the
+    cluster can't be reached, and the model's error where it can't be loaded.
+    """
+    desk = Desk(model=model, settings=settings, beside=beside)
+    left: list[Job] = []
+    try:
+        for job in jobs:
+            if desk.needs_nothing(job):
+                yield skipped(job, desk)
+            else:
+                left.append(job)
+    finally:
+        desk.close()
+    if left:
+        yield from _on_cluster(left[:limit], desk, cluster)
+
+
+def _on_cluster(jobs: Sequence[Job], desk: Desk, cluster: Cluster) -> Iterator[Outcome]:
+    ray = _ray()
+    started = _connect(ray, cluster)
+    try:
+        count, share = _shares(ray.cluster_resources(), cluster.workers)
+        actor = ray.remote(max_restarts=0, **share)(_Worker)
+        start = partial(actor.remote, desk.model, desk.settings, desk.beside)
+        yield from _shared(ray, [start() for _ in range(min(count, len(jobs)))], start, jobs, desk)
+    finally:
+        if started:
+            ray.shutdown()
+
+
+def _shared(
+    ray: Any, workers: Sequence[Any], start: Callable[[], Any], jobs: Sequence[Job], desk: Desk
+) -> Iterator[Outcome]:
+    """Give each worker a few photos after another, start one for each that dies, and yield what comes back."""
+    waiting = deque(jobs)
+    at_once = max(1, min(_MOST_AT_ONCE, len(jobs) // (4 * len(workers))))
+    idle = list(workers)
+    flying: dict[Any, tuple[Any, list[Job]]] = {}
+    deaths: Counter[Job] = Counter()
+    while waiting or flying:
+        while waiting and idle:
+            worker = idle.pop()
+            given = [waiting.popleft() for _ in range(min(at_once, len(waiting)))]
+            flying[worker.restore.remote(given)] = worker, given
+        (ready, *_), _ = ray.wait(list(flying), num_returns=1)
+        worker, given = flying.pop(ready)
+        try:
+            found = ray.get(ready)
+            idle.append(worker)
+        except ray.exceptions.RayTaskError as error:
+            raise _cause(error) from error
+        except (ray.exceptions.RayActorError, ray.exceptions.WorkerCrashedError) as error:
+            log.warning("a worker died (%s); its photos go to a new one.", type(error).__name__)
+            idle.append(start())
+            deaths.update(given)
+            for job in given:
+                if deaths[job] < MOST_DEATHS:
+                    waiting.appendleft(job)
+                else:
+                    said = f"{MOST_DEATHS} workers died at {job.source.name}; see Ray's log, and give each more memory."
+                    yield failed(job, desk, "system", said)
+            at_once = 1  # so that the one at which they die is known
+            continue
+        yield from found
+
+
+class _Worker:
+    """A process of the cluster with the model on its device."""
+
+    def __init__(self, model: Model, settings: Settings, beside: Beside | None) -> None:
+        self.desk = Desk(model=model, settings=settings, beside=beside)
+
+    def restore(self, jobs: list[Job]) -> list[Outcome]:
+        from sdsr.batch.engine import work
+
+        return list(work(jobs, self.desk, on_progress=lambda job, share: None))
+
+
+def _shares(resources: Mapping[str, float], workers: int | None) -> tuple[int, dict[str, int]]:
+    """Return how many workers there are, and what Ray is to keep for each: a device, or its part of the cores."""
+    cores = int(resources.get("CPU", 1))
+    devices = int(resources.get("GPU", 0))
+    count = workers or devices or max(1, cores // 4)
+    most = devices or cores
+    if count > most:
+        kind = "devices" if devices else "cores"
+        raise InputError(f"workers (={count}) must be at most {most}, the cluster's {kind}; start fewer.")
+    if devices:
+        return count, {"num_gpus": 1, "num_cpus": max(1, min(4, cores // count))}
+    return count, {"num_cpus": max(1, cores // count)}
+
+
+def _ray() -> "ModuleType":
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to anyone
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    try:
+        import_module("ray.exceptions")
+        return import_module("ray")
+    except ImportError as error:
+        raise InputError("--engine ray needs Ray, which is missing; pip install 'sdsr[ray]'.") from error
+
+
+def _connect(ray: Any, cluster: Cluster) -> bool:
+    """Join the cluster, or start one of this machine; return whether that was done here and now."""
+    if ray.is_initialized():
+        return False
+    local = {"include_dashboard": False, "object_store_memory": _STORE_BYTES} if cluster.address is None else {}
+    try:
+        ray.init(address=cluster.address or "local", log_to_driver=False, logging_level="warning", **local)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise InputError(
+            f"address (={cluster.address}) leads to no Ray cluster ({str(error).splitlines()[0]}); start one with "
+            "`ray start --head`, or leave --address out."
+        ) from error
+    return True
+
+
+def _cause(error: Any) -> Exception:
+    """Return what a worker raised, which is no photo's fault: a model that can't be loaded."""
+    cause = getattr(error, "cause", None)
+    said = str(error).strip().splitlines()[-1]
+    return cause if isinstance(cause, SdsrError) else ModelError(f"a worker failed ({said}); see Ray's log.")
