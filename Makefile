@@ -1,8 +1,8 @@
 # make demo: restore the sample photo, offline      make test: the whole test suite
 # make lint: format, lint, types                    make check: lint and test, what CI runs first
 # make test-avx2: what depends on a processor's rounding, as one without AVX-512 computes it, what CI runs next
-# make test-browser: the page of `sdsr serve` in Chromium      make test-service: attacks on it
 # make test-ray: many photos on a Ray cluster of this machine
+# make test-browser: the page of `sdsr serve` in Chromium      make test-service: attacks on it
 # make soak: the same for half an hour; then the graphs in other runtimes (npm), 24 megapixels, 200 photos in one process;
 #   then a hundred thousand files, ten thousand photos, and ten kills of each kind of batch
 # The first of them creates .venv and installs, the demo without torch; all it needs is Python 3.11 or newer (PYTHON=...).
@@ -85,14 +85,14 @@ test-browser: export OMP_NUM_THREADS := 1
 test-browser: $(INSTALLED)
 	$(BIN)/python -m pytest -m browser tests/web $(PYTEST_ARGS)
 
-# Half an hour: the start, a hundred clients, ten thousand jobs, Schemathesis. As much: graphs in other runtimes, large photos and many.
 # Many photos on a Ray cluster of this machine, one of its workers killed.
 test-ray: export OMP_NUM_THREADS := 1
 test-ray: $(INSTALLED)
 	$(PIP) -e '.[ray]'
 	$(BIN)/python -m pytest -m ray tests/cli/test_ray.py $(PYTEST_ARGS)
 
-# Ten minutes of the service: a hundred clients, then Schemathesis. Then many photos, for an hour or more.
+# Half an hour: the start, a hundred clients, ten thousand jobs, Schemathesis. As much: graphs in other runtimes, large photos and many.
+# Then batches, for some hours: a hundred thousand files, ten thousand photos, kills.
 soak: export OMP_NUM_THREADS := 1
 soak: export SCHEMA_SECONDS := 300
 soak: $(INSTALLED)
