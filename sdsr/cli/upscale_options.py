@@ -42,9 +42,9 @@ class EngineChoice(StrEnum):
 class ExistsChoice(StrEnum):
     """What is done where a result is there."""
 
-    skip = "skip"
-    verify = "verify"
-    replace = "replace"
+    SKIP = "skip"
+    VERIFY = "verify"
+    REPLACE = "replace"  # strings have a method of that name
 
 
 class FileFormat(StrEnum):
@@ -196,9 +196,9 @@ def format_named(format: FileFormat | None) -> Format | None:
 
 def on_exists(choice: ExistsChoice | None, *, overwrite: bool) -> OnExists:
     """Return what is done where a result is there; raise InputError where two options say different things."""
-    if overwrite and choice not in (None, ExistsChoice.replace):
+    if overwrite and choice not in (None, ExistsChoice.REPLACE):
         raise InputError(f"--on-exists {choice} and --overwrite contradict each other; leave one of them out.")
-    return "replace" if overwrite else (choice or ExistsChoice.skip).value
+    return "replace" if overwrite else (choice or ExistsChoice.SKIP).value
 
 
 def check_passes(passes: int | None, *, report: bool, mean: bool) -> None:
