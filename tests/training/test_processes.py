@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 
 from sdsr.training.launch import LaunchSettings, launch
 from sdsr.training.run import RunSettings, checkpoints
+from tests.training.worker import launched
 
 WORKER = Path(__file__).with_name("worker.py")
 ROOT = Path(__file__).parents[2]
@@ -72,7 +73,10 @@ def test_a_killed_run_and_a_stopped_one_go_on_where_they_were(data, tmp_path, sc
 
 
 def test_two_processes_train_one_model_copied_or_in_shards(data, tmp_path, scalars):
-    """Copies stay equal; shards, though they stopped on the way, give the same losses, figures and averaged parts."""
+    """What two learn is what one learns of the same crops, and copies stay equal.
+
+    Shards, though they stopped on the way, give the same losses, figures and averaged parts.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
@@ -87,6 +91,15 @@ def test_two_processes_train_one_model_copied_or_in_shards(data, tmp_path, scala
     finally:
         for process in processes:
             process.kill()
+    launched(tmp_path / "one", data[0], 4)
+    one, two = (scalars(tmp_path / name) for name in ("one", "two"))
+    losses = {key: value for key, value in one.items() if key[1] == "loss"}
+    assert losses
+    assert {key: two[key] for key in losses} == pytest.approx(losses, rel=1e-3)
+    one, two = (load_file(tmp_path / name / "parts" / "unet.safetensors") for name in ("one", "two"))
+    for key, tensor in one.items():
+        torch.testing.assert_close(two[key], tensor, atol=2e-5, rtol=1e-3, msg=key)
+
     for name in ("autoencoder", "discriminators", "patchy"):
         first, second = (torch.load(tmp_path / f"{name}-{rank}.pt") for rank in (0, 1))
         assert first.keys() == second.keys()

@@ -1,9 +1,10 @@
 """Training runs in processes of their own, for the tests of signals and of several processes.
 
 `worker.py alone RUN DATA STEPS` trains d3sr-small's first stage on the tiny prior, as `sdsr train` does. `worker.py
-together RUN DATA` trains an autoencoder that prepares itself, a restorer with discriminators, and a training step with
-parameters that are frozen or that few steps use, in as many processes as the environment says, and writes each
-process's parameters to RUN/NAME-RANK.pt; then the latter two once more in shards, with a stop on the way.
+together RUN DATA` trains it for a few steps in as many processes as the environment says, then an autoencoder that
+prepares itself, a restorer with discriminators, and a training step with parameters that are frozen or that few steps
+use, and writes each process's parameters to RUN/NAME-RANK.pt; then the latter two once more in shards, with a stop on
+the way.
 """
 
 import sys
@@ -38,6 +39,7 @@ def together(folder: Path, data: Path) -> None:
     from accelerate import PartialState
 
     rank = PartialState(cpu=True).process_index
+    launched(folder / "two", data, 2)
     photo = torch.rand((1, 3, 64, 64), generator=torch.Generator().manual_seed(0))
     validation = [to_sample(Batch(hq=photo, seeds=(0,), keys=(), labels=()), "photo")]
     patchy = replace(_autoencoder_stage(), objective=PatchyObjective())
@@ -55,6 +57,13 @@ def together(folder: Path, data: Path) -> None:
             for steps in (2, 4):
                 in_shards = replace(settings, folder=folder / f"{name}-shards", steps=steps, shard=True)
                 _trained(stage, data, in_shards, shown)
+
+
+def launched(folder: Path, data: Path, batch: int) -> None:
+    """Train d3sr-small's first stage on the tiny prior for a few steps, with so many crops for each process."""
+    changes = CHANGES | {"batch": str(batch)}
+    settings = LaunchSettings(data=(data,), stage="fidelity", prior="tiny", changes=changes, precision="no")
+    launch("d3sr-small", settings, RunSettings(folder=folder, steps=3))
 
 
 def _trained(stage: Stage, data: Path, settings: RunSettings, validation: Sequence[Sample] = ()) -> TrainingStep:
