@@ -101,7 +101,7 @@ def estimate(
     )
 
 
-def told_bytes(amount: float) -> str:
+def told_bytes(amount: float | int) -> str:
     """Return an amount of bytes as disks are sold.
 
     >>> told_bytes(999), told_bytes(2_400_000_000)

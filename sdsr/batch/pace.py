@@ -21,7 +21,7 @@ class Pace:
     """
 
     photos: int
-    mean_px: float = 1.0
+    mean_px: float | int = 1.0
     settled: int = 0
     passed: int = 0
     known: int = 0
@@ -104,7 +104,7 @@ def mean_pixels(jobs: Sequence[Job], settings: Settings) -> float:
     return sum(found) / len(found) if found else 1.0
 
 
-def told_time(seconds: float) -> str:
+def told_time(seconds: float | int) -> str:
     """Return a time as it is said: 40 s, 12 min, 3 h 20 min, 12 d 4 h.
 
     >>> told_time(40), told_time(750), told_time(12_000), told_time(1_051_200)

@@ -181,7 +181,7 @@ def upscale(
             tell_estimate(estimate(jobs, described, settings, limit=limit), json=json)
             return
         pages = _pages(model, settings) if report else None
-        outcomes = report_outcomes(
+        tally = report_outcomes(
             jobs,
             described,
             settings,
@@ -194,9 +194,8 @@ def upscale(
         for page in pages.overviews(jobs) if pages is not None else []:
             if not (json or quiet):
                 echo_line(f"{page}: report of all")
-    failed = sum(outcome.status == "failed" for outcome in outcomes)
-    if failed:
-        raise typer.Exit(2 if failed == len(outcomes) else 1)
+    if tally.photos["failed"]:
+        raise typer.Exit(2 if tally.photos["failed"] == tally.photos.total() else 1)
 
 
 def _cluster(engine: EngineChoice, address: str | None, workers: int | None) -> Cluster | None:

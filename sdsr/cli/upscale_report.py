@@ -2,10 +2,10 @@
 
 import sys
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import typer
@@ -35,13 +35,13 @@ def report(
     beside: Beside | None = None,
     limit: int | None = None,
     cluster: Cluster | None = None,
-) -> list[Outcome]:
+) -> "Tally":
     """Restore the photos, tell of each when it is finished, and of all in the end; return what became of them."""
-    outcomes: list[Outcome] = []
+    tally = Tally()
     try:
         with _shown_progress(jobs, settings, shown=not (json or quiet)) as progress:
             for outcome in _outcomes(jobs, model, settings, progress, beside, limit, cluster):
-                outcomes.append(outcome)
+                tally.count(outcome)
                 progress.settle(outcome)
                 if json:
                     echo_json(asdict(outcome))
@@ -51,12 +51,12 @@ def report(
                 elif not quiet:
                     echo_line(_line(outcome))
     except KeyboardInterrupt:
-        done = sum(outcome.status != "failed" for outcome in outcomes)
+        done = tally.photos["done"] + tally.photos["skipped"]
         typer.echo(f"sdsr: stopped; {done} of {len(jobs)} photos are done, nothing is half-written.", err=True)
         raise
     if len(jobs) > 1 and not (json or quiet):
-        _print_summary(outcomes)
-    return outcomes
+        _print_summary(tally)
+    return tally
 
 
 def _outcomes(
@@ -109,20 +109,39 @@ def _line(outcome: Outcome) -> str:
     return f"{outcome.output}: {outcome.size[0]}x{outcome.size[1]}, {'; '.join(filter(None, more))}"
 
 
-def _print_summary(outcomes: list[Outcome]) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """What became of many photos, in numbers: by status, and by why they were made again or failed."""
+
+    photos: Counter[str] = field(default_factory=Counter)
+    pixels: Counter[str] = field(default_factory=Counter)
+    seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    again: Counter[str] = field(default_factory=Counter)
+    failed: Counter[Kind] = field(default_factory=Counter)
+
+    def count(self, outcome: Outcome) -> None:
+        status = outcome.status
+        self.photos[status] += 1
+        self.seconds[status] += outcome.seconds
+        if outcome.size is not None:
+            self.pixels[status] += outcome.size[0] * outcome.size[1]
+        if outcome.again is not None:
+            self.again[outcome.again] += 1
+        if outcome.kind is not None:
+            self.failed[outcome.kind] += 1
+
+
+def _print_summary(tally: Tally) -> None:
     table = Table(box=None, padding=(0, 2, 0, 0))
     for heading in ("", "photos", "megapixels", "seconds"):
         table.add_column(heading, justify="right" if heading else "left")
     for status in ("done", "skipped", "failed"):
-        those = [outcome for outcome in outcomes if outcome.status == status]
-        megapixels = sum(outcome.size[0] * outcome.size[1] for outcome in those if outcome.size) / 1e6
-        table.add_row(status, str(len(those)), f"{megapixels:.1f}", f"{sum(outcome.seconds for outcome in those):.1f}")
+        megapixels = tally.pixels[status] / 1e6
+        table.add_row(status, str(tally.photos[status]), f"{megapixels:.1f}", f"{tally.seconds[status]:.1f}")
     Console().print(table)
-    again = Counter(outcome.again for outcome in outcomes if outcome.again)
-    failed: Counter[Kind] = Counter(outcome.kind for outcome in outcomes if outcome.kind is not None)
-    for reason, number in sorted(again.items()):
+    for reason, number in sorted(tally.again.items()):
         typer.echo(f"{number} made again, as {reason}")
-    for kind, number in failed.most_common():
+    for kind, number in tally.failed.most_common():
         typer.echo(f"{number} failed: {KINDS[kind]}")
 
 

@@ -1,5 +1,6 @@
 """A folder restored: the bad photo reported, the rest done, nothing done twice, nothing half-written."""
 
+import gc
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from sdsr.batch.walking import Job, plan
 from sdsr.errors import ModelError, OutputError
 from sdsr.photos import files
 from sdsr.photos.parts import new_part
+from sdsr.photos.photo import Photo
 from sdsr.upscaling import Request, Upscaler
 
 TWICE = Request(scale=2.0)
@@ -178,6 +180,18 @@ def test_too_large_a_result_is_refused_before_decoding(
     outcomes = run(tree, upscaler, Settings(request=Request(width=250), limits=files.Limits(max_output_pixels=40_000)))
     assert "exceeds 0.04 MP" in (outcomes["a.png"].error or "")
     assert not (tree.parent / "out").exists()
+
+
+def test_no_more_photos_are_held_than_are_at_work(tree: Path, upscaler: Upscaler) -> None:
+    for number in range(8):
+        (tree / f"c{number}.png").write_bytes((tree / "a.png").read_bytes())
+    jobs = plan([tree], TWICE, output=tree.parent / "out")
+    held: list[int] = []
+    for _ in process(jobs, Model.of(upscaler), Settings(request=TWICE), on_progress=lambda job, share: None):
+        gc.collect()
+        held.append(sum(isinstance(each, Photo) for each in gc.get_objects()))
+    assert len(held) == 12
+    assert max(held[4:]) <= max(held[:4]) <= 6, "photo and result of three: being read, restored, written"
 
 
 def test_two_at_once_restore_each_photo_once(tree: Path, upscaler: Upscaler, monkeypatch: pytest.MonkeyPatch) -> None:
