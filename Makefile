@@ -88,7 +88,7 @@ test-browser: $(INSTALLED)
 # Many photos on a Ray cluster of this machine, one of its workers killed.
 test-ray: export OMP_NUM_THREADS := 1
 test-ray: $(INSTALLED)
-	$(PIP) -e '.[ray]'
+	@$(PIP) -e '.[ray]'
 	$(BIN)/python -m pytest -m ray tests/cli/test_ray.py $(PYTEST_ARGS)
 
 # Half an hour: the start, a hundred clients, ten thousand jobs, Schemathesis. As much: graphs in other runtimes, large photos and many.
