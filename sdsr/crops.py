@@ -13,6 +13,7 @@ from sdsr.photos.photo import Photo
 from sdsr.region import Region
 
 if TYPE_CHECKING:
+    from sdsr.restoration.sample import Sampled
     from sdsr.restoration.windowed import Windowed
 
 
@@ -24,9 +25,14 @@ class Crop:
     region: Region
     alone: bool
 
-    def run(self, *, on_preview: Callable[[Preview], None] | None = None) -> Photo:
+    def run(
+        self,
+        *,
+        on_step: "Callable[[int, Sampled], None] | None" = None,
+        on_preview: Callable[[Preview], None] | None = None,
+    ) -> Photo:
         """Return the region restored, without alpha; see `Job.run`."""
-        whole = self.job.run(on_preview=on_preview)
+        whole = self.job.run(on_step=on_step, on_preview=on_preview)
         pixels = np.ascontiguousarray(whole.pixels[self.region.rows, self.region.columns])
         return Photo(pixels=pixels, traits=whole.traits)
 

@@ -132,7 +132,7 @@ def _run(
     crop = maker.crop(job, order.region)
     on_job(crop.job)
     watch.plan(crop.job)
-    return crop.run(), crop.job
+    return crop.run(on_step=watch.step), crop.job
 
 
 def _mean(order: Order, maker: JobMaker, request: Request, job: Job, watch: "_Watch") -> Photo:
