@@ -132,8 +132,22 @@ def after_windows(bench: Bench, count: int, act: Callable[[], None]) -> None:
 
 
 def test_a_crop_passes_a_job_and_both_are_what_they_are_alone(ordered: Ordered, bench: Bench, tmp_path: Path) -> None:
-    job = ordered(scale="2", seed="1")
-    crop = ordered(scale="2", seed="2", region="20,30,40,50")
+    passing(ordered, bench, tmp_path, {"scale": "2"})
+
+
+@pytest.mark.service
+@pytest.mark.parametrize("model", noted_abilities(), ids=lambda model: model["name"])
+def test_no_model_keeps_anything_of_a_job_between_its_windows(
+    ordered: Ordered, bench: Bench, tmp_path: Path, model: dict
+) -> None:
+    steps = {"steps": str(min(2, model["most_steps"]))} if model["choice_of_steps"] else {}
+    passing(ordered, bench, tmp_path, {"scale": "2", "model": model["name"], **steps})
+
+
+def passing(ordered: Ordered, bench: Bench, tmp_path: Path, wishes: dict[str, str]) -> None:
+    """Let a crop pass a job of the same model, and hold the results against those that were made alone."""
+    job = ordered(**wishes, seed="1")
+    crop = ordered(**wishes, seed="2", region="20,30,40,50")
     alone = []
     for order in (job, crop):
         (tmp_path / order["id"]).mkdir()
