@@ -18,6 +18,7 @@ from sdsr.graphs.runtimes import Runtime, open_in, runtimes_here
 from sdsr.images.floats import image_array
 from sdsr.job import Credit
 from sdsr.jobs import JobMaker
+from sdsr.lean_imports import import_diffusers
 from sdsr.method_folders import ASSETS
 from sdsr.models import DEFAULT_MODEL, ModelFolder, find_model
 from sdsr.request import Wishes
@@ -59,6 +60,7 @@ def load_model(
     found = find_model(model)
     chosen = engine or choose_engine(found, prior=prior, device=device)
     if chosen == "torch":
+        import_diffusers()
         from sdsr.upscaling import Upscaler
 
         _check_device(device)

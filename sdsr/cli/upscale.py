@@ -66,8 +66,7 @@ from sdsr.cli.upscale_pipe import PIPE, restore_piped
 from sdsr.cli.upscale_report import report as report_outcomes
 from sdsr.cli.upscale_report import tell_estimate
 from sdsr.errors import InputError
-from sdsr.lean_imports import import_diffusers
-from sdsr.models import DEFAULT_MODEL, find_model
+from sdsr.models import DEFAULT_MODEL
 from sdsr.photos.credentials import read_signer
 from sdsr.photos.sources import is_pipe
 from sdsr.request import Request
@@ -250,10 +249,8 @@ def _load(
     model: str, prior: str | None, device: str | None, engine: EngineChoice, request: Request, photos: int = 1
 ) -> "JobMaker":
     """Return the model, ready to restore; a device, or a number of steps or start, that can't be is an InputError."""
-    from sdsr.engines import choose_engine, load_model
+    from sdsr.engines import load_model
 
-    if (engine.named or choose_engine(find_model(model), prior=prior, device=device)) == "torch":
-        import_diffusers()
     maker = load_model(model, engine=engine.named, prior=prior, device=device, photos=photos)
     _check_plan(maker, request)
     return maker

@@ -18,6 +18,7 @@ from sdsr.engines import load_model
 from sdsr.errors import CancelledError, SdsrError
 from sdsr.job import Job
 from sdsr.jobs import JobMaker
+from sdsr.lean_imports import own_process
 from sdsr.web.lines import Channel
 from sdsr.web.restoring import Order, restore
 
@@ -152,4 +153,5 @@ def _without(order: Order, message: str) -> str:
 
 
 if __name__ == "__main__":
+    own_process()
     main(sys.argv[1:])
