@@ -106,6 +106,7 @@ soak: $(INSTALLED)
 	$(BIN)/python bench/endurance.py --photos 200
 	$(BIN)/python bench/many_files.py
 	$(BIN)/python bench/batch_soak.py memory
+	$(BIN)/python bench/batch_soak.py overhead
 	$(BIN)/python bench/batch_soak.py kills
 
 lint: $(INSTALLED)

@@ -1,6 +1,7 @@
 """Many photos for long: memory that stays flat, and a folder whose processes are killed again and again.
 
 python bench/batch_soak.py memory [PHOTOS]    10,000 small photos by one process; the memory it holds, now and then
+python bench/batch_soak.py overhead [PHOTOS]  20 photos of 128 px; the share of time in which none is restored
 python bench/batch_soak.py kills [PHOTOS]     300 photos and 5 bad ones, killed (-9) ten times at random moments: by one
                                               process, by four at once, by Ray with two workers, by both in turn
 """
@@ -18,16 +19,27 @@ from collections import Counter
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
 from PIL import Image
 
+from sdsr.batch import restoring
+from sdsr.batch.engine import process
 from sdsr.batch.manifest import NAME
+from sdsr.batch.model import Model
+from sdsr.batch.settings import Settings
+from sdsr.batch.walking import plan
+from sdsr.engines import load_model
+from sdsr.models import DEFAULT_MODEL
 
 BAD = 5
 KILLS = 10
 MOST_GROWTH_MIB = 64
+MOST_OVERHEAD = 0.05
+CROP_PX = 128
+SAMPLE = Path(__file__).parents[1] / "sdsr" / "assets" / "sample.jpg"
 SIZE = (24, 32)
 
 
@@ -59,6 +71,35 @@ def check_memory(root: Path, photos: int) -> bool:
     growth = max(held[1:], default=0.0) - held[0]
     print(f"growth after the first tenth: {growth:.0f} MiB (limit {MOST_GROWTH_MIB})")
     return process.returncode == 0 and growth <= MOST_GROWTH_MIB
+
+
+def check_overhead(root: Path, photos: int) -> bool:
+    """Restore crops of the sample, and return whether the time between restorations is a small share."""
+    (root / "in").mkdir()
+    with Image.open(SAMPLE) as sample:
+        for number in range(photos):
+            left, top = (number * step % (side - CROP_PX) for step, side in zip((37, 23), sample.size, strict=True))
+            sample.crop((left, top, left + CROP_PX, top + CROP_PX)).save(root / "in" / f"{number:03d}.png")
+    spent: list[tuple[float, float]] = []
+    own = restoring.restore_read
+
+    def timed(*arguments: Any, **named: Any) -> Any:
+        begun = time.perf_counter()
+        try:
+            return own(*arguments, **named)
+        finally:
+            spent.append((begun, time.perf_counter()))
+
+    restoring.restore_read = timed
+    settings = Settings()
+    jobs = plan([root / "in"], settings.request, output=root / "out")
+    model = Model.described(DEFAULT_MODEL, load_model)
+    done = sum(each.status == "done" for each in process(jobs, model, settings, on_progress=lambda job, share: None))
+    wall_s = time.perf_counter() - spent[1][0]  # the first one is slower than all others
+    restoring_s = sum(end - begun for begun, end in spent[1:])
+    overhead = wall_s / restoring_s - 1
+    print(f"{done} photos: {wall_s:.2f} s, {restoring_s:.2f} s of it restoring: {overhead:.1%} more")
+    return done == photos and overhead <= MOST_OVERHEAD
 
 
 def check_kills(root: Path, photos: int) -> bool:
@@ -143,8 +184,9 @@ def _has_ray() -> bool:
 
 
 def main() -> None:
-    """Run one of the two, in a folder that goes afterwards."""
-    check, photos = {"memory": (check_memory, 10_000), "kills": (check_kills, 300)}[sys.argv[1]]
+    """Run one of the three, in a folder that goes afterwards."""
+    checks = {"memory": (check_memory, 10_000), "overhead": (check_overhead, 20), "kills": (check_kills, 300)}
+    check, photos = checks[sys.argv[1]]
     root = Path(tempfile.mkdtemp())
     try:
         good = check(root, int(sys.argv[2]) if len(sys.argv) > 2 else photos)
