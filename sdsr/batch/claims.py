@@ -98,10 +98,9 @@ class Claims:
 
     def close(self) -> None:
         """End this process's part; what it made goes, where it stays empty."""
-        if self._alive is None:
-            return
-        self._alive.close()
-        self._alive = None
+        if self._alive is not None:
+            self._alive.close()
+            self._alive = None
         with suppress(OSError):
             self.folder.rmdir()
             if self._made_root:

@@ -7,6 +7,7 @@ any of them goes on where another stopped. All machines must see photos and resu
 
 import logging
 import os
+import socket
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ log = logging.getLogger(__name__)
 MOST_DEATHS = 3
 """How many workers may die of one photo before it is given up."""
 _MOST_AT_ONCE = 8  # photos that a worker is given; while one is restored it reads the next and writes the last
+_KNOCKING_S = 10.0
+_CLOSING_S = 10.0
 _STORE_BYTES = 80 << 20  # of a local cluster's object store; Ray's least is 75 MiB
 
 
@@ -119,6 +122,11 @@ def _shared(
             at_once = 1  # so that the one at which they die is known
             continue
         yield from found
+    ray.wait([worker.close.remote() for worker in idle], num_returns=len(idle), timeout=_CLOSING_S)
+    for root in {job.root for job in jobs if job.root is not None}:  # what dead workers left
+        claims = desk.claims(root)
+        claims.remove_abandoned()
+        claims.close()
 
 
 class _Worker:
@@ -131,6 +139,10 @@ class _Worker:
         from sdsr.batch.engine import work
 
         return list(work(jobs, self.desk, on_progress=lambda job, share: None))
+
+    def close(self) -> None:
+        """Give up claims, and note what was found finished."""
+        self.desk.close()
 
 
 def _shares(resources: Mapping[str, float], workers: int | None) -> tuple[int, dict[str, int]]:
@@ -163,13 +175,21 @@ def _connect(ray: Any, cluster: Cluster) -> bool:
         return False
     local = {"include_dashboard": False, "object_store_memory": _STORE_BYTES} if cluster.address is None else {}
     try:
+        _knock(cluster.address)
         ray.init(address=cluster.address or "local", log_to_driver=False, logging_level="warning", **local)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         raise InputError(
             f"address (={cluster.address}) leads to no Ray cluster ({str(error).splitlines()[0]}); start one with "
             "`ray start --head`, or leave --address out."
         ) from error
     return True
+
+
+def _knock(address: str | None) -> None:
+    """Raise OSError where nobody listens at HOST:PORT, for which Ray waits for minutes."""
+    host, colon, port = (address or "").removeprefix("ray://").rpartition(":")
+    if colon and port.isdecimal():
+        socket.create_connection((host, int(port)), timeout=_KNOCKING_S).close()
 
 
 def _cause(error: Any) -> Exception:

@@ -5,7 +5,7 @@ import json
 import logging
 import sys
 import unicodedata
-from typing import Any
+from typing import Any, TextIO
 
 import typer
 
@@ -24,18 +24,18 @@ class LineFormatter(logging.Formatter):
         return one_line(super().formatMessage(record))
 
 
-def echo_line(text: str, *, err: bool = False) -> None:
-    """Print text as one line."""
-    typer.echo(one_line(text), err=err)
+def echo_line(text: str, *, err: bool = False, file: TextIO | None = None) -> None:
+    """Print text as one line, to standard output if nothing else is said."""
+    typer.echo(one_line(text), err=err, file=file)
 
 
-def echo_json(value: Any) -> None:
+def echo_json(value: Any, *, file: TextIO | None = None) -> None:
     """Print JSON on one line, readable where the output is UTF-8, else in ASCII."""
     text = json.dumps(value, ensure_ascii=False)
-    encoding = (getattr(sys.stdout, "encoding", None) or "ascii").lower().replace("_", "-")
+    encoding = (getattr(file or sys.stdout, "encoding", None) or "ascii").lower().replace("_", "-")
     if encoding not in ("utf-8", "utf8") or not _encodable(text):
         text = json.dumps(value)
-    typer.echo(text)
+    typer.echo(text, file=file)
 
 
 def one_line(text: str) -> str:

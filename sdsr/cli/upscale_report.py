@@ -4,9 +4,10 @@ import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import TextIO
 
 import typer
 from rich.console import Console
@@ -39,17 +40,20 @@ def report(
     """Restore the photos, tell of each when it is finished, and of all in the end; return what became of them."""
     tally = Tally()
     try:
-        with _shown_progress(jobs, settings, shown=not (json or quiet)) as progress:
+        with (
+            _shown_progress(jobs, settings, shown=not (json or quiet)) as progress,
+            _own_output(shared=cluster is not None) as out,
+        ):
             for outcome in _outcomes(jobs, model, settings, progress, beside, limit, cluster):
                 tally.count(outcome)
                 progress.settle(outcome)
                 if json:
-                    echo_json(asdict(outcome))
+                    echo_json(asdict(outcome), file=out)
                 elif outcome.error is not None:
                     where = "" if len(jobs) == 1 else f"{outcome.input}: "
                     echo_line(f"sdsr: error: {where}{outcome.error}", err=True)
                 elif not quiet:
-                    echo_line(_line(outcome))
+                    echo_line(_line(outcome), file=out)
     except KeyboardInterrupt:
         done = tally.photos["done"] + tally.photos["skipped"]
         typer.echo(f"sdsr: stopped; {done} of {len(jobs)} photos are done, nothing is half-written.", err=True)
@@ -57,6 +61,17 @@ def report(
     if len(jobs) > 1 and not (json or quiet):
         _print_summary(tally)
     return tally
+
+
+@contextmanager
+def _own_output(*, shared: bool) -> Iterator[TextIO | None]:
+    """Yield where to print, None for standard output; what Ray prints there, by threads, goes to standard error."""
+    if not shared:
+        yield None
+        return
+    out = sys.stdout
+    with redirect_stdout(sys.stderr):
+        yield out
 
 
 def _outcomes(
