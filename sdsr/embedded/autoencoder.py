@@ -6,9 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from sdsr.losses.terms import StepRecord, Term, gradient_l1, image_l1, image_l2, unevenness, weighted_sum
+from sdsr.losses.terms import StepRecord, Term, gradient_l1, image_l1, image_l2, unevenness
 from sdsr.objectives.pairs import mean_psnr
+from sdsr.objectives.restorer_step import AdversarialWeights, compare
 from sdsr.objectives.training_step import Outcome, Sample
+from sdsr.prior.folded_autoencoder import FoldedAutoencoder
 from sdsr.prior.small_autoencoder import FACTOR, SmallAutoencoder
 from sdsr.tensors import Image
 
@@ -27,7 +29,10 @@ class Reconstruction:
     latent_noise: float = 0.03
     train_encoder: bool = True
 
-    def training_step(self, model: SmallAutoencoder, discriminator: nn.Module | None) -> "ReconstructionStep":
+    def training_step(
+        self, model: SmallAutoencoder | FoldedAutoencoder, discriminator: nn.Module | None
+    ) -> "ReconstructionStep":
+        assert isinstance(model, SmallAutoencoder), "only it begins as a block transform"
         return ReconstructionStep(model, self)
 
 
@@ -58,8 +63,7 @@ class ReconstructionStep(nn.Module):
         noise = torch.randn(latent.shape, generator=rng).to(latent)
         image = self.autoencoder.decode(latent + self.objective.latent_noise * noise).float()
         record = StepRecord(clean=latent, hq=latent, image=lambda: image, hq_image=sample.hq)
-        loss, values = weighted_sum(self.terms, record)
-        return Outcome(loss=loss, scalars={name: float(value) for name, value in values.items()})
+        return compare(record, self.terms, None, AdversarialWeights(), rng, progress)
 
     def pictures(self, sample: Sample, rng: torch.Generator) -> dict[str, Image]:
         return {"photo": sample.hq, "reconstruction": self._reconstruct(sample.hq)}

@@ -14,11 +14,13 @@ from torch import Generator, Tensor, nn
 from sdsr.losses.dists import dists
 from sdsr.losses.efficientnet import load_efficientnet_lite
 from sdsr.losses.perceptual import distance_by, feature_distance
-from sdsr.losses.terms import StepRecord, Term, gradient_l1, image_l1, in_window, perceptual, unevenness, weighted_sum
+from sdsr.losses.terms import StepRecord, Term, gradient_l1, image_l1, in_window, perceptual, unevenness
 from sdsr.objectives.discriminator import Discriminator
 from sdsr.objectives.pairs import mean_psnr, offset_window
+from sdsr.objectives.restorer_step import AdversarialWeights, compare
 from sdsr.objectives.training_step import Outcome, Sample
 from sdsr.prior.folded_autoencoder import FACTOR, FoldedAutoencoder
+from sdsr.prior.small_autoencoder import SmallAutoencoder
 from sdsr.tensors import Image, Latent
 
 _FLOOR = 1e-4  # of a channel's deviation
@@ -48,7 +50,10 @@ class GenerativeReconstruction:
     adversarial_from: float = 0.1
     latent_noise: float = 0.4
 
-    def training_step(self, autoencoder: FoldedAutoencoder, discriminator: nn.Module | None) -> "GenerativeStep":
+    def training_step(
+        self, autoencoder: SmallAutoencoder | FoldedAutoencoder, discriminator: nn.Module | None
+    ) -> "GenerativeStep":
+        assert isinstance(autoencoder, FoldedAutoencoder), "only its decoder paints"
         assert discriminator is None or isinstance(discriminator, Discriminator), "a discriminator watches this"
         return GenerativeStep(autoencoder, self, discriminator)
 
@@ -97,15 +102,10 @@ class GenerativeStep(nn.Module):
             hq_image=sample.hq,
             window=offset_window(image, rng),
         )
-        loss, values = weighted_sum(self.terms, record)
-        scalars = {name: float(value) for name, value in values.items()}
-        if self.discriminator is None:
-            return Outcome(loss=loss, scalars=scalars)
-        if progress >= self.objective.adversarial_from:
-            adversarial = self.discriminator.generator_losses(record, rng)["image"]
-            scalars["adversarial"] = float(adversarial.detach())
-            loss = loss + self.objective.adversarial_image * adversarial
-        return Outcome(loss=loss, scalars=scalars, record=record)
+        weighed = AdversarialWeights(
+            weights={"image": self.objective.adversarial_image}, since=self.objective.adversarial_from
+        )
+        return compare(record, self.terms, self.discriminator, weighed, rng, progress)
 
     def pictures(self, sample: Sample, rng: Generator) -> dict[str, Image]:
         latent = _normalised(self.autoencoder.encoder(2 * sample.hq - 1))

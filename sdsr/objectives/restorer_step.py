@@ -104,31 +104,7 @@ class RestorerStep(nn.Module):
 
     def forward(self, sample: Sample, rng: Generator, progress: float = 0.0) -> Outcome:
         record = self.rule.take(sample, rng)
-        loss, values = weighted_sum(self.terms, record)
-        scalars = {name: float(value) for name, value in values.items()}
-        if self.discriminator is None:
-            return Outcome(loss=loss, scalars=scalars)
-        if progress >= self.adversarial_weights.since:
-            loss, heard = self._with_adversarial(self.discriminator, loss, record, rng)
-            scalars |= heard
-        elif "image" in self.discriminator.kinds:
-            record.images()  # decoded before any weight changes, for the discriminator's own step
-        return Outcome(loss=loss, scalars=scalars, record=record)
-
-    def _with_adversarial(
-        self, discriminator: Adversary, loss: Tensor, record: StepRecord, rng: Generator
-    ) -> tuple[Tensor, dict[str, float]]:
-        """Return the loss with the generator's adversarial losses, and these as numbers."""
-        scalars: dict[str, float] = {}
-        for kind, adversarial in discriminator.generator_losses(record, rng).items():
-            name = f"adversarial_{kind}" if isinstance(discriminator, Discriminators) else "adversarial"
-            weight = self.adversarial_weights.weights[kind]
-            scalars[name] = float(adversarial.detach())
-            if self.adversarial_weights.balance is not None:
-                weight *= self.adversarial_weights.balance(loss, adversarial)
-                scalars[f"{name}_weight"] = weight
-            loss = loss + weight * adversarial
-        return loss, scalars
+        return compare(record, self.terms, self.discriminator, self.adversarial_weights, rng, progress)
 
     def pictures(self, sample: Sample, rng: Generator) -> dict[str, Image]:
         few = first(sample, PREVIEWS)
@@ -142,6 +118,33 @@ class RestorerStep(nn.Module):
             near = self.near(preview.image, sample.hq)
             measured |= {f"{name}{preview.suffix}": value for name, value in near.items()}
         return measured
+
+
+def compare(
+    record: StepRecord,
+    terms: Sequence[Term],
+    discriminator: Adversary | None,
+    weighed: AdversarialWeights,
+    rng: Generator,
+    progress: float,
+) -> Outcome:
+    """Return the loss of what a step made: terms, and from a share of the run on what a discriminator says of it."""
+    loss, values = weighted_sum(terms, record)
+    scalars = {name: float(value) for name, value in values.items()}
+    if discriminator is None:
+        return Outcome(loss=loss, scalars=scalars)
+    if progress >= weighed.since:
+        for kind, adversarial in discriminator.generator_losses(record, rng).items():
+            name = f"adversarial_{kind}" if isinstance(discriminator, Discriminators) else "adversarial"
+            weight = weighed.weights[kind]
+            scalars[name] = float(adversarial.detach())
+            if weighed.balance is not None:
+                weight *= weighed.balance(loss, adversarial)
+                scalars[f"{name}_weight"] = weight
+            loss = loss + weight * adversarial
+    elif "image" in discriminator.kinds:
+        record.images()  # decoded before any weight changes, for the discriminator's own step
+    return Outcome(loss=loss, scalars=scalars, record=record)
 
 
 def encode_pair(restorer: Restorer, sample: Sample, prompt: str | None, noise: CanvasNoise) -> tuple[EncodedLq, Latent]:
