@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-Function = TypeVar("Function", bound=Callable[..., Any])
+Function = TypeVar("Function", bound=Callable[..., object])
 
 
 def like(values: Any, array: Any) -> Any:
@@ -57,7 +57,7 @@ def to_numpy(array: Any, dtype: Any) -> np.ndarray:
     return array.detach().to("cpu", getattr(torch, np.dtype(dtype).name)).numpy()
 
 
-def full_precision(array: Any) -> AbstractContextManager[Any]:
+def full_precision(array: Any) -> AbstractContextManager[object]:
     """Return the context in which autocast does not lower the precision of what is computed with `array`."""
     if isinstance(array, np.ndarray):
         return nullcontext()
@@ -68,7 +68,7 @@ def inference(function: Function) -> Function:
     """Let a function, or a generator, compute without gradients: under `torch.inference_mode` once torch is there."""
 
     @wraps(function)
-    def call(*args: Any, **kwargs: Any) -> Any:
+    def call(*args: object, **kwargs: object) -> object:
         torch = sys.modules.get("torch")
         return (function if torch is None else torch.inference_mode()(function))(*args, **kwargs)
 

@@ -8,7 +8,7 @@ import sys
 from functools import partial
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from sdsr.errors import InputError, ModelError
 from sdsr.graphs.description import DESCRIPTION, Description, read_graphs
@@ -131,7 +131,7 @@ def choose_runtime(folder: Path, description: Description, photos: int) -> Runti
     return fastest(probed, photos)
 
 
-def _plan(description: Description, wishes: Wishes, photo: Any = None) -> Plan:
+def _plan(description: Description, wishes: Wishes, photo: object = None) -> Plan:
     return wished_plan(description.plan, wishes, faithful=by_decoder if description.guided else None)
 
 

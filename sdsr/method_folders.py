@@ -2,9 +2,8 @@
 
 import json
 import logging
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Required, TypedDict
 
 from sdsr.digests import combined_sha256
 from sdsr.errors import ModelError
@@ -13,16 +12,38 @@ log = logging.getLogger(__name__)
 
 FORMAT = 1
 DESCRIPTION = "method.json"
-OF_PRIOR = "of_prior"
-"""In a description: the names of tensors that are in no file, being the prior's, by part."""
-
-BASE = "base"
-"""In a description: the folder beside this one whose files have some of the tensors (this one is a delta on it)."""
-
-_FORMER = {"inherited": OF_PRIOR, "upon": BASE}
+_FORMER = {"inherited": "of_prior", "upon": "base"}
 """What earlier folders call them."""
 
 ASSETS = Path(__file__).parent / "assets"
+
+
+class Base(TypedDict):
+    """A folder beside the described one, the sha256 of its files in use, and which of their tensors are."""
+
+    folder: str
+    files: dict[str, str]
+    tensors: dict[str, list[str]]
+
+
+class MethodDescription(TypedDict, total=False):
+    """A `method.json`: what trained parts belong to, and how they came to be.
+
+    `files` are the sha256 by name. `of_prior`: the names of tensors that are in no file, being the prior's, by part.
+    `base`: where some of the tensors are (the folder is a delta on it). `method`: changed settings of its method.
+    """
+
+    format: Required[int]
+    recipe: Required[str]
+    prior: Required[str]
+    prior_sha256: Required[str]
+    times: Required[list[int]]
+    files: Required[dict[str, str]]
+    of_prior: dict[str, list[str]]
+    base: Base
+    method: dict[str, object]
+    licence: str
+    version: str
 
 
 def embedded_methods() -> dict[str, Path]:
@@ -40,24 +61,27 @@ def find_method(model: str | Path) -> Path | None:
     return Path(model) if Path(model).is_dir() else None
 
 
-def read_description(folder: Path) -> dict[str, Any]:
+def read_description(folder: Path) -> MethodDescription:
     """Return what `write_parts` noted; raise ModelError where there is nothing of the kind."""
     path = folder / DESCRIPTION
     if not path.is_file():
         raise ModelError(f"method (={folder}) has no {DESCRIPTION}; give a folder that `sdsr export` wrote.")
     try:
-        description: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        description = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ModelError(f"{path} can't be read ({error}); export the method again, or reinstall sdsr.") from error
     if description.get("format") != FORMAT:
         raise ModelError(f"format (={description.get('format')}) of {path} must be {FORMAT}; update sdsr.")
-    return {_FORMER.get(key, key): value for key, value in description.items()}
+    for former, name in _FORMER.items():
+        if former in description:
+            description[name] = description.pop(former)
+    return description
 
 
-def weights_sha256(description: Mapping[str, Any]) -> str:
+def weights_sha256(description: MethodDescription) -> str:
     """Return one sha256 for all weights of a method: its files, those of its base, and its prior's.
 
     It is that of the files as they are stored, so it is the same on every device.
     """
-    of_base = description.get(BASE, {}).get("files", {})
-    return combined_sha256([description["prior_sha256"], *description["files"].values(), *of_base.values()])
+    of_base = description["base"]["files"].values() if "base" in description else ()
+    return combined_sha256([description["prior_sha256"], *description["files"].values(), *of_base])

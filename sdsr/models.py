@@ -5,13 +5,12 @@ Looking one up loads no weights and no torch.
 
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sdsr.errors import InputError, ModelError
-from sdsr.method_folders import embedded_methods, find_method, read_description, weights_sha256
+from sdsr.method_folders import MethodDescription, embedded_methods, find_method, read_description, weights_sha256
 
 if TYPE_CHECKING:
     from sdsr.methods.recipe import Recipe
@@ -24,7 +23,7 @@ class ModelFolder:
     """A trained method's folder, and what its description says: its recipe, its prior, the sha256 of its files."""
 
     folder: Path
-    description: Mapping[str, Any]
+    description: MethodDescription
 
     @property
     def recipe_name(self) -> str:
@@ -49,13 +48,13 @@ class ModelFolder:
         if name not in METHODS:
             known = ", ".join(sorted(METHODS))
             raise ModelError(f"recipe (={name}) of {self.folder} must be one of {known}; update sdsr.")
-        return trained_recipe(METHODS[name], dict(self.description))
+        return trained_recipe(METHODS[name], self.description)
 
     def prior(self, recipe: "Recipe") -> str:
         """Return the name of the prior it was trained on; the recipe's, where the noted one is no name we know."""
         from sdsr.prior.sources import SOURCES
 
-        noted = self.description.get("prior")
+        noted = self.description.get("prior", recipe.prior)
         return noted if noted in ("small", "tiny", "tiny-flow", *SOURCES) else recipe.prior
 
 

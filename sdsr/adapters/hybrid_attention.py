@@ -7,7 +7,7 @@ norm; in cross-attention an image branch beside the text branch, through a linea
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -163,7 +163,7 @@ class HybridBlock(nn.Module):
         encoder_hidden_states: Tensor | None = None,
         encoder_attention_mask: Tensor | None = None,
         timestep: Tensor | None = None,
-        cross_attention_kwargs: Mapping[str, Any] | None = None,
+        cross_attention_kwargs: Mapping[str, object] | None = None,
         class_labels: Tensor | None = None,
     ) -> Tensor:
         """Take the arguments of diffusers' block, by position under gradient checkpointing and by name otherwise."""
@@ -172,10 +172,12 @@ class HybridBlock(nn.Module):
         assert cross_attention_kwargs is not None, "the block stands outside of a Transformer2DModel"
         (added,) = self._additions
         grid = cross_attention_kwargs[GRID]
+        assert isinstance(grid, tuple), "a hook tells the height and width of the map"
         hidden = hidden_states + self._attend_itself(self.norm1(hidden_states), added.attn1, grid)
         if added.attnT is not None and added.normT is not None:
             hidden = hidden + added.attnT(added.normT(hidden), grid)
         tokens = cross_attention_kwargs.get(IMAGE_TOKENS)
+        assert tokens is None or isinstance(tokens, Tensor), "tokens are a tensor"
         hidden = hidden + self._attend_prompts(self.norm2(hidden), encoder_hidden_states, added.attn2, tokens)
         return hidden + self.ff(self.norm3(hidden))
 
@@ -187,7 +189,9 @@ class HybridBlock(nn.Module):
             key = key + places
         return _merged(self.attn1, F.scaled_dot_product_attention(query, key, value))
 
-    def _attend_prompts(self, hidden: Tensor, prompt: Tensor, branch: ImageBranch | None, tokens: Any) -> Tensor:
+    def _attend_prompts(
+        self, hidden: Tensor, prompt: Tensor, branch: ImageBranch | None, tokens: Tensor | None
+    ) -> Tensor:
         sources = (hidden, prompt, prompt)
         query, key, value = (
             _heads(self.attn2.get_submodule(name), source, self.attn2.heads)
@@ -240,12 +244,14 @@ class HybridAttention(nn.Module):
 
 
 def _tell_grid(
-    module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    module: nn.Module, args: tuple[object, ...], kwargs: dict[str, object]
+) -> tuple[tuple[object, ...], dict[str, object]]:
     """A hook before a transformer that tells its blocks the size of the map, which their tokens alone don't show."""
     hidden = args[0] if args else kwargs["hidden_states"]
-    told = {**(kwargs.get("cross_attention_kwargs") or {}), GRID: (hidden.shape[-2], hidden.shape[-1])}
-    return args, kwargs | {"cross_attention_kwargs": told}
+    assert isinstance(hidden, Tensor), "a transformer is given a map"
+    grid = {GRID: (hidden.shape[-2], hidden.shape[-1])}
+    told = kwargs.get("cross_attention_kwargs")
+    return args, kwargs | {"cross_attention_kwargs": told | grid if isinstance(told, dict) else grid}
 
 
 def _level(path: str, levels: int) -> int:

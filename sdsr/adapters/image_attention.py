@@ -9,7 +9,6 @@ between.
 
 from copy import deepcopy
 from functools import partial
-from typing import Any
 
 from diffusers.models.attention import BasicTransformerBlock
 from diffusers.models.transformers.transformer_2d import Transformer2DModel
@@ -46,7 +45,7 @@ class ImageAttention(nn.Module):
         self.adapter = adapter
         self._hooks: list[RemovableHandle] = []
 
-        def beside(block: Any) -> nn.ModuleDict:
+        def beside(block: object) -> nn.ModuleDict:
             prompted = getattr(block, "attentions", ())
             layers = (_like(layer, token_width, head_width) for layer in prompted)
             return nn.ModuleDict({"image_attentions": nn.ModuleList(layers)})
@@ -107,29 +106,30 @@ def _attend(
     layer: Transformer2DModel,
     adapter: str,
     module: nn.Module,
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
+    args: tuple[object, ...],
+    kwargs: dict[str, object],
     output: tuple[Tensor, ...],
 ) -> tuple[Tensor, ...] | None:
     """A hook that hands a transformer's map, and the tokens of its call, to the image transformer."""
-    arguments = kwargs.get("cross_attention_kwargs") or {}
-    if arguments.get(IMAGE_TOKENS) is None or arguments.get(ADAPTER, "") != adapter:
+    arguments = kwargs.get("cross_attention_kwargs")
+    tokens = arguments.get(IMAGE_TOKENS) if isinstance(arguments, dict) else None
+    if not isinstance(arguments, dict) or tokens is None or arguments.get(ADAPTER, "") != adapter:
         return None
     assert isinstance(output, tuple), "a UNet asks its transformers for tuples"
-    tokens = arguments[IMAGE_TOKENS].expand(len(output[0]), -1, -1)
+    tokens = tokens.expand(len(output[0]), -1, -1)
     return layer(normalizable(output[0]), encoder_hidden_states=tokens, return_dict=False)
 
 
 def _keep_from(
-    block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    block: nn.Module, args: tuple[object, ...], kwargs: dict[str, object]
+) -> tuple[tuple[object, ...], dict[str, object]]:
     """A hook before a block that keeps the tokens from its attention, which warns of what it doesn't know."""
     return tuple(_without_tokens(value) for value in args), {
         name: _without_tokens(value) for name, value in kwargs.items()
     }
 
 
-def _without_tokens(value: Any) -> Any:
+def _without_tokens(value: object) -> object:
     if not isinstance(value, dict):
         return value
     return {name: inner for name, inner in value.items() if name not in (IMAGE_TOKENS, ADAPTER)}

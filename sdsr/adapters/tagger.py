@@ -5,18 +5,18 @@ only what makes soft tags is here, a Swin transformer and a projection; names of
 well, would want the rest. It needs transformers, which is imported where it is built.
 """
 
-from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from sdsr.prior.network_config import NetworkConfig
 from sdsr.prior.small import SmallImageEncoder
 from sdsr.tensors import Image, PhotoTokens
 
-SWIN_LARGE: Mapping[str, Any] = MappingProxyType(
+SWIN_LARGE: NetworkConfig = MappingProxyType(
     {
         "image_size": 384,
         "window_size": 12,
@@ -46,7 +46,7 @@ class SwinTagger(nn.Module):
     Deviation: SeeSR's test program makes the first tokens from the photo before it is enlarged, bilinear.
     """
 
-    def __init__(self, *, swin: Mapping[str, Any] = SWIN_LARGE, width: int = 512) -> None:
+    def __init__(self, *, swin: NetworkConfig = SWIN_LARGE, width: int = 512) -> None:
         from transformers import SwinConfig, SwinModel
 
         super().__init__()

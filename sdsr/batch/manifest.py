@@ -21,7 +21,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from threading import RLock
-from typing import Any, Literal
+from typing import BinaryIO, Literal
 
 from sdsr import __version__
 from sdsr.digests import file_sha256
@@ -318,7 +318,7 @@ def _line(name: str, entry: Entry) -> bytes:
 
 def _parsed(line: bytes, origin: int) -> tuple[str, Entry]:
     """Return the result's name and entry; ValueError, KeyError or TypeError for what is no whole line."""
-    noted: dict[str, Any] = _DECODER.decode(line.decode())
+    noted = _DECODER.decode(line.decode())
     work = Work(
         input_sha256=noted["input_sha256"],
         settings_sha256=sys.intern(noted["settings_sha256"]),
@@ -341,7 +341,7 @@ def _stamp(noted: dict[str, int] | None) -> Stamp | None:
     return None if noted is None else Stamp(**noted)
 
 
-def _separator(file: Any) -> bytes:
+def _separator(file: BinaryIO) -> bytes:
     """Return what must stand before a new line: nothing, but after a line that a kill cut short."""
     if file.seek(0, os.SEEK_END) == 0:
         return b""

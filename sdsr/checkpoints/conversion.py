@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import NotRequired, TypedDict
 
 import torch
 from torch import Tensor
@@ -19,6 +19,15 @@ from sdsr.prior.weight_files import check_finite
 
 _NAMED = 5
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+
+class Conversion(TypedDict):
+    """What a recipe doesn't say of a checkpoint that fits it: fields of `Published`."""
+
+    convert: Callable[[Mapping[str, Tensor]], Converted]
+    parts: tuple[str, ...]
+    examine: NotRequired[Callable[..., tuple[Finding, ...]]]
+    completes: NotRequired[tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +128,7 @@ def _shape(shape: tuple[int | None, ...]) -> str:
     return "(" + ", ".join("any" if side is None else str(side) for side in shape) + ")"
 
 
-def description(published: Published, file: Path, prior: str | None) -> dict[str, Any]:
+def description(published: Published, file: Path, prior: str | None) -> dict[str, object]:
     """Return what to note of the parts: recipe, source, and the prior that they belong to.
 
     That is the given one, or else the recipe's, which need not be on this machine, since its published files are known
@@ -136,7 +145,7 @@ def description(published: Published, file: Path, prior: str | None) -> dict[str
     }
 
 
-def joined(published: Published, file: Path, folder: Path) -> dict[str, Any]:
+def joined(published: Published, file: Path, folder: Path) -> dict[str, object]:
     """Return what to note of a folder that these parts join; raise InputError where it is not of their method."""
     noted = read_description(folder) if (folder / DESCRIPTION).is_file() else {}
     if noted.get("recipe") not in published.completes:

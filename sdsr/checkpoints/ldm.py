@@ -7,11 +7,12 @@ renaming. `layers` is the number of residual blocks per level in the encoder.
 
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import Any
 
 from torch import Tensor
 
-STABLE_DIFFUSION_2: Mapping[str, Any] = MappingProxyType(
+from sdsr.prior.network_config import NetworkConfig
+
+STABLE_DIFFUSION_2: NetworkConfig = MappingProxyType(
     {
         "block_out_channels": (320, 640, 1280, 1280),
         "attention_head_dim": (5, 10, 20, 20),
@@ -20,7 +21,7 @@ STABLE_DIFFUSION_2: Mapping[str, Any] = MappingProxyType(
         "sample_size": 64,
     }
 )
-AUTOENCODER: Mapping[str, Any] = MappingProxyType(
+AUTOENCODER: NetworkConfig = MappingProxyType(
     {
         "block_out_channels": (128, 256, 512, 512),
         "down_block_types": ("DownEncoderBlock2D",) * 4,

@@ -9,7 +9,6 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -51,15 +50,15 @@ class Checkpoint:
     """What a file holds: tensors by name, and everything else (counters, settings, lists of names) by its own."""
 
     tensors: Mapping[str, Tensor]
-    others: Mapping[str, Any] = field(default_factory=dict)
+    others: Mapping[str, object] = field(default_factory=dict)
 
 
 class StandIn:
     """Takes the place of a framework's class: accepts whatever it is built from, and keeps none of it."""
 
-    def __init__(self, *_: Any, **__: Any) -> None: ...
+    def __init__(self, *_: object, **__: object) -> None: ...
 
-    def __setstate__(self, _: Any) -> None: ...
+    def __setstate__(self, _: object) -> None: ...
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -139,7 +138,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         raise ModelError(f"checkpoint (={path}) can't be read ({error}); {_REMEDY}") from error
 
 
-def _read_pickle(path: Path, *, zipped: bool) -> Any:
+def _read_pickle(path: Path, *, zipped: bool) -> object:
     """The content of a torch file, read by torch's restricted unpickler, to which only names of ours are added."""
     try:
         named = get_unsafe_globals_in_checkpoint(path) if zipped else []
@@ -162,13 +161,15 @@ def _stand_in(name: str) -> type:
     return dict if name.endswith(".AttributeDict") else StandIn  # filled item by item, which torch allows dict alone
 
 
-def _sorted_out(content: Mapping[Any, Any]) -> Checkpoint:
+def _sorted_out(content: Mapping[object, object]) -> Checkpoint:
     others = {}
     while wrapping := [name for name in _CONTAINERS if isinstance(content.get(name), Mapping) and content[name]]:
         if len(wrapping) > 1:
             log.warning("the file holds %s; %s is taken", ", ".join(wrapping), wrapping[0])
         others |= {str(name): value for name, value in content.items() if name != wrapping[0]}
-        content = content[wrapping[0]]
+        inner = content[wrapping[0]]
+        assert isinstance(inner, Mapping), "what wraps is one"
+        content = inner
     tensors = {}
     for name, value in _flat(content):
         if isinstance(value, Tensor) and value.layout is torch.strided:
@@ -178,7 +179,7 @@ def _sorted_out(content: Mapping[Any, Any]) -> Checkpoint:
     return Checkpoint(tensors=without_wrappers(tensors), others=others)
 
 
-def _flat(content: Mapping[Any, Any]) -> Iterator[tuple[str, Any]]:
+def _flat(content: Mapping[object, object]) -> Iterator[tuple[str, object]]:
     """The entries, those of a dictionary that holds tensors by dotted names."""
     for key, value in content.items():
         if isinstance(value, Mapping) and any(isinstance(inner, Tensor) for inner in value.values()):

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import typer
 
@@ -277,7 +277,7 @@ def _check_plan(maker: "JobMaker", request: Request) -> None:
 def _terminated_like_interrupted() -> Iterator[None]:
     """Let SIGTERM end the work as Ctrl-C does, so that nothing half-written is left."""
 
-    def interrupt(number: int, frame: Any) -> None:
+    def interrupt(number: int, frame: object) -> None:
         raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGTERM, interrupt)

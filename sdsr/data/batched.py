@@ -5,8 +5,6 @@ kernels, noise and quality for each photo. The settings are those of `data/degra
 """
 
 import functools
-from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +13,7 @@ from numpy.random import Generator
 from torch import Tensor
 from torch.nn import functional as F
 
-from sdsr.data.degradation import RESIZE_MODES, Degradation, FinalSinc, Jpeg, LowImage, Stage
+from sdsr.data.degradation import RESIZE_MODES, Degradation, FinalSinc, Jpeg, LowImage, ResizeMode, Stage
 from sdsr.data.filters import filter2d
 from sdsr.data.jpeg import jpeg
 from sdsr.data.kernels import Blur, random_kernel, random_sinc
@@ -130,7 +128,7 @@ def _factor(stage: Stage, rng: Generator) -> float:
     return (rng.uniform(1, largest), rng.uniform(smallest, 1), 1.0)[direction]
 
 
-def _mode(stage: Stage, rng: Generator) -> Mapping[str, Any]:
+def _mode(stage: Stage, rng: Generator) -> ResizeMode:
     return RESIZE_MODES[stage.resize.modes[rng.integers(len(stage.resize.modes))]]
 
 

@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
@@ -26,7 +26,18 @@ from sdsr.data.noise import Noise, add_noise
 from sdsr.errors import InputError
 from sdsr.tensors import Image
 
-RESIZE_MODES = {
+Entry = Mapping[str, Any]
+"""What `degradations.json` says of a set or a part of it; dataclasses say what must be there."""
+
+
+class ResizeMode(TypedDict, total=False):
+    """How `interpolate` resizes."""
+
+    mode: str
+    antialias: bool
+
+
+RESIZE_MODES: dict[str, ResizeMode] = {
     "area": {"mode": "area"},
     "bilinear": {"mode": "bilinear"},
     "bicubic": {"mode": "bicubic"},
@@ -225,7 +236,7 @@ def _check_seeds(hq: Image, seeds: Sequence[int]) -> None:
 
 
 @functools.cache
-def _entries() -> Mapping[str, Mapping[str, Any]]:
+def _entries() -> Mapping[str, Entry]:
     return json.loads(files("sdsr.data").joinpath("degradations.json").read_text(encoding="utf-8"))
 
 
@@ -236,14 +247,14 @@ def _resolved(name: str) -> dict[str, Any]:
     return entry if parent is None else _merged(_resolved(parent), entry)
 
 
-def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+def _merged(base: Entry, changes: Entry) -> dict[str, Any]:
     merged = dict(base)
     for key, value in changes.items():
         merged[key] = _merged(base[key], value) if isinstance(value, dict) else value
     return merged
 
 
-def _parsed(name: str, entry: Mapping[str, Any]) -> Degradation:
+def _parsed(name: str, entry: Entry) -> Degradation:
     values = dict(entry)
     first = _stage(values.pop("first"))
     second = _stage(values.pop("second"))
@@ -251,10 +262,10 @@ def _parsed(name: str, entry: Mapping[str, Any]) -> Degradation:
     return Degradation(name=name, first=first, second=second, final_sinc=final_sinc, **values)
 
 
-def _stage(entry: Mapping[str, Any]) -> Stage:
+def _stage(entry: Entry) -> Stage:
     kinds = {"blur": Blur, "resize": Resize, "noise": Noise, "jpeg": Jpeg}
     return Stage(**{key: kinds[key](**_frozen(value)) if key in kinds else value for key, value in entry.items()})
 
 
-def _frozen(values: Mapping[str, Any]) -> dict[str, Any]:
+def _frozen(values: Entry) -> dict[str, Any]:
     return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}

@@ -3,9 +3,8 @@
 Both curves are float64 on the CPU, and b is 1 for a single time. Times on an accelerator have to be read back.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol, TypedDict
 
 import torch
 from jaxtyping import Float, Float64
@@ -15,6 +14,20 @@ from sdsr.errors import InputError
 from sdsr.tensors import Times
 
 _BETA_SCHEDULES = ("scaled_linear", "linear")
+
+
+class SchedulerConfig(TypedDict, total=False):
+    """A diffusers `scheduler_config.json`, as far as schedules depend on it."""
+
+    _class_name: str
+    prediction_type: str
+    num_train_timesteps: int
+    beta_schedule: str
+    beta_start: float
+    beta_end: float
+    trained_betas: list[float] | None
+    rescale_betas_zero_snr: bool
+    shift: float
 
 
 class Curves(Protocol):
@@ -49,10 +62,11 @@ class VariancePreserving:
         return cls(alphas_cumprod=torch.cumprod(1 - betas.double().cpu(), dim=0))
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> "VariancePreserving":
+    def from_config(cls, config: SchedulerConfig) -> "VariancePreserving":
         """Return the curves that diffusers' `scheduler_config.json` describes; raise InputError for other kinds."""
-        if config.get("trained_betas") is not None:
-            betas = torch.tensor(config["trained_betas"], dtype=torch.float64)
+        trained = config.get("trained_betas")
+        if trained is not None:
+            betas = torch.tensor(trained, dtype=torch.float64)
         else:
             start = config.get("beta_start", 0.0001)
             end = config.get("beta_end", 0.02)
@@ -103,7 +117,7 @@ class FlowMatching:
     steps: int = 1000
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> "FlowMatching":
+    def from_config(cls, config: SchedulerConfig) -> "FlowMatching":
         """Return the curves of diffusers' FlowMatchEulerDiscreteScheduler; raise InputError for its other kinds."""
         kinds = (
             "use_dynamic_shifting",

@@ -4,15 +4,14 @@
 and is computed in at least float32.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
-from sdsr.diffusion.curves import Curves, FlowMatching, VariancePreserving
+from sdsr.diffusion.curves import Curves, FlowMatching, SchedulerConfig, VariancePreserving
 from sdsr.errors import InputError
 from sdsr.tensors import Times
 
@@ -42,16 +41,17 @@ class NoiseSchedule:
         return cls(curves=FlowMatching(shift=shift), prediction_type="flow_prediction")
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> "NoiseSchedule":
+    def from_config(cls, config: SchedulerConfig) -> "NoiseSchedule":
         """Return the schedule that a diffusers `scheduler_config.json` describes; raise InputError for other kinds."""
         if "shift" in config or str(config.get("_class_name", "")).startswith("FlowMatch"):
             return cls(curves=FlowMatching.from_config(config), prediction_type="flow_prediction")
+        predicts: dict[str, Prediction] = {kind: kind for kind in get_args(Prediction)}
         prediction_type = config.get("prediction_type", "epsilon")
-        if prediction_type not in get_args(Prediction):
+        if prediction_type not in predicts:
             raise InputError(
-                f"prediction_type (={prediction_type}) must be one of {get_args(Prediction)}; use another prior."
+                f"prediction_type (={prediction_type}) must be one of {tuple(predicts)}; use another prior."
             )
-        return cls(curves=VariancePreserving.from_config(config), prediction_type=prediction_type)
+        return cls(curves=VariancePreserving.from_config(config), prediction_type=predicts[prediction_type])
 
     def predicting(self, prediction_type: Prediction) -> "NoiseSchedule":
         """Return this schedule for a network that predicts something else."""

@@ -6,7 +6,6 @@ what nine minutes of a GPU made of it was behind the first family by every measu
 
 from copy import deepcopy
 from dataclasses import replace
-from typing import Any
 
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import nn
@@ -28,7 +27,7 @@ from sdsr.restoration.restorer import Restorer
 PLAN_2 = Plan(times=(199,), fidelity=0.2)
 
 
-def of_pictures(model: Any) -> Discriminator:
+def of_pictures(model: object) -> Discriminator:
     """Return a projected discriminator on the features of EfficientNet-Lite1."""
     return Discriminator(ProjectedDiscriminator(load_efficientnet_lite("lite1")), Pixels(), HINGE)
 

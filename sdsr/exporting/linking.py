@@ -31,7 +31,7 @@ def stored_tensors(path: Path) -> list[Stored]:
     """Return the float tensors of a safetensors file, whose header says where each begins."""
     data = path.read_bytes()
     length = int.from_bytes(data[:8], "little")
-    header: dict[str, Any] = json.loads(data[8 : 8 + length])
+    header = json.loads(data[8 : 8 + length])
     found = []
     for name, told in header.items():
         if name == "__metadata__" or told["dtype"] not in _DTYPES:
@@ -82,9 +82,9 @@ def strip(model: Any) -> None:
     del graph.value_info[:]
 
 
-def _by_values(stored: Sequence[Stored]) -> Mapping[tuple[Any, ...], tuple[Stored, bool]]:
+def _by_values(stored: Sequence[Stored]) -> Mapping[tuple[object, ...], tuple[Stored, bool]]:
     """Return where values are found, and whether they are turned there; the first place counts."""
-    places: dict[tuple[Any, ...], tuple[Stored, bool]] = {}
+    places: dict[tuple[object, ...], tuple[Stored, bool]] = {}
     for each in stored:
         places.setdefault(_key(each.values), (each, False))
         if each.values.ndim == 2:
@@ -92,13 +92,13 @@ def _by_values(stored: Sequence[Stored]) -> Mapping[tuple[Any, ...], tuple[Store
     return places
 
 
-def _find(values: np.ndarray, places: Mapping[tuple[Any, ...], tuple[Stored, bool]]) -> tuple[Stored, bool] | None:
+def _find(values: np.ndarray, places: Mapping[tuple[object, ...], tuple[Stored, bool]]) -> tuple[Stored, bool] | None:
     if values.dtype != np.float32 or values.nbytes < LEAST_BYTES:
         return None
     return places.get(_key(values))
 
 
-def _key(values: np.ndarray) -> tuple[Any, ...]:
+def _key(values: np.ndarray) -> tuple[object, ...]:
     return values.shape, np.ascontiguousarray(values, np.float32).tobytes()
 
 

@@ -3,8 +3,6 @@
 They take the same way as files (`read_opened`); what an array doesn't say of itself is asked for, never guessed.
 """
 
-from typing import Any
-
 import numpy as np
 import torch
 from PIL import Image as pillow
@@ -23,7 +21,7 @@ from sdsr.photos.reading import read_opened
 _CHANNELS: dict[int, tuple[Space, bool]] = {1: ("GRAY", False), 2: ("GRAY", True), 3: ("RGB", False), 4: ("RGB", True)}
 
 
-def as_photo(picture: Any) -> Photo:
+def as_photo(picture: object) -> Photo:
     """Return a picture as a photo, or raise InputError.
 
     It may be a PIL image, read as its file would be (orientation, profile, alpha, depth, metadata); an array (h, w) or
@@ -42,7 +40,7 @@ def as_photo(picture: Any) -> Photo:
     )
 
 
-def as_output(photo: Photo, output_type: str) -> Any:
+def as_output(photo: Photo, output_type: str) -> object:
     """Return a photo as what diffusers calls "pil" (a list), "np" (1, h, w, 3) or "pt" (1, 3, h, w).
 
     A PIL image is in the photo's own mode and profile and carries its metadata; the others are sRGB in [0, 1], with

@@ -7,7 +7,6 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from sdsr.errors import InputError
 
@@ -68,7 +67,7 @@ def check_number(name: str, value: float | int, limit: Limit) -> None:
         raise InputError(f"{name} (={value}) must be {limit}; choose such a number, or leave it out.")
 
 
-def check_numbers(value: Any, path: str = "") -> None:
+def check_numbers(value: object, path: str = "") -> None:
     """Raise InputError where a number of a dataclass, or of one inside of it or in its tuples, is beyond its limit."""
     name = path.rpartition(".")[2]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):

@@ -4,7 +4,7 @@ Its fields are what can be varied, by `dataclasses.replace` or `--set method.NAM
 differs in a field.
 """
 
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 
 import torch
 
@@ -23,10 +23,13 @@ Device = torch.device | str | None
 """Where it computes; None: the one that suits this machine."""
 
 
-class Trainable(Protocol):
+Built_co = TypeVar("Built_co", covariant=True)
+
+
+class Trainable(Protocol[Built_co]):
     """What a stage trains: a method, or what one stands on."""
 
-    def build(self, prior: str | Prior, device: Device = None) -> Any:
+    def build(self, prior: str | Prior, device: Device = None) -> Built_co:
         """Return it, on a prior or on that of a name or folder, as it is before it learns."""
         ...
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Generic, Protocol, TypeVar, Unpack
 
 from torch import nn
 
-from sdsr.checkpoints.conversion import Published
+from sdsr.checkpoints.conversion import Conversion, Published
 from sdsr.errors import InputError
 from sdsr.images.color import VARIANCE_FLOOR
 from sdsr.methods.learning import Learns
@@ -18,11 +18,14 @@ from sdsr.restoration.canvas import Canvas
 from sdsr.restoration.plan import Plan
 from sdsr.restoration.restorer import Restorer
 
+Model = TypeVar("Model")
+Model_contra = TypeVar("Model_contra", contravariant=True)
 
-class Objective(Protocol):
+
+class Objective(Protocol[Model_contra]):
     """What a stage minimises: a frozen dataclass of weights that builds the module which computes it."""
 
-    def training_step(self, model: Any, discriminator: nn.Module | None, /) -> TrainingStep: ...
+    def training_step(self, model: Model_contra, discriminator: nn.Module | None, /) -> TrainingStep: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,8 +45,8 @@ class OptimizerSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stage:
-    """One training run of a recipe.
+class Stage(Generic[Model]):
+    """One training run of a recipe, of what its method builds.
 
     `method` builds what is trained, and of its parts learns what `learns` says; `discriminator(model)` builds its
     discriminator. Crops are `crop_px` wide and flipped, left to right and upside down, with the probabilities of
@@ -53,8 +56,8 @@ class Stage:
     """
 
     name: str
-    method: Trainable
-    objective: Objective
+    method: Trainable[Model]
+    objective: Objective[Model]
     optimizer: OptimizerSettings
     steps: int
     batch: int
@@ -64,12 +67,12 @@ class Stage:
     accumulate: int = 1
     degradation: str | None = None
     taught: bool = False
-    discriminator: Callable[[Any], nn.Module] | None = None
+    discriminator: Callable[[Model], nn.Module] | None = None
     discriminator_optimizer: OptimizerSettings | None = None
     ema_decay: float = 0.999
     init_from: str | None = None
 
-    def build(self, prior: str | Prior, device: Device = None) -> Any:
+    def build(self, prior: str | Prior, device: Device = None) -> Model:
         """Return what is trained, on a prior or that of a name or folder; of a restorer's parts learns what shall."""
         built = self.method.build(prior, device)
         if isinstance(built, Restorer):
@@ -112,7 +115,7 @@ class Recipe:
         assert self.method is not None, f"{self.name} restores nothing: it has no plan"
         return replace(self, method=replace(self.method, own_plan=plan))  # pyright: ignore[reportArgumentType]
 
-    def published(self, **conversion: Any) -> Published:
+    def published(self, **conversion: Unpack[Conversion]) -> Published:
         """Return a published checkpoint that fits this recipe; `conversion` are the other fields of `Published`."""
         assert self.plan is not None, f"{self.name} restores nothing: it has no plan"
         return Published(recipe=self.name, prior=self.prior, times=self.plan.times, **conversion)

@@ -4,15 +4,16 @@ import dataclasses
 import difflib
 from collections.abc import Mapping
 from types import NoneType, UnionType
-from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
+from typing import Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from sdsr.errors import InputError
 from sdsr.methods.limits import check_numbers
 
-_KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+Value = TypeVar("Value")
+_KINDS: dict[type, str] = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 
 
-def with_settings(value: Any, settings: Mapping[str, Any]) -> Any:
+def with_settings(value: Value, settings: Mapping[str, object]) -> Value:
     """Return the dataclass with leaves changed, {"optimizer.learning_rate": 1e-4}; text is read as the leaf's type.
 
     A member of a tuple is called by its name, {"objective.terms.image.weight": 0.5}.
@@ -23,9 +24,9 @@ def with_settings(value: Any, settings: Mapping[str, Any]) -> Any:
     return value
 
 
-def _changed(value: Any, keys: list[str], new: Any, path: str) -> Any:
+def _changed(value: Value, keys: list[str], new: object, path: str) -> Value:
     if isinstance(value, tuple):
-        return _changed_member(value, keys, new, path)
+        return _changed_member(value, keys, new, path)  # pyright: ignore[reportReturnType]  (with the same members)
     names = [f.name for f in dataclasses.fields(value)] if dataclasses.is_dataclass(value) else []
     _check_name(keys[0], names, value, path)
     if keys[1:]:
@@ -33,10 +34,12 @@ def _changed(value: Any, keys: list[str], new: Any, path: str) -> Any:
     else:
         inner = _read(new, get_type_hints(type(value))[keys[0]], path)
         check_numbers(inner, path)
-    return dataclasses.replace(cast(Any, value), **{keys[0]: inner})
+    return dataclasses.replace(value, **{keys[0]: inner})  # pyright: ignore[reportArgumentType]  (it has that field)
 
 
-def _changed_member(members: tuple[Any, ...], keys: list[str], new: Any, path: str) -> tuple[Any, ...]:
+def _changed_member(
+    members: tuple[object, ...], keys: list[str], new: object, path: str
+) -> tuple[object, ...]:
     names = [getattr(member, "name", "") for member in members]
     _check_name(keys[0], names, members, path)
     if not keys[1:]:
@@ -52,7 +55,7 @@ def _check_name(name: str, names: list[str], holder: object, path: str) -> None:
         raise InputError(f"setting (={path}) has no {name!r} in {type(holder).__name__}{hint}")
 
 
-def _read(new: Any, hint: Any, path: str) -> Any:
+def _read(new: object, hint: object, path: str) -> object:
     """Return `new` as what a leaf of this type holds; text is parsed, other values are only compared with the type."""
     kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
     if NoneType in kinds and (new is None or new == "none"):
@@ -66,7 +69,7 @@ def _read(new: Any, hint: Any, path: str) -> Any:
     raise reasons[0]
 
 
-def _read_one(new: Any, kind: Any, path: str) -> Any:
+def _read_one(new: object, kind: object, path: str) -> object:
     if get_origin(kind) is tuple:
         return _tuple(new, get_args(kind), path)
     if get_origin(kind) is Literal:
@@ -74,14 +77,14 @@ def _read_one(new: Any, kind: Any, path: str) -> Any:
         if new not in allowed:
             raise InputError(f"setting {path} (={new}) must be one of {', '.join(map(str, allowed))}.")
         return new
-    if kind in _KINDS:
+    if isinstance(kind, type) and kind in _KINDS:
         return _plain(new, kind, path)
     if isinstance(new, str | int | float):
         raise InputError(f"setting {path} (={new}) must be a {_name(kind)}, which only Python code can give.")
     return new
 
 
-def _plain(new: Any, kind: type, path: str) -> Any:
+def _plain(new: object, kind: type, path: str) -> object:
     if isinstance(new, kind) and not (kind is int and isinstance(new, bool)):
         return new
     if kind is bool and new in ("true", "false"):
@@ -96,7 +99,7 @@ def _plain(new: Any, kind: type, path: str) -> Any:
     raise InputError(f"setting {path} (={new}) must be {_KINDS[kind]}.")
 
 
-def _tuple(new: Any, kinds: tuple[Any, ...], path: str) -> tuple[Any, ...]:
+def _tuple(new: object, kinds: tuple[object, ...], path: str) -> tuple[object, ...]:
     parts = (new.split(",") if new else []) if isinstance(new, str) else new
     if not isinstance(parts, list | tuple):
         raise InputError(f"setting {path} (={new}) must be a list.")
@@ -106,5 +109,5 @@ def _tuple(new: Any, kinds: tuple[Any, ...], path: str) -> tuple[Any, ...]:
     return tuple(_read(part, kinds[0] if endless else kinds[place], path) for place, part in enumerate(parts))
 
 
-def _name(kind: Any) -> str:
+def _name(kind: object) -> str:
     return getattr(kind, "__name__", str(kind))

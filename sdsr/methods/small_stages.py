@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 from torch import nn
 
@@ -10,15 +9,16 @@ from sdsr.losses.terms import Term, gradient_l1, image_l1, latent_l2, lattice, u
 from sdsr.methods.method import Method
 from sdsr.methods.recipe import OptimizerSettings, Stage
 from sdsr.objectives.restoration import Restoration
+from sdsr.restoration.restorer import Restorer
 
 
 def small_stages(
     method: Method,
-    discriminators: Callable[[Any], nn.Module],
+    discriminators: Callable[[Restorer], nn.Module],
     objective: Restoration,
     *,
     first: str = "fidelity",
-    **heard: Any,
+    **heard: object,
 ) -> tuple[Stage, Stage]:
     """Return both stages of a method; `objective` gives plan and starts, `heard` what it weighs in the second besides.
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from sdsr.methods.recipe import Recipe, Stage
 from sdsr.methods.settings import with_settings
@@ -17,8 +16,8 @@ class Variant:
 
     recipe: Recipe
     stage: str | None = None
-    changes: Mapping[str, Any] = field(default_factory=dict)
+    changes: Mapping[str, object] = field(default_factory=dict)
 
-    def trained(self, changes: Mapping[str, Any]) -> Stage:
+    def trained(self, changes: Mapping[str, object]) -> Stage:
         """Return the stage with these settings and, over them, the variant's own."""
         return with_settings(self.recipe.stage(self.stage), {**changes, **self.changes})

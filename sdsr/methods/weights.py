@@ -9,7 +9,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -19,7 +18,7 @@ from torch import Tensor, nn
 from sdsr import __version__
 from sdsr.digests import file_sha256
 from sdsr.errors import ModelError
-from sdsr.method_folders import BASE, DESCRIPTION, FORMAT, OF_PRIOR, read_description
+from sdsr.method_folders import DESCRIPTION, FORMAT, Base, MethodDescription, read_description
 from sdsr.methods.recipe import Recipe
 from sdsr.methods.settings import with_settings
 from sdsr.prior.prior import Prior
@@ -33,7 +32,7 @@ _HALVES = (torch.float16, torch.bfloat16)
 
 
 def save_method(
-    restorer: Restorer, folder: Path, recipe: Recipe, facts: Mapping[str, Any], *, base: Path | None = None
+    restorer: Restorer, folder: Path, recipe: Recipe, facts: Mapping[str, object], *, base: Path | None = None
 ) -> None:
     """Write a restorer's trained parts, in half precision, and what they belong to.
 
@@ -55,15 +54,19 @@ def save_method(
         "recipe": recipe.name,
         "prior": restorer.prior.name,
         "prior_sha256": restorer.prior.sha256,
-        OF_PRIOR: {name: keys for name, keys in of_prior.items() if keys},
+        "of_prior": {name: keys for name, keys in of_prior.items() if keys},
         "times": list(recipe.plan.times),
         **facts,
     }
-    write_parts(parts, folder, noted | ({} if base is None else {BASE: _base(base, of_base)}))
+    write_parts(parts, folder, noted | ({} if base is None else {"base": _base(base, of_base)}))
 
 
 def write_parts(
-    parts: Mapping[str, Mapping[str, Tensor]], folder: Path, noted: Mapping[str, Any], *, keep_precision: bool = False
+    parts: Mapping[str, Mapping[str, Tensor]],
+    folder: Path,
+    noted: Mapping[str, object],
+    *,
+    keep_precision: bool = False,
 ) -> None:
     """Write each part's tensors, and a description with `noted` in it, which says what they belong to.
 
@@ -84,7 +87,9 @@ def write_parts(
             )
         save_file(stored, path)
         digests[path.name] = file_sha256(path)
-    files = {**noted.get("files", {}), **digests}
+    before = noted.get("files", {})
+    assert isinstance(before, dict), "files are noted by name"
+    files = {**before, **digests}
     description = {"format": FORMAT, **noted, "files": files, "version": __version__}
     (folder / DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
 
@@ -103,7 +108,7 @@ def fill_restorer(restorer: Restorer, folder: Path) -> None:
     parts.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  (missing in torch's stub)
 
 
-def described_part(folder: Path, name: str, module: nn.Module, description: Mapping[str, Any]) -> dict[str, Tensor]:
+def described_part(folder: Path, name: str, module: nn.Module, description: MethodDescription) -> dict[str, Tensor]:
     """Return all tensors of a part: of its file, the base's, or the prior's, which `module` still has.
 
     Raise ModelError where the file is damaged, or not the described one.
@@ -112,7 +117,7 @@ def described_part(folder: Path, name: str, module: nn.Module, description: Mapp
     tensors = read_tensors(path)
     if file_sha256(path) != description["files"].get(path.name):
         raise ModelError(f"weights (={path}) are not those of {DESCRIPTION} (sha256 differs); reinstall them.")
-    kept = description.get(OF_PRIOR, {}).get(name, ())
+    kept = description.get("of_prior", {}).get(name, ())
     own = module.state_dict()
     return {key: own[key] for key in kept if key in own} | _base_tensors(description, folder, name) | tensors
 
@@ -128,7 +133,7 @@ def _of_base(base: Path, name: str, module: nn.Module) -> list[str]:
     ]
 
 
-def _base(base: Path, shared: Mapping[str, list[str]]) -> dict[str, Any]:
+def _base(base: Path, shared: Mapping[str, list[str]]) -> Base:
     """What is noted of the folder that has some of the tensors."""
     files = {f"{name}.safetensors": keys for name, keys in shared.items() if keys}
     return {
@@ -138,11 +143,11 @@ def _base(base: Path, shared: Mapping[str, list[str]]) -> dict[str, Any]:
     }
 
 
-def _base_tensors(description: Mapping[str, Any], folder: Path, name: str) -> dict[str, Tensor]:
+def _base_tensors(description: MethodDescription, folder: Path, name: str) -> dict[str, Tensor]:
     """Return the tensors of a part that are in the base's files."""
-    base = description.get(BASE, {})
+    base = description.get("base")
     file = f"{name}.safetensors"
-    if file not in base.get("tensors", {}):
+    if base is None or file not in base["tensors"]:
         return {}
     path = folder.resolve().parent / base["folder"] / file
     if not path.is_file():
@@ -171,13 +176,13 @@ def _of_prior(module: nn.Module, prior: Prior) -> list[str]:
     ]
 
 
-def fill_from_run(restorer: Restorer, parts: Path) -> dict[str, Any]:
+def fill_from_run(restorer: Restorer, parts: Path) -> dict[str, object]:
     """Put the parts of a training run into a restorer, and return the facts that the run noted in them."""
     for name, module in restorer.parts.modules.items():
         path = parts / f"{name}.safetensors"
         fill(module, read_tensors(path), path)
     noted = run_metadata(parts)
-    return run_facts(parts) | {key: json.loads(noted[key]) for key in ("times", METHOD) if key in noted}
+    return {**run_facts(parts), **{key: json.loads(noted[key]) for key in ("times", METHOD) if key in noted}}
 
 
 def run_recipe(recipe: Recipe, parts: Path) -> Recipe:
@@ -185,7 +190,7 @@ def run_recipe(recipe: Recipe, parts: Path) -> Recipe:
     return _with_method(recipe, json.loads(run_metadata(parts).get(METHOD, "{}")))
 
 
-def _with_method(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
+def _with_method(recipe: Recipe, changes: Mapping[str, object]) -> Recipe:
     return with_settings(recipe, {f"{METHOD}.{name}": value for name, value in changes.items()})
 
 
@@ -195,9 +200,9 @@ def run_facts(parts: Path) -> dict[str, str]:
     return {key: noted[key] for key in ("stage", "steps", "step", "seconds", "seed") if key in noted}
 
 
-def trained_recipe(recipe: Recipe, description: Mapping[str, Any]) -> Recipe:
+def trained_recipe(recipe: Recipe, description: MethodDescription) -> Recipe:
     """Return the recipe with the method and the times that the described parts were trained with."""
-    recipe = _with_method(recipe, description.get(METHOD, {}))
+    recipe = _with_method(recipe, description.get("method", {}))
     assert recipe.plan is not None, f"{recipe.name} restores nothing: it has no plan"
     return recipe.with_plan(replace(recipe.plan, times=tuple(description["times"])))
 

@@ -10,7 +10,7 @@ import math
 import re
 import struct
 from collections.abc import Iterator, MutableMapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from PIL import Image
 
@@ -187,7 +187,7 @@ def block_of(exif: Image.Exif) -> bytes | None:
         return None
 
 
-def _directory_of(exif: Image.Exif, directory: int) -> MutableMapping[int, Any]:
+def _directory_of(exif: Image.Exif, directory: int) -> MutableMapping[int, object]:
     """Return a directory of EXIF; one that can't be read is taken out and empty."""
     try:
         return exif.get_ifd(directory)
@@ -196,7 +196,7 @@ def _directory_of(exif: Image.Exif, directory: int) -> MutableMapping[int, Any]:
         return {}
 
 
-def _drop_odd_tags(tags: MutableMapping[int, Any], directory: int | None, endian: str | None) -> None:
+def _drop_odd_tags(tags: MutableMapping[int, object], directory: int | None, endian: str | None) -> None:
     for tag in [tag for tag in tags if tag not in (_EXIF_IFD, _GPS_IFD)]:
         alone = Image.Exif()
         alone.endian = endian

@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import replace
 from os import PathLike, fsdecode
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 from PIL import Image as pillow
@@ -38,11 +38,11 @@ class TaggedImage(pillow.Image):
     """
 
     def save(
-        self, fp: str | bytes | PathLike[str] | PathLike[bytes] | IO[bytes], format: str | None = None, **params: Any
+        self, fp: str | bytes | PathLike[str] | PathLike[bytes] | IO[bytes], format: str | None = None, **params: object
     ) -> None:
         name = (format or _format_of(fp)).upper()
         info = self.info
-        kept: dict[str, Any] = {key: info[key] for key in _SAVED.get(name, ()) if info.get(key)}
+        kept: dict[str, object] = {key: info[key] for key in _SAVED.get(name, ()) if info.get(key)}
         notes = info.get("notes", Notes())
         xmp = info.get("xmp")
         if name in ("WEBP", "AVIF") and info.get("dpi"):
@@ -87,7 +87,7 @@ def to_pillow(photo: Photo) -> TaggedImage:
     return image
 
 
-def _format_of(fp: Any) -> str:
+def _format_of(fp: object) -> str:
     name = fp if isinstance(fp, str | bytes | PathLike) else getattr(fp, "name", "")
     path = Path(fsdecode(name)) if isinstance(name, str | bytes | PathLike) else Path()
     return pillow.registered_extensions().get(path.suffix.lower(), "")

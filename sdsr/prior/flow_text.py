@@ -5,7 +5,7 @@ transformers is imported by the functions that need it, since that takes seconds
 
 import functools
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,7 +63,7 @@ class StoredPrompts(nn.Module):
         return self.tokens[[self.prompts.index(prompt) for prompt in prompts]]
 
 
-def store_prompts(text: Any, prompts: Sequence[str], folder: Path) -> None:
+def store_prompts(text: Callable[[Sequence[str]], Tokens], prompts: Sequence[str], folder: Path) -> None:
     """Write the embeddings of prompts to a prior's folder, which then does without its text encoders.
 
     `text` is the `text` of a prior that has them.
@@ -81,7 +81,7 @@ class Reader:
     tokenizer: "PreTrainedTokenizerBase"
     length: int
 
-    def __call__(self, prompts: Sequence[str], **wanted: Any) -> Any:
+    def __call__(self, prompts: Sequence[str], **wanted: bool) -> Any:
         ids = self.tokenizer(
             list(prompts), padding="max_length", max_length=self.length, truncation=True, return_tensors="pt"
         )
@@ -102,7 +102,7 @@ class JointText:
         self.width = width
         self._remembered = functools.lru_cache(_CACHED_PROMPTS)(self._packed)
 
-    def __reduce__(self) -> Any:
+    def __reduce__(self) -> tuple[object, ...]:
         """A copy, or what was pickled, remembers prompts of its own models."""
         return JointText, (self.clips, self.t5, self.width)
 
@@ -132,7 +132,7 @@ def load_text(
         return stored, {"prompts": stored}
     from transformers import AutoTokenizer, CLIPTextModelWithProjection, T5EncoderModel
 
-    networks: dict[str, Any] = {
+    networks: dict[str, CLIPTextModelWithProjection | T5EncoderModel] = {
         name: load_network(CLIPTextModelWithProjection, folder, name, dtype)
         for name in ("text_encoder", "text_encoder_2")
     }
@@ -145,7 +145,7 @@ def load_text(
         length = T5_TOKENS if name == "text_encoder_3" else tokenizer.model_max_length
         readers[name] = Reader(network, tokenizer, length)
     clips = readers["text_encoder"], readers["text_encoder_2"]
-    return JointText(clips, readers.get("text_encoder_3"), width), networks
+    return JointText(clips, readers.get("text_encoder_3"), width), dict(networks)
 
 
 def _load_stored(folder: Path) -> StoredPrompts:

@@ -1,7 +1,6 @@
 """What is remembered of tensors as long as they live, and a lock, for objects that can be copied and pickled."""
 
 import threading
-from typing import Any
 
 from torch.utils.weak import WeakTensorKeyDictionary
 
@@ -9,10 +8,10 @@ from torch.utils.weak import WeakTensorKeyDictionary
 class TensorNotes(WeakTensorKeyDictionary):
     """Values by tensor; a copy of it, or what was pickled, is empty, since it will see other tensors."""
 
-    def __reduce__(self) -> Any:
+    def __reduce__(self) -> tuple[object, ...]:
         return TensorNotes, ()
 
-    def __deepcopy__(self, memo: Any) -> "TensorNotes":
+    def __deepcopy__(self, memo: object) -> "TensorNotes":
         return TensorNotes()
 
 
@@ -28,5 +27,5 @@ class OwnLock:
     def __exit__(self, *_: object) -> None:
         self._lock.release()
 
-    def __reduce__(self) -> Any:
+    def __reduce__(self) -> tuple[object, ...]:
         return OwnLock, ()

@@ -25,7 +25,7 @@ class Autoencoder(Protocol):
     """Images in [0, 1] to scaled latents and back, by a `model`; sizes are multiples of `factor` pixels."""
 
     @property
-    def model(self) -> Any:
+    def model(self) -> nn.Module:
         """The network, a module."""
         ...
 

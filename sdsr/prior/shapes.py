@@ -6,7 +6,7 @@ transformers is imported by the functions that need it, since that takes seconds
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from accelerate import init_empty_weights
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from sdsr.diffusion.schedule import NoiseSchedule
 from sdsr.errors import InputError
+from sdsr.prior.network_config import NetworkConfig
 from sdsr.prior.prior import Prior
 from sdsr.prior.stable_diffusion import ClipImage, PublishedLatents, store
 from sdsr.prior.unet import UNetBackbone
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 SHAPES = ("sd-2.1-base", "sd-2-base", "sd-turbo")
 """The names of `sources.SOURCES` that share Stable Diffusion 2's architecture at 512 px and predict noise."""
 
-AUTOENCODER: dict[str, Any] = {
+AUTOENCODER: NetworkConfig = {
     "sample_size": 512,
     "block_out_channels": (128, 256, 512, 512),
     "layers_per_block": 2,
@@ -37,7 +38,7 @@ AUTOENCODER: dict[str, Any] = {
     "scaling_factor": 0.18215,
 }
 
-UNET: dict[str, Any] = {
+UNET: NetworkConfig = {
     "sample_size": 64,
     "cross_attention_dim": 1024,
     "attention_head_dim": (5, 10, 20, 20),
@@ -45,7 +46,7 @@ UNET: dict[str, Any] = {
 }
 """Blocks and widths are the class's defaults; `attention_head_dim` is, by an old slip there, the number of heads."""
 
-TEXT: dict[str, Any] = {
+TEXT: NetworkConfig = {
     "vocab_size": 49408,
     "hidden_size": 1024,
     "intermediate_size": 4096,
@@ -56,7 +57,7 @@ TEXT: dict[str, Any] = {
 }
 """OpenCLIP ViT-H's text tower up to its penultimate layer."""
 
-IMAGE: dict[str, Any] = {
+IMAGE: NetworkConfig = {
     "image_size": 224,
     "patch_size": 14,
     "hidden_size": 1280,
@@ -102,13 +103,10 @@ def shape_prior(
     if name not in SHAPES:
         raise InputError(f"shape (={name}) must be one of {', '.join(SHAPES)}; choose one of them.")
     with init_empty_weights():
-        networks = nn.ModuleDict(
-            {
-                "autoencoder": AutoencoderKL(**AUTOENCODER),
-                "unet": UNet2DConditionModel(**UNET),
-                "text_encoder": CLIPTextModel(CLIPTextConfig(**TEXT)),
-            }
-        )
+        vae = AutoencoderKL(**AUTOENCODER)
+        unet = UNet2DConditionModel(**UNET)
+        text = CLIPTextModel(CLIPTextConfig(**TEXT))
+    networks = nn.ModuleDict({"autoencoder": vae, "unet": unet, "text_encoder": text})
     image = blank_image_encoder() if image_encoder else None
     if image is not None:
         networks["image_encoder"] = image.model
@@ -120,13 +118,12 @@ def shape_prior(
         randomize(networks, device, torch.Generator(device).manual_seed(seed))
         for network in networks.values():
             network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  (missing in torch's stub)
-    parts: Any = networks
     return Prior(
         name=name,
         sha256=hashlib.sha256(f"{name}, random, seed {seed}".encode()).hexdigest(),
-        autoencoder=PublishedLatents(parts["autoencoder"]),
-        backbone=UNetBackbone(parts["unet"]),
-        text=CharacterText(parts["text_encoder"]),
+        autoencoder=PublishedLatents(vae),
+        backbone=UNetBackbone(unet),
+        text=CharacterText(text),
         image=image,
         schedule=NoiseSchedule.scaled_linear(),
         modules=networks,

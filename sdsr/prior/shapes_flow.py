@@ -1,7 +1,6 @@
 """Stable Diffusion 3 without its weights, on "meta", to count it."""
 
 import hashlib
-from typing import Any
 
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
@@ -11,9 +10,10 @@ from sdsr.diffusion.schedule import NoiseSchedule
 from sdsr.errors import InputError
 from sdsr.prior.flow import flow_prior
 from sdsr.prior.flow_text import StoredPrompts
+from sdsr.prior.network_config import NetworkConfig
 from sdsr.prior.prior import Prior
 
-AUTOENCODER: dict[str, Any] = {
+AUTOENCODER: NetworkConfig = {
     "sample_size": 1024,
     "block_out_channels": (128, 256, 512, 512),
     "layers_per_block": 2,
@@ -26,7 +26,7 @@ AUTOENCODER: dict[str, Any] = {
     "use_post_quant_conv": False,
 }
 
-_TRANSFORMER: dict[str, Any] = {
+_TRANSFORMER: NetworkConfig = {
     "sample_size": 128,
     "num_layers": 24,
     "num_attention_heads": 24,
@@ -36,10 +36,14 @@ _TRANSFORMER: dict[str, Any] = {
     "pos_embed_max_size": 192,
 }
 
-TRANSFORMERS: dict[str, dict[str, Any]] = {
+TRANSFORMERS: dict[str, NetworkConfig] = {
     "sd-3-medium": _TRANSFORMER,
-    "sd-3.5-medium": _TRANSFORMER
-    | {"pos_embed_max_size": 384, "qk_norm": "rms_norm", "dual_attention_layers": tuple(range(13))},
+    "sd-3.5-medium": {
+        **_TRANSFORMER,
+        "pos_embed_max_size": 384,
+        "qk_norm": "rms_norm",
+        "dual_attention_layers": tuple(range(13)),
+    },
 }
 """arXiv:2403.03206, and what their published configurations say."""
 

@@ -1,11 +1,11 @@
 """The UNet of Stable Diffusion XL without weights, to count what a discriminator made of it holds."""
 
-from typing import Any
-
 from accelerate import init_empty_weights
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
-SDXL_UNET: dict[str, Any] = {
+from sdsr.prior.network_config import NetworkConfig
+
+SDXL_UNET: NetworkConfig = {
     "sample_size": 128,
     "block_out_channels": (320, 640, 1280),
     "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),

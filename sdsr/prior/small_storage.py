@@ -1,20 +1,21 @@
 """The small prior as a folder: `config.json` and one safetensors file for each of its four parts, in float16."""
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import NotRequired, TypedDict
 
 import torch
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from safetensors.torch import save_file
 from torch import nn
 
+from sdsr.diffusion.curves import SchedulerConfig
 from sdsr.diffusion.schedule import NoiseSchedule
 from sdsr.digests import combined_sha256, file_sha256
 from sdsr.errors import ModelError
 from sdsr.prior.folded_autoencoder import FoldedAutoencoder
+from sdsr.prior.network_config import NetworkConfig
 from sdsr.prior.prior import Prior
 from sdsr.prior.small import NATIVE_SIZE_PX, PromptTable, SmallImageEncoder, SmallLatents, small_unet
 from sdsr.prior.small_autoencoder import SmallAutoencoder
@@ -27,7 +28,7 @@ CONFIG_NAME = "config.json"
 AUTOENCODERS = {"block transform": SmallAutoencoder, "folded": FoldedAutoencoder}
 """By the kind that a folder states; the first prior's states none."""
 
-SCHEDULE = {
+SCHEDULE: SchedulerConfig = {
     "beta_schedule": "scaled_linear",
     "beta_start": 0.00085,
     "beta_end": 0.012,
@@ -37,6 +38,19 @@ SCHEDULE = {
 """Stable Diffusion's. A network this small and this briefly trained predicts velocity (arXiv:2202.00512): an estimate
 from noise multiplies its errors by up to 14.6 at late times, where most of what it can know, colors and shapes, is
 decided."""
+
+
+class SmallConfig(TypedDict):
+    """A small prior's `prior.json`: what its four networks are made of, and what they were trained with."""
+
+    format: int
+    native_size_px: int
+    schedule: SchedulerConfig
+    autoencoder_kind: NotRequired[str]
+    autoencoder: NetworkConfig
+    unet: NetworkConfig
+    prompts: NetworkConfig
+    image_encoder: NetworkConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,8 +65,12 @@ class SmallParts:
     @classmethod
     def of(cls, prior: Prior) -> "SmallParts":
         """Return the parts of a small prior."""
-        modules: Any = prior.modules
-        return cls(**{name: modules[name] for name in PART_NAMES})
+        autoencoder, unet, prompts, image_encoder = (prior.modules[name] for name in PART_NAMES)
+        assert isinstance(autoencoder, SmallAutoencoder | FoldedAutoencoder), "a small prior's own"
+        assert isinstance(unet, UNet2DConditionModel), "a small prior's own"
+        assert isinstance(prompts, PromptTable), "a small prior's own"
+        assert isinstance(image_encoder, SmallImageEncoder), "a small prior's own"
+        return cls(autoencoder=autoencoder, unet=unet, prompts=prompts, image_encoder=image_encoder)
 
     @property
     def modules(self) -> nn.ModuleDict:
@@ -155,7 +173,7 @@ def _weights_path(folder: Path, part: str) -> Path:
     return folder / f"{part}.safetensors"
 
 
-def _read_config(folder: Path) -> dict[str, Any]:
+def _read_config(folder: Path) -> SmallConfig:
     path = folder / CONFIG_NAME
     if not path.is_file():
         raise ModelError(f"prior (={folder}) has no {CONFIG_NAME}; reinstall sdsr where it is the embedded one.")
@@ -165,9 +183,9 @@ def _read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def _describe(parts: SmallParts, prior: Prior) -> dict[str, Any]:
-    schedule = SCHEDULE | {"prediction_type": prior.schedule.prediction_type}
-    times = torch.arange(SCHEDULE["num_train_timesteps"])
+def _describe(parts: SmallParts, prior: Prior) -> SmallConfig:
+    schedule: SchedulerConfig = {**SCHEDULE, "prediction_type": prior.schedule.prediction_type}
+    times = torch.arange(prior.schedule.steps)
     assert torch.equal(NoiseSchedule.from_config(schedule).signal(times), prior.schedule.signal(times)), (
         "a small prior has the schedule of Stable Diffusion"
     )
@@ -188,7 +206,7 @@ def _describe(parts: SmallParts, prior: Prior) -> dict[str, Any]:
     }
 
 
-def _build(config: Mapping[str, Any]) -> SmallParts:
+def _build(config: SmallConfig) -> SmallParts:
     return SmallParts(
         autoencoder=_autoencoder(config)(**_tuples(config["autoencoder"])),
         unet=UNet2DConditionModel(**_tuples(config["unet"])),
@@ -197,17 +215,17 @@ def _build(config: Mapping[str, Any]) -> SmallParts:
     )
 
 
-def _autoencoder(config: Mapping[str, Any]) -> type[SmallAutoencoder] | type[FoldedAutoencoder]:
+def _autoencoder(config: SmallConfig) -> type[SmallAutoencoder] | type[FoldedAutoencoder]:
     kind = config.get("autoencoder_kind", "block transform")
     if kind not in AUTOENCODERS:
         raise ModelError(f"autoencoder_kind (={kind}) must be one of {sorted(AUTOENCODERS)}; update sdsr.")
     return AUTOENCODERS[kind]
 
 
-def _public(config: Mapping[str, Any]) -> dict[str, Any]:
+def _public(config: NetworkConfig) -> NetworkConfig:
     return {key: value for key, value in config.items() if not key.startswith("_")}
 
 
-def _tuples(config: Mapping[str, Any]) -> dict[str, Any]:
+def _tuples(config: NetworkConfig) -> NetworkConfig:
     """JSON has lists only; the modules want tuples."""
     return {key: tuple(value) if isinstance(value, list) else value for key, value in config.items()}

@@ -9,15 +9,16 @@ import logging
 from collections.abc import Sequence
 from math import ceil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import torch
 import torch.nn.functional as F
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from safetensors import SafetensorError
-from torch import Tensor, nn
+from torch import FloatTensor, Tensor, nn
 
+from sdsr.diffusion.curves import SchedulerConfig
 from sdsr.diffusion.schedule import NoiseSchedule
 from sdsr.digests import file_sha256
 from sdsr.errors import ModelError
@@ -31,6 +32,7 @@ from sdsr.tensors import Image, Latent, Region, Tokens
 if TYPE_CHECKING:
     from transformers import CLIPTextModel, CLIPTokenizer, CLIPVisionModelWithProjection
 
+Network = TypeVar("Network", bound=nn.Module)
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 MODEL_FOLDERS = ("vae", "unet", "text_encoder")
@@ -142,8 +144,8 @@ class PublishedLatents:
 
     def _decode(self, latent: Latent) -> Image:
         latent = latent / self._scale.to(latent.device) + self._shift.to(latent.device)
-        decoded: Any = self.model.decode(cast(Any, latent), return_dict=False)
-        return (decoded[0].float() + 1) / 2  # bfloat16 would have steps of 1/256 there
+        (image,) = self.model.decode(cast(FloatTensor, latent), return_dict=False)
+        return (image.float() + 1) / 2  # bfloat16 would have steps of 1/256 there
 
 
 class ClipText:
@@ -156,7 +158,7 @@ class ClipText:
         self.tokenizer = tokenizer
         self._remembered = functools.lru_cache(_CACHED_PROMPTS)(self._tokens)
 
-    def __reduce__(self) -> Any:
+    def __reduce__(self) -> tuple[object, ...]:
         """A copy, or what was pickled, remembers prompts of its own model."""
         return ClipText, (self.model, self.tokenizer)
 
@@ -253,13 +255,13 @@ def store(module: nn.Module, dtype: torch.dtype) -> None:
             parameter.data = parameter.data.to(wanted)
 
 
-def load_network(kind: Any, folder: Path, subfolder: str, dtype: torch.dtype) -> Any:
+def load_network(kind: type[Network], folder: Path, subfolder: str, dtype: torch.dtype) -> Network:
     """A part of the prior: strictly read, finite, frozen; safetensors only."""
     path = existing_part(folder, subfolder, "config.json")
     variant = _variant(path)
     precision = "dtype" if kind.__module__.startswith("transformers") else "torch_dtype"
     try:
-        model, info = kind.from_pretrained(
+        model, info = kind.from_pretrained(  # pyright: ignore[reportAttributeAccessIssue]  (diffusers' and transformers')
             path, variant=variant, use_safetensors=True, output_loading_info=True, **{precision: torch.float32}
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
@@ -296,13 +298,13 @@ def existing_part(folder: Path, subfolder: str, file: str) -> Path:
     return folder / subfolder
 
 
-def scheduler_config(folder: Path) -> dict[str, Any]:
+def scheduler_config(folder: Path) -> SchedulerConfig:
     """Return what `scheduler_config.json` of a prior's folder says; raise ModelError."""
     path = existing_part(folder, "scheduler", "scheduler_config.json") / "scheduler_config.json"
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def _check_shape(folder: Path, vae: Any, unet: Any, text: Any) -> None:
+def _check_shape(folder: Path, vae: AutoencoderKL, unet: UNet2DConditionModel, text: "CLIPTextModel") -> None:
     """Raise ModelError where this is no Stable Diffusion 1.x or 2.x: other latents, other tokens, extra conditions."""
     latents = vae.config["latent_channels"], unet.config["in_channels"]
     widths = text.config.hidden_size, unet.config["cross_attention_dim"]

@@ -3,8 +3,6 @@
 All of it is random, so what it restores means nothing.
 """
 
-from typing import Any
-
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.transformers.transformer_sd3 import SD3Transformer2DModel
@@ -13,6 +11,7 @@ from torch import nn
 from sdsr.diffusion.schedule import NoiseSchedule
 from sdsr.prior.flow import flow_prior
 from sdsr.prior.flow_text import StoredPrompts
+from sdsr.prior.network_config import NetworkConfig
 from sdsr.prior.prior import Prior
 from sdsr.prior.weight_files import module_sha256
 
@@ -26,7 +25,7 @@ _PROMPT_TOKENS = 3
 
 def tiny_vae() -> AutoencoderKL:
     """Return a random autoencoder shaped like Stable Diffusion 3's, in narrow."""
-    blocks: dict[str, Any] = {  # diffusers annotates tuples of one
+    blocks: NetworkConfig = {  # diffusers annotates tuples of one
         "block_out_channels": (8,) * _LEVELS,
         "down_block_types": ("DownEncoderBlock2D",) * _LEVELS,
         "up_block_types": ("UpDecoderBlock2D",) * _LEVELS,

@@ -4,7 +4,6 @@ import hashlib
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -56,7 +55,7 @@ def _unpickled(path: Path) -> dict[str, Tensor]:
     return {name.removeprefix("module."): tensor.detach() for name, tensor in tensors.items()}
 
 
-def _is_named_tensor(item: tuple[Any, Any]) -> bool:
+def _is_named_tensor(item: tuple[object, object]) -> bool:
     return isinstance(item[0], str) and isinstance(item[1], Tensor)
 
 

@@ -4,7 +4,7 @@ import json
 import logging
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 from urllib.parse import quote
 
 from sdsr.errors import OutputError
@@ -15,6 +15,19 @@ log = logging.getLogger(__name__)
 PAGE = "report.html"
 _ASSETS = Path(__file__).parent
 _HEADINGS = ("photo", "size", "consistency, dB", "disagreement, of 255", "text", "warnings")
+
+
+class Entry(TypedDict):
+    """What the overview shows of one report; None where it was infinite, not measured or not looked for."""
+
+    name: str
+    page: str
+    width: int
+    height: int
+    consistency_db: float | None
+    disagreement: float | None
+    text: int | None
+    warnings: list[str]
 
 
 def write_overview(folder: Path) -> Path | None:
@@ -40,7 +53,7 @@ def _figures(folder: Path) -> list[Path]:
     return sorted(page.with_suffix(".json") for page in folder.rglob(f"*{SUFFIX}"))
 
 
-def _read(path: Path) -> dict[str, Any] | None:
+def _read(path: Path) -> Entry | None:
     try:
         figures = json.loads(path.read_text(encoding="utf-8"))
         size = figures["result"]
@@ -59,13 +72,13 @@ def _read(path: Path) -> dict[str, Any] | None:
         return None
 
 
-def _doubtful_first(entry: dict[str, Any]) -> tuple[bool, float, str]:
+def _doubtful_first(entry: Entry) -> tuple[bool, float, str]:
     """Those with warnings before those without, then by consistency; what is infinite comes last."""
     psnr = entry["consistency_db"]
-    return not entry["warnings"], float("inf") if psnr is None else float(psnr), entry["name"]
+    return not entry["warnings"], float("inf") if psnr is None else psnr, entry["name"]
 
 
-def _rendered(name: str, entries: list[dict[str, Any]]) -> str:
+def _rendered(name: str, entries: list[Entry]) -> str:
     title = escape(f"{name}: how far to believe {len(entries)} photos")
     heads = "".join(f"<th scope=col>{escape(heading)}" for heading in _HEADINGS)
     rows = "".join(f"<tr>{''.join(f'<td>{cell}' for cell in _cells(entry))}" for entry in entries)
@@ -79,7 +92,7 @@ def _rendered(name: str, entries: list[dict[str, Any]]) -> str:
     )
 
 
-def _cells(entry: dict[str, Any]) -> list[str]:
+def _cells(entry: Entry) -> list[str]:
     psnr = "∞" if entry["consistency_db"] is None else f"{entry['consistency_db']:.1f}"
     spread = "" if entry["disagreement"] is None else f"{entry['disagreement']:.2f}"
     warnings = "".join(f"<p class=warning>{escape(warning)}</p>" for warning in entry["warnings"])

@@ -6,7 +6,6 @@ import json
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image as PillowImage
@@ -131,7 +130,7 @@ def _as_png(colors: np.ndarray) -> str:
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-def _flat(figures: dict[str, Any], prefix: str = "") -> dict[str, str]:
+def _flat(figures: dict[str, object], prefix: str = "") -> dict[str, str]:
     """Return nested figures as lines."""
     lines: dict[str, str] = {}
     for name, value in figures.items():

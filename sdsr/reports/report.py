@@ -3,7 +3,6 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -72,10 +71,10 @@ class Report:
     text: tuple[Region, ...] | None = None
     warnings: tuple[str, ...] = ()
 
-    def figures(self) -> dict[str, Any]:
+    def figures(self) -> dict[str, object]:
         """Return all figures, ready for JSON; what is infinite is None."""
         psnr = self.consistency.psnr_db
-        found: dict[str, Any] = {
+        found: dict[str, object] = {
             "photo": {"width": self.photo.size[1], "height": self.photo.size[0]},
             "result": {"width": self.result.size[1], "height": self.result.size[0]},
             "settings": dict(self.settings),

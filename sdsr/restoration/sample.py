@@ -4,19 +4,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
-from typing import Any
+from typing import Generic
 
 from sdsr.array_api import inference
 from sdsr.diffusion.noise import CanvasNoise
 from sdsr.restoration.cells import noise_region
 from sdsr.restoration.lq_image import LqImage
 from sdsr.restoration.plan import Plan, Refinement
-from sdsr.restoration.protocol import Restoring
+from sdsr.restoration.protocol import Known, Restoring
 from sdsr.tensors import Image, Latent, Region
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sampled:
+class Sampled(Generic[Known]):
     """Where sampling stands after the step at time `t`: the clean estimate, and the encoded LQ.
 
     `fidelity` is the plan's, for decoding.
@@ -24,15 +24,15 @@ class Sampled:
 
     t: int
     clean: Latent
-    encoded: Any
+    encoded: Known
     last: bool
     fidelity: float = 0.0
 
 
 @inference
 def trajectory(
-    restorer: Restoring, lq_image: LqImage, plan: Plan, noise: CanvasNoise, *, prompt: str | None = None
-) -> Iterator[Sampled]:
+    restorer: Restoring[Latent, Known], lq_image: LqImage, plan: Plan, noise: CanvasNoise, *, prompt: str | None = None
+) -> Iterator[Sampled[Known]]:
     """Yield the clean estimate after each of the plan's times; the last one is the restored latent."""
     encoded = restorer.encode_lq(lq_image, prompt, noise)
     noisy = restorer.start(encoded, plan.start_time, noise)
@@ -48,7 +48,9 @@ def trajectory(
             noisy = plan.step(restorer.schedule, noisy, clean, t, to, lambda like=noisy, drawn=drawn: drawn().to(like))
 
 
-def _refreshed(restorer: Restoring, lq_image: LqImage, refinement: Refinement, clean: Latent, encoded: Any) -> Any:
+def _refreshed(
+    restorer: Restoring[Latent, Known], lq_image: LqImage, refinement: Refinement, clean: Latent, encoded: Known
+) -> Known:
     """The encoded LQ, renewed from its mixture with a clean estimate, decoded part by part."""
 
     def mixture(region: Region) -> Image:
@@ -60,8 +62,8 @@ def _refreshed(restorer: Restoring, lq_image: LqImage, refinement: Refinement, c
 
 
 def sample(
-    restorer: Restoring, lq_image: LqImage, plan: Plan, noise: CanvasNoise, *, prompt: str | None = None
-) -> Sampled:
+    restorer: Restoring[Latent, Known], lq_image: LqImage, plan: Plan, noise: CanvasNoise, *, prompt: str | None = None
+) -> Sampled[Known]:
     """Restore a photo's latent: the last clean estimate along the plan's times."""
     *_, last = trajectory(restorer, lq_image, plan, noise, prompt=prompt)
     return last

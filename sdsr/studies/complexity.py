@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import nn
@@ -20,6 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from sdsr.diffusion.noise import CanvasNoise
 from sdsr.errors import InputError
 from sdsr.methods.recipe import Recipe, Stage
+from sdsr.prior.prior import Prior
 from sdsr.prior.shapes import SHAPES, shape_prior
 from sdsr.prior.shapes_flow import FLOW_SHAPES, flow_shape_prior
 from sdsr.restoration.lq_image import LqImage
@@ -28,6 +29,7 @@ from sdsr.restoration.restorer import Restorer
 log = logging.getLogger(__name__)
 
 Given = TypeVar("Given")
+Built = TypeVar("Built")
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d)
 
 
@@ -127,7 +129,7 @@ def complexity(recipe: Recipe, prior: str | None = None, *, given_px: int = 128,
     )
 
 
-def _built(build: Callable[..., Any], prior: str) -> Any:
+def _built(build: Callable[[str | Prior, str], Built], prior: str) -> Built:
     """What a recipe or stage builds on a prior: on "meta" where its architecture is known, else with weights."""
     if prior not in (*SHAPES, *FLOW_SHAPES):
         return build(prior, "cpu")
@@ -149,7 +151,7 @@ def _training(recipe: Recipe, prior: str) -> tuple[dict[str, int], list[Part]]:
     return trained, discriminators
 
 
-def _discriminator(stage: Stage, restorer: Any) -> Iterator[Part]:
+def _discriminator(stage: Stage, restorer: Restorer) -> Iterator[Part]:
     """Yield a stage's discriminator, if it has one that knows the prior's latents; the log says where it has not."""
     assert stage.discriminator is not None
     try:

@@ -22,7 +22,6 @@ import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from sdsr.errors import InputError
 from sdsr.methods.recipe import Stage
@@ -30,7 +29,7 @@ from sdsr.methods.recipe import Stage
 RUN = "run"
 
 
-def read_toml(path: Path) -> dict[str, Any]:
+def read_toml(path: Path) -> dict[str, object]:
     """Return the file's tables; raise InputError where it is missing or no TOML."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
@@ -40,12 +39,12 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise InputError(f"config (={path}) is no TOML ({error}); `--print-config` shows a valid one.") from error
 
 
-def stage_changes(tables: Mapping[str, Any]) -> dict[str, str]:
+def stage_changes(tables: Mapping[str, object]) -> dict[str, str]:
     """Return what the tables change in a stage, as `--set` would say it; `[run]` is not of the stage."""
     return dict(_leaves({key: value for key, value in tables.items() if key != RUN}))
 
 
-def run_options(tables: Mapping[str, Any], known: Iterable[str]) -> dict[str, Any]:
+def run_options(tables: Mapping[str, object], known: Iterable[str]) -> dict[str, object]:
     """Return the options of `[run]`, dashes read as underscores; raise InputError for one that is not `known`."""
     table = tables.get(RUN, {})
     if not isinstance(table, dict):
@@ -65,7 +64,7 @@ def stage_toml(stage: Stage) -> str:
     return "\n".join(lines) + "\n"
 
 
-def canonical_leaves(value: Any, path: str = "") -> dict[str, str]:
+def canonical_leaves(value: object, path: str = "") -> dict[str, str]:
     """Return a stage's settings by their dotted names, each as TOML: what a run is known by.
 
     Of what only code can say, as a term's function, there is what code was told (its name and numbers), not what it is
@@ -96,7 +95,7 @@ def _dotted(name: str) -> str:
     return ".".join(parts)
 
 
-def _leaves(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+def _leaves(table: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, str]]:
     for key, value in table.items():
         if isinstance(value, dict):
             yield from _leaves(value, f"{prefix}{key}.")
@@ -104,14 +103,15 @@ def _leaves(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, s
             yield f"{prefix}{key}", _spoken(value)
 
 
-def _spoken(value: Any) -> str:
+def _spoken(value: object) -> str:
     if isinstance(value, list):
         return ",".join(map(_spoken, value))
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _table(value: Any, path: str) -> Iterator[str]:
+def _table(value: object, path: str) -> Iterator[str]:
     """Yield a dataclass's leaves, then a table for each dataclass in it."""
+    assert dataclasses.is_dataclass(value), "only these are tables"
     fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
     inner = {name: field for name, field in fields.items() if dataclasses.is_dataclass(field)}
     for name, field in fields.items():
@@ -123,7 +123,7 @@ def _table(value: Any, path: str) -> Iterator[str]:
         yield from ("", f"[{path}{name}]", *_table(field, f"{path}{name}."))
 
 
-def _written(value: Any) -> str | None:
+def _written(value: object) -> str | None:
     """Return a leaf as TOML, None for what is no leaf."""
     if value is None:
         return '"none"'
@@ -136,7 +136,7 @@ def _written(value: Any) -> str | None:
     return None
 
 
-def _label(value: Any) -> str:
+def _label(value: object) -> str:
     if isinstance(value, tuple):
         return ", ".join(_label(part) for part in value) or "()"
     return str(getattr(value, "name", None) or getattr(value, "__name__", None) or type(value).__name__)

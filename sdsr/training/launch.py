@@ -4,7 +4,6 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from accelerate import PartialState
@@ -48,7 +47,7 @@ class LaunchSettings:
     prior: str | None = None
     init_from: tuple[Path, ...] = ()
     strict: bool = True
-    changes: Mapping[str, Any] = field(default_factory=dict)
+    changes: Mapping[str, object] = field(default_factory=dict)
     precision: str = "auto"
     validation_photos: int = 48
     validation_px: int = 256
@@ -116,7 +115,7 @@ def find_recipe(name: str) -> Recipe:
     return RECIPES[name]
 
 
-def find_stage(recipe: str, name: str | None, changes: Mapping[str, Any]) -> Stage:
+def find_stage(recipe: str, name: str | None, changes: Mapping[str, object]) -> Stage:
     """Return a stage of a named recipe with its settings changed."""
     return with_settings(find_recipe(recipe).stage(name), changes)
 
@@ -175,7 +174,7 @@ def precision_of(asked: str, device: torch.device) -> torch.dtype:
     return known[asked]
 
 
-def _prepared(model: Any, dtype: torch.dtype, *, checkpointing: bool) -> Any:
+def _prepared(model: object, dtype: torch.dtype, *, checkpointing: bool) -> object:
     """Return what is trained, computing in `dtype`; if asked, its networks forget activations until backward."""
     if isinstance(model, Prior):
         model = model.adapted(dtype=dtype)

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from safetensors.torch import save_file
 from torch import Tensor
@@ -70,7 +69,7 @@ class Clock:
     seconds: float = 0.0
 
 
-def write_manifest(folder: Path, metadata: Mapping[str, Any]) -> None:
+def write_manifest(folder: Path, metadata: Mapping[str, object]) -> None:
     """Note in `run.json` what is trained; raise InputError where the folder holds a run of something else."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "run.json"
@@ -90,12 +89,12 @@ def write_manifest(folder: Path, metadata: Mapping[str, Any]) -> None:
         )
 
 
-def _differences(changed: Sequence[str], before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+def _differences(changed: Sequence[str], before: Mapping[str, object], now: Mapping[str, object]) -> Iterator[str]:
     """Yield what differs, in words: of a stage its settings, where both runs noted them."""
     for key in changed:
         then = before.get(SETTINGS)
         current = now.get(SETTINGS)
-        if key == "stage" and then and current and then != current:
+        if key == "stage" and isinstance(then, dict) and isinstance(current, dict) and then != current:
             yield from _different_settings(then, current)
         else:
             yield f"another {key} (={', not '.join(_excerpts(str(before.get(key)), str(now.get(key))))})"
@@ -149,7 +148,7 @@ def drop_old_checkpoints(folder: Path) -> None:
         shutil.rmtree(old)
 
 
-def save_parts(parts: Mapping[str, Mapping[str, Tensor]], folder: Path, metadata: Mapping[str, Any]) -> None:
+def save_parts(parts: Mapping[str, Mapping[str, Tensor]], folder: Path, metadata: Mapping[str, object]) -> None:
     """Write each part's tensors as `NAME.safetensors`, with the same metadata in each."""
     texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in metadata.items()}
     for name, tensors in parts.items():

@@ -11,7 +11,7 @@ it prepares one model, where a stage with a discriminator has two.
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import torch
 import torch.distributed as dist
@@ -104,7 +104,7 @@ def check_sharded(checkpoint: Path, wanted: bool) -> None:
 
 
 def load_shards(module: nn.Module, optimizer: torch.optim.Optimizer, folder: Path) -> None:
-    saved = cast(dict[str, Any], torch.load(folder / STATE, map_location="cpu", weights_only=True))
+    saved = torch.load(folder / STATE, map_location="cpu", weights_only=True)
     set_state_dict(
         module,
         optimizer,

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from torch import nn
 from sdsr.errors import ModelError
 from sdsr.methods.recipe import OptimizerSettings, Stage
 from sdsr.objectives.training_step import Calibrated, Outcome, Sample, TrainingStep
+from sdsr.tensors import Image
 from sdsr.training.optim import make_optimizer, rate, set_rate
 from sdsr.training.run import (
     Clock,
@@ -65,7 +66,7 @@ class RunState:
         stage: Stage,
         settings: RunSettings,
         accelerator: Accelerator,
-        metadata: Mapping[str, Any],
+        metadata: Mapping[str, object],
         first: Sequence[Sample],
     ) -> None:
         self.training_step = training_step
@@ -130,7 +131,7 @@ class RunState:
         self.averages.step(self.shares)
         return scalars
 
-    def _descend(self, side: Side, last: bool, *inputs: Any) -> Outcome:
+    def _descend(self, side: Side, last: bool, *inputs: object) -> Outcome:
         """Add up the gradients of a step's batches, and take the step with the last of them.
 
         Not `accelerator.accumulate`, which counts its calls: the discriminator's would be taken for the main side's.
@@ -189,7 +190,7 @@ class RunState:
         finally:
             self.averages.restore(self.shares)
 
-    def validate(self, validation: Sequence[Sample]) -> tuple[dict[str, float], dict[str, Any]]:
+    def validate(self, validation: Sequence[Sample]) -> tuple[dict[str, float], dict[str, Image]]:
         """Return mean figures over the validation samples, and the picture columns of the first one; in `ema_scope`."""
         module = self.accelerator.unwrap_model(self.main.module)
         module.eval()

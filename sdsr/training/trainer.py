@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from types import FrameType
 
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs, DistributedType
@@ -36,7 +36,7 @@ def train(
     validation: Sequence[Sample],
     settings: RunSettings,
     *,
-    metadata: Mapping[str, Any],
+    metadata: Mapping[str, object],
     mixed_precision: str = "no",
     fresh: bool = True,
 ) -> Path:
@@ -148,7 +148,7 @@ def _validate(run: RunState, validation: Sequence[Sample], tracker: Tracker) -> 
 def _stopping() -> Iterator[Callable[[], bool]]:
     """Yield a function that says whether SIGINT or SIGTERM came; a second one acts as usual."""
     asked: list[int] = []
-    previous: dict[int, Any] = {}
+    previous: dict[int, Callable[[int, FrameType | None], object] | int | None] = {}
 
     def note(number: int, _: object) -> None:
         asked.append(number)

@@ -6,7 +6,6 @@ so one folder with all of them, whatever their names, is enough.
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import torch
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
@@ -17,6 +16,7 @@ from sdsr.adapters.image_attention import ImageAttention
 from sdsr.adapters.tagger import SWIN_LARGE, SwinTagger
 from sdsr.checkpoints.converted import Converted, shapes_of
 from sdsr.checkpoints.ldm import STABLE_DIFFUSION_2
+from sdsr.prior.network_config import NetworkConfig
 
 Files = dict[str, dict[str, Tensor]]
 """What each file of a folder holds, by what it is: "unet", "controlnet", "tagger", "other"."""
@@ -46,9 +46,9 @@ _BUFFERS = (".relative_position_index", ".attn_mask")
 def convert(
     state: Mapping[str, Tensor],
     *,
-    layout: Mapping[str, Any] = STABLE_DIFFUSION_2,
+    layout: NetworkConfig = STABLE_DIFFUSION_2,
     widths: tuple[int, ...] = HINT_WIDTHS,
-    swin: Mapping[str, Any] = SWIN_LARGE,
+    swin: NetworkConfig = SWIN_LARGE,
 ) -> Converted:
     """Return "attention", "unet" (the prior's), "control_attention", "controlnet" and "tagger".
 

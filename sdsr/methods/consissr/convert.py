@@ -6,7 +6,6 @@ of its encoder for the photo, both CLIP towers, the image prompt, and the buffer
 
 from collections.abc import Mapping
 from itertools import chain
-from typing import Any
 
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
@@ -19,6 +18,7 @@ from sdsr.adapters.image_prompt import ImagePrompt
 from sdsr.checkpoints.converted import Converted, shapes_of
 from sdsr.checkpoints.ldm import AUTOENCODER, STABLE_DIFFUSION_2, as_linear, autoencoder_names, unet_names
 from sdsr.checkpoints.open_clip import text_tower, vision_tower
+from sdsr.prior.network_config import NetworkConfig
 
 PUBLISHED = HybridSettings(image="separate")
 
@@ -38,7 +38,7 @@ _EMBEDDED = 1024  # of CLIP's image tower
 _FROZEN = ("unet", "autoencoder", "condition_autoencoder")
 
 
-def convert(state: Mapping[str, Tensor], *, layout: Mapping[str, Any] = STABLE_DIFFUSION_2) -> Converted:
+def convert(state: Mapping[str, Tensor], *, layout: NetworkConfig = STABLE_DIFFUSION_2) -> Converted:
     """Return the parts of a checkpoint; `layout` are the arguments of its UNet in diffusers.
 
     UNet, autoencoders and text tower, which were never trained, may be absent as a whole; of all other parts every
@@ -63,7 +63,7 @@ def convert(state: Mapping[str, Tensor], *, layout: Mapping[str, Any] = STABLE_D
     )
 
 
-def part_networks(layout: Mapping[str, Any] = STABLE_DIFFUSION_2) -> dict[str, nn.Module]:
+def part_networks(layout: NetworkConfig = STABLE_DIFFUSION_2) -> dict[str, nn.Module]:
     """Return, by part but for CLIP's towers, the networks without weights."""
     with torch.device("meta"):
         unet = UNet2DConditionModel(**layout)
@@ -81,7 +81,7 @@ def part_networks(layout: Mapping[str, Any] = STABLE_DIFFUSION_2) -> dict[str, n
 
 
 def part_names(
-    layout: Mapping[str, Any] = STABLE_DIFFUSION_2, networks: Mapping[str, nn.Module] | None = None
+    layout: NetworkConfig = STABLE_DIFFUSION_2, networks: Mapping[str, nn.Module] | None = None
 ) -> dict[str, dict[str, str]]:
     """Return, by part but for CLIP's towers, the published name of each of our tensors."""
     networks = part_networks(layout) if networks is None else networks

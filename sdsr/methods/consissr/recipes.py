@@ -7,7 +7,6 @@ which is a recipe of its own.
 
 import math
 from dataclasses import replace
-from typing import Any
 
 from sdsr.adapters.hybrid_attention import HybridSettings
 from sdsr.diffusion.times import spaced
@@ -143,14 +142,14 @@ CONSISSR_PUBLISHED = replace(
 """Image keys and values by layers of their own."""
 
 
-def _varied(**changes: Any) -> Variant:
+def _varied(**changes: object) -> Variant:
     """A variant of the small recipe's method; what is told no image embedding follows no stage."""
     told = changes.get("method.tokens", "embedding") == "embedding"
     changes |= {} if told else {"init_from": None}
     return Variant(recipe=CONSISSR_SMALL, stage="restoration", changes=changes)
 
 
-def _with_image(**changes: Any) -> Variant:
+def _with_image(**changes: object) -> Variant:
     """A variant of the small recipe whose image branch is another."""
     tokens = {"method.tokens": "none"} if changes["image"] == "none" else {}
     return _varied(**{f"method.hybrid.{name}": value for name, value in changes.items()}, **tokens)

@@ -1,13 +1,12 @@
 """InvSR's discriminator (arXiv:2412.09013): a text-conditional UNet on clean latents, heard and fed at every level."""
 
-from typing import Any
-
 import torch
 from diffusers.models.resnet import ResnetBlock2D
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sdsr.prior.network_config import NetworkConfig
 from sdsr.tensors import Latent, Time, Tokens
 
 LAYERS = (1, 2, 2)
@@ -33,7 +32,7 @@ class LatentUnetDiscriminator(nn.Module):
         latent_channels: int = 4,
     ) -> None:
         super().__init__()
-        settings: dict[str, Any] = {
+        settings: NetworkConfig = {
             "in_channels": latent_channels,
             "block_out_channels": widths,
             "layers_per_block": LAYERS,

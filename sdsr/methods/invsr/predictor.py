@@ -6,7 +6,6 @@ a photo of 128 px 16,384 tokens: most of its work.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from diffusers.models.attention_processor import Attention
@@ -15,6 +14,7 @@ from diffusers.models.unets.unet_2d_blocks import AttnDownBlock2D, DownBlock2D, 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sdsr.prior.network_config import NetworkConfig
 from sdsr.tensors import Image, Latent, Time
 
 HALVING = 2
@@ -58,7 +58,7 @@ class NoisePredictor(nn.Module):
         super().__init__()
         sinusoids = max(_LEAST_SINUSOIDS, widths[0])
         embedded = widths[-1]
-        common: dict[str, Any] = {"temb_channels": embedded, "resnet_eps": _EPS, "resnet_groups": norm_groups}
+        common: NetworkConfig = {"temb_channels": embedded, "resnet_eps": _EPS, "resnet_groups": norm_groups}
         down = {**common, "num_layers": layers, "downsample_padding": 0}
         self.time_proj = Timesteps(sinusoids, flip_sin_to_cos=True, downscale_freq_shift=0)
         self.time_embedding = TimestepEmbedding(sinusoids, embedded)
@@ -89,9 +89,9 @@ class NoisePredictor(nn.Module):
         return Gaussian(mean=mean, log_variance=log_variance.clamp(*_LOG_VARIANCE_LIMITS))
 
 
-def _attending(before: int, width: int, *, halves: bool, head_width: int, settings: dict[str, Any]) -> AttnDownBlock2D:
-    kind: Any = "conv" if halves else None  # diffusers reads None as no downsampling, beside its annotation
-    return AttnDownBlock2D(before, width, attention_head_dim=head_width, downsample_type=kind, **settings)
+def _attending(before: int, width: int, *, halves: bool, head_width: int, settings: NetworkConfig) -> AttnDownBlock2D:
+    shape = {**settings, "downsample_type": "conv" if halves else None}  # None: none, which diffusers doesn't annotate
+    return AttnDownBlock2D(before, width, attention_head_dim=head_width, **shape)
 
 
 class RowwiseAttention:
@@ -107,7 +107,7 @@ class RowwiseAttention:
 
     def __call__(
         self,
-        attn: Any,
+        attn: Attention,
         hidden_states: Tensor,
         encoder_hidden_states: Tensor | None = None,
         attention_mask: Tensor | None = None,
@@ -115,13 +115,14 @@ class RowwiseAttention:
     ) -> Tensor:
         assert encoder_hidden_states is None, "the predictor's layers attend to themselves"
         assert attention_mask is None, "the predictor's layers attend to everything"
-        tokens = attn.group_norm(hidden_states.flatten(2)).mT
+        tokens = attn.get_submodule("group_norm")(hidden_states.flatten(2)).mT
         query, key, value = (
-            layer(tokens).unflatten(-1, (attn.heads, -1)).transpose(1, 2) for layer in (attn.to_q, attn.to_k, attn.to_v)
+            attn.get_submodule(name)(tokens).unflatten(-1, (attn.heads, -1)).transpose(1, 2)
+            for name in ("to_q", "to_k", "to_v")
         )
         rowwise = query.device.type == "cpu" and query.dtype == torch.bfloat16 and not torch.is_grad_enabled()
         attended = (by_rows if rowwise else F.scaled_dot_product_attention)(query, key, value)
-        out = attn.to_out[0](attended.transpose(1, 2).flatten(2))
+        out = attn.get_submodule("to_out.0")(attended.transpose(1, 2).flatten(2))
         return hidden_states + out.mT.unflatten(-1, hidden_states.shape[-2:])
 
 

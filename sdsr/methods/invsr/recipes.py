@@ -5,7 +5,6 @@ arXiv:2412.09013 (CVPR 2025).
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any
 
 from sdsr.discriminators.patch import PatchDiscriminator
 from sdsr.images.kernels import TORCH_BICUBIC
@@ -130,7 +129,7 @@ INVSR_SMALL = replace(
 """Deviation: with a decoder this light, pixels count, and a discriminator of them; the stages are D3SR's small ones."""
 
 
-def _varied(**changes: Any) -> Variant:
+def _varied(**changes: object) -> Variant:
     """A variant of the small recipe's second stage."""
     return Variant(
         recipe=INVSR_SMALL, stage="realism", changes={f"objective.{name}": value for name, value in changes.items()}

@@ -11,7 +11,6 @@ update is multiplied so that the recipe's own strength makes of it what the file
 import re
 from collections.abc import Mapping
 from functools import cache
-from typing import Any
 
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
@@ -147,5 +146,5 @@ def encoder_shapes(rank: int) -> dict[str, tuple[int, ...]]:
         return shapes_of(Lora(model, rank=rank, alpha=rank, targets=encoder_layers(model)))
 
 
-def _known(tensors: Mapping[str, Tensor], names: Mapping[str, Any]) -> dict[str, Tensor]:
+def _known(tensors: Mapping[str, Tensor], names: Mapping[str, object]) -> dict[str, Tensor]:
     return {name: tensors[name] for name in names if name in tensors}

@@ -7,7 +7,6 @@ value: the time, what of the prior is adapted and how much, and which prompt is 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from torch import nn
 
@@ -96,9 +95,9 @@ class OneStep:
         assert isinstance(prior.autoencoder, PublishedLatents | SmallLatents), (
             "only autoencoders we know can be adapted"
         )
-        model: Any = share_weights(prior.autoencoder.model)
+        model = share_weights(prior.autoencoder.model)
         lora = Lora(model, rank=self.encoder_rank, alpha=self.encoder_alpha, targets=encoder_layers(model))
-        return lora, type(prior.autoencoder)(model)
+        return lora, type(prior.autoencoder)(model)  # pyright: ignore[reportArgumentType]  (its own kind of model)
 
 
 D3SR = OneStep()

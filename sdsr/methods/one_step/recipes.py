@@ -14,7 +14,6 @@ validation PSNR was about equal (22.27 and 22.19 dB). A comparison under equal s
 import math
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from typing import Any
 
 from sdsr.discriminators.diffusion_unet import DiffusionDiscriminator
 from sdsr.discriminators.patch import PatchDiscriminator
@@ -197,12 +196,12 @@ def _without_discriminator() -> Variant:
     return Variant(recipe=D3SR_SMALL, stage="realism", changes={"discriminator": None})
 
 
-def _decoded(**shape: Any) -> Variant:
+def _decoded(**shape: object) -> Variant:
     changes = {f"method.decoder.{name}": value for name, value in shape.items()}
     return Variant(recipe=D3SR_SMALL, stage="decoder", changes=changes)
 
 
-def _detailed(**changes: Any) -> Variant:
+def _detailed(**changes: object) -> Variant:
     settings = {f"objective.{name}" if name != "discriminator" else name: value for name, value in changes.items()}
     return Variant(recipe=D3SR_SMALL, stage="detail", changes=settings)
 

@@ -2,24 +2,28 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 from torch import nn
 
 from sdsr.losses.terms import Term, against_teacher, gradient_l1, image_l1, latent_l2
 from sdsr.methods.method import Method
 from sdsr.methods.one_step.decoder_stages import WHOLE, decoder_stages
+from sdsr.methods.one_step.decoding import Decoding
 from sdsr.methods.recipe import OptimizerSettings, Stage
 from sdsr.restoration.plan import Plan
+from sdsr.restoration.restorer import Restorer
 
 NEAR_HQ = Term(name="latent", weight=0.1, function=latent_l2)
 """Keeps the latent one that the prior knows, so that its UNet can judge it."""
 
 
-def whole_stages(method: Method, discriminators: Callable[[Any], nn.Module], plan: Plan) -> tuple[Stage, ...]:
+def whole_stages(method: Method, discriminators: Callable[[Restorer], nn.Module], plan: Plan) -> tuple[Stage, ...]:
     """Return them; the autoencoder stays as it is."""
     decoder, detail, _, faithful = decoder_stages(method, discriminators, plan)
-    objective: Any = decoder.objective
+    objective = decoder.objective
+    beyond = detail.objective
+    assert isinstance(objective, Decoding), "the decoder stages learn to decode"
+    assert isinstance(beyond, Decoding), "the decoder stages learn to decode"
     terms = (
         NEAR_HQ,
         Term(name="taught_image", weight=1.0, function=against_teacher(image_l1)),
@@ -33,7 +37,6 @@ def whole_stages(method: Method, discriminators: Callable[[Any], nn.Module], pla
         optimizer=OptimizerSettings(learning_rate=5e-4, warmup_steps=100, decay_from=0.6),
         init_from=None,
     )
-    beyond: Any = detail.objective
     weights = {"features": 1.0, "edges": 0.3, "adversarial_image": 0.08, "adversarial_latent": 0.005}
     detail = replace(
         detail,

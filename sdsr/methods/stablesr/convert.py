@@ -8,7 +8,6 @@ two only. `vqgan_cfw_00011.ckpt` holds the feature wrapping inside the autoencod
 from collections.abc import Mapping
 from dataclasses import replace
 from math import log2
-from typing import Any
 
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
@@ -20,6 +19,7 @@ from sdsr.checkpoints.ldm import AUTOENCODER, STABLE_DIFFUSION_2, as_linear, aut
 from sdsr.methods.stablesr.encoder import EncoderSettings, TimeAwareEncoder
 from sdsr.methods.stablesr.feature_wrapping import FeatureWrapping
 from sdsr.methods.stablesr.modulation import Modulation
+from sdsr.prior.network_config import NetworkConfig
 
 _UNET = "model.diffusion_model."
 _ENCODER = "structcond_stage_model."
@@ -34,7 +34,7 @@ _FUSION = {"merge": "encode_enc_1", "out": "encode_enc_3"}
 def convert(
     state: Mapping[str, Tensor],
     *,
-    layout: Mapping[str, Any] = STABLE_DIFFUSION_2,
+    layout: NetworkConfig = STABLE_DIFFUSION_2,
     encoder: EncoderSettings | None = None,
     hidden: int = 128,
 ) -> Converted:
@@ -65,7 +65,7 @@ def convert(
     return replace(found, parts={**found.parts, "time_aware_encoder": ours})
 
 
-def convert_cfw(state: Mapping[str, Tensor], *, layout: Mapping[str, Any] = AUTOENCODER, blocks: int = 2) -> Converted:
+def convert_cfw(state: Mapping[str, Tensor], *, layout: NetworkConfig = AUTOENCODER, blocks: int = 2) -> Converted:
     """Return "feature_wrapping", and "autoencoder" where the file has one.
 
     `layout` are the arguments of the autoencoder in diffusers, `blocks` the depth of the wrapping's dense part.

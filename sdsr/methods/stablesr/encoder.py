@@ -4,7 +4,6 @@ arXiv:2305.07015 and its published code. At full size: 52,494,080 parameters.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from diffusers.models.attention_processor import Attention
@@ -13,6 +12,7 @@ from diffusers.models.resnet import ResnetBlock2D
 from diffusers.models.unets.unet_2d_blocks import AttnDownBlock2D, DownBlock2D, UNetMidBlock2D
 from torch import Tensor, nn
 
+from sdsr.prior.network_config import NetworkConfig
 from sdsr.tensors import Latent, Time
 
 _EPSILON = 1e-5
@@ -49,9 +49,9 @@ class TimeAwareEncoder(nn.Module):
         widths = settings.widths
         first = settings.widths[0]
         times = 4 * first
-        common: dict[str, Any] = {"temb_channels": times if settings.time_aware else None}
-        blocks = common | {"resnet_eps": _EPSILON, "resnet_groups": settings.groups}
-        outputs = common | {"eps": _EPSILON, "groups": settings.groups, "out_channels": settings.map_channels}
+        told: NetworkConfig = {"temb_channels": times if settings.time_aware else None}
+        blocks: NetworkConfig = {**told, "resnet_eps": _EPSILON, "resnet_groups": settings.groups}
+        outputs = {**told, "eps": _EPSILON, "groups": settings.groups, "out_channels": settings.map_channels}
         self.time_proj = Timesteps(first, flip_sin_to_cos=True, downscale_freq_shift=0)
         self.time_embedding = TimestepEmbedding(first, times) if settings.time_aware else None
         self.conv_in = nn.Conv2d(latent_channels, first, 3, padding=1)
@@ -80,12 +80,12 @@ class TimeAwareEncoder(nn.Module):
         return self.time_embedding(self.time_proj(times).to(latent.dtype))
 
 
-def _level(index: int, settings: EncoderSettings, common: dict[str, Any]) -> nn.Module:
+def _level(index: int, settings: EncoderSettings, common: NetworkConfig) -> nn.Module:
     """The residual blocks of one level and, but for the last, what makes its output half as large."""
     before = settings.widths[max(index - 1, 0)]
     width = settings.widths[index]
     last = index == len(settings.widths) - 1
-    blocks: dict[str, Any] = common | {"in_channels": before, "out_channels": width, "num_layers": settings.blocks}
+    blocks = {**common, "in_channels": before, "out_channels": width, "num_layers": settings.blocks}
     if 2**index in settings.attention_at:
         kind = "none" if last else "conv"
         return AttnDownBlock2D(**blocks, attention_head_dim=width // settings.heads, downsample_type=kind)

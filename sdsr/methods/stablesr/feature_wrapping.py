@@ -5,10 +5,9 @@ fidelity: 0 is the stock decoder, 1 what was trained. At full size C has 44,393,
 enlarged LQ photo, read from the frozen encoder while it encodes.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -51,14 +50,19 @@ def places(model: AnyAutoencoder) -> dict[int, Place]:
             4: Place(encoder=model.encoder.to_quarter, decoder=model.decoder.at_quarter, channels=quarter),
         }
     widths = model.config["block_out_channels"]
-    down: Any = model.encoder.down_blocks
-    up: Any = model.decoder.up_blocks
     return {
         2**level: Place(
-            encoder=down[level].resnets[-1], decoder=up[len(widths) - 1 - level].resnets[-1], channels=widths[level]
+            encoder=_last_block(model, f"encoder.down_blocks.{level}"),
+            decoder=_last_block(model, f"decoder.up_blocks.{len(widths) - 1 - level}"),
+            channels=widths[level],
         )
         for level in (1, 2)
     }
+
+
+def _last_block(model: nn.Module, level: str) -> nn.Module:
+    *_, last = model.get_submodule(f"{level}.resnets").children()
+    return last
 
 
 class Residual(nn.Module):
@@ -170,15 +174,17 @@ def noted(model: AnyAutoencoder) -> Iterator[dict[int, Tensor]]:
         yield features
 
 
-def _noting(features: dict[int, Tensor], factor: int) -> Any:
-    def note(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
+def _noting(features: dict[int, Tensor], factor: int) -> Callable[[nn.Module, tuple[object, ...], Tensor], None]:
+    def note(module: nn.Module, args: tuple[object, ...], output: Tensor) -> None:
         features[factor] = output
 
     return note
 
 
-def _adding(fusion: nn.Module, encoded: Tensor, fidelity: float) -> Any:
-    def add(module: nn.Module, args: tuple[Any, ...], decoded: Tensor) -> Tensor:
+def _adding(
+    fusion: nn.Module, encoded: Tensor, fidelity: float
+) -> Callable[[nn.Module, tuple[object, ...], Tensor], Tensor]:
+    def add(module: nn.Module, args: tuple[object, ...], decoded: Tensor) -> Tensor:
         if encoded.shape[-2:] != decoded.shape[-2:]:
             raise ModelError(
                 f"features (={tuple(encoded.shape[-2:])}) must be as large as the decoder's, "

@@ -11,7 +11,6 @@ each call and hands to all its residual blocks, and that checkpointing keeps for
 from collections.abc import Mapping
 from contextvars import ContextVar
 from functools import partial
-from typing import Any
 
 import torch.nn.functional as F
 from diffusers.models.resnet import ResnetBlock2D
@@ -64,15 +63,16 @@ class Modulation(nn.Module):
         super().__init__()
         deepest = len(unet.down_blocks) - 1
 
-        def beside(block: Any, level: int) -> nn.ModuleDict:
+        def beside(block: nn.Module, level: int) -> nn.ModuleDict:
             layers = (
                 ScaleShift(resnet, factor=2**level, map_channels=map_channels, hidden=hidden)
-                for resnet in block.resnets
+                for resnet in block.get_submodule("resnets").children()
+                if isinstance(resnet, ResnetBlock2D)
             )
             return nn.ModuleDict({"resnets": nn.ModuleList(layers)})
 
         self.down_blocks = nn.ModuleList(beside(block, level) for level, block in enumerate(unet.down_blocks))
-        self.mid_block = beside(unet.mid_block, deepest)
+        self.mid_block = beside(unet.get_submodule("mid_block"), deepest)
         self.up_blocks = nn.ModuleList(beside(block, deepest - back) for back, block in enumerate(unet.up_blocks))
         self.to(unet.device)
         self._hooks: list[RemovableHandle] = []
@@ -95,7 +95,7 @@ class Modulation(nn.Module):
             hook.remove()
         self._hooks = []
 
-    def _tie(self, module: nn.Module, args: tuple[Any, ...], embedding: Tensor) -> None:
+    def _tie(self, module: nn.Module, args: tuple[object, ...], embedding: Tensor) -> None:
         self._features_of[embedding] = SFT_FEATURES.get()
 
     def _look_up(self, module: nn.Module, args: tuple[Tensor, Tensor]) -> None:
@@ -108,7 +108,7 @@ class Modulation(nn.Module):
         _AT_WORK.set(self._features_of[embedding])
 
 
-def _modulate(layer: ScaleShift, module: nn.Module, args: tuple[Any, ...], features: Tensor) -> Tensor | None:
+def _modulate(layer: ScaleShift, module: nn.Module, args: tuple[object, ...], features: Tensor) -> Tensor | None:
     """A hook after the second convolution of a block whose SFT features were looked up."""
     sft_features = _AT_WORK.get()
     _AT_WORK.set(None)
