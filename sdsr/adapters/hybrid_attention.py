@@ -36,10 +36,9 @@ class HybridSettings:
     `transposed`: whether blocks get the table, and the attention over channels. `image`: "none", no image branch;
     "shared", keys and values through the prior's own layers (the paper); "separate", through copies of them (the
     published checkpoint). With a single image token the key has no effect. `zero_linear`: the image branch passes a
-    linear layer initialised at zero; without one it is added as it is (IP-Adapter). `train_projections`: whether the
-    separate copies require gradients. `init_scale`: what the last layers of the additions begin at, as a share of their
-    usual initialisation; zero changes nothing at first. Before other zeros, as in a ControlNet, it would keep what
-    feeds them waiting for gradients.
+    linear layer initialised at zero; without one it is added as it is (IP-Adapter). `init_scale`: what the last layers
+    of the additions begin at, as a share of their usual initialisation; zero changes nothing at first. Before other
+    zeros, as in a ControlNet, it would keep what feeds them waiting for gradients.
     """
 
     side_cells: int = 64
@@ -47,7 +46,6 @@ class HybridSettings:
     transposed: bool = True
     image: Literal["none", "shared", "separate"] = "shared"
     zero_linear: bool = True
-    train_projections: bool = False
     init_scale: float | int = 0.0
 
 
@@ -107,9 +105,8 @@ class ImageBranch(nn.Module):
             nn.Sequential(scale_init(nn.Linear(width, width), settings.init_scale)) if settings.zero_linear else None
         )
         separate = settings.image == "separate"
-        learning = settings.train_projections
-        self.to_k_ip = _copy(attention.get_submodule("to_k"), learning) if separate else None
-        self.to_v_ip = _copy(attention.get_submodule("to_v"), learning) if separate else None
+        self.to_k_ip = _copy(attention.get_submodule("to_k")) if separate else None
+        self.to_v_ip = _copy(attention.get_submodule("to_v")) if separate else None
 
     def forward(self, attention: Attention, query: Tensor, tokens: Tokens) -> Tensor:
         """Return what to add to the text branch, (b, heads, n, width of a head)."""
@@ -279,9 +276,9 @@ def _merged(attention: Attention, seen: Tensor) -> Tensor:
     return output
 
 
-def _copy(layer: nn.Module, learning: bool) -> nn.Linear:
+def _copy(layer: nn.Module) -> nn.Linear:
     """A linear layer in float32 that begins as this one."""
     weight = layer.get_parameter("weight").detach()
     copied = nn.Linear(weight.shape[1], weight.shape[0], bias=False, device=weight.device)
     copied.weight.data = weight.float().clone()
-    return copied.requires_grad_(learning)
+    return copied

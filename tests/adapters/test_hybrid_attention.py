@@ -105,7 +105,7 @@ def test_attach_adds_nothing_at_first_and_detach_restores_bit_for_bit(image, con
     network = control() if controlled else unet()
     given, modules = inputs(), dict(network.named_modules())
     weights = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    hybrid = HybridAttention(network, HybridSettings(side_cells=8, image=image, train_projections=True))
+    hybrid = HybridAttention(network, HybridSettings(side_cells=8, image=image))
     assert dict(network.named_modules()) == modules
     expected = predicted(network, given, told=False).detach()
     hybrid.attach(network)

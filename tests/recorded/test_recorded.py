@@ -8,7 +8,7 @@ from tests.recorded import access, inputs, kinds
 from tests.recorded.kinds import KINDS, LOSSES, PIXELS, TINY, Kind
 
 CHEAP = {
-    "complexity-tiny": ["d3sr-small", "invsr-small", "stablesr-small"],
+    "complexity-tiny": ["consissr-published", "d3sr-small", "invsr-small", "stablesr-small"],
     "losses": ["d3sr-small/fidelity", "stablesr-small/modulation", "invsr-small/realism"],
 }
 """What the suite has time for; of kinds that are not named here and are no more dear, everything."""

@@ -131,15 +131,16 @@ CONSISSR_SMALL = Recipe(
 Few steps and little guidance: on degraded validation photos, more of either ranked lower with the embedded weights.
 """
 
+_HYBRIDS = ("hybrid", "control_hybrid")
 CONSISSR_PUBLISHED = replace(
     CONSISSR,
     name="consissr-published",
     summary="The network that the authors' checkpoint fits, for `sdsr convert consissr`.",
     method=ConsisSR(hybrid=HybridSettings(image="separate"), zero_last=True, init_scale=0.0),
-    learns=Learns(but=FIXED),
+    learns=Learns(but=(*FIXED, *(f"{part}.*.{name}.*" for part in _HYBRIDS for name in ("to_k_ip", "to_v_ip")))),
     stages=(),
 )
-"""Image keys and values by layers of their own."""
+"""Image keys and values by layers of their own, which didn't learn: they were not in the authors' optimizer."""
 
 
 def _varied(**changes: object) -> Variant:
@@ -166,8 +167,8 @@ ABLATIONS = {
     "consissr-prompts": {
         "fixed text": _with_image(image="none"),
         "DAPE": _varied(**{"method.hybrid.image": "none", "method.tokens": "tags"}),
-        "IP-Adapter": _with_image(image="separate", zero_linear=False, train_projections=True),
-        "HPA, separate projections": _with_image(image="separate", train_projections=True),
+        "IP-Adapter": _with_image(image="separate", zero_linear=False),
+        "HPA, separate projections": _with_image(image="separate"),
         "HPA": Variant(recipe=CONSISSR_SMALL, stage="restoration"),
     },
     "consissr-tala": {
