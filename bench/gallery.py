@@ -20,13 +20,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from sdsr.checkpoints.weights import fill_restorer
 from sdsr.data.degradation import LowImage, degradation, degrade
 from sdsr.data.photos import open_photos
 from sdsr.errors import InputError, SdsrError
 from sdsr.images.floats import quantize
 from sdsr.losses.real_esrgan import RealEsrgan, load_real_esrgan
 from sdsr.methods.one_step.recipes import D3SR_SMALL, PLAN, UNDECODED
-from sdsr.methods.weights import fill_restorer
 from sdsr.metrics.anchors import enlarge
 from sdsr.metrics.planes import Pixels
 from sdsr.metrics.save import save_image

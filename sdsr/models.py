@@ -42,7 +42,7 @@ class ModelFolder:
     def recipe(self) -> "Recipe":
         """Return the recipe, as the parts were trained; raise ModelError for one that this version doesn't know."""
         from sdsr.methods import METHODS
-        from sdsr.methods.weights import trained_recipe
+        from sdsr.methods.trained import trained_recipe
 
         name = self.recipe_name
         if name not in METHODS:

@@ -11,6 +11,7 @@ import torch
 from diffusers.utils.outputs import BaseOutput
 from PIL import Image as pillow
 
+from sdsr.checkpoints.weights import fill_restorer, save_method
 from sdsr.crops import Crop
 from sdsr.diffusion.noise import CanvasNoise
 from sdsr.errors import InputError
@@ -19,7 +20,6 @@ from sdsr.images.floats import image
 from sdsr.job import Credit, Job, Preview
 from sdsr.jobs import JobMaker
 from sdsr.methods.recipe import Recipe
-from sdsr.methods.weights import fill_restorer, save_method
 from sdsr.models import DEFAULT_MODEL, find_model
 from sdsr.photos.files import Photo
 from sdsr.prior.forked import begin_computing

@@ -12,11 +12,11 @@ from rich.table import Table
 from sdsr.checkpoints.conversion import check_complete, converted_from, description, joined
 from sdsr.checkpoints.converted import Converted, Finding
 from sdsr.checkpoints.reading import Checkpoint, read_checkpoint
+from sdsr.checkpoints.weights import write_parts
 from sdsr.cli.folders import complete_folder
 from sdsr.cli.tables import print_tables
 from sdsr.errors import InputError
 from sdsr.methods.published import PUBLISHED
-from sdsr.methods.weights import write_parts
 from sdsr.prior.sources import SOURCES, locate, resolve
 
 VERDICTS = {True: "yes", False: "no", None: "?"}

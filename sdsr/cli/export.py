@@ -6,11 +6,12 @@ from typing import Annotated
 
 import typer
 
+from sdsr.checkpoints.weights import fill_from_run, run_facts, run_metadata, save_method
 from sdsr.cli.folders import complete_folder
 from sdsr.embedded.recipes import read_prior, save_perceptual
 from sdsr.errors import InputError, ModelError
 from sdsr.methods import METHODS
-from sdsr.methods.weights import fill_from_run, run_facts, run_metadata, run_recipe, save_method
+from sdsr.methods.trained import run_recipe
 from sdsr.models import find_model
 from sdsr.prior.small_storage import save_small_prior
 from sdsr.training.recipes import RECIPES

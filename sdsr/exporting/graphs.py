@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from sdsr.checkpoints.weights import fill_restorer
 from sdsr.digests import file_sha256
 from sdsr.errors import InputError, ModelError
 from sdsr.exporting.linking import link, stored_tensors, strip
@@ -22,7 +23,6 @@ from sdsr.exporting.modules import ExportedParts, parts_of
 from sdsr.graphs.description import DESCRIPTION, NAMES, Description
 from sdsr.method_folders import DESCRIPTION as METHOD_DESCRIPTION
 from sdsr.methods.recipe import Recipe
-from sdsr.methods.weights import fill_restorer
 from sdsr.models import ModelFolder
 from sdsr.prior.loading import SMALL_PRIOR, load_prior
 from sdsr.restoration.restorer import Restorer

@@ -16,6 +16,7 @@ from statistics import mean, stdev
 import numpy as np
 import torch
 
+from sdsr.checkpoints.weights import run_metadata
 from sdsr.data.photos import open_photos
 from sdsr.errors import InputError
 from sdsr.images.floats import quantize
@@ -23,7 +24,6 @@ from sdsr.losses.perceptual import PerceptualDistance
 from sdsr.losses.small_perceptual import load_small_perceptual
 from sdsr.methods.recipe import Recipe, Stage
 from sdsr.methods.variant import Variant
-from sdsr.methods.weights import run_metadata
 from sdsr.metrics.anchors import enlarge
 from sdsr.metrics.benchmark import score_pairs
 from sdsr.metrics.clip import gain_of, with_clip, with_gain

@@ -11,6 +11,7 @@ from diffusers.models.modeling_utils import ModelMixin
 from torch import nn
 
 import sdsr
+from sdsr.checkpoints.weights import METHOD, described_part
 from sdsr.data.batches import Sampling
 from sdsr.data.photos import PairSet, PhotoSet, open_pairs, open_photos
 from sdsr.data.taught import TaughtPairs, open_taught
@@ -20,7 +21,6 @@ from sdsr.methods.limits import COUNT, PIXELS, Limit, check_number, check_number
 from sdsr.methods.method import OnPrior
 from sdsr.methods.recipe import Recipe, Stage
 from sdsr.methods.settings import with_settings
-from sdsr.methods.weights import METHOD, described_part
 from sdsr.objectives.restoration import Restoration
 from sdsr.prior.loading import choose_dtype
 from sdsr.prior.prior import Prior

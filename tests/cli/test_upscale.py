@@ -18,10 +18,10 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from sdsr.batch.manifest import NAME
+from sdsr.checkpoints.weights import fill_restorer
 from sdsr.cli import main as cli
 from sdsr.job import Job
 from sdsr.methods import METHODS
-from sdsr.methods.weights import fill_restorer
 
 
 class Shown(NamedTuple):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from sdsr.checkpoints.weights import fill_restorer, save_method
 from sdsr.cli.export import export
 from sdsr.engines import open_model
 from sdsr.errors import InputError
@@ -17,7 +18,6 @@ from sdsr.exporting.linking import link, stored_tensors
 from sdsr.exporting.modules import ExportedParts, parts_of
 from sdsr.methods import METHODS
 from sdsr.methods.one_step.small import DecoderSettings, SmallOneStep
-from sdsr.methods.weights import fill_restorer, save_method
 from sdsr.models import find_model
 from sdsr.photos.photo import Photo
 from sdsr.prior.folded_autoencoder import FoldedAutoencoder

@@ -23,7 +23,7 @@ def by_torch() -> JobMaker:
     """In float32, as the graphs compute, whatever this processor would choose."""
     import torch
 
-    from sdsr.methods.weights import fill_restorer
+    from sdsr.checkpoints.weights import fill_restorer
     from sdsr.models import find_model
     from sdsr.prior.loading import load_prior
     from sdsr.upscaling import Upscaler

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+from sdsr.checkpoints.weights import fill_restorer
 from sdsr.images.floats import quantize
 from sdsr.methods import METHODS
 from sdsr.methods.invsr.method import InvSR, PredictorSettings
@@ -20,7 +21,6 @@ from sdsr.methods.recipe import Recipe, Stage
 from sdsr.methods.settings import with_settings
 from sdsr.methods.stablesr.encoder import EncoderSettings
 from sdsr.methods.stablesr.method import StableSR
-from sdsr.methods.weights import fill_restorer
 from sdsr.objectives.training_step import Sample, TrainingStep
 from sdsr.photos.photo import Photo
 from sdsr.request import Wishes

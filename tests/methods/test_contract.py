@@ -11,13 +11,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from sdsr.checkpoints.weights import fill_restorer, save_method
 from sdsr.diffusion.noise import CanvasNoise
 from sdsr.errors import InputError, ModelError
 from sdsr.method_folders import DESCRIPTION
 from sdsr.methods import METHODS
 from sdsr.methods.recipe import Recipe, Stage
 from sdsr.methods.settings import with_settings
-from sdsr.methods.weights import fill_restorer, save_method
 from sdsr.photos.photo import Photo
 from sdsr.prior.loading import load_prior
 from sdsr.prior.weight_files import module_sha256

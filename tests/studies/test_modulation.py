@@ -11,12 +11,12 @@ import torch
 from PIL import Image as PillowImage
 from typer.testing import CliRunner
 
+from sdsr.checkpoints.weights import save_method
 from sdsr.cli.main import app
 from sdsr.errors import InputError
 from sdsr.methods import METHODS
 from sdsr.methods.stablesr.modulation import ScaleShift
 from sdsr.methods.stablesr.recipes import SMALL_METHOD, STABLESR_SMALL
-from sdsr.methods.weights import save_method
 from sdsr.photos.files import Photo
 from sdsr.studies.modulation import Moment, curve, moments
 from sdsr.training.run import save_parts

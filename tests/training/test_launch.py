@@ -9,9 +9,9 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from sdsr.checkpoints.weights import fill_from_run, save_method
 from sdsr.errors import InputError, ModelError
 from sdsr.methods import METHODS
-from sdsr.methods.weights import fill_from_run, save_method
 from sdsr.prior.tiny import tiny_prior
 from sdsr.training import launch as launching
 from sdsr.training.launch import LaunchSettings, launch, load_parts

@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
+from sdsr.checkpoints.weights import fill_from_run
 from sdsr.cli.options import Device, NoiseSeed, Prior
 from sdsr.methods.settings import with_settings
-from sdsr.methods.weights import fill_from_run
 from sdsr.metrics.comparison import labels_of
 from sdsr.metrics.plots import check_plots
 from sdsr.metrics.save import save_text

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from sdsr.adapters.tagger import SmallTagger, SwinTagger
+from sdsr.checkpoints.weights import _of_prior
 from sdsr.diffusion.noise import CanvasNoise
 from sdsr.errors import InputError
 from sdsr.methods.ablations import find_ablation
@@ -17,7 +18,6 @@ from sdsr.methods.addsr.recipes import (
     SEESR,
     SEESR_SMALL,
 )
-from sdsr.methods.weights import _of_prior
 from sdsr.objectives.training_step import Sample
 from sdsr.prior.condition import condition_at
 from sdsr.prior.prior import Prior

@@ -7,8 +7,8 @@ because the base, a folder beside it, has the same (SeeSR's ControlNet is AddSR'
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -19,10 +19,9 @@ from sdsr import __version__
 from sdsr.digests import file_sha256
 from sdsr.errors import ModelError
 from sdsr.method_folders import DESCRIPTION, FORMAT, Base, MethodDescription, read_description
-from sdsr.methods.recipe import Recipe
-from sdsr.methods.settings import with_settings
 from sdsr.prior.prior import Prior
 from sdsr.prior.weight_files import check_finite, fill, read_tensors
+from sdsr.restoration.plan import Plan
 from sdsr.restoration.restorer import Restorer
 
 METHOD = "method"
@@ -31,8 +30,18 @@ METHOD = "method"
 _HALVES = (torch.float16, torch.bfloat16)
 
 
+class Restores(Protocol):
+    """A recipe, as far as trained parts note it."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def plan(self) -> Plan | None: ...
+
+
 def save_method(
-    restorer: Restorer, folder: Path, recipe: Recipe, facts: Mapping[str, object], *, base: Path | None = None
+    restorer: Restorer, folder: Path, recipe: Restores, facts: Mapping[str, object], *, base: Path | None = None
 ) -> None:
     """Write a restorer's trained parts, in half precision, and what they belong to.
 
@@ -185,26 +194,10 @@ def fill_from_run(restorer: Restorer, parts: Path) -> dict[str, object]:
     return {**run_facts(parts), **{key: json.loads(noted[key]) for key in ("times", METHOD) if key in noted}}
 
 
-def run_recipe(recipe: Recipe, parts: Path) -> Recipe:
-    """Return the recipe whose method is as a training run changed it."""
-    return _with_method(recipe, json.loads(run_metadata(parts).get(METHOD, "{}")))
-
-
-def _with_method(recipe: Recipe, changes: Mapping[str, object]) -> Recipe:
-    return with_settings(recipe, {f"{METHOD}.{name}": value for name, value in changes.items()})
-
-
 def run_facts(parts: Path) -> dict[str, str]:
     """Return what a training run noted beside its tensors about how they came to be."""
     noted = run_metadata(parts)
     return {key: noted[key] for key in ("stage", "steps", "step", "seconds", "seed") if key in noted}
-
-
-def trained_recipe(recipe: Recipe, description: MethodDescription) -> Recipe:
-    """Return the recipe with the method and the times that the described parts were trained with."""
-    recipe = _with_method(recipe, description.get("method", {}))
-    assert recipe.plan is not None, f"{recipe.name} restores nothing: it has no plan"
-    return recipe.with_plan(replace(recipe.plan, times=tuple(description["times"])))
 
 
 def run_metadata(parts: Path) -> dict[str, str]:

@@ -6,12 +6,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from sdsr.checkpoints.weights import fill_restorer, save_method, write_parts
 from sdsr.digests import file_sha256
 from sdsr.errors import ModelError
 from sdsr.method_folders import read_description
 from sdsr.methods.addsr.recipes import ADDSR_SMALL, SEESR_SMALL
 from sdsr.methods.settings import with_settings
-from sdsr.methods.weights import fill_restorer, save_method, trained_recipe, write_parts
+from sdsr.methods.trained import trained_recipe
 from sdsr.restoration.restorer import Restorer
 
 

@@ -1,0 +1,27 @@
+"""A recipe as parts were trained, which may have changed its method and its times."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from sdsr.checkpoints.weights import METHOD, run_metadata
+from sdsr.method_folders import MethodDescription
+from sdsr.methods.recipe import Recipe
+from sdsr.methods.settings import with_settings
+
+
+def run_recipe(recipe: Recipe, parts: Path) -> Recipe:
+    """Return the recipe whose method is as a training run changed it."""
+    return _with_method(recipe, json.loads(run_metadata(parts).get(METHOD, "{}")))
+
+
+def _with_method(recipe: Recipe, changes: Mapping[str, object]) -> Recipe:
+    return with_settings(recipe, {f"{METHOD}.{name}": value for name, value in changes.items()})
+
+
+def trained_recipe(recipe: Recipe, description: MethodDescription) -> Recipe:
+    """Return the recipe with the method and the times that the described parts were trained with."""
+    recipe = _with_method(recipe, description.get("method", {}))
+    assert recipe.plan is not None, f"{recipe.name} restores nothing: it has no plan"
+    return recipe.with_plan(replace(recipe.plan, times=tuple(description["times"])))
