@@ -1,19 +1,32 @@
 """A one-step restorer as three modules of tensors alone, which can be exported as graphs."""
 
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 from sdsr.errors import InputError
-from sdsr.methods.one_step.guided_decoder import GuidedDecoder
-from sdsr.methods.one_step.guided_decoding import GuidedDecoding
 from sdsr.prior.condition import Condition
 from sdsr.prior.prior import Prior
 from sdsr.prior.small import WINDOW_CELLS, SmallLatents
 from sdsr.restoration.plan import Plan
 from sdsr.restoration.prompting import FixedPromptConditioner
 from sdsr.restoration.restorer import Restorer, from_photo
+
+
+@runtime_checkable
+class ExportableDecoder(Protocol):
+    """A method's own decoder that can be a graph."""
+
+    @property
+    def halo_px(self) -> int:
+        """Pixels around a decoded one that it looks at."""
+        ...
+
+    def as_module(self) -> nn.Module:
+        """Return it as latent, enlarged photo and fidelity (a number) -> image."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,19 +88,6 @@ class Decode(nn.Module):
         return self.autoencoder.decode(latent)
 
 
-class DecodeGuided(nn.Module):
-    """latent, enlarged photo and fidelity (a number) -> image; both ends are computed, and mixed."""
-
-    def __init__(self, decoder: GuidedDecoder) -> None:
-        super().__init__()
-        self.decoder = decoder
-
-    def forward(self, latent: Tensor, enlarged: Tensor, fidelity: Tensor) -> Tensor:
-        features = self.decoder.features(latent, enlarged)
-        added = (1 - fidelity) * self.decoder.detailed(features) + fidelity * self.decoder.faithful(features)
-        return enlarged + added
-
-
 def parts_of(restorer: Restorer, plan: Plan, name: str) -> ExportedParts:
     """Return what a restorer does as modules; raise InputError for one that does more than one step or looks twice."""
     parts = restorer.parts
@@ -99,7 +99,7 @@ def parts_of(restorer: Restorer, plan: Plan, name: str) -> ExportedParts:
             f"model (={name}) can't be exported as graphs: only methods of one step from the photo, under a learned "
             "prompt, can; export d3sr-small, or restore with torch."
         )
-    if not isinstance(autoencoder, SmallLatents) or not isinstance(parts.decoder, GuidedDecoding | None):
+    if not isinstance(autoencoder, SmallLatents) or not isinstance(parts.decoder, ExportableDecoder | None):
         raise InputError(
             f"prior (={restorer.prior.name}) of {name} can't be exported as graphs: only a small one, whose encoder "
             "and decoder look a few cells around, can; restore with torch."
@@ -107,11 +107,11 @@ def parts_of(restorer: Restorer, plan: Plan, name: str) -> ExportedParts:
     model = autoencoder.model
     decoder = parts.decoder
     condition = Condition(prompt=conditioner.prompt.tokens)
-    halo_px = model.halo_px if decoder is None else decoder.decoder.halo_px
+    halo_px = model.halo_px if decoder is None else decoder.halo_px
     return ExportedParts(
         encode=Encode(autoencoder),
         denoise=Denoise(restorer.prior, plan.times[0], condition),
-        decode=Decode(autoencoder) if decoder is None else DecodeGuided(decoder.decoder),
+        decode=Decode(autoencoder) if decoder is None else decoder.as_module(),
         encode_cells=WINDOW_CELLS,
         encode_margin=-(-model.encoder_halo_px // autoencoder.factor),
         decode_margin=-(-halo_px // autoencoder.factor),

@@ -2,10 +2,25 @@
 
 from dataclasses import dataclass
 
+from torch import Tensor, nn
+
 from sdsr.methods.one_step.guided_decoder import GuidedDecoder
 from sdsr.prior.prior import Prior
 from sdsr.restoration.lq_image import LqImage
 from sdsr.tensors import Image, Latent, Region
+
+
+class DecodeGuided(nn.Module):
+    """latent, enlarged photo and fidelity (a number) -> image; both ends are computed, and mixed."""
+
+    def __init__(self, decoder: GuidedDecoder) -> None:
+        super().__init__()
+        self.decoder = decoder
+
+    def forward(self, latent: Tensor, enlarged: Tensor, fidelity: Tensor) -> Tensor:
+        features = self.decoder.features(latent, enlarged)
+        added = (1 - fidelity) * self.decoder.detailed(features) + fidelity * self.decoder.faithful(features)
+        return enlarged + added
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,9 +29,18 @@ class GuidedDecoding:
 
     decoder: GuidedDecoder
 
+    @property
+    def halo_px(self) -> int:
+        """Pixels around a decoded one that the network looks at."""
+        return self.decoder.halo_px
+
+    def as_module(self) -> nn.Module:
+        """Return it as a module of tensors alone, which can be exported as a graph."""
+        return DecodeGuided(self.decoder)
+
     def __call__(self, prior: Prior, clean: Latent, lq_image: LqImage, cells: Region, fidelity: float) -> Image:
         factor = prior.factor
-        wide = cells.expand(-(-self.decoder.halo_px // factor), within=(clean.shape[-2], clean.shape[-1]))
+        wide = cells.expand(-(-self.halo_px // factor), within=(clean.shape[-2], clean.shape[-1]))
         enlarged = lq_image.part(wide.scaled(factor)).enlarged().to(clean.device)
         with prior.precision():
             image = self.decoder(clean[wide.slices], enlarged, fidelity)
