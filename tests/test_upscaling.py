@@ -243,7 +243,9 @@ def test_a_size_that_cannot_be_is_an_error(upscaler, wanted):
 
 
 def test_a_saved_method_restores_the_same_picture_once_loaded(upscaler, tmp_path, monkeypatch):
-    monkeypatch.setattr(sdsr.methods, "METHODS", {**METHODS, "d3sr-small": replace(RECIPE, prior="tiny")})
+    monkeypatch.setattr(
+        sdsr.methods, "METHODS", {**METHODS, "d3sr-small": replace(RECIPE, facts=replace(RECIPE.facts, prior="tiny"))}
+    )
     upscaler.save_pretrained(tmp_path)
     first, second = (Upscaler.from_pretrained(tmp_path, device="cpu") for _ in range(2))
     picture = pillow.fromarray(pixels(12, 18))
@@ -324,7 +326,9 @@ def test_a_pil_result_carries_its_label_into_the_file(upscaler, tmp_path):
 
 
 def test_weights_are_named_by_their_files(upscaler, tmp_path, monkeypatch):
-    monkeypatch.setattr(sdsr.methods, "METHODS", {**METHODS, "d3sr-small": replace(RECIPE, prior="tiny")})
+    monkeypatch.setattr(
+        sdsr.methods, "METHODS", {**METHODS, "d3sr-small": replace(RECIPE, facts=replace(RECIPE.facts, prior="tiny"))}
+    )
     upscaler.save_pretrained(tmp_path / "one")
     upscaler.save_pretrained(tmp_path / "two")
     one, two = (Upscaler.from_pretrained(tmp_path / name, device="cpu") for name in ("one", "two"))

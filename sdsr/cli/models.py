@@ -10,11 +10,10 @@ from rich.table import Table
 from sdsr.cli.options import Json
 from sdsr.cli.tables import print_tables
 from sdsr.digests import combined_sha256, file_sha256
+from sdsr.embedded import FACTS
 from sdsr.method_folders import ASSETS, DESCRIPTION, read_description
-from sdsr.methods import METHODS
-from sdsr.methods.recipe import Recipe
-from sdsr.prior.loading import SMALL_PRIOR
-from sdsr.training.recipes import RECIPES
+from sdsr.methods import FOLDERS, facts_of
+from sdsr.methods.facts import RecipeFacts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,26 +42,26 @@ class Row:
 
 def models(json: Json = False) -> None:
     """List the methods: paper, steps, and whether their weights are here, how large and under which licence."""
-    names = [*METHODS, *(name for name in RECIPES if name not in METHODS)]
-    rows = [_row(RECIPES[name]) for name in names]
+    known = [*(facts for folder in FOLDERS for facts in facts_of(folder).values()), *FACTS.values()]
+    rows = [_row(facts) for facts in sorted(known, key=lambda facts: facts.steps is None)]
     if json:
         typer.echo(dumps([asdict(row) for row in rows], indent=2, ensure_ascii=False))
     else:
         print_tables(_tables(rows))
 
 
-def _row(recipe: Recipe) -> Row:
-    folder = ASSETS / recipe.name
+def _row(facts: RecipeFacts) -> Row:
+    folder = ASSETS / facts.name
     files = sorted(folder.glob("*.safetensors"))
     noted = read_description(folder) if (folder / DESCRIPTION).is_file() else {}
-    prior_files = sorted(SMALL_PRIOR.glob("*.safetensors")) if recipe.prior == "small" else []
+    prior_files = sorted((ASSETS / "small-prior").glob("*.safetensors")) if facts.prior == "small" else []
     return Row(
-        name=recipe.name,
-        restores=recipe.plan is not None,
-        summary=recipe.summary,
-        paper=recipe.paper,
-        prior=recipe.prior,
-        steps=len(recipe.plan.times) if recipe.plan else None,
+        name=facts.name,
+        restores=facts.steps is not None,
+        summary=facts.summary,
+        paper=facts.paper,
+        prior=facts.prior,
+        steps=facts.steps,
         embedded=bool(files),
         bytes=sum(path.stat().st_size for path in files),
         prior_bytes=sum(path.stat().st_size for path in prior_files),

@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from sdsr.embedded import FACTS
 from sdsr.embedded.autoencoder import Reconstruction
 from sdsr.embedded.prior_matching import PriorMatching
 from sdsr.embedded.severity import Severity
@@ -106,10 +107,7 @@ class Perceptual:
 
 
 SMALL_AUTOENCODER = Recipe(
-    name="small-autoencoder",
-    paper="",
-    summary="The embedded prior's 8x autoencoder.",
-    prior="",
+    facts=FACTS["small-autoencoder"],
     stages=(
         Stage(
             name="reconstruction",
@@ -134,10 +132,7 @@ SMALL_AUTOENCODER = Recipe(
 )
 
 SMALL_PRIOR = Recipe(
-    name="small-prior",
-    paper="",
-    summary="The embedded prior: UNet, prompts and image encoder on its latents.",
-    prior="runs/autoencoder/parts",
+    facts=FACTS["small-prior"],
     stages=(
         Stage(
             name="noise-matching",
@@ -153,10 +148,7 @@ SMALL_PRIOR = Recipe(
 )
 
 SMALL_PERCEPTUAL = Recipe(
-    name="small-perceptual",
-    paper="",
-    summary="The network that stands in for LPIPS and DISTS at small scale.",
-    prior="",
+    facts=FACTS["small-perceptual"],
     stages=(
         Stage(
             name="severity",

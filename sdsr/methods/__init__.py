@@ -1,7 +1,7 @@
 """The methods, one folder per paper; `FOLDERS` is the one place that lists them.
 
-A folder has `recipes.py` with `RECIPES` and `ABLATIONS` (tables of variants, by name), and `published.py` with
-`PUBLISHED`, the checkpoints that its authors published, by name.
+A folder says in `FACTS` what its recipes are, without torch. It has `recipes.py` with `RECIPES` and `ABLATIONS` (tables
+of variants, by name), and `published.py` with `PUBLISHED`, the checkpoints that its authors published, by name.
 """
 
 from collections.abc import Iterator, Mapping
@@ -9,23 +9,28 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from sdsr.extras import told_of
+from sdsr.methods.facts import RecipeFacts
 
 if TYPE_CHECKING:
     from sdsr.methods.recipe import Recipe
 
-FOLDERS = {
-    "one_step": ("d3sr-small", "d3sr", "osediff", "hypir"),
-    "consissr": ("consissr", "consissr-published", "consissr-small"),
-    "stablesr": ("stablesr", "stablesr-768v", "stablesr-turbo", "stablesr-small"),
-    "invsr": ("invsr", "invsr-small"),
-    "addsr": ("seesr", "seesr-small", "addsr", "addsr-small"),
-}
-"""The folders, and what in each restores photos: known without torch, which only a recipe itself needs."""
+FOLDERS = (
+    "one_step",
+    "consissr",
+    "stablesr",
+    "invsr",
+    "addsr",
+)
 
 
 def gather(module: str, name: str) -> list[Any]:
     """Return what each folder's module of this name calls `name`."""
     return [getattr(import_module(f"{__name__}.{folder}.{module}"), name) for folder in FOLDERS]
+
+
+def facts_of(folder: str) -> dict[str, RecipeFacts]:
+    """Return what a folder says of its recipes, by name, without torch."""
+    return import_module(f"{__name__}.{folder}").FACTS
 
 
 def all_recipes() -> dict[str, "Recipe"]:
@@ -34,10 +39,12 @@ def all_recipes() -> dict[str, "Recipe"]:
 
 
 class Methods(Mapping[str, "Recipe"]):
-    """Recipes by name; a folder is imported when a recipe of it is asked for."""
+    """Recipes that restore photos, by name; what needs torch is imported when a recipe of its folder is asked for."""
 
-    def __init__(self, folders: Mapping[str, tuple[str, ...]]) -> None:
-        self._folders = {name: folder for folder, names in folders.items() for name in names}
+    def __init__(self) -> None:
+        self._folders = {
+            name: folder for folder in FOLDERS for name, facts in facts_of(folder).items() if facts.steps is not None
+        }
 
     def __getitem__(self, name: str) -> "Recipe":
         """Return a recipe; raise KeyError for none of that name, ModuleNotFoundError with a remedy without torch."""
@@ -58,5 +65,5 @@ class Methods(Mapping[str, "Recipe"]):
         return name in self._folders
 
 
-METHODS: Mapping[str, "Recipe"] = Methods(FOLDERS)
+METHODS = Methods()
 """What restores photos."""

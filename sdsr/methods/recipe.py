@@ -9,6 +9,7 @@ from torch import nn
 from sdsr.checkpoints.conversion import Conversion, Published
 from sdsr.errors import InputError
 from sdsr.images.color import VARIANCE_FLOOR
+from sdsr.methods.facts import RecipeFacts
 from sdsr.methods.learning import Learns
 from sdsr.methods.method import Device, Method, Trainable
 from sdsr.objectives.training_step import TrainingStep
@@ -84,17 +85,15 @@ class Stage(Generic[Model]):
 class Recipe:
     """A method and how it is trained; `dataclasses.replace` and `settings.with_settings` make ablations of it.
 
-    `method` is None for recipes that only train a part of a prior. `listens` says whether a user's prompt means
-    anything to it. One to `most_steps` steps can be wished, if more than one. `starts` are those that it was trained
-    at, in its paper's counting; none where there is no choice of a start. `adain_floor`: what AdaIN adds to variances
-    of colors in [0, 1]. `canvas`: what enlarges a photo, and in which canvases and windows the method restores it.
-    `learns`: what of a published method learned that has no stage here.
+    `facts` say what is told of it, its name and prior among them. `method` is None for recipes that only train a part
+    of a prior. `listens` says whether a user's prompt means anything to it. One to `most_steps` steps can be wished, if
+    more than one. `starts` are those that it was trained at, in its paper's counting; none where there is no choice of
+    a start. `adain_floor`: what AdaIN adds to variances of colors in [0, 1]. `canvas`: what enlarges a photo, and in
+    which canvases and windows the method restores it. `learns`: what of a published method learned that has no stage
+    here.
     """
 
-    name: str
-    paper: str
-    summary: str
-    prior: str
+    facts: RecipeFacts
     method: Method | None = None
     color_fix: ColorFix = "wavelet"
     adain_floor: float = VARIANCE_FLOOR
@@ -104,6 +103,22 @@ class Recipe:
     canvas: Canvas = field(default_factory=Canvas)
     learns: Learns = field(default_factory=Learns)
     stages: tuple[Stage, ...] = field(default=())
+
+    @property
+    def name(self) -> str:
+        return self.facts.name
+
+    @property
+    def paper(self) -> str:
+        return self.facts.paper
+
+    @property
+    def summary(self) -> str:
+        return self.facts.summary
+
+    @property
+    def prior(self) -> str:
+        return self.facts.prior
 
     @property
     def plan(self) -> Plan | None:

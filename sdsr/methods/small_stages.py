@@ -1,15 +1,26 @@
-"""The stages in which few-step methods learn on the small prior: by pixels first, then by discriminators as well."""
+"""The stages in which few-step methods learn on the small prior: by pixels first, then by discriminators as well;
+and a discriminator of pictures that small models share.
+"""
 
 from collections.abc import Callable
 from dataclasses import replace
 
 from torch import nn
 
+from sdsr.discriminators.projected import ProjectedDiscriminator
+from sdsr.losses.adversarial import HINGE
+from sdsr.losses.efficientnet import load_efficientnet_lite
 from sdsr.losses.terms import Term, gradient_l1, image_l1, latent_l2, lattice, unevenness
 from sdsr.methods.method import Method
 from sdsr.methods.recipe import OptimizerSettings, Stage
+from sdsr.objectives.discriminator import Discriminator, Pixels
 from sdsr.objectives.restoration import Restoration
 from sdsr.restoration.restorer import Restorer
+
+
+def image_discriminator(model: object) -> Discriminator:
+    """Return a projected discriminator of pictures on the features of EfficientNet-Lite1, whatever makes them."""
+    return Discriminator(ProjectedDiscriminator(load_efficientnet_lite("lite1")), Pixels(), HINGE)
 
 
 def small_stages(

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from sdsr.cli.main import app
 from sdsr.errors import InputError
 from sdsr.methods import METHODS
+from sdsr.methods.facts import RecipeFacts
 from sdsr.methods.recipe import Recipe
 from sdsr.prior.condition import Condition
 from sdsr.prior.tiny import tiny_prior
@@ -69,10 +70,7 @@ def mixed_restorer() -> Restorer:
 @pytest.fixture(scope="module")
 def mixed() -> Complexity:
     recipe = Recipe(
-        name="mixed",
-        paper="",
-        summary="",
-        prior="tiny",
+        facts=RecipeFacts(name="mixed", summary="", prior="tiny"),
         method=Mixed(),
     )
     return complexity(recipe, given_px=16)

@@ -9,6 +9,7 @@ from sdsr.images.kernels import PILLOW_BICUBIC
 from sdsr.losses.adversarial import SUMMED_HINGE
 from sdsr.losses.small_perceptual import load_small_perceptual
 from sdsr.losses.terms import Term, gradient_l1, image_l1, lattice, unevenness
+from sdsr.methods.addsr import FACTS
 from sdsr.methods.addsr.discriminator import SmallTokens, TokenDiscriminator, load_dino_discriminator
 from sdsr.methods.addsr.distillation import Distillation, StepWeights
 from sdsr.methods.addsr.method import (
@@ -65,10 +66,7 @@ _PUBLISHED = OptimizerSettings(
 )
 
 SEESR = Recipe(
-    name="seesr",
-    paper="arXiv:2311.16518",
-    summary="ControlNet and image attention to tags on Stable Diffusion 2; 50 guided steps.",
-    prior="sd-2-base",
+    facts=FACTS["seesr"],
     method=SeeSR(),
     canvas=CANVAS,
     color_fix="adain",
@@ -96,10 +94,7 @@ ADDSR_LEARNS = Learns(parts=(f"{CONTROLNET}.{HINT}", ATTENTION, CONTROL_ATTENTIO
 """What is special to SeeSR; the ControlNet's copied body stays, and is the teacher's as well."""
 
 ADDSR = Recipe(
-    name="addsr",
-    paper="arXiv:2404.01717",
-    summary="SeeSR distilled to one to four steps that look back at their own result.",
-    prior="sd-2-base",
+    facts=FACTS["addsr"],
     method=ADDSR_METHOD,
     canvas=CANVAS,
     color_fix="adain",
@@ -141,9 +136,7 @@ SMALL_FIXED = (
 
 SEESR_SMALL = replace(
     SEESR,
-    name="seesr-small",
-    summary="SeeSR on the embedded prior; 50 guided steps, slower than d3sr-small.",
-    prior="small",
+    facts=FACTS["seesr-small"],
     method=SMALL_METHOD,
     canvas=SMALL_CANVAS,
     color_fix="wavelet",
@@ -170,9 +163,7 @@ SMALL_STUDENT = replace(SMALL_METHOD, role="addsr", own_plan=SMALL_ADDSR_PLAN)
 
 ADDSR_SMALL = replace(
     ADDSR,
-    name="addsr-small",
-    summary="AddSR on the embedded prior; 1 to 4 steps, behind d3sr-small.",
-    prior="small",
+    facts=FACTS["addsr-small"],
     method=SMALL_STUDENT,
     canvas=SMALL_CANVAS,
     color_fix="wavelet",

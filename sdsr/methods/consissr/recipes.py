@@ -11,6 +11,7 @@ from dataclasses import replace
 from sdsr.adapters.hybrid_attention import HybridSettings
 from sdsr.diffusion.times import spaced
 from sdsr.images.kernels import PILLOW_BICUBIC, PILLOW_LANCZOS
+from sdsr.methods.consissr import FACTS
 from sdsr.methods.consissr.method import PLAN, ConsisSR, PhotoEncoders
 from sdsr.methods.consissr.rclip import Embedding
 from sdsr.methods.consissr.tala import TimeAware
@@ -72,10 +73,7 @@ _RESTORATION = Stage(
 )
 
 CONSISSR = Recipe(
-    name="consissr",
-    paper="arXiv:2410.13807",
-    summary="ControlNet, Hybrid Prompt Adapter and TALA on Stable Diffusion 2.1; 50 guided steps.",
-    prior="sd-2.1-base",
+    facts=FACTS["consissr"],
     method=ConsisSR(),
     color_fix="adain",
     listens=True,
@@ -94,10 +92,7 @@ SMALL_METHOD = ConsisSR(
 )
 
 CONSISSR_SMALL = Recipe(
-    name="consissr-small",
-    paper="arXiv:2410.13807",
-    summary="ConsisSR on the embedded prior; 10 guided steps, slower than d3sr-small.",
-    prior="small",
+    facts=FACTS["consissr-small"],
     method=SMALL_METHOD,
     listens=True,
     most_steps=1000,
@@ -134,8 +129,7 @@ Few steps and little guidance: on degraded validation photos, more of either ran
 _HYBRIDS = ("hybrid", "control_hybrid")
 CONSISSR_PUBLISHED = replace(
     CONSISSR,
-    name="consissr-published",
-    summary="The network that the authors' checkpoint fits, for `sdsr convert consissr`.",
+    facts=FACTS["consissr-published"],
     method=ConsisSR(hybrid=HybridSettings(image="separate"), zero_last=True, init_scale=0.0),
     learns=Learns(but=(*FIXED, *(f"{part}.*.{name}.*" for part in _HYBRIDS for name in ("to_k_ip", "to_v_ip")))),
     stages=(),

@@ -8,6 +8,7 @@ from sdsr.losses.latent_perceptual import LatentPerceptual, LatentVgg16
 from sdsr.losses.lpips import load_lpips
 from sdsr.losses.perceptual import PerceptualDistance
 from sdsr.losses.small_perceptual import load_small_perceptual
+from sdsr.methods.invsr import FACTS
 from sdsr.methods.invsr.latent_ranking import LatentRanking, LatentTeaching
 from sdsr.methods.method import Device
 from sdsr.methods.recipe import OptimizerSettings, Recipe, Stage
@@ -49,10 +50,7 @@ def _vgg16(classifier: str | None) -> LatentVgg16:
 
 
 SMALL_LATENT_PERCEPTUAL = Recipe(
-    name="small-latent-perceptual",
-    paper="",
-    summary="The network that stands in for LPIPS on the embedded prior's latents.",
-    prior="small",
+    facts=FACTS["small-latent-perceptual"],
     stages=(
         Stage(
             name="ranking",
@@ -68,9 +66,7 @@ SMALL_LATENT_PERCEPTUAL = Recipe(
 
 LATENT_PERCEPTUAL = replace(
     SMALL_LATENT_PERCEPTUAL,
-    name="latent-perceptual",
-    summary="InvSR's LPIPS on SD-Turbo's latents, trained by a recipe of ours.",
-    prior="sd-turbo",
+    facts=FACTS["latent-perceptual"],
     stages=(
         replace(
             SMALL_LATENT_PERCEPTUAL.stages[0],

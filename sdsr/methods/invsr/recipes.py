@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from sdsr.discriminators.patch import PatchDiscriminator
 from sdsr.images.kernels import TORCH_BICUBIC
 from sdsr.losses.adversarial import BCE, HINGE
+from sdsr.methods.invsr import FACTS
 from sdsr.methods.invsr.discriminator import FAKE_LIMIT, LatentUnetDiscriminator
 from sdsr.methods.invsr.latent_perceptual import LATENT_PERCEPTUAL, SMALL_LATENT_PERCEPTUAL
 from sdsr.methods.invsr.method import InvSR, PredictorSettings
@@ -90,10 +91,7 @@ In windows of 512 px the predictor attends to 16,384 tokens; in larger ones, its
 """
 
 INVSR = Recipe(
-    name="invsr",
-    paper="arXiv:2412.09013",
-    summary="SD-Turbo in one to five steps from a predicted noise; the published predictor fits.",
-    prior="sd-turbo",
+    facts=FACTS["invsr"],
     method=InvSR(),
     listens=True,
     most_steps=max(PUBLISHED),
@@ -112,9 +110,7 @@ SMALL_DISCRIMINATOR = LatentDiscriminator(
 
 INVSR_SMALL = replace(
     INVSR,
-    name="invsr-small",
-    summary="A predicted noise and one to five steps on the embedded prior.",
-    prior="small",
+    facts=FACTS["invsr-small"],
     method=SMALL_METHOD,
     listens=False,
     canvas=SMALL_CANVAS,

@@ -1,0 +1,40 @@
+"""One step from the LQ latent: D3SR, and its relatives OSEDiff and HYPIR."""
+
+from sdsr.methods.facts import RecipeFacts, by_name
+
+FACTS = by_name(
+    RecipeFacts(
+        name="d3sr-small",
+        paper="arXiv:2410.04224",
+        summary="One step from the LQ latent on the embedded prior; fast on a CPU.",
+        prior="small",
+        steps=1,
+    ),
+    RecipeFacts(
+        name="d3sr",
+        paper="arXiv:2410.04224",
+        summary="One step from the LQ latent by Stable Diffusion 2.1 with low-rank updates.",
+        prior="sd-2.1-base",
+        steps=1,
+    ),
+    RecipeFacts(
+        name="osediff",
+        paper="arXiv:2406.08177",
+        summary="OSEDiff's generator, for its published weights; one step, told what the photo shows.",
+        prior="sd-2.1-base",
+        steps=1,
+    ),
+    RecipeFacts(
+        name="hypir",
+        paper="arXiv:2507.20590",
+        summary="HYPIR's generator, for its published weights; one step, told what the photo shows.",
+        prior="sd-2.1-base",
+        steps=1,
+    ),
+    RecipeFacts(
+        name="d3sr-small-2",
+        paper="arXiv:2410.04224",
+        summary="One step from the LQ latent on the second small prior, its decoder learning with it from the start.",
+        prior="runs/prior",
+    ),
+)

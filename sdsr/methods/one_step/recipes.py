@@ -15,21 +15,22 @@ import math
 from copy import deepcopy
 from dataclasses import dataclass, replace
 
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+
 from sdsr.discriminators.diffusion_unet import DiffusionDiscriminator
 from sdsr.discriminators.patch import PatchDiscriminator
-from sdsr.discriminators.projected import ProjectedDiscriminator
 from sdsr.discriminators.sources import PRIOR, discriminator_unet
 from sdsr.images.kernels import KEYS, PILLOW_BICUBIC, TORCH_BICUBIC
-from sdsr.losses.adversarial import BCE, HINGE
-from sdsr.losses.efficientnet import load_efficientnet_lite
+from sdsr.losses.adversarial import BCE
 from sdsr.losses.terms import Term, image_l2
-from sdsr.methods.one_step import generator
+from sdsr.methods.one_step import FACTS, generator
 from sdsr.methods.one_step.decoder_stages import decoder_stages
 from sdsr.methods.one_step.score_distillation import DistilledRestoration, ScoreDistillation
 from sdsr.methods.one_step.small import PLAN, DecoderSettings, SmallOneStep
+from sdsr.methods.one_step.whole_stages import whole_stages
 from sdsr.methods.recipe import OptimizerSettings, Recipe, Stage
 from sdsr.methods.small_canvas import SMALL_CANVAS
-from sdsr.methods.small_stages import small_stages
+from sdsr.methods.small_stages import image_discriminator, small_stages
 from sdsr.methods.variant import Variant
 from sdsr.objectives.discriminator import Discriminator, Discriminators, NoisyLatents, Pixels
 from sdsr.objectives.restoration import Restoration
@@ -86,10 +87,7 @@ CANVAS = Canvas(native_px=512, window_px=512)
 """The prior's own size; nothing was published."""
 
 D3SR = Recipe(
-    name="d3sr",
-    paper="arXiv:2410.04224",
-    summary="One step from the LQ latent by Stable Diffusion 2.1 with low-rank updates.",
-    prior="sd-2.1-base",
+    facts=FACTS["d3sr"],
     method=generator.D3SR,
     canvas=CANVAS,
     stages=(_GENERATION,),
@@ -111,9 +109,7 @@ _DISTILLATION = Stage(
 
 OSEDIFF = replace(
     D3SR,
-    name="osediff",
-    paper="arXiv:2406.08177",
-    summary="OSEDiff's generator, for its published weights; one step, told what the photo shows.",
+    facts=FACTS["osediff"],
     method=generator.OSEDIFF,
     canvas=Canvas(
         kernel=PILLOW_BICUBIC,
@@ -129,9 +125,7 @@ OSEDIFF = replace(
 )
 HYPIR = replace(
     OSEDIFF,
-    name="hypir",
-    paper="arXiv:2507.20590",
-    summary="HYPIR's generator, for its published weights; one step, told what the photo shows.",
+    facts=FACTS["hypir"],
     method=generator.HYPIR,
     canvas=Canvas(
         kernel=TORCH_BICUBIC,
@@ -155,28 +149,29 @@ UNDECODED = SmallOneStep()
 DECODED = SmallOneStep(decoder=DecoderSettings())
 
 
-def small_discriminators(restorer: Restorer) -> Discriminators:
-    """The prior's own UNet as discriminator of latents, wholly trained, and a light one of the pixels' detail."""
-    unet = deepcopy(restorer.prior.unet)
+def _latent_discriminator(unet: UNet2DConditionModel, restorer: Restorer) -> Discriminator:
+    """A copy of a small UNet as discriminator of latents, wholly trained."""
+    unet = deepcopy(unet)
     unet.disable_gradient_checkpointing()  # its weights are frozen and freed between forward and backward
-    discriminator = DiffusionDiscriminator(unet, train="all", heads_on=(0,), hidden=128)
-    return Discriminators(
-        Discriminator(discriminator, NoisyLatents(restorer.schedule), BCE),
-        Discriminator(PatchDiscriminator(sees="image"), Pixels(), BCE),
-    )
+    network = DiffusionDiscriminator(unet, train="all", heads_on=(0,), hidden=128)
+    return Discriminator(network, NoisyLatents(restorer.schedule), BCE)
 
 
-def image_discriminator(restorer: Restorer) -> Discriminator:
-    """A projected discriminator on the features of EfficientNet-Lite1."""
-    network = ProjectedDiscriminator(load_efficientnet_lite("lite1")).to(restorer.prior.device)
-    return Discriminator(network, Pixels(), HINGE)
+def small_discriminators(restorer: Restorer) -> Discriminators:
+    """The prior's own UNet as discriminator of latents, and a light one of the pixels' detail."""
+    of_pixels = Discriminator(PatchDiscriminator(sees="image"), Pixels(), BCE)
+    return Discriminators(_latent_discriminator(restorer.prior.unet, restorer), of_pixels)
+
+
+def whole_discriminators(restorer: Restorer) -> Discriminators:
+    """The UNet as the prior came with it as discriminator of latents, and a projected one of pictures."""
+    stock = restorer.prior.stock
+    assert isinstance(stock, UNet2DConditionModel), "a small prior's UNet is diffusers'"
+    return Discriminators(_latent_discriminator(stock, restorer), image_discriminator(restorer))
 
 
 D3SR_SMALL = Recipe(
-    name="d3sr-small",
-    paper="arXiv:2410.04224",
-    summary="One step from the LQ latent on the embedded prior; fast on a CPU.",
-    prior="small",
+    facts=FACTS["d3sr-small"],
     method=DECODED,
     canvas=SMALL_CANVAS,
     color_fix="none",
@@ -185,6 +180,16 @@ D3SR_SMALL = Recipe(
         *decoder_stages(DECODED, image_discriminator, PLAN),
     ),
 )
+
+PLAN_2 = Plan(times=(199,), fidelity=0.2)
+DECODED_2 = SmallOneStep(decoder=DecoderSettings(), own_plan=PLAN_2, reads="velocity")
+D3SR_SMALL_2 = replace(
+    D3SR_SMALL,
+    facts=FACTS["d3sr-small-2"],
+    method=DECODED_2,
+    stages=whole_stages(DECODED_2, whole_discriminators, PLAN_2),
+)
+"""D3SR from nothing on the second small prior (`sdsr/embedded/second_family.py`)."""
 
 
 def _adversarial(**changes: float) -> Variant:
@@ -214,7 +219,7 @@ def _discriminated_by(source: str) -> Variant:
     return Variant(recipe=D3SR, stage="generation", changes={"discriminator.source": source})
 
 
-RECIPES = (D3SR_SMALL, D3SR, OSEDIFF, HYPIR)
+RECIPES = (D3SR_SMALL, D3SR, OSEDIFF, HYPIR, D3SR_SMALL_2)
 
 ABLATIONS = {
     "d3sr-time": {

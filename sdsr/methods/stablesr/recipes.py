@@ -15,6 +15,7 @@ from sdsr.losses.terms import Term, lattice, unevenness
 from sdsr.methods.learning import Learns
 from sdsr.methods.recipe import OptimizerSettings, Recipe, Stage
 from sdsr.methods.small_canvas import SMALL_CANVAS
+from sdsr.methods.stablesr import FACTS
 from sdsr.methods.stablesr.encoder import EncoderSettings
 from sdsr.methods.stablesr.fusion import Fusion
 from sdsr.methods.stablesr.method import ENCODER, MODULATION, PLAN, WRAPPING, StableSR
@@ -80,10 +81,7 @@ _FUSION = Stage(
 """As published; the discriminator is heard from step 501. Steps are ours: 11 epochs of 100,000 photos on 8 GPUs."""
 
 STABLESR = Recipe(
-    name="stablesr",
-    paper="arXiv:2305.07015",
-    summary="Time-aware SFT features modulate Stable Diffusion 2.1; 200 steps; the decoder takes details of the photo.",
-    prior="sd-2.1-base",
+    facts=FACTS["stablesr"],
     method=StableSR(),
     color_fix="adain",
     adain_floor=SIGNED_VARIANCE_FLOOR,
@@ -95,9 +93,7 @@ STABLESR = Recipe(
 
 STABLESR_768V = replace(
     STABLESR,
-    name="stablesr-768v",
-    summary="StableSR for 768 px on the prior that predicts velocity; 200 steps.",
-    prior="sd-2.1",
+    facts=FACTS["stablesr-768v"],
     method=FROM_PHOTO,
     canvas=CANVAS_768,
     stages=(replace(_MODULATION, steps=40_000, batch=3, crop_px=768, degradation="stablesr_768v"),),
@@ -106,9 +102,7 @@ STABLESR_768V = replace(
 
 STABLESR_TURBO = replace(
     STABLESR,
-    name="stablesr-turbo",
-    summary="StableSR's parts, as they are, on SD-Turbo; 4 steps.",
-    prior="sd-turbo",
+    facts=FACTS["stablesr-turbo"],
     method=replace(FROM_PHOTO, own_plan=replace(PLAN, times=spaced(4))),
     color_fix="wavelet",
     stages=(),
@@ -127,9 +121,7 @@ SMALL_METHOD = StableSR(
 
 STABLESR_SMALL = replace(
     STABLESR,
-    name="stablesr-small",
-    summary="StableSR on the embedded prior; 50 steps, slower than d3sr-small.",
-    prior="small",
+    facts=FACTS["stablesr-small"],
     method=SMALL_METHOD,
     color_fix="wavelet",
     canvas=replace(SMALL_CANVAS, context_px=288),  # the wrapped decoder looks 204 px further
