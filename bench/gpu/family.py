@@ -26,12 +26,12 @@ from bench.gpu.leg import describe, log_line, measure_rate, write_shards
 from sdsr.data.degradation import degradation
 from sdsr.data.photos import open_photos
 from sdsr.embedded.recipes import read_prior
-from sdsr.embedded.second_family import D3SR_SMALL_2, SMALL_AUTOENCODER_2, SMALL_PRIOR_2
+from sdsr.embedded.second_family import SMALL_AUTOENCODER_2, SMALL_PRIOR_2
 from sdsr.losses.real_esrgan import load_real_esrgan
 from sdsr.methods.addsr.recipes import ADDSR_SMALL, SEESR_SMALL
 from sdsr.methods.consissr.recipes import CONSISSR_SMALL
 from sdsr.methods.invsr.recipes import INVSR_SMALL
-from sdsr.methods.one_step.recipes import D3SR_SMALL
+from sdsr.methods.one_step.recipes import D3SR_SMALL, D3SR_SMALL_2
 from sdsr.methods.recipe import Recipe, Stage
 from sdsr.methods.stablesr.recipes import STABLESR_SMALL
 from sdsr.objectives.training_step import Sample, TrainingStep

@@ -37,9 +37,7 @@ def _changed(value: Value, keys: list[str], new: object, path: str) -> Value:
     return dataclasses.replace(value, **{keys[0]: inner})  # pyright: ignore[reportArgumentType]  (it has that field)
 
 
-def _changed_member(
-    members: tuple[object, ...], keys: list[str], new: object, path: str
-) -> tuple[object, ...]:
+def _changed_member(members: tuple[object, ...], keys: list[str], new: object, path: str) -> tuple[object, ...]:
     names = [getattr(member, "name", "") for member in members]
     _check_name(keys[0], names, members, path)
     if not keys[1:]:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 
 from sdsr.embedded.generative import GenerativeReconstruction
-from sdsr.embedded.second_family import of_pictures
+from sdsr.methods.small_stages import image_discriminator
 from sdsr.objectives.training_step import Sample
 from sdsr.prior.folded_autoencoder import FoldedAutoencoder
 
@@ -42,7 +42,7 @@ def test_statistics_are_fixed_at_the_end(photo):
 
 def test_features_and_a_discriminator_are_heard(photo):
     objective = replace(GenerativeReconstruction(), adversarial_from=0.5)
-    discriminator = of_pictures(None)
+    discriminator = image_discriminator(None)
     step = objective.training_step(autoencoder(), discriminator)
     sample = Sample(hq=photo[..., :64, :64])
     early, late = (step(sample, torch.Generator().manual_seed(0), progress) for progress in (0.0, 1.0))
