@@ -66,5 +66,5 @@ def _parsed(stored: dict[str, Any]) -> Trust:
     )
 
 
-def _numbers(values: Sequence[Any]) -> list[float]:
+def _numbers(values: Sequence[float]) -> list[float]:
     return [float(value) for value in values]

@@ -7,7 +7,7 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from sdsr.errors import InputError
 from sdsr.method_folders import embedded_methods
@@ -17,12 +17,27 @@ from sdsr.request import Wishes
 NOTED = Path(__file__).with_name("abilities.json")
 
 
-def noted_abilities() -> list[dict[str, Any]]:
+class Abilities(TypedDict):
+    """What can be wished of a model; fidelity and prompts are None where they mean nothing to it."""
+
+    name: str
+    summary: str
+    paper: str
+    steps: int
+    most_steps: int
+    choice_of_steps: bool
+    fidelity: float | None
+    starts: list[int]
+    prompts: list[str] | None
+    free_prompt: bool
+
+
+def noted_abilities() -> list[Abilities]:
     """Return the facts of the embedded models that an interface asks for, as they are noted."""
     return json.loads(NOTED.read_text(encoding="utf-8"))
 
 
-def abilities_of(name: str) -> dict[str, Any]:
+def abilities_of(name: str) -> Abilities:
     """Return the same of one model, asked of its recipe; that takes torch, and no weights."""
     from sdsr.prior.small import PROMPTS
 

@@ -1,11 +1,10 @@
 """The reader from the server's side: uploads are decoded in a process of its own, one after another."""
 
 import asyncio
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from sdsr.web.child import Child, ChildDiedError
+from sdsr.web.lines import Message
 from sdsr.web.problems import Problem, problem_named
 from sdsr.web.settings import Settings
 
@@ -26,7 +25,7 @@ class Checking:
     async def stop(self) -> None:
         await self.child.kill()
 
-    async def header(self, folder: Path) -> Mapping[str, Any]:
+    async def header(self, folder: Path) -> Message:
         """Return the header of the photo in a folder, whose pixels are kept there; raise Problem where it is none."""
         async with self.lock:
             await self.child.start()

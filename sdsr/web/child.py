@@ -3,9 +3,9 @@
 import asyncio
 import json
 import sys
-from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
+
+from sdsr.web.lines import Message
 
 _LONGEST_LINE = 1 << 20
 
@@ -41,14 +41,14 @@ class Child:
                 *self.command, stdin=pipe, stdout=pipe, limit=_LONGEST_LINE, start_new_session=True
             )
 
-    async def send(self, **message: Any) -> None:
+    async def send(self, **message: object) -> None:
         """Send a message; to one that is gone it is lost, which `receive` tells."""
         if self.process is not None and self.process.stdin is not None:
             with suppress(ConnectionError):
                 self.process.stdin.write(json.dumps(message).encode() + b"\n")
                 await self.process.stdin.drain()
 
-    async def receive(self) -> Mapping[str, Any]:
+    async def receive(self) -> Message:
         """Return the next message; raise ChildDiedError where there will be none."""
         assert self.process is not None, "it was started"
         assert self.process.stdout is not None, "it has a pipe"

@@ -7,14 +7,15 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from sdsr.web.abilities import noted_abilities
+from sdsr.web.abilities import Abilities, noted_abilities
 from sdsr.web.child import Child, ChildDiedError
 from sdsr.web.files import Files, remove
+from sdsr.web.lines import Message
 from sdsr.web.live import TERMINAL, Event, Hub, Live
 from sdsr.web.problems import Problem, problem_named
 from sdsr.web.reader import SOURCE
 from sdsr.web.settings import Settings
-from sdsr.web.store import JobRow, Store
+from sdsr.web.store import JobRow, Kind, Store
 from sdsr.web.workers import Worker
 
 CANCEL_PATIENCE_S = 30.0
@@ -32,7 +33,7 @@ class Desk:
     files: Files
     hub: Hub = field(default_factory=Hub)
     live: dict[str, Live] = field(default_factory=dict)
-    models: list[dict[str, Any]] = field(default_factory=noted_abilities)
+    models: list[Abilities] = field(default_factory=noted_abilities)
     workers: list[Worker] = field(default_factory=list)
     tasks: list[asyncio.Task] = field(default_factory=list)
     wake: asyncio.Event = field(default_factory=asyncio.Event)
@@ -65,7 +66,7 @@ class Desk:
         """Whether a model is loaded."""
         return any(worker.ready for worker in self.workers)
 
-    def queue(self, client: str, photo: str, kind: Any, wishes: Mapping[str, Any]) -> JobRow | None:
+    def queue(self, client: str, photo: str, kind: Kind, wishes: Mapping[str, object]) -> JobRow | None:
         """Add a job; None where too many wait."""
         job = self.store.add_job(
             client,
@@ -142,7 +143,7 @@ class Desk:
             self.tell(job, "started", {})
             await worker.child.send(**self._order(job))
 
-    def _hear(self, worker: Worker, message: Mapping[str, Any]) -> None:
+    def _hear(self, worker: Worker, message: Message) -> None:
         """Take what a process says."""
         if message["event"] == "ready":
             worker.ready = True
@@ -172,7 +173,7 @@ class Desk:
         run.until = time.monotonic() + CANCEL_PATIENCE_S
         await worker.child.send(do="cancel", id=run.job.id)
 
-    def _order(self, job: JobRow) -> dict[str, Any]:
+    def _order(self, job: JobRow) -> dict[str, object]:
         photo = self.files.photo(job.photo)
         folder = self.files.begin_job(job.id)
         limits = asdict(self.settings.limits)
@@ -181,7 +182,7 @@ class Desk:
             **job.wishes,
         }  # fmt: skip
 
-    def _take(self, job: JobRow, message: Mapping[str, Any], *, overdue: bool) -> bool:
+    def _take(self, job: JobRow, message: Message, *, overdue: bool) -> bool:
         """Note what a message says; return whether the job has ended."""
         data = {name: value for name, value in message.items() if name not in ("event", "id")}
         match message["event"]:
@@ -237,6 +238,6 @@ def _too_long(limit_s: float) -> Problem:
     )
 
 
-def _cut_off() -> dict[str, Any]:
+def _cut_off() -> dict[str, object]:
     detail = "the service ended under this job three times; try a smaller result."
     return Problem(500, "crash", detail).details.model_dump()

@@ -2,8 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
 import psutil
 from fastapi import APIRouter, Form, Request, Response
@@ -11,6 +10,7 @@ from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Red
 from pydantic import BaseModel
 
 from sdsr.trust.text import can_find_text
+from sdsr.web.abilities import Abilities
 from sdsr.web.guard import session_cookie
 from sdsr.web.problems import RESPONSES, Problem, busy, missing
 from sdsr.web.service import Here, Service
@@ -93,19 +93,8 @@ async def logout() -> Response:
     return answer
 
 
-def _model(facts: Mapping[str, Any], here: Service) -> ModelView:
-    fields = (
-        "name",
-        "summary",
-        "paper",
-        "steps",
-        "most_steps",
-        "choice_of_steps",
-        "fidelity",
-        "prompts",
-        "free_prompt",
-    )
-    return ModelView(default=facts["name"] == here.settings.model, **{field: facts[field] for field in fields})
+def _model(facts: Abilities, here: Service) -> ModelView:
+    return ModelView.model_validate({**facts, "default": facts["name"] == here.settings.model})
 
 
 def _figures(here: Service) -> str:

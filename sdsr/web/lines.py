@@ -7,6 +7,9 @@ from collections.abc import Iterator, Mapping
 from threading import Lock
 from typing import Any
 
+Message = Mapping[str, Any]
+"""What one line holds; each side knows the fields of what it is sent."""
+
 
 class Channel:
     """The child's end. Messages come on standard input; whatever libraries print goes to standard error."""
@@ -17,13 +20,13 @@ class Channel:
         sys.stdout = sys.stderr
         self.lock = Lock()
 
-    def send(self, **message: Any) -> None:
+    def send(self, **message: object) -> None:
         """Send a message; from any thread."""
         with self.lock:
             self.out.write(json.dumps(message) + "\n")
             self.out.flush()
 
-    def messages(self) -> Iterator[Mapping[str, Any]]:
+    def messages(self) -> Iterator[Message]:
         """Yield what comes, until the other side is gone."""
         for line in sys.stdin:
             yield json.loads(line)

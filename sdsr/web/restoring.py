@@ -1,12 +1,11 @@
 """One order of the service: a photo's file in, a folder with its result and pictures of it out."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -24,6 +23,7 @@ from sdsr.region import Region
 from sdsr.request import Request
 from sdsr.trust.consistency import Consistency, measure_consistency
 from sdsr.web.asked import request_of
+from sdsr.web.lines import Message
 from sdsr.web.pictures import BEFORE, MAP, PROXY, enlarged, keep_pixels, kept_pixels, proxy_size, view_of, write_proxy
 from sdsr.web.restored import photo_box
 
@@ -49,7 +49,7 @@ class Order:
     region: Region | None = None
 
     @classmethod
-    def of(cls, message: Mapping[str, Any]) -> "Order":
+    def of(cls, message: Message) -> "Order":
         """Return the order that a server's message holds."""
         left_top_size = message["region"]
         region = None
@@ -70,7 +70,7 @@ class Order:
 
 def restore(
     order: Order, maker: JobMaker, *, on_job: Callable[[Job], None], tell: Tell, pause: Pause | None = None
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Restore and write what the order asks for, and return what is to be said of it.
 
     `on_job` is given the job before it runs, so that it can be canceled. What is refused, is so before it is decoded.
@@ -183,7 +183,7 @@ class _Watch:
             self.pause()
             self.paused_s += time.monotonic() - began
 
-    def step(self, index: int, sampled: Any) -> None:
+    def step(self, index: int, sampled: object) -> None:
         self.tell(event="step", step=index + 1, steps=self.steps)
 
     def preview(self, preview: Preview) -> None:

@@ -85,7 +85,7 @@ class Store:
             raise
         self.database.execute("COMMIT")
 
-    def add_photo(self, id: str, client: str, *, name: str, header: Mapping[str, Any], size: int) -> PhotoRow:
+    def add_photo(self, id: str, client: str, *, name: str, header: Mapping[str, object], size: int) -> PhotoRow:
         """Note a photo of `size` bytes."""
         self.database.execute(
             "INSERT INTO photos VALUES (?, ?, ?, ?, ?, ?)",
@@ -110,7 +110,7 @@ class Store:
         return self._count("SELECT count(*) FROM photos WHERE client = ?", client)
 
     def add_job(
-        self, client: str, photo: str, kind: Kind, wishes: Mapping[str, Any], *, most: int, most_of_client: int
+        self, client: str, photo: str, kind: Kind, wishes: Mapping[str, object], *, most: int, most_of_client: int
     ) -> JobRow | None:
         """Queue a job; None where as many as may be are waiting or running already."""
         id = secrets.token_urlsafe(24)
@@ -169,11 +169,11 @@ class Store:
                 return _job(row)
         return None
 
-    def finish(self, id: str, outcome: Mapping[str, Any]) -> bool:
+    def finish(self, id: str, outcome: Mapping[str, object]) -> bool:
         """Note a result; False where the job runs no longer, since it was canceled."""
         return self._end(id, "done", "running", outcome=json.dumps(dict(outcome)))
 
-    def fail(self, id: str, problem: Mapping[str, Any]) -> bool:
+    def fail(self, id: str, problem: Mapping[str, object]) -> bool:
         return self._end(id, "failed", "running", problem=json.dumps(dict(problem)))
 
     def cancel(self, id: str) -> bool:
@@ -188,7 +188,7 @@ class Store:
             (id,),
         )
 
-    def resume(self, problem: Mapping[str, Any]) -> list[str]:
+    def resume(self, problem: Mapping[str, object]) -> list[str]:
         """Let jobs that were cut off wait again; those that were cut off too often have failed, and are returned."""
         with self._at_once():
             failed = self.database.execute(
@@ -225,7 +225,7 @@ class Store:
         photos = self.database.execute("SELECT id FROM photos").fetchall()
         return {row["id"] for row in jobs}, {row["id"] for row in photos}
 
-    def _count(self, query: str, *values: Any) -> int:
+    def _count(self, query: str, *values: object) -> int:
         return int(self.database.execute(query, values).fetchone()[0])
 
     def _end(

@@ -1,7 +1,7 @@
 """What a request may wish of a job: one form field each, checked before anything is queued."""
 
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from collections.abc import Sequence
+from typing import Annotated, Literal
 
 from fastapi import UploadFile
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StringConstraints
@@ -15,6 +15,7 @@ from sdsr.request import ColorFix
 from sdsr.restoration.finish import Finish
 from sdsr.restoration.passes import MOST_PASSES
 from sdsr.trust.text import can_find_text
+from sdsr.web.abilities import Abilities
 from sdsr.web.asked import request_of
 
 MOST_PLACES = 16
@@ -74,15 +75,15 @@ class JobForm(BaseModel):
     )
 
     @property
-    def asked(self) -> dict[str, Any]:
+    def asked(self) -> dict[str, object]:
         """What is asked for of a `Request`, by its fields; places to protect as they are typed."""
         names = ("scale", "width", "height", "megapixels", "seed", "steps", "fidelity", "prompt", "color_fix")
-        asked = {name: value for name in names if (value := getattr(self, name)) not in (None, "")}
+        asked: dict[str, object] = {name: value for name in names if (value := getattr(self, name)) not in (None, "")}
         asked |= {"consistent": True} if self.consistent else {}
         asked |= {"protect": list(self.protect)} if self.protect else {}
         return asked | ({"mean_of": self.mean_of} if self.mean_of > 1 else {})
 
-    def wishes(self, header: Header, limits: Limits, model: str, models: Sequence[Mapping]) -> dict[str, Any]:
+    def wishes(self, header: Header, limits: Limits, model: str, models: Sequence[Abilities]) -> dict[str, object]:
         """Return what a worker needs to know; raise InputError or LimitError for what can't be done with the photo.
 
         `models` is what can be wished of each model.
@@ -119,7 +120,7 @@ def _check_region(region: Sequence[int], width: int, height: int) -> None:
         )
 
 
-def _check_model(form: JobForm, name: str, models: Sequence[Mapping[str, Any]]) -> None:
+def _check_model(form: JobForm, name: str, models: Sequence[Abilities]) -> None:
     known = {model["name"]: model for model in models}
     if name not in known:
         raise InputError(f"model (={name}) must be one of {', '.join(known)}.")

@@ -9,17 +9,15 @@ import os
 import queue
 import sys
 from collections import OrderedDict
-from collections.abc import Mapping
 from pathlib import Path
 from threading import Lock, Thread
-from typing import Any
 
 from sdsr.engines import load_model
 from sdsr.errors import CancelledError, SdsrError
 from sdsr.job import Job
 from sdsr.jobs import JobMaker
 from sdsr.lean_imports import own_process
-from sdsr.web.lines import Channel
+from sdsr.web.lines import Channel, Message
 from sdsr.web.restoring import Order, restore
 
 MOST_MODELS = 2
@@ -85,7 +83,7 @@ class Bench:
         self.channel = channel
         self.models = models
         self.current = Current()
-        self.orders: queue.Queue[Mapping[str, Any]] = queue.Queue()
+        self.orders: queue.Queue[Message] = queue.Queue()
 
     def listen(self) -> None:
         """Take messages; when there will be none, end the process, whatever it is doing."""
@@ -97,7 +95,7 @@ class Bench:
                 self.current.cancel(message["id"])
         os._exit(0)
 
-    def run(self, message: Mapping[str, Any], *, inner: bool = False) -> None:
+    def run(self, message: Message, *, inner: bool = False) -> None:
         """Run a job and tell its end; `inner`: while another one stands still for it, and without doing so itself."""
         id = message["id"]
         order = Order.of(message)
@@ -110,7 +108,7 @@ class Bench:
                 pause=None if inner else self._let_pass,
             )
         except CancelledError:
-            end: dict[str, Any] = {"event": "canceled"}
+            end: dict[str, object] = {"event": "canceled"}
         except SdsrError as error:
             end = {"event": "failed", "error": type(error).__name__, "message": _without(order, str(error))}
         except MemoryError:
