@@ -1,5 +1,6 @@
 """Photos, requests, plans, canvases, windows and jobs in a process where torch can't be imported."""
 
+import json
 import os
 import subprocess
 import sys
@@ -79,6 +80,18 @@ print(Plan(times=spaced(4), step=ancestral).times)
     assert times == "(999, 666, 333, 0)"
 
 
+def test_models_and_what_is_told_of_them_are_known() -> None:
+    first, *rows = printed(
+        "from sdsr import METHODS\nfrom sdsr.cli.models import models\nprint(*METHODS)\nmodels(json=True)"
+    )
+    told = {row["name"]: row for row in json.loads("\n".join(rows))}
+    assert [name for name, row in told.items() if row["restores"]] == first.split()
+    default = told["d3sr-small"]
+    assert (default["paper"], default["steps"], default["licence"]) == ("arXiv:2410.04224", 1, "Apache-2.0")
+    assert len(default["sha256"]) == 64
+    assert told["small-prior"]["steps"] is None
+
+
 @pytest.fixture(scope="module")
 def restored(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that `sdsr upscale` restored without torch: a photo, a deep one with alpha, and one in windows."""
@@ -138,7 +151,7 @@ def test_windows_are_restored(restored: Path) -> None:
 
 
 def test_what_needs_torch_says_so_in_one_line() -> None:
-    for command in (["upscale", str(SAMPLE), "--model", "stablesr-small"], ["models"], ["study", "steps", "--help"]):
+    for command in (["upscale", str(SAMPLE), "--model", "stablesr-small"], ["study", "steps", "--help"]):
         code = f"sys.argv = ['sdsr', *{command!r}]\nfrom sdsr.cli.main import main\nmain()"
         done = subprocess.run([sys.executable, "-c", BLOCK + code], capture_output=True, text=True, check=False)
         assert done.returncode == 2, done.stderr

@@ -17,7 +17,7 @@ def _mean_over_heads(values: Sequence[Tensor]) -> Scalar:
 
 
 def discriminator_bce(real: Logits, fake: Logits) -> Scalar:
-    """-log D(real) - log(1 - D(fake)), D the sigmoid of the logits (D3SR, arXiv:2410.04224)."""
+    """-log D(real) - log(1 - D(fake)), D the sigmoid of the logits (arXiv:1406.2661, Eq. 1; D3SR, arXiv:2410.04224)."""
     return _mean_over_heads([F.softplus(-logit.float()) for logit in real]) + _mean_over_heads(
         [F.softplus(logit.float()) for logit in fake]
     )

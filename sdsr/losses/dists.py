@@ -106,7 +106,7 @@ class Dists(nn.Module):
 
 
 def ea_dists(distance: Callable[[Image, Image], Tensor]) -> Callable[[Image, Image], Tensor]:
-    """EA-DISTS of D3SR (arXiv:2410.04224): the distance of the images plus that of their Sobel edges."""
+    """EA-DISTS of D3SR (arXiv:2410.04224, Eq. 11): the distance of the images plus that of their Sobel edges."""
 
     return partial(_edge_aware, distance)
 

@@ -154,7 +154,10 @@ class Restorer:
         )
 
     def denoise(self, noisy: Latent, t: int | Time, encoded: EncodedLq, guidance: float = 1.0) -> Latent:
-        """Return the estimate of the clean latent; `guidance` above 1 moves it away from the negative prompt."""
+        """Return the estimate of the clean latent; `guidance` above 1 moves it away from the negative prompt.
+
+        Classifier-free guidance (arXiv:2207.12598, Eq. 6), whose strength w is `guidance` - 1.
+        """
         clean = self.prior.denoise(noisy, t, condition_at(encoded.condition, noisy, t))
         if guidance == 1.0 or encoded.negative_condition is None:
             return clean

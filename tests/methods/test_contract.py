@@ -190,7 +190,7 @@ def test_half_precision_is_close_to_full(recipe: Recipe, photo):
 def test_a_recipe_is_a_value_that_prints_and_changes(recipe: Recipe):
     assert recipe.name in repr(recipe)
     assert repr(recipe) == repr(replace(recipe))
-    changed = with_settings(recipe, {"method.own_plan.guidance": "2.5", "prior": "tiny"})
+    changed = with_settings(recipe, {"method.own_plan.guidance": "2.5", "facts.prior": "tiny"})
     assert (changed.plan.guidance, changed.prior) == (2.5, "tiny")
     assert recipe.plan is not None
     assert recipe.plan.guidance != 2.5

@@ -37,7 +37,8 @@ contract = checks.contract
 _GENERATION = METHODS["d3sr"].stage("generation")
 _TERMS = (Term(name="latent", weight=1.0, function=latent_l2), *_GENERATION.objective.terms)
 STAGE = replace(_GENERATION, discriminator=None, objective=replace(_GENERATION.objective, terms=_TERMS, ea_dists=0.0))
-RECIPE = replace(METHODS["d3sr"], name=NAME, prior=PRIOR, stages=(STAGE,))
+D3SR = METHODS["d3sr"]
+RECIPE = replace(D3SR, facts=replace(D3SR.facts, name=NAME, prior=PRIOR), stages=(STAGE,))
 GIVEN = {"recipe": contract.brief(RECIPE), "stage": STAGE, "name": NAME}
 TESTS = {name: check for name, check in vars(checks).items() if name.startswith("test_")}
 

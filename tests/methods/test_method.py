@@ -5,11 +5,13 @@ from dataclasses import replace
 import pytest
 import torch
 
+from sdsr.embedded import FACTS
 from sdsr.errors import InputError
-from sdsr.methods import METHODS, all_recipes
+from sdsr.methods import FOLDERS, METHODS, all_recipes, facts_of
 from sdsr.methods.recipe import Recipe
 from sdsr.request import Request, Wishes
 from sdsr.restoration.plan import Plan
+from sdsr.training.recipes import RECIPES
 
 METHOD = pytest.mark.parametrize("recipe", METHODS.values(), ids=METHODS)
 
@@ -17,6 +19,14 @@ METHOD = pytest.mark.parametrize("recipe", METHODS.values(), ids=METHODS)
 def plan(recipe: Recipe, *, photo: torch.Tensor | None = None, **wished) -> Plan:
     assert recipe.method is not None
     return recipe.method.plan(Wishes(**wished), photo)
+
+
+def test_what_is_told_without_torch_is_so() -> None:
+    told = [facts for folder in FOLDERS for facts in facts_of(folder).values()] + [*FACTS.values()]
+    assert sorted(told, key=str) == sorted((recipe.facts for recipe in RECIPES.values()), key=str)
+    assert [recipe.facts.steps for recipe in METHODS.values()] == [
+        recipe.plan and len(recipe.plan.times) for recipe in METHODS.values()
+    ]
 
 
 @METHOD
@@ -96,7 +106,7 @@ def test_a_request_carries_its_wishes():
 
 def test_the_registry_names_what_restores():
     """Names are known without the folders, and are those of the recipes in them, in their order."""
-    restoring = [name for name, recipe in all_recipes().items() if recipe.method is not None]
+    restoring = [name for name, recipe in all_recipes().items() if recipe.facts.steps is not None]
     assert list(METHODS) == restoring
     assert [recipe.name for recipe in METHODS.values()] == restoring
     with pytest.raises(KeyError):

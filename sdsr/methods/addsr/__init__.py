@@ -11,18 +11,18 @@ FACTS = by_name(
         steps=50,
     ),
     RecipeFacts(
-        name="addsr",
-        paper="arXiv:2404.01717",
-        summary="SeeSR distilled to one to four steps that look back at their own result.",
-        prior="sd-2-base",
-        steps=4,
-    ),
-    RecipeFacts(
         name="seesr-small",
         paper="arXiv:2311.16518",
         summary="SeeSR on the embedded prior; 50 guided steps, slower than d3sr-small.",
         prior="small",
         steps=50,
+    ),
+    RecipeFacts(
+        name="addsr",
+        paper="arXiv:2404.01717",
+        summary="SeeSR distilled to one to four steps that look back at their own result.",
+        prior="sd-2-base",
+        steps=4,
     ),
     RecipeFacts(
         name="addsr-small",

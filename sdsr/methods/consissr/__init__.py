@@ -11,17 +11,17 @@ FACTS = by_name(
         steps=50,
     ),
     RecipeFacts(
-        name="consissr-small",
-        paper="arXiv:2410.13807",
-        summary="ConsisSR on the embedded prior; 10 guided steps, slower than d3sr-small.",
-        prior="small",
-        steps=10,
-    ),
-    RecipeFacts(
         name="consissr-published",
         paper="arXiv:2410.13807",
         summary="The network that the authors' checkpoint fits, for `sdsr convert consissr`.",
         prior="sd-2.1-base",
         steps=50,
+    ),
+    RecipeFacts(
+        name="consissr-small",
+        paper="arXiv:2410.13807",
+        summary="ConsisSR on the embedded prior; 10 guided steps, slower than d3sr-small.",
+        prior="small",
+        steps=10,
     ),
 )
