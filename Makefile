@@ -96,6 +96,7 @@ test-ray: $(INSTALLED)
 soak: export OMP_NUM_THREADS := 1
 soak: export SCHEMA_SECONDS := 300
 soak: $(INSTALLED)
+	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
 	$(BIN)/python bench/service_start.py
 	$(BIN)/python bench/service_soak.py
 	$(BIN)/python bench/service_many.py

@@ -69,10 +69,6 @@ class NoiseSchedule:
         """Return how much of the noise is in a noisy latent, float64 on the CPU (b is 1 for a single time)."""
         return self.curves.sigma(t)
 
-    def snr(self, t: Times) -> Float64[Tensor, " b"]:
-        """Return the ratio of the variances of signal and noise at each time, float64 on the CPU."""
-        return (self.signal(t) / self.sigma(t)).square()
-
     def noisy(
         self, clean: Float[Tensor, "b *shape"], noise: Float[Tensor, "b *shape"], t: Times
     ) -> Float[Tensor, "b *shape"]:

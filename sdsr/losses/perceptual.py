@@ -1,19 +1,12 @@
 """Perceptual distance in the form of LPIPS (arXiv:1801.03924, Eq. 1): any feature network, images or latents."""
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from sdsr.tensors import Image
-
-
-class FeatureNetwork(Protocol):
-    """Turns images in [0, 1], or latents, into feature maps, fine to coarse; it normalises its input itself."""
-
-    def __call__(self, x: Float[Tensor, "b c h w"], /) -> list[Tensor]: ...
 
 
 def unit_normalized(features: Float[Tensor, "b c h w"], epsilon: float = 1e-10) -> Float[Tensor, "b c h w"]:

@@ -136,7 +136,7 @@ def test_half_precision_is_computed_in_full(schedule):
 def test_zero_terminal_snr_leaves_only_noise_at_the_end():
     clean, noise = pair()
     assert torch.equal(ZERO.noisy(clean, noise, 999), noise)
-    assert ZERO.snr(999).item() == 0
+    assert ZERO.signal(999).item() == 0
     expected = EulerDiscreteScheduler(**STABLE_DIFFUSION, rescale_betas_zero_snr=True).alphas_cumprod
     torch.testing.assert_close(ZERO.signal(TIMES[:999]).square().float(), expected[:999], rtol=1e-4, atol=1e-7)
 
@@ -174,11 +174,11 @@ def test_where_there_is_no_noise_predictions_give_the_clean_latent_and_noise_is_
 
 @pytest.mark.parametrize("schedule", [SCHEDULE, FLOW])
 def test_snr_falls(schedule):
-    assert (schedule.snr(TIMES).diff() < 0).all()
+    assert ((schedule.signal(TIMES) / schedule.sigma(TIMES)).diff() < 0).all()
 
 
 def test_snr_begins_at_the_first_beta():
-    assert SCHEDULE.snr(0).item() == pytest.approx((1 - 0.00085) / 0.00085)
+    assert (SCHEDULE.signal(0) / SCHEDULE.sigma(0)).square().item() == pytest.approx((1 - 0.00085) / 0.00085)
 
 
 @pytest.mark.parametrize("schedule", [SCHEDULE, FLOW])

@@ -67,7 +67,7 @@ def test_the_linear_ablation_is_zero_up_to_600_and_tends_to_one():
 def test_the_target_of_what_was_replaced_is_noise_and_the_way_back_to_hq():
     """eps + sqrt(ab / (1 - ab)) (z_LQ - z_HQ)."""
     noisy = SCHEDULE.noisy(TimeAware().mixed(HQ, LQ, T, torch.zeros(1)), NOISE, T)
-    gain = SCHEDULE.snr(T).sqrt().float().view(-1, 1, 1, 1)
+    gain = (SCHEDULE.signal(T) / SCHEDULE.sigma(T)).float().view(-1, 1, 1, 1)
     replaced = (T > 0).view(-1, 1, 1, 1)
     expected = torch.where(replaced, NOISE + gain * (LQ - HQ), NOISE)
     torch.testing.assert_close(SCHEDULE.noise(noisy, HQ, T), expected, rtol=0, atol=5e-5)
