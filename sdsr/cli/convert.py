@@ -4,20 +4,18 @@ from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from json import dumps
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
-from sdsr.checkpoints.conversion import check_complete, converted_from, description, joined
-from sdsr.checkpoints.converted import Converted, Finding
-from sdsr.checkpoints.reading import Checkpoint, read_checkpoint
-from sdsr.checkpoints.weights import write_parts
 from sdsr.cli.folders import complete_folder
 from sdsr.cli.tables import print_tables
 from sdsr.errors import InputError
-from sdsr.methods.published import PUBLISHED
-from sdsr.prior.sources import SOURCES, locate, resolve
+
+if TYPE_CHECKING:
+    from sdsr.checkpoints.converted import Converted, Finding
+    from sdsr.checkpoints.reading import Checkpoint
 
 VERDICTS = {True: "yes", False: "no", None: "?"}
 
@@ -44,7 +42,7 @@ class Report:
     beside: tuple[str, ...]
     parts: dict[str, PartReport]
     noted: dict[str, object]
-    findings: tuple[Finding, ...]
+    findings: "tuple[Finding, ...]"
 
     def json(self) -> str:
         facts = asdict(self)
@@ -73,6 +71,12 @@ def convert(
 
     Nothing in the file is run: a pickle that asks for more than tensors is refused.
     """
+    from sdsr.checkpoints.conversion import check_complete, converted_from, description, joined
+    from sdsr.checkpoints.reading import read_checkpoint
+    from sdsr.checkpoints.weights import write_parts
+    from sdsr.methods.published import PUBLISHED
+    from sdsr.prior.sources import resolve
+
     if method not in PUBLISHED:
         raise InputError(f"method (={method}) must be one of {', '.join(PUBLISHED)}.")
     published = PUBLISHED[method]
@@ -97,17 +101,21 @@ def convert(
 
 def _image_encoder(prior: Path | None) -> Path | None:
     """OpenCLIP's image encoder before any method tuned it, where this machine has it."""
+    from sdsr.prior.sources import SOURCES, locate
+
     own = prior / "image_encoder" if prior else None
     return own if own and own.is_dir() else locate(SOURCES["clip-vit-h"])
 
 
 def _report(
     method: str,
-    converted: Converted,
-    checkpoint: Checkpoint,
+    converted: "Converted",
+    checkpoint: "Checkpoint",
     noted: dict[str, object],
-    findings: tuple[Finding, ...],
+    findings: "tuple[Finding, ...]",
 ) -> Report:
+    from sdsr.methods.published import PUBLISHED
+
     tensors = len(checkpoint.tensors)
     parts = {
         name: PartReport(

@@ -5,11 +5,9 @@ from typing import Annotated
 
 import typer
 
-from sdsr.data.degradation import degradation
 from sdsr.errors import InputError
 from sdsr.metrics.save import check_target, save_image
 from sdsr.photos.files import read_photo, write_photo
-from sdsr.studies.degraded import degraded_photo, samples_sheet
 
 
 def degrade(
@@ -28,6 +26,9 @@ def degrade(
     overwrite: Annotated[bool, typer.Option(help="Replace existing files.")] = False,
 ) -> None:
     """Show samples of a degradation on a contact sheet, or write one degraded photo."""
+    from sdsr.data.degradation import degradation
+    from sdsr.studies.degraded import degraded_photo, samples_sheet
+
     if recipe and table:
         raise InputError(f"--recipe (={recipe}) and --table (={table}) exclude each other; give one of them.")
     if not output and not save_lq:

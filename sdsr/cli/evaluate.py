@@ -11,10 +11,7 @@ from sdsr.errors import InputError
 from sdsr.metrics import report
 from sdsr.metrics.anchors import score_anchors
 from sdsr.metrics.benchmark import score
-from sdsr.metrics.clip import with_clip, with_gain
 from sdsr.metrics.comparison import compare_photos, labels_of
-from sdsr.metrics.features import with_features
-from sdsr.metrics.perceptual import with_perceptual
 from sdsr.metrics.protocol import protocol as protocol_named
 from sdsr.metrics.rank import mean_ranks
 from sdsr.metrics.save import check_target, save_image, save_text
@@ -53,6 +50,10 @@ def evaluate(
 
     Several folders of results also get their mean rank over all measures.
     """
+    from sdsr.metrics.clip import with_clip, with_gain
+    from sdsr.metrics.features import with_features
+    from sdsr.metrics.perceptual import with_perceptual
+
     share_processors(jobs)
     unpaired = alone or len(folders) == 1
     results = folders if unpaired else folders[:-1]

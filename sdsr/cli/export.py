@@ -6,15 +6,10 @@ from typing import Annotated
 
 import typer
 
-from sdsr.checkpoints.weights import fill_from_run, run_facts, run_metadata, save_method
 from sdsr.cli.folders import complete_folder
-from sdsr.embedded.recipes import read_prior, save_perceptual
 from sdsr.errors import InputError, ModelError
 from sdsr.methods import METHODS
-from sdsr.methods.trained import run_recipe
 from sdsr.models import find_model
-from sdsr.prior.small_storage import save_small_prior
-from sdsr.training.recipes import RECIPES
 
 
 def export(
@@ -45,6 +40,9 @@ def export(
 
     With --onnx, write a model's graphs: with its weights, or into its own folder beside them (with --overwrite).
     """
+    from sdsr.checkpoints.weights import run_metadata
+    from sdsr.training.recipes import RECIPES
+
     if onnx is not None:
         if recipe is not None or parts is not None or autoencoder is not None or base is not None:
             raise InputError(f"--onnx (={onnx}) names a model that is trained already; leave RECIPE and --parts out.")
@@ -91,6 +89,11 @@ def _write(
     noted: Mapping[str, str],
 ) -> str:
     """Write the folder, and return a line on what is in it."""
+    from sdsr.checkpoints.weights import fill_from_run, run_facts, save_method
+    from sdsr.embedded.recipes import read_prior, save_perceptual
+    from sdsr.methods.trained import run_recipe
+    from sdsr.prior.small_storage import save_small_prior
+
     if autoencoder is not None:
         return f"small prior, sha256 {save_small_prior(read_prior(autoencoder, parts), folder)}"
     if recipe == "small-perceptual":

@@ -3,15 +3,9 @@
 from pathlib import Path
 from typing import Annotated
 
-import torch
 import typer
 
 from sdsr.cli.options import Precision, Threads
-from sdsr.data.photos import open_photos
-from sdsr.data.taught import Teaching
-from sdsr.prior.loading import choose_device
-from sdsr.training.launch import precision_of
-from sdsr.training.teaching import make_taught_pairs
 
 
 def teach(
@@ -26,6 +20,14 @@ def teach(
     threads: Threads = None,
 ) -> None:
     """Make pairs with a teacher's answers; stopped at any moment, it goes on where it was."""
+    import torch
+
+    from sdsr.data.photos import open_photos
+    from sdsr.data.taught import Teaching
+    from sdsr.prior.loading import choose_device
+    from sdsr.training.launch import precision_of
+    from sdsr.training.teaching import make_taught_pairs
+
     if threads:
         torch.set_num_threads(threads)
     teaching = Teaching(pairs=pairs, crop_px=crop_px, degradation=table, seed=seed)

@@ -6,13 +6,12 @@ from typing import Annotated
 import typer
 
 from sdsr.cli.options import AnotherPrior, Precision, SaveEvery, Threads, split_change
-from sdsr.training import launch as launching
-from sdsr.training.configuration import read_toml, run_options, stage_changes, stage_toml
-from sdsr.training.run import RunSettings
 
 
 def _take_config(context: typer.Context, path: Path | None) -> Path | None:
     """Let the file's `[run]` give options that are not typed."""
+    from sdsr.training.configuration import read_toml, run_options
+
     if path is not None:
         names = {option.lstrip("-").replace("-", "_"): p.name for p in context.command.params for option in p.opts}
         context.default_map = {
@@ -74,6 +73,10 @@ def train(
     threads: Threads = None,
 ) -> None:
     """Train one stage of a recipe; resumable, killable at any moment."""
+    from sdsr.training import launch as launching
+    from sdsr.training.configuration import read_toml, stage_changes, stage_toml
+    from sdsr.training.run import RunSettings
+
     changed = (stage_changes(read_toml(config)) if config else {}) | dict(
         split_change(change) for change in changes or ()
     )

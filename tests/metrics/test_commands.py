@@ -10,10 +10,10 @@ from typer.testing import CliRunner
 from sdsr.cli.compare import compare
 from sdsr.cli.degrade import degrade
 from sdsr.cli.evaluate import evaluate
-from sdsr.cli.study import similarity as command
 from sdsr.cli.study.curves import curves
 from sdsr.cli.study.similarity import similarity
 from sdsr.errors import InputError, OutputError
+from sdsr.metrics import clip
 
 
 def run(command, *arguments) -> str:
@@ -114,8 +114,8 @@ def test_similarity_compares_versions_with_texts(folders, monkeypatch):
         seen.update(photos)
         return {label: tuple(float(len(text)) for text in texts) for label in photos}
 
-    monkeypatch.setattr(command, "load_clip", lambda folder: None)
-    monkeypatch.setattr(command, "similarities", similarities)
+    monkeypatch.setattr(clip, "load_clip", lambda folder: None)
+    monkeypatch.setattr(clip, "similarities", similarities)
     photo = folders / "HR" / "Canon_000_HR.png"
     options = ["--text", "a bird", "--text", "a dog", "--clip", folders, "--degraded", "photo"]
     output = run(similarity, photo, *options, "--restored", "d3sr-small")

@@ -2,15 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sdsr.cli.options import AnotherPrior, Precision, SaveEvery, Threads, split_change
-from sdsr.methods.ablations import find_ablation
-from sdsr.methods.variant import Variant
 from sdsr.metrics.tables import aligned
-from sdsr.studies.ablation import AblationSettings, ablate, summary
+
+if TYPE_CHECKING:
+    from sdsr.methods.variant import Variant
 
 
 def ablation(
@@ -45,6 +45,9 @@ def ablation(
     threads: Threads = None,
 ) -> None:
     """Train and score the variants of a table; resumable, killable at any moment."""
+    from sdsr.methods.ablations import find_ablation
+    from sdsr.studies.ablation import AblationSettings, ablate, summary
+
     settings = AblationSettings(
         data=tuple(data or ()),
         pairs=tuple(pairs or ()),
@@ -70,7 +73,7 @@ def ablation(
     typer.echo(f"figures: {run / 'results.csv'}")
 
 
-def _rows(table: Mapping[str, Variant], only: Sequence[str]) -> Mapping[str, Variant]:
+def _rows(table: "Mapping[str, Variant]", only: Sequence[str]) -> "Mapping[str, Variant]":
     unknown = sorted(set(only) - set(table))
     if unknown:
         raise typer.BadParameter(f"--only {unknown[0]} must be one of {', '.join(table)}.")

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import asdict
 from json import dumps
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Column, Table
@@ -11,8 +11,9 @@ from rich.table import Column, Table
 from sdsr.cli.tables import print_tables
 from sdsr.errors import InputError
 from sdsr.methods import METHODS
-from sdsr.studies.complexity import PHASES, Complexity
-from sdsr.studies.complexity import complexity as count_complexity
+
+if TYPE_CHECKING:
+    from sdsr.studies.complexity import Complexity
 
 
 def complexity(
@@ -23,6 +24,8 @@ def complexity(
     json: Annotated[bool, typer.Option("--json", help="Print JSON, with exact integers, instead of tables.")] = False,
 ) -> None:
     """Count the parameters of a method's parts, and the multiply-accumulates (MACs) it takes to restore a photo."""
+    from sdsr.studies.complexity import complexity as count_complexity
+
     if method not in METHODS:
         raise InputError(f"method (={method}) must be one of {', '.join(sorted(METHODS))}.")
     found = count_complexity(METHODS[method], prior, given_px=size, scale=scale)
@@ -32,14 +35,18 @@ def complexity(
         print_tables(_tables(found))
 
 
-def _facts(found: Complexity) -> dict[str, object]:
+def _facts(found: "Complexity") -> dict[str, object]:
     """Everything that was counted, with the sums, as JSON has it."""
+    from sdsr.studies.complexity import PHASES
+
     sums = {phase: asdict(found.macs(phase)) for phase in PHASES}
     return {**asdict(found), "total": {"parameters": found.parameters, "trained": found.trained, **sums}}
 
 
-def _tables(found: Complexity) -> Iterator[Table]:
+def _tables(found: "Complexity") -> Iterator[Table]:
     """The facts for people: parameters, then MACs."""
+    from sdsr.studies.complexity import PHASES
+
     place = f"{found.recipe} on {found.prior}"
     sizes = _table("part", "of", *map(_number, ("parameters", "trained")), title=f"{place}: parameters")
     for part in found.parts:

@@ -3,21 +3,18 @@
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sdsr.cli.options import Device, FirstPhotos, Perceptual, Prior, Steps
-from sdsr.data.degradation import degradation
 from sdsr.errors import InputError
-from sdsr.metrics.perceptual import with_perceptual
 from sdsr.metrics.plots import Point, check_plots
 from sdsr.metrics.save import save_text
 from sdsr.metrics.tables import aligned, spread
-from sdsr.studies.curve_files import CURVES, PLOT, Curves, curves_csv, plot, record
-from sdsr.studies.curves import CURVE_PROTOCOL, Sweep
-from sdsr.studies.samples import degraded_samples, paired_samples
-from sdsr.upscaling import Upscaler
+
+if TYPE_CHECKING:
+    from sdsr.studies.curve_files import Curves
 
 
 def curves(
@@ -45,6 +42,13 @@ def curves(
 
     The same command goes on with what an interrupted one left.
     """
+    from sdsr.data.degradation import degradation
+    from sdsr.metrics.perceptual import with_perceptual
+    from sdsr.studies.curve_files import CURVES, PLOT, curves_csv, plot, record
+    from sdsr.studies.curves import CURVE_PROTOCOL, Sweep
+    from sdsr.studies.samples import degraded_samples, paired_samples
+    from sdsr.upscaling import Upscaler
+
     names = labels.split(",") if labels else [Path(model).name for model in models]
     if len(names) != len(models) or len(set(names)) < len(names):
         raise InputError(f"labels (={','.join(names)}) must be {len(models)} different ones; give --labels a,b.")
@@ -81,7 +85,7 @@ def _progress(label: str) -> Callable[[int, int], None]:
     return show
 
 
-def _lines(found: Mapping[str, Curves]) -> list[list[str]]:
+def _lines(found: "Mapping[str, Curves]") -> list[list[str]]:
     """A few times of each method: the first, the last and some between."""
     return [
         [label, str(row[0].t), *map(_figure, row)]

@@ -4,17 +4,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from torch import nn
 
 from sdsr.cli.options import Device, NoiseSeed
-from sdsr.discriminators.diffusion_unet import drop_decoder
-from sdsr.discriminators.sources import discriminator_unet
 from sdsr.errors import InputError
 from sdsr.metrics.comparison import labels_of
 from sdsr.metrics.save import check_target, save_image
 from sdsr.photos.files import read_photo
-from sdsr.prior.loading import load_prior
-from sdsr.studies.discriminator_features import TIMES, Look, features, latents_of, sheet
 
 
 def discriminator_features(
@@ -35,6 +30,13 @@ def discriminator_features(
     overwrite: Annotated[bool, typer.Option(help="Replace an existing sheet.")] = False,
 ) -> None:
     """Show the features of noised photos in diffusion UNets, at several times and in one or more UNets."""
+    from torch import nn
+
+    from sdsr.discriminators.diffusion_unet import drop_decoder
+    from sdsr.discriminators.sources import discriminator_unet
+    from sdsr.prior.loading import load_prior
+    from sdsr.studies.discriminator_features import TIMES, Look, features, latents_of, sheet
+
     check_target(output, overwrite=overwrite, image=True)
     given = {label: read_photo(path) for label, path in zip(labels_of(photos), photos, strict=True)}
     sizes = {photo.size for photo in given.values()}

@@ -11,8 +11,6 @@ from sdsr.metrics.plots import check_plots, plot_lines
 from sdsr.metrics.save import save_text
 from sdsr.metrics.tables import aligned
 from sdsr.photos.files import read_photo
-from sdsr.studies.fidelity import FIDELITIES, distances, distances_csv
-from sdsr.upscaling import Request, Upscaler
 
 
 def fidelity(
@@ -26,6 +24,9 @@ def fidelity(
     device: Device = None,
 ) -> None:
     """Restore photos at fidelities from 0 to 1, and plot how far the results are from the photos enlarged."""
+    from sdsr.studies.fidelity import FIDELITIES, distances, distances_csv
+    from sdsr.upscaling import Request, Upscaler
+
     check_plots()
     upscaler = Upscaler.from_pretrained(model, prior=prior, device=device)
     request = Request(scale=scale, steps=steps, seed=seed)

@@ -1,11 +1,10 @@
 """`sdsr study modulation`: how strongly a StableSR is told of the photo, time by time."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sdsr.checkpoints.weights import fill_from_run
 from sdsr.cli.options import Device, NoiseSeed, Prior
 from sdsr.methods.settings import with_settings
 from sdsr.metrics.comparison import labels_of
@@ -13,8 +12,9 @@ from sdsr.metrics.plots import check_plots
 from sdsr.metrics.save import save_text
 from sdsr.metrics.tables import aligned, spread
 from sdsr.photos.files import read_photo
-from sdsr.studies.modulation import curve, modulation_csv, moments, plot_maps, plot_similarity
-from sdsr.upscaling import Request, Upscaler
+
+if TYPE_CHECKING:
+    from sdsr.upscaling import Upscaler
 
 _SHOWN = 8
 
@@ -35,6 +35,9 @@ def modulation(
     device: Device = None,
 ) -> None:
     """Plot the cosine similarity of features before and after modulation at each time, and the SFT features."""
+    from sdsr.studies.modulation import curve, modulation_csv, moments, plot_maps, plot_similarity
+    from sdsr.upscaling import Request, Upscaler
+
     check_plots()
     upscalers = {Path(model).name: Upscaler.from_pretrained(model, prior=prior, device=device)}
     if timeless is not None:
@@ -57,8 +60,11 @@ def modulation(
     typer.echo(f"{aligned([['model', 't', 'similarity'], *rows])}\n\n{output}")
 
 
-def _timeless(like: Upscaler, parts: Path, prior: str | None, device: str | None) -> Upscaler:
+def _timeless(like: "Upscaler", parts: Path, prior: str | None, device: str | None) -> "Upscaler":
     """The same method without the time, with the parts of a run."""
+    from sdsr.checkpoints.weights import fill_from_run
+    from sdsr.upscaling import Upscaler
+
     recipe = with_settings(like.recipe, {"method.encoder.time_aware": False})
     assert recipe.method is not None, f"{recipe.name} restores"
     restorer = recipe.method.build(prior or recipe.prior, device)

@@ -7,13 +7,10 @@ from typing import Annotated
 import typer
 
 from sdsr.cli.options import Json
-from sdsr.data.degradation import degradation
 from sdsr.errors import InputError
-from sdsr.metrics.clip import load_clip, similarities
 from sdsr.metrics.comparison import labels_of
 from sdsr.metrics.pairs import read_pixels
 from sdsr.metrics.tables import aligned
-from sdsr.studies.similarity import versions
 
 
 def similarity(
@@ -28,6 +25,10 @@ def similarity(
     json: Json = False,
 ) -> None:
     """Compare photos, and degraded and restored versions of the first, with descriptions by CLIP's cosine."""
+    from sdsr.data.degradation import degradation
+    from sdsr.metrics.clip import load_clip, similarities
+    from sdsr.studies.similarity import versions
+
     if restored and not degraded:
         raise InputError(f"--restored (={restored[0]}) needs a degraded photo to restore; give --degraded too.")
     towers = load_clip(clip)

@@ -8,15 +8,10 @@ from typing import Annotated
 import typer
 
 from sdsr.cli.options import Device, FirstPhotos, Prior
-from sdsr.data.degradation import degradation
 from sdsr.errors import InputError
 from sdsr.metrics.benchmark import Scores
 from sdsr.metrics.protocol import protocol
 from sdsr.metrics.tables import aligned
-from sdsr.studies.comparison import Comparison, compare
-from sdsr.studies.samples import degraded_samples, redegraded
-from sdsr.studies.starts import DEGRADATIONS, plans_of_starts
-from sdsr.upscaling import Upscaler
 
 
 def starts(
@@ -32,6 +27,12 @@ def starts(
     device: Device = None,
 ) -> None:
     """Degrade photos in known ways, restore them from each trained start and from the automatic one, and compare."""
+    from sdsr.data.degradation import degradation
+    from sdsr.studies.comparison import Comparison, compare
+    from sdsr.studies.samples import degraded_samples, redegraded
+    from sdsr.studies.starts import DEGRADATIONS, plans_of_starts
+    from sdsr.upscaling import Upscaler
+
     whole = protocol("realisr-y")
     chosen = tuple(one for one in whole.measures if one.name == measure)
     if not chosen:

@@ -8,13 +8,8 @@ import typer
 
 from sdsr.cli.options import Device, FirstPhotos, Json, NoiseSeed, Perceptual, PhotosCsv, Prior, ProtocolName
 from sdsr.metrics import report
-from sdsr.metrics.perceptual import with_perceptual
 from sdsr.metrics.protocol import protocol as protocol_named
 from sdsr.metrics.save import check_target, save_text
-from sdsr.studies.comparison import Comparison, compare
-from sdsr.studies.samples import paired_samples
-from sdsr.studies.steps import plans_of_steps
-from sdsr.upscaling import Upscaler
 
 
 def steps(
@@ -37,6 +32,12 @@ def steps(
 
     InvSR's are the paper's lists of one to five times, AddSR's one to four steps with and without self-refinement.
     """
+    from sdsr.metrics.perceptual import with_perceptual
+    from sdsr.studies.comparison import Comparison, compare
+    from sdsr.studies.samples import paired_samples
+    from sdsr.studies.steps import plans_of_steps
+    from sdsr.upscaling import Upscaler
+
     if csv:
         check_target(csv, overwrite=overwrite)
     chosen = with_perceptual(protocol_named(protocol), perceptual or [])

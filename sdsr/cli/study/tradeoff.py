@@ -3,21 +3,18 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sdsr.cli.options import Choosing, Device, Features, Json, NoiseSeed, Perceptual, PhotosCsv, Prior, ProtocolName
-from sdsr.data.degradation import degradation
 from sdsr.errors import InputError
 from sdsr.metrics import report
-from sdsr.metrics.features import with_features
-from sdsr.metrics.perceptual import with_perceptual
 from sdsr.metrics.protocol import protocol as protocol_named
 from sdsr.metrics.save import check_target, save_text
-from sdsr.studies.samples import Sample, degraded_samples, evenly_spaced, paired_samples
-from sdsr.studies.tradeoff import FIDELITIES, Tradeoff, compare_fidelities
-from sdsr.upscaling import Upscaler
+
+if TYPE_CHECKING:
+    from sdsr.studies.samples import Sample
 
 
 def tradeoff(
@@ -50,6 +47,12 @@ def tradeoff(
 
     The same command goes on after an interruption; other fidelities of the same photos need no restoring.
     """
+    from sdsr.metrics.features import with_features
+    from sdsr.metrics.perceptual import with_perceptual
+    from sdsr.studies.samples import evenly_spaced
+    from sdsr.studies.tradeoff import FIDELITIES, Tradeoff, compare_fidelities
+    from sdsr.upscaling import Upscaler
+
     if csv:
         check_target(csv, overwrite=overwrite)
     found = _samples(folders, degraded)
@@ -67,7 +70,10 @@ def tradeoff(
     typer.echo(report.table_json(rows) if json else report.markdown(rows))
 
 
-def _samples(folders: Sequence[Path], degraded: str | None) -> tuple[Sample, ...]:
+def _samples(folders: Sequence[Path], degraded: str | None) -> "tuple[Sample, ...]":
+    from sdsr.data.degradation import degradation
+    from sdsr.studies.samples import degraded_samples, paired_samples
+
     if len(folders) != (1 if degraded else 2):
         raise InputError(
             f"folders (={len(folders)}) must be two, of LQ photos and of true photos, or with --degraded that of true "

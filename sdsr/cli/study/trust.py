@@ -4,26 +4,24 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import typer
 
 from sdsr.cli.options import Device, FirstPhotos, NoiseSeed, Prior
-from sdsr.data.degradation import degradation
 from sdsr.digests import combined_sha256, file_sha256
 from sdsr.errors import InputError
 from sdsr.metrics.pairs import photos_by_name
 from sdsr.metrics.tables import aligned
 from sdsr.models import find_model
 from sdsr.request import Request
-from sdsr.studies.samples import degraded_samples, paired_samples
-from sdsr.studies.trust import Examined, calibrated, calibrated_with, examine, kept_in_splits, rank_correlations
-from sdsr.studies.trust import check as kept_on
 from sdsr.trust.expected_error import ExpectedError
 from sdsr.trust.mask import LEAST_PHOTOS, Calibration
 from sdsr.trust.stored import Trust, write_trust
-from sdsr.upscaling import Upscaler
+
+if TYPE_CHECKING:
+    from sdsr.studies.trust import Examined
 
 
 def trust(
@@ -46,6 +44,12 @@ def trust(
     device: Device = None,
 ) -> None:
     """Correlate clues with true errors, calibrate promises on photos, and check them on others."""
+    from sdsr.data.degradation import degradation
+    from sdsr.studies.samples import degraded_samples, paired_samples
+    from sdsr.studies.trust import calibrated, calibrated_with, examine
+    from sdsr.studies.trust import check as kept_on
+    from sdsr.upscaling import Upscaler
+
     if check is not None and len(check) != 2:
         raise InputError(f"--check (={len(check)} folders) takes two, of LQ photos and of true photos; give both.")
     upscaler = Upscaler.from_pretrained(model, prior=prior, device=device)
@@ -79,13 +83,15 @@ def trust(
         write_trust(found, described.folder)
 
 
-def _median_errors(examined: Sequence[Examined]) -> list[float]:
+def _median_errors(examined: "Sequence[Examined]") -> list[float]:
     """The median of the photos' mean errors, in levels of 255, and half of it more and less."""
     middle = median(float(photo.error.mean()) for photo in examined) * 255
     return [round(share * middle, 1) for share in (1.0, 0.5, 1.5)]
 
 
-def _correlations(sets: Mapping[str, Sequence[Examined]], expected: ExpectedError) -> str:
+def _correlations(sets: "Mapping[str, Sequence[Examined]]", expected: ExpectedError) -> str:
+    from sdsr.studies.trust import rank_correlations
+
     rows = [["Spearman with the true error, median (quartiles)", *(name for name, photos in sets.items() if photos)]]
     found = [rank_correlations(photos, expected) for photos in sets.values() if photos]
     for name in found[0]:
@@ -95,7 +101,7 @@ def _correlations(sets: Mapping[str, Sequence[Examined]], expected: ExpectedErro
 
 
 def _promise(
-    promise: Calibration, rest: Sequence[Examined], others: Sequence[Examined], expected: ExpectedError, kept_on
+    promise: Calibration, rest: "Sequence[Examined]", others: "Sequence[Examined]", expected: ExpectedError, kept_on
 ) -> str:
     text = f"error < {promise.error * 255:.1f} with {promise.confidence:.0%}: threshold {promise.threshold * 255:.1f}"
     for name, photos in (("calibration", rest), ("others", others)):
@@ -107,6 +113,8 @@ def _promise(
 
 def _halvings(promise: "Calibration", rest: "list[Examined]", expected: "ExpectedError") -> str:
     """How often the promise is kept in random halvings, where each half is enough to calibrate on."""
+    from sdsr.studies.trust import kept_in_splits
+
     if len(rest) < 2 * LEAST_PHOTOS:
         return f"no halvings of {len(rest)} photos, which take {2 * LEAST_PHOTOS}"
     share = kept_in_splits(expected, rest, error=promise.error, confidence=promise.confidence)
