@@ -149,7 +149,7 @@ def load_small_prior(
 ) -> Prior:
     """Return the small prior that `save_small_prior` wrote; raise ModelError where files are missing or damaged."""
     config = _read_config(folder)
-    with torch.device("meta"):
+    with torch.device("meta"), torch.random.fork_rng(devices=[]):
         parts = _build(config)
     for part, module in parts.modules.items():
         path = _weights_path(folder, part)
