@@ -54,6 +54,7 @@ print(SD3Transformer2DModel.__module__)
 
 
 def test_python_of_others_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sdsr.lean_imports._OWN", [])  # a test may have run the command line in this process
     for name in [name for name in sys.modules if name.partition(".")[0] == "diffusers"]:
         monkeypatch.delitem(sys.modules, name)
     import_diffusers()

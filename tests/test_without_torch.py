@@ -151,7 +151,7 @@ def test_windows_are_restored(restored: Path) -> None:
 
 
 def test_what_needs_torch_says_so_in_one_line() -> None:
-    for command in (["upscale", str(SAMPLE), "--model", "stablesr-small"], ["study", "steps", "--help"]):
+    for command in (["upscale", str(SAMPLE), "--model", "stablesr-small"], ["train", "d3sr-small", "--print-config"]):
         code = f"sys.argv = ['sdsr', *{command!r}]\nfrom sdsr.cli.main import main\nmain()"
         done = subprocess.run([sys.executable, "-c", BLOCK + code], capture_output=True, text=True, check=False)
         assert done.returncode == 2, done.stderr
