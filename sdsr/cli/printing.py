@@ -29,7 +29,7 @@ def echo_line(text: str, *, err: bool = False, file: TextIO | None = None) -> No
     typer.echo(one_line(text), err=err, file=file)
 
 
-def echo_json(value: *, file: TextIO | None = None) -> None:
+def echo_json(value: object, *, file: TextIO | None = None) -> None:
     """Print JSON on one line, readable where the output is UTF-8, else in ASCII."""
     text = json.dumps(value, ensure_ascii=False)
     encoding = (getattr(file or sys.stdout, "encoding", None) or "ascii").lower().replace("_", "-")
