@@ -39,7 +39,7 @@ KILLS = 10
 MOST_GROWTH_MIB = 64
 MOST_OVERHEAD = 0.05
 CROP_PX = 128
-SAMPLE = Path(__file__).parents[1] / "sdsr" / "assets" / "sample.jpg"
+SAMPLE = Path(__file__).parents[1] / "sdsr" / "assets" / "sample_hq.jpg"
 SIZE = (24, 32)
 
 
@@ -78,7 +78,7 @@ def check_overhead(root: Path, photos: int) -> bool:
     (root / "in").mkdir()
     with Image.open(SAMPLE) as sample:
         for number in range(photos):
-            left, top = (number * step % (side - CROP_PX) for step, side in zip((37, 23), sample.size, strict=True))
+            left, top = (number * step % (side - CROP_PX + 1) for step, side in zip((37, 23), sample.size, strict=True))
             sample.crop((left, top, left + CROP_PX, top + CROP_PX)).save(root / "in" / f"{number:03d}.png")
     spent: list[tuple[float, float]] = []
     own = restoring.restore_read
