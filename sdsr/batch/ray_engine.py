@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from types import ModuleType
+from typing import Any
 
 from sdsr.batch.desk import Desk, failed, skipped
 from sdsr.batch.model import Model
@@ -22,9 +23,6 @@ from sdsr.batch.restoring import Beside
 from sdsr.batch.settings import Settings
 from sdsr.batch.walking import Job
 from sdsr.errors import InputError, ModelError, SdsrError
-
-if TYPE_CHECKING:
-    from types import ModuleType
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +87,7 @@ def _on_cluster(jobs: Sequence[Job], desk: Desk, cluster: Cluster) -> Iterator[O
 
 
 def _shared(
-    ray: Any, workers: Sequence[Any], start: Callable[[], Any], jobs: Sequence[Job], desk: Desk
+    ray: ModuleType, workers: Sequence[Any], start: Callable[[], Any], jobs: Sequence[Job], desk: Desk
 ) -> Iterator[Outcome]:
     """Give each worker a few photos after another, start one for each that dies, and yield what comes back."""
     waiting = deque(jobs)
@@ -159,7 +157,7 @@ def _shares(resources: Mapping[str, float], workers: int | None) -> tuple[int, d
     return count, {"num_cpus": max(1, cores // count)}
 
 
-def _ray() -> "ModuleType":
+def _ray() -> ModuleType:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to anyone
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
@@ -169,7 +167,7 @@ def _ray() -> "ModuleType":
         raise InputError("--engine ray needs Ray, which is missing; pip install 'sdsr[ray]'.") from error
 
 
-def _connect(ray: Any, cluster: Cluster) -> bool:
+def _connect(ray: ModuleType, cluster: Cluster) -> bool:
     """Join the cluster, or start one of this machine; return whether that was done here and now."""
     if ray.is_initialized():
         return False

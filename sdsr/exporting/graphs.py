@@ -10,6 +10,7 @@ import shutil
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -73,7 +74,7 @@ def write_graphs(parts: ExportedParts, restorer: Restorer, folder: Path, weights
     return needed
 
 
-def _onnx() -> Any:
+def _onnx() -> ModuleType:
     try:
         import onnx
         import onnxscript  # noqa: F401  torch's exporter needs it, and would say so in many lines

@@ -9,6 +9,7 @@ import json
 import logging
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from sdsr.errors import InputError, OutputError
@@ -112,7 +113,7 @@ def sign(unsigned: io.BufferedIOBase, signed: io.BufferedIOBase, format: Format,
         raise OutputError(f"the signature of the {format} doesn't hold when it is read back (={state}); don't use it.")
 
 
-def _builder(c2pa: Any, context: Any, seal: Seal) -> "c2pa.Builder":
+def _builder(c2pa: ModuleType, context: object, seal: Seal) -> "c2pa.Builder":
     builder = c2pa.Builder(_manifest(seal), context=context)
     if seal.parent is None:
         return builder
@@ -174,7 +175,7 @@ def _algorithm(chain: bytes, secret: bytes, certificate: Path, key: Path) -> str
     raise InputError(f"key (={key}) must be of P-256, P-384, P-521, RSA or Ed25519; C2PA knows no other.")
 
 
-def _library() -> Any:
+def _library() -> ModuleType:
     try:
         import c2pa
     except ImportError as error:

@@ -1,7 +1,7 @@
 """Jobs: made, looked at, listened to, given up."""
 
 from collections.abc import AsyncIterator
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, File, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
@@ -105,7 +105,7 @@ async def _photo_of(form: JobForm, here: Service, client: str) -> tuple[PhotoRow
 
 def _told(here: Service, event: Event) -> ServerSentEvent | None:
     """Return an event as it is sent; None for one of a job that was deleted meanwhile."""
-    data: dict[str, Any] = event.data
+    data = event.data
     if event.name == "preview":
         data = {"job": event.job, **preview_view(event.job, data).model_dump()}
     elif event.name in (*TERMINAL, "queued", "started"):
