@@ -159,8 +159,10 @@ def _latent_discriminator(unet: UNet2DConditionModel, restorer: Restorer) -> Dis
 
 def small_discriminators(restorer: Restorer) -> Discriminators:
     """The prior's own UNet as discriminator of latents, and a light one of the pixels' detail."""
-    of_pixels = Discriminator(PatchDiscriminator(sees="image"), Pixels(), BCE)
-    return Discriminators(_latent_discriminator(restorer.prior.unet, restorer), of_pixels)
+    return Discriminators(
+        _latent_discriminator(restorer.prior.unet, restorer),
+        Discriminator(PatchDiscriminator(sees="image"), Pixels(), BCE),
+    )
 
 
 def whole_discriminators(restorer: Restorer) -> Discriminators:
