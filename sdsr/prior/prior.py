@@ -168,7 +168,7 @@ class Prior:
 
     @property
     def device(self) -> torch.device:
-        return self.network.device
+        return next(self.network.parameters()).device  # diffusers' own `device` looks at every module for offloading
 
     @property
     def factor(self) -> int:
