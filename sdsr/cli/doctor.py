@@ -98,10 +98,7 @@ EXTRAS = {
     "text": Extra(feature="text found, --protect text and in reports", requires=("rapidocr>=3.10",)),
     "ray": Extra(
         feature="folders of photos on a cluster",
-        requires=(
-            "sdsr[methods]",
-            "ray[data]>=2.40",
-        ),
+        requires=("ray>=2.40",),
     ),
 }
 

@@ -197,7 +197,7 @@ def test_no_more_photos_are_held_than_are_at_work(tree: Path, upscaler: Upscaler
 def photos_in_memory() -> int:
     """How many there are, those included that other tests left."""
     gc.collect()
-    return sum(isinstance(each, Photo) for each in gc.get_objects())
+    return sum(type(each) is Photo for each in gc.get_objects())
 
 
 def test_two_at_once_restore_each_photo_once(tree: Path, upscaler: Upscaler, monkeypatch: pytest.MonkeyPatch) -> None:
