@@ -1,7 +1,7 @@
 # make demo: restore the sample photo, offline      make test: the whole test suite
 # make lint: format, lint, types                    make check: lint and test, what CI runs first
 # make test-avx2: what depends on a processor's rounding, as one without AVX-512 computes it, what CI runs next
-# make test-ray: many photos on a Ray cluster of this machine
+# make test-ray: many photos on a Ray cluster of this machine     make test-slow: what takes more than ten seconds of a core
 # make test-browser: the page of `sdsr serve` in Chromium      make test-service: attacks on it
 # make soak: the same for half an hour; then the graphs in other runtimes (npm), 24 megapixels, 200 photos in one process;
 #   then a hundred thousand files, ten thousand photos, and ten kills of each kind of batch
@@ -28,9 +28,9 @@ UNROUNDED := $(addprefix --deselect=$(CONTRACT),damaged_parts parts_of_another_p
 
 export OMP_WAIT_POLICY ?= passive
 # Modules are compiled once, not in each of the processes that tests start.
-test test-avx2 test-service test-browser: export PYTHONDONTWRITEBYTECODE :=
+test test-avx2 test-slow test-service test-browser test-ray: export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test test-browser test-service test-ray test-avx2 soak lint check install clean
+.PHONY: demo test test-slow test-browser test-service test-ray test-avx2 soak lint check install clean
 .DEFAULT_GOAL := demo
 
 install: $(INSTALLED)
@@ -75,6 +75,11 @@ test-avx2: export ATEN_CPU_CAPABILITY := avx2
 test-avx2: $(INSTALLED)
 	$(BIN)/python -m pytest -n 2 $(SHUFFLED) $(ROUNDED) $(UNROUNDED) $(PYTEST_ARGS)
 
+# Processes that train together or are killed, the legs of a GPU, whole exports: more than ten seconds of a core each.
+test-slow: export OMP_NUM_THREADS := 1
+test-slow: $(INSTALLED)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m slow $(PYTEST_ARGS)
+
 # A service killed, flooded and lied to; a part of what asks it is in `make test`.
 test-service: export OMP_NUM_THREADS := 1
 test-service: $(INSTALLED)
@@ -96,7 +101,6 @@ test-ray: $(INSTALLED)
 soak: export OMP_NUM_THREADS := 1
 soak: export SCHEMA_SECONDS := 300
 soak: $(INSTALLED)
-	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
 	$(BIN)/python bench/service_start.py
 	$(BIN)/python bench/service_soak.py
 	$(BIN)/python bench/service_many.py

@@ -64,14 +64,6 @@ settings.register_profile("suite", derandomize=True, database=None, deadline=Non
 settings.load_profile("suite")
 
 
-LONGEST = ("test_processes.py", "test_gpu_legs.py", "test_graphs.py")
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes longest, so that two workers end together."""
-    items.sort(key=lambda item: item.path.name not in LONGEST)
-
-
 class NetworkError(RuntimeError):
     """A test reached for the network. Not an OSError, which libraries catch to try again."""
 

@@ -25,6 +25,7 @@ def command(tmp_path: Path, photo) -> list[str]:
     return ["--rehearse", "--teacher", teacher, "--photos", photos, "--to", to, *settings]
 
 
+@pytest.mark.slow
 def test_legs_train_one_upon_another_and_leave_small_files(command, tmp_path):
     """The prior's own previews, of fifty steps, are tested beside it."""
     checked = ["--validation", str(tmp_path / "photos"), "--validation-px", "64", "--validate-every", "1"]

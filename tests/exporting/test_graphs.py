@@ -47,6 +47,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return root / "prior", root / "model"
 
 
+@pytest.mark.slow
 def test_a_model_is_exported_with_its_weights_and_restores_like_torch(
     model: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -63,6 +63,7 @@ def in_worker(upscaler: Upscaler) -> tuple[int, np.ndarray]:
     return os.getpid(), restored(upscaler)
 
 
+@pytest.mark.slow
 def test_a_pool_of_spawned_processes_restores_alike() -> None:
     upscaler = stirred("stablesr-small")
     wanted = restored(upscaler)
@@ -72,6 +73,7 @@ def test_a_pool_of_spawned_processes_restores_alike() -> None:
     assert np.abs(result.astype(int) - wanted).max() <= 1
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system doesn't fork")
 def test_a_forked_process_says_so_instead_of_hanging() -> None:
     """In a process of its own, whose threads have worked before the fork; with one thread nothing is waited for."""

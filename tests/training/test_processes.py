@@ -46,6 +46,7 @@ def wait_for(process: subprocess.Popen, run: Path, count: int, limit_s: float = 
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_a_killed_run_and_a_stopped_one_go_on_where_they_were(data, tmp_path, scalars):
     run, photos = tmp_path / "run", str(data[0])
     killed = started("alone", str(run), photos, "100000")
@@ -72,6 +73,7 @@ def test_a_killed_run_and_a_stopped_one_go_on_where_they_were(data, tmp_path, sc
     assert (stopped + 2, "loss") in scalars(run)
 
 
+@pytest.mark.slow
 def test_two_processes_train_one_model_copied_or_in_shards(data, tmp_path, scalars):
     """What two learn is what one learns of the same crops, and copies stay equal.
 

@@ -145,6 +145,7 @@ def test_one_stream_tells_of_all_jobs_of_a_client(service: Served, browser: http
     service.ended(other)
 
 
+@pytest.mark.service
 def test_cancel_frees_the_worker_within_a_step(service: Served) -> None:
     job = service.submit(**SLOW)
     service.under_way(job["id"])
@@ -238,6 +239,7 @@ def test_models_say_what_can_be_wished(service: Served) -> None:
     assert not models["d3sr-small"]["prompts"]
 
 
+@pytest.mark.service
 def test_the_queue_has_an_end(serve: Callable[..., Served]) -> None:
     served = serve("--queue-per-client", "2").ready()
     photo = served.submit(**SLOW)["photo"]["id"]
