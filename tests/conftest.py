@@ -1,6 +1,7 @@
 """What the whole suite stands on: one thread unless OMP_NUM_THREADS says so, no network, every tensor's shape and type
 checked, a photo to work on."""
 
+import gc
 import ipaddress
 import os
 import socket
@@ -62,6 +63,13 @@ if "OMP_NUM_THREADS" not in os.environ:
 pytest_plugins = ["tests.cmyk", "tests.consissr_checkpoint", "tests.folders", "tests.signers"]
 settings.register_profile("suite", derandomize=True, database=None, deadline=None, max_examples=30)
 settings.load_profile("suite")
+
+
+def pytest_collection_finish() -> None:
+    """Spare what was imported, which lives as long as the suite, Python's search for rubbish: a tenth of its time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
 
 
 class NetworkError(RuntimeError):

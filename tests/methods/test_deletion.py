@@ -55,6 +55,7 @@ def run(folder: Path, program: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_folders_and_their_lines_can_be_deleted(without: Path) -> None:
     place, *names = run(without, EVERYTHING).split()
     assert Path(place).is_relative_to(without)

@@ -179,6 +179,7 @@ def test_stable_diffusion_3_has_its_published_size():
     assert (prior.factor, prior.channels, prior.native_px, prior.multiple_px) == (8, 16, 1024, 16)
 
 
+@pytest.mark.slow
 def test_a_method_of_one_step_is_counted_on_it_at_full_size(caplog):
     found = complexity(METHODS["d3sr"], "sd-3-medium")
     sizes = {part.name: part.parameters for part in found.parts}

@@ -123,6 +123,7 @@ def test_decoding_counts_the_feature_wrapping_and_encoding_the_photo_for_it() ->
     assert fused.encode_lq == stock.encode_lq
 
 
+@pytest.mark.slow
 def test_consissr_at_full_size_is_what_its_authors_built() -> None:
     counted = complexity(METHODS["consissr"])
     parts = {part.name: part for part in counted.parts}

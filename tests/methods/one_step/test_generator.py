@@ -46,6 +46,7 @@ def test_hypir_has_its_published_size():
     assert sum(parameter.numel() for parameter in lora.parameters()) == 259_474_432
 
 
+@pytest.mark.slow
 def test_d3sr_has_the_size_and_the_operations_of_the_paper():
     found = complexity(METHODS["d3sr"])
     assert found.parameters == 965_866_283
