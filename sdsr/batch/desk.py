@@ -338,13 +338,7 @@ def _make_folder(folder: Path) -> None:
 
 def skipped(job: Job, desk: Desk) -> Outcome:
     """Return the outcome of a photo that needs nothing."""
-    return Outcome(
-        input=str(job.source),
-        output=str(job.target),
-        status="skipped",
-        model=desk.model.name,
-        seed=desk.settings.request.seed,
-    )
+    return replace(_blank(job, desk), status="skipped")
 
 
 def failed(job: Job, desk: Desk, kind: Kind, error: str) -> Outcome:
