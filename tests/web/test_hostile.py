@@ -159,7 +159,7 @@ def test_floods_of_tiny_jobs_and_cancels_end_in_429_or_answers(serve: Serve) -> 
 def test_jobs_of_ten_clients_are_those_of_one(serve: Serve) -> None:
     served = serve("--queue-per-client", "100").ready()
     data = small("PNG")
-    wanted = [str(number % 5) for number in range(30)]
+    wanted = [str(number % 5) for number in range(50)]
     alone = {}
     for seed in sorted(set(wanted)):
         ended = served.ended(served.submit(data, "a.png", scale="1", seed=seed)["id"])
