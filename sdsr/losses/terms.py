@@ -181,17 +181,6 @@ def _phases(image: Image, period_px: int, axis: int) -> Float[Tensor, " phases"]
     return (runs / (runs.mean(-1, keepdim=True) + 1e-4)).mean((0, 1))
 
 
-def high_frequency_l1(sigma: float = 1.5) -> Callable[[StepRecord], Scalar]:
-    """Mean absolute error of what a Gaussian of `sigma` pixels removes from the image."""
-
-    return partial(_high_frequency_l1, sigma)
-
-
-def _high_frequency_l1(sigma: float, record: StepRecord) -> Scalar:
-    image, hq_image = record.images()
-    return F.l1_loss(high_pass(image, sigma), high_pass(hq_image, sigma))
-
-
 def excess_detail(allowed: float = 1.2) -> Callable[[StepRecord], Scalar]:
     """How much stronger fine detail is, place by place, than `allowed` times the target's and one gray level.
 

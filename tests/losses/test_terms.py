@@ -11,7 +11,6 @@ from sdsr.losses.terms import (
     artifact_l1,
     excess_detail,
     gradient_l1,
-    high_frequency_l1,
     image_l1,
     image_l2,
     latent_l2,
@@ -34,7 +33,6 @@ def test_a_constant_offset_is_seen_by_values_and_not_by_detail():
     torch.testing.assert_close(image_l1(record), torch.tensor(0.1))
     torch.testing.assert_close(image_l2(record), torch.tensor(0.01))
     torch.testing.assert_close(gradient_l1(record), torch.tensor(0.0), atol=1e-6, rtol=0)
-    torch.testing.assert_close(high_frequency_l1()(record), torch.tensor(0.0), atol=1e-6, rtol=0)
 
 
 def test_gradient_l1_is_the_mean_over_both_directions():

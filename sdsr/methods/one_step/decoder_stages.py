@@ -83,7 +83,7 @@ def _beyond_the_teacher(plan: Plan) -> Decoding:
             Term(name="gradient", weight=0.3, function=gradient_l1),
             Term(name="lattice", weight=1.0, function=lattice(8)),
             Term(name="spectral_peaks", weight=0.05, function=spectral_peaks(8)),
-            Term(name="excess_detail", weight=1.0, function=excess_detail()),
+            Term(name="excess_detail", weight=0.0, function=excess_detail()),
             Term(name="artifacts", weight=0.0, function=artifact_l1),
         ),
         taught=0.02,

@@ -213,8 +213,9 @@ def _detailed(**changes: object) -> Variant:
     return Variant(recipe=D3SR_SMALL, stage="detail", changes=settings)
 
 
-def _weighed(**terms: float) -> Variant:
-    return _detailed(**{f"terms.{name}.weight": weight for name, weight in terms.items()})
+def _with_terms(**changes: float | None) -> Variant:
+    names = {name: name if name == "discriminator" else f"terms.{name}.weight" for name in changes}
+    return _detailed(**{names[name]: value for name, value in changes.items()})
 
 
 def _discriminated_by(source: str) -> Variant:
@@ -240,10 +241,10 @@ ABLATIONS = {
         "photo alone, at the cost of both": _decoded(sees_latent=False, blocks=38),
     },
     "d3sr-detail": {
-        "with discriminator": _detailed(),
-        "without": _detailed(discriminator=None),
-        "without excess detail": _weighed(excess_detail=0.0),
-        "with LDL": _weighed(artifacts=1.0),
+        "as in the recipe": _detailed(),
+        "with excess_detail": _with_terms(excess_detail=1.0),
+        "that, without discriminator": _with_terms(excess_detail=1.0, discriminator=None),
+        "that, with LDL": _with_terms(excess_detail=1.0, artifacts=1.0),
     },
     "d3sr-discriminator-size": {"SD 2.1": _discriminated_by(PRIOR), "SDXL": _discriminated_by("sdxl-base")},
 }
