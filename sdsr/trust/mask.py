@@ -54,7 +54,7 @@ def calibrate(
     risks = np.stack([risk_curve(*pair) for pair in zip(expected, errors, strict=True)]).clip(max=worst)
     threshold = 0.0
     for index, candidate in enumerate(THRESHOLDS):
-        if upper_bound(risks[:, index] / worst, 1 - confidence) * worst >= error:
+        if not is_below(risks[:, index] / worst, error / worst, 1 - confidence):
             break
         threshold = float(candidate)
     return Calibration(error=error, confidence=confidence, threshold=threshold, photos=len(expected))
@@ -70,10 +70,22 @@ def risk_curve(expected: np.ndarray, error: np.ndarray) -> np.ndarray:
 
 
 def upper_bound(losses: np.ndarray, delta: float) -> float:
-    """Return what the mean of losses in 0 ... 1 stays below with probability 1 - `delta` (arXiv:2010.09686, Eq. 25).
+    """Return what the mean of losses in 0 ... 1 stays below with probability 1 - `delta`."""
+    low = 0.0
+    high = 1.0
+    if not is_below(losses, high, delta):
+        return 1.0
+    for _ in range(40):
+        middle = (low + high) / 2
+        low, high = (low, middle) if is_below(losses, middle, delta) else (middle, high)
+    return high
 
-    A bet against each candidate mean grows where losses are smaller than it; once it has grown by 1 / delta, the
-    candidate is refused. Losses come in any order that doesn't depend on them.
+
+def is_below(losses: np.ndarray, mean: float, delta: float) -> bool:
+    """Whether the mean of losses in 0 ... 1 is below another, with probability 1 - `delta` (arXiv:2010.09686, Eq. 25).
+
+    A bet against that mean grows where losses are smaller than it; once it has grown by 1 / delta, the mean is
+    refused. Losses come in any order that doesn't depend on them.
     """
     count = len(losses)
     seen = np.arange(1, count + 1)
@@ -81,16 +93,5 @@ def upper_bound(losses: np.ndarray, delta: float) -> float:
     variances = (0.25 + np.cumsum((losses - means) ** 2)) / (seen + 1)
     before = np.concatenate(([0.25], variances[:-1]))
     wanted = np.sqrt(2 * np.log(1 / delta) / (count * before))
-
-    def refused(mean: float) -> bool:
-        stakes = np.minimum(wanted, 0.9 / max(1 - mean, 0.1))  # so that no single loss ruins the bet
-        return bool(np.max(np.cumsum(np.log1p(-stakes * (losses - mean)))) > np.log(1 / delta))
-
-    low = 0.0
-    high = 1.0
-    if not refused(high):
-        return 1.0
-    for _ in range(40):
-        middle = (low + high) / 2
-        low, high = (low, middle) if refused(middle) else (middle, high)
-    return high
+    stakes = np.minimum(wanted, 0.9 / max(1 - mean, 0.1))  # so that no single loss ruins the bet
+    return bool(np.max(np.cumsum(np.log1p(-stakes * (losses - mean)))) > np.log(1 / delta))

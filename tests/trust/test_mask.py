@@ -39,9 +39,9 @@ def test_the_risk_never_falls_and_ends_at_the_mean():
 
 def test_the_promise_is_kept_on_other_photos():
     kept, shares = [], []
-    for seed in range(20):
+    for seed in range(40):
         found = calibrate(*photos(40, seed), error=0.03, confidence=0.9)
-        expected, errors = photos(40, 1000 + seed)
+        expected, errors = photos(60, 1000 + seed)
         open_cells = [unmasked(each, found.threshold) for each in expected]
         risks = [error[cells].mean() if cells.any() else 0 for error, cells in zip(errors, open_cells, strict=True)]
         kept.append(np.mean(risks) < 0.03)
