@@ -30,6 +30,7 @@ def objects() -> Counter[str]:
     return Counter(type(each).__qualname__ for each in gc.get_objects())
 
 
+@pytest.mark.service
 def test_jobs_leave_neither_objects_nor_rows_nor_files(indoor: Indoor) -> None:
     for _ in range(5):
         come_and_go(indoor)
