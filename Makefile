@@ -66,7 +66,7 @@ demo: $(CORE)
 
 test: export OMP_NUM_THREADS := 1
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -n 2 --dist loadgroup $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 2 $(PYTEST_ARGS)
 
 # Threads are two, the order is another: neither may matter.
 test-avx2: export OMP_NUM_THREADS := 2
@@ -78,7 +78,7 @@ test-avx2: $(INSTALLED)
 # Processes that train together or are killed, legs of a GPU, a whole export, counts at full size: 4 to 30 s of a core each.
 test-slow: export OMP_NUM_THREADS := 1
 test-slow: $(INSTALLED)
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m slow $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 2 -m slow $(PYTEST_ARGS)
 
 # A service killed, flooded and lied to; a part of what asks it is in `make test`.
 test-service: export OMP_NUM_THREADS := 1

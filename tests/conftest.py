@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import pytest
 from hypothesis import settings
 from jaxtyping import install_import_hook
+from xdist.scheduler import LoadScopeScheduling
 
 ROOT = Path(__file__).parents[1]
 UNCHECKED = {"assets", "cli"}  # typer reads the annotations of cli itself
@@ -63,6 +64,22 @@ if "OMP_NUM_THREADS" not in os.environ:
 pytest_plugins = ["tests.cmyk", "tests.consissr_checkpoint", "tests.folders", "tests.signers"]
 settings.register_profile("suite", derandomize=True, database=None, deadline=None, max_examples=30)
 settings.load_profile("suite")
+
+
+SHARED = ("tests/test_crops.py", "tests/web/test_service.py")
+"""Modules whose tests share what takes seconds to make: each is for one worker."""
+
+
+class OneByOne(LoadScopeScheduling):
+    """Gives workers one test after another, or a module that shares. (xdist's groups are no more, since pytest 9.2.)"""
+
+    def _split_scope(self, nodeid: str) -> str:
+        module = nodeid.partition("::")[0]
+        return module if module in SHARED else nodeid
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneByOne:
+    return OneByOne(config, log)
 
 
 def pytest_collection_finish() -> None:

@@ -11,8 +11,6 @@ from sdsr.region import Region
 from sdsr.request import Request
 from sdsr.upscaling import Upscaler
 
-pytestmark = pytest.mark.xdist_group("crops")  # one whole for all
-
 
 @pytest.fixture(scope="module")
 def photo() -> Photo:

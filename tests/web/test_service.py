@@ -15,8 +15,6 @@ from PIL import Image as pillow
 
 from tests.served import SAMPLE, SLOW, Served, problem, wait
 
-pytestmark = pytest.mark.xdist_group("service")  # one service for all
-
 
 @pytest.fixture(scope="module")
 def done(service: Served) -> dict:
