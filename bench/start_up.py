@@ -10,7 +10,6 @@ network (extra `export` writes it) has 64 channels, 32 convolutions and 1.2 M pa
 import argparse
 import json
 import os
-import platform
 import resource
 import statistics
 import subprocess
@@ -29,13 +28,13 @@ import sdsr
 from sdsr.engines import load_model
 from sdsr.graphs.sessions import threads
 from sdsr.photos.files import read_photo
+from sdsr.processor import processor_class, processor_name
 from sdsr.quiet_runtimes import import_onnx_runtime
 
 SAMPLE = Path(sdsr.__file__).parent / "assets" / "sample.jpg"
 SIDE_PX = 128
 CHANNELS = 64
 CONVOLUTIONS = 32
-CLASSES = {"amx_bf16": "AMX-BF16", "avx512_bf16": "AVX-512-BF16", "avx512f": "AVX-512", "avx2": "AVX2"}
 
 
 def main() -> None:
@@ -182,11 +181,7 @@ def compact() -> Any:
 
 def processor() -> str:
     """Return this machine's processor, its class, and how many threads compute."""
-    told = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").is_file() else ""
-    flags = told.partition("flags")[2].partition("\n")[0].split()
-    kind = next((name for flag, name in CLASSES.items() if flag in flags), platform.machine())
-    model = told.partition("model name")[2].partition("\n")[0].strip("\t: ") or platform.processor()
-    return f"{model}, {kind}, {threads() or os.cpu_count()} threads"
+    return f"{processor_name()}, {processor_class()}, {threads() or os.cpu_count()} threads"
 
 
 def table(told: Mapping[str, Any]) -> str:

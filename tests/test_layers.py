@@ -40,10 +40,12 @@ FREE = {
     "region",
     "errors",
     "digests",
+    "processor",
+    "kept_probes",
     "__version__",
 }
 DOORS = {"__init__", "__main__"}
-DEVICE_AWARE = ("cli/", "web/", "training/", "prior/loading.py")  # loading chooses the dtype a device computes in
+DEVICE_AWARE = ("cli/", "web/", "training/", "prior/running.py")  # running chooses the dtype a device computes in
 
 
 def imported(node: ast.AST, package: str) -> Iterator[str]:

@@ -20,6 +20,7 @@ from sdsr.digests import file_sha256
 from sdsr.errors import ModelError
 from sdsr.method_folders import DESCRIPTION, FORMAT, Base, MethodDescription, read_description
 from sdsr.prior.prior import Prior
+from sdsr.prior.running import lay_out
 from sdsr.prior.weight_files import check_finite, fill, read_tensors
 from sdsr.restoration.plan import Plan
 from sdsr.restoration.restorer import Restorer
@@ -113,8 +114,7 @@ def fill_restorer(restorer: Restorer, folder: Path) -> None:
         )
     for name, module in restorer.parts.modules.items():
         fill(module, described_part(folder, name, module, description), folder / f"{name}.safetensors")
-    parts = restorer.parts.modules.eval().requires_grad_(False).to(restorer.prior.device)
-    parts.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  (missing in torch's stub)
+    lay_out(restorer.parts.modules.eval().requires_grad_(False).to(restorer.prior.device))
 
 
 def described_part(folder: Path, name: str, module: nn.Module, description: MethodDescription) -> dict[str, Tensor]:

@@ -20,6 +20,7 @@ from sdsr.cli.options import Json
 from sdsr.cli.processors import usable_cores
 from sdsr.cli.tables import print_tables
 from sdsr.digests import file_sha256
+from sdsr.processor import processor_class, processor_name
 
 ASSETS = Path(__file__).parents[1] / "assets"
 CORE = ("numpy", "pillow", "tifffile", "imagecodecs", "onnxruntime")
@@ -105,13 +106,15 @@ EXTRAS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Device:
-    """The processor or an accelerator: its memory, the precision chosen on it, whether it is the default."""
+    """The processor or an accelerator: its memory, the precision chosen on it, how priors run on it in words, whether
+    it is the default."""
 
     device: str
     name: str
     free_bytes: int
     total_bytes: int
     precision: str
+    runs: str
     default: bool
 
 
@@ -201,7 +204,7 @@ def _versions() -> dict[str, str | None]:
 def _devices() -> Iterator[Device]:
     """The processor, and what torch finds beside it, where torch is."""
     memory = psutil.virtual_memory()
-    name = f"{platform.processor() or platform.machine()}, {usable_cores()} threads"
+    name = f"{processor_name() or platform.machine()}, {processor_class()}, {usable_cores()} threads"
     if find_spec("torch") is None:
         yield Device(
             device="cpu",
@@ -209,14 +212,21 @@ def _devices() -> Iterator[Device]:
             free_bytes=memory.available,
             total_bytes=memory.total,
             precision="float32",
+            runs="graphs alone, in float32",
             default=True,
         )
         return
     from sdsr.cli.doctor_torch import devices
 
-    for device, its_name, free, total, precision, default in devices(name):
+    for device, its_name, free, total, precision, runs, default in devices(name):
         yield Device(
-            device=device, name=its_name, free_bytes=free, total_bytes=total, precision=precision, default=default
+            device=device,
+            name=its_name,
+            free_bytes=free,
+            total_bytes=total,
+            precision=precision,
+            runs=runs,
+            default=default,
         )
 
 
@@ -243,7 +253,7 @@ def _device_cells(device: Device) -> tuple[str, ...]:
         f"{device.device}{' (default)' if device.default else ''}",
         device.name,
         f"{device.free_bytes / 2**30:.1f} of {device.total_bytes / 2**30:.1f} GiB free",
-        device.precision,
+        device.runs,
     )
 
 

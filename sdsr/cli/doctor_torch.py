@@ -5,10 +5,11 @@ from collections.abc import Iterator
 import psutil
 import torch
 
-from sdsr.prior.loading import choose_device, choose_dtype
+from sdsr.prior.running import choose_device, running_on
 
-Found = tuple[str, str, int, int, str, bool]
-"""A device, its name, free and all bytes of its memory, the precision chosen on it, whether it is the default."""
+Found = tuple[str, str, int, int, str, str, bool]
+"""A device, its name, free and all bytes of its memory, the precision chosen on it, how priors run there,
+whether it is the default."""
 
 
 def devices(processor: str) -> Iterator[Found]:
@@ -23,5 +24,6 @@ def devices(processor: str) -> Iterator[Found]:
 
 def _found(device: str, name: str, free_bytes: int, total_bytes: int) -> Found:
     default = choose_device().type
-    precision = str(choose_dtype(torch.device(device))).removeprefix("torch.")
-    return device, name, free_bytes, total_bytes, precision, device in (default, f"{default}:0")
+    running = running_on(torch.device(device))
+    precision = str(running.dtype).removeprefix("torch.")
+    return device, name, free_bytes, total_bytes, precision, running.words, device in (default, f"{default}:0")

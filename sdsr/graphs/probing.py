@@ -4,20 +4,15 @@ A runtime is taken only where its result is the CPU's within 1 of 255, and what 
 that is ahead: one that needs a second to compile is none for one photo.
 """
 
-import json
 import logging
-import os
-import platform
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from hashlib import sha256
-from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from sdsr import kept_probes
 from sdsr.errors import ModelError
 from sdsr.graphs.description import Description
 from sdsr.graphs.runtimes import Runtime
@@ -98,20 +93,12 @@ def _restored(graphs: Mapping[str, Graph], description: Description) -> tuple[np
     return result, min(taken) * _PHOTO_PX / _SIDE_PX**2
 
 
-def cache_folder() -> Path:
-    """Return where answers are kept: the user's cache folder."""
-    import platformdirs
-
-    return platformdirs.user_cache_path("sdsr", appauthor=False) / "runtimes"
-
-
 def machine(description: Description, runtimes: tuple[Runtime, ...]) -> dict[str, Any]:
     """Return all that an answer depends on."""
     packages = ("onnxruntime", "onnxruntime-directml", "openvino", "sdsr")
     return {
         "format": FORMAT,
-        "processor": [platform.node(), platform.machine(), platform.processor(), os.cpu_count(), threads()],
-        "versions": {name: version for name in packages if (version := _version(name))},
+        **kept_probes.this_machine(packages, threads()),
         "runtimes": list(runtimes),
         "graphs": dict(description.graphs),
     }
@@ -120,11 +107,8 @@ def machine(description: Description, runtimes: tuple[Runtime, ...]) -> dict[str
 def recall(key: Mapping[str, Any]) -> dict[Runtime, Probed] | None:
     """Return the answer that is kept for this key; None where there is none, or a damaged or foreign one."""
     try:
-        told = json.loads(_place(key).read_text(encoding="utf-8"))
-        if told["key"] != key:
-            return None
-        probed = {name: _probed(values) for name, values in told["probed"].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        probed = {name: _probed(values) for name, values in kept_probes.recall(key).items()}
+    except (TypeError, AttributeError):
         return None
     return probed if set(probed) == set(key["runtimes"]) else None
 
@@ -137,23 +121,4 @@ def _probed(values: Mapping[str, Any]) -> Probed:
 
 def keep(key: Mapping[str, Any], probed: Mapping[Runtime, Probed]) -> None:
     """Keep an answer, whole or not at all; where that can't be, the next folder of photos is probed for again."""
-    place = _place(key)
-    unfinished = place.with_name(f"{place.name}.{os.getpid()}")
-    told = {"key": key, "probed": {name: asdict(each) for name, each in probed.items()}}
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
-        unfinished.replace(place)
-    except OSError as error:
-        _log.warning("what was probed can't be kept in %s (%s)", place.parent, error.strerror)
-
-
-def _place(key: Mapping[str, Any]) -> Path:
-    return cache_folder() / f"{sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]}.json"
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
+    kept_probes.keep(key, {name: asdict(each) for name, each in probed.items()})

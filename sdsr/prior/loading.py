@@ -7,6 +7,9 @@ import torch
 from sdsr.digests import combined_sha256
 from sdsr.prior.forked import begin_computing
 from sdsr.prior.prior import Prior
+from sdsr.prior.running import choose_device as choose_device
+from sdsr.prior.running import choose_dtype as choose_dtype
+from sdsr.prior.running import probe_for
 from sdsr.prior.small_storage import is_small_prior, load_small_prior
 from sdsr.prior.sources import SOURCES, resolve, verify
 from sdsr.prior.stable_diffusion import load_stable_diffusion, weight_digests
@@ -23,7 +26,8 @@ def load_prior(
     `name`: "small" (embedded), "tiny" and "tiny-flow" (random, for tests; on the CPU in float32 unless told otherwise),
     a name of `sources.SOURCES`, a folder (of a small prior, or in diffusers' layout: Stable Diffusion 1.x and 2.x, or 3
     with its flow), or "owner/name" of the Hugging Face hub.
-    Without `device` and `dtype`, `choose_device` and `choose_dtype` decide. A prior that is given is returned as it is.
+    Without `device` and `dtype`, what suits this machine (`running.py`) is taken; a large network's first time asks a
+    probe of a second. A prior that is given is returned as it is.
     Raises InputError (also in a process forked from one that loaded a model), ModelError.
     """
     if isinstance(name, Prior):
@@ -52,26 +56,6 @@ def load_prior(
 
         load = load_flow
     sha256 = combined_sha256(digests.values())
-    return load(folder, name=source.name if source else folder.name, sha256=sha256, dtype=dtype).to(device)
-
-
-def choose_device() -> torch.device:
-    """Return the accelerator of this machine (cuda, mps, xpu), or the CPU."""
-    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-    return accelerator or torch.device("cpu")
-
-
-def choose_dtype(device: torch.device) -> torch.dtype:
-    """Return bfloat16 where the device computes in it, float32 elsewhere; never float16, in which decoders overflow.
-
-    A processor is what torch is told to take it for: ATEN_CPU_CAPABILITY=avx2 gives what AVX2 gives.
-    """
-    match device.type:
-        case "cuda":
-            native = torch.cuda.is_bf16_supported(including_emulation=False)
-        case "cpu":
-            able = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-            native = able and torch.backends.cpu.get_cpu_capability() == "AVX512"
-        case _:
-            native = False
-    return torch.bfloat16 if native else torch.float32
+    prior = load(folder, name=source.name if source else folder.name, sha256=sha256, dtype=dtype).to(device)
+    probe_for(prior.network, device)
+    return prior

@@ -1,6 +1,7 @@
 """The frozen latent-diffusion model that every method restores with: encode, denoise, decode, embed."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -17,6 +18,7 @@ from sdsr.prior.posterior import Picture as Picture
 from sdsr.prior.posterior import Posterior as Posterior
 from sdsr.prior.posterior import decode_around as decode_around
 from sdsr.prior.posterior import encode_in_parts as encode_in_parts
+from sdsr.prior.running import computing
 from sdsr.prior.unet import UNetBackbone
 from sdsr.tensors import Image, Latent, Region, Times, Tokens
 
@@ -253,13 +255,23 @@ class Prior:
         """
         return self.schedule.clean(self.predict(noisy, t, condition), noisy, t)
 
+    def denoise_both(
+        self, noisy: Latent, t: Times, condition: Condition, negative_condition: Condition
+    ) -> tuple[Latent, Latent]:
+        """Return the clean estimates under two conditions: in one batch, or two where their ports differ."""
+        both = condition.joined(negative_condition, len(noisy))
+        if both is None:
+            return self.denoise(noisy, t, condition), self.denoise(noisy, t, negative_condition)
+        times = t.expand(len(noisy)).repeat(2) if isinstance(t, torch.Tensor) and t.ndim else t
+        clean, negative = self.denoise(torch.cat([noisy, noisy]), times, both).chunk(2)
+        return clean, negative
+
     def predict(self, noisy: Latent, t: Times, condition: Condition) -> Latent:
         """Return what the network itself predicts (float32): what is trained to be the `target` of the schedule."""
         timestep = self.schedule.curves.timestep(t).float().to(noisy.device).expand(len(noisy))
         with self.precision():
             return self.backbone.predict(noisy, timestep, condition).float()
 
-    def precision(self) -> torch.autocast:
+    def precision(self) -> AbstractContextManager[None]:
         """The context in which everything of this prior computes."""
-        kind = "cpu" if self.device.type == "meta" else self.device.type  # autocast knows no meta
-        return torch.autocast(kind, self.dtype, enabled=self.dtype != torch.float32)
+        return computing(self.device, self.dtype)

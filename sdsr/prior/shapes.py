@@ -18,6 +18,7 @@ from sdsr.diffusion.schedule import NoiseSchedule
 from sdsr.errors import InputError
 from sdsr.prior.network_config import NetworkConfig
 from sdsr.prior.prior import Prior
+from sdsr.prior.running import lay_out
 from sdsr.prior.stable_diffusion import ClipImage, PublishedLatents, store
 from sdsr.prior.unet import UNetBackbone
 from sdsr.tensors import Tokens
@@ -117,7 +118,7 @@ def shape_prior(
         store(networks, dtype)
         randomize(networks, device, torch.Generator(device).manual_seed(seed))
         for network in networks.values():
-            network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  (missing in torch's stub)
+            lay_out(network)
     return Prior(
         name=name,
         sha256=hashlib.sha256(f"{name}, random, seed {seed}".encode()).hexdigest(),

@@ -17,6 +17,7 @@ from sdsr.errors import ModelError
 from sdsr.prior.folded_autoencoder import FoldedAutoencoder
 from sdsr.prior.network_config import NetworkConfig
 from sdsr.prior.prior import Prior
+from sdsr.prior.running import lay_out
 from sdsr.prior.small import NATIVE_SIZE_PX, PromptTable, SmallImageEncoder, SmallLatents, small_unet
 from sdsr.prior.small_autoencoder import SmallAutoencoder
 from sdsr.prior.unet import UNetBackbone
@@ -80,7 +81,7 @@ class SmallParts:
         """Return the prior made of these parts, which are from now on frozen, in evaluation mode and channels_last."""
         modules = self.modules.eval().requires_grad_(False)
         for module in modules.values():
-            module.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  (missing in torch's stub)
+            lay_out(module)
         return Prior(
             name=name,
             sha256=sha256,

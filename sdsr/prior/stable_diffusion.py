@@ -25,6 +25,7 @@ from sdsr.errors import ModelError
 from sdsr.prior.group_statistics import Statistics, imposed, mosaic, mosaic_of_picture, recorded
 from sdsr.prior.notes import OwnLock, TensorNotes
 from sdsr.prior.prior import Picture, Posterior, Prior, decode_around, encode_in_parts
+from sdsr.prior.running import lay_out
 from sdsr.prior.unet import UNetBackbone
 from sdsr.prior.weight_files import check_finite
 from sdsr.tensors import Image, Latent, Region, Tokens
@@ -271,7 +272,7 @@ def load_network(kind: type[Network], folder: Path, subfolder: str, dtype: torch
         raise ModelError(f"weights (={path}) lack {len(missing)} tensors, {missing[0]} first; download them again.")
     check_finite(model.state_dict(), path)
     store(model, dtype)
-    return model.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+    return lay_out(model.eval().requires_grad_(False))
 
 
 def _variant(path: Path) -> str | None:

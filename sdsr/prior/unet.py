@@ -8,11 +8,12 @@ from torch import Tensor
 from sdsr.prior.condition import Condition
 from sdsr.tensors import Latent
 
-_MAPS_ALIVE = 48
+_MAPS_ALIVE = 64
 """Maps of the first level's width in float32 that a pass may hold at once.
 
 26 are counted of Stable Diffusion's UNet, 9 of the small one, whose first level attends to nothing
-(bench/window_memory.py). The rest is for buffers of kernels, and for what a method adds."""
+(bench/window_memory.py), for each of the two conditions of a guided step. The rest is for buffers of kernels, and for
+what a method adds."""
 
 
 @dataclass(frozen=True, slots=True)

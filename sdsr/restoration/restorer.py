@@ -156,12 +156,14 @@ class Restorer:
     def denoise(self, noisy: Latent, t: int | Time, encoded: EncodedLq, guidance: float = 1.0) -> Latent:
         """Return the estimate of the clean latent; `guidance` above 1 moves it away from the negative prompt.
 
-        Classifier-free guidance (arXiv:2207.12598, Eq. 6), whose strength w is `guidance` - 1.
+        Classifier-free guidance (arXiv:2207.12598, Eq. 6), whose strength w is `guidance` - 1. Both estimates are those
+        of one batch where that can be (`prior/running.py`).
         """
-        clean = self.prior.denoise(noisy, t, condition_at(encoded.condition, noisy, t))
+        condition = condition_at(encoded.condition, noisy, t)
         if guidance == 1.0 or encoded.negative_condition is None:
-            return clean
-        negative = self.prior.denoise(noisy, t, condition_at(encoded.negative_condition, noisy, t))
+            return self.prior.denoise(noisy, t, condition)
+        negative_condition = condition_at(encoded.negative_condition, noisy, t)
+        clean, negative = self.prior.denoise_both(noisy, t, condition, negative_condition)
         return negative + guidance * (clean - negative)  # of clean estimates as of noise: one is linear in the other
 
     def decode(self, clean: Latent, canvas: LqImage, region: Region | None = None, fidelity: float = 0.0) -> Image:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sdsr import engines
+from sdsr import engines, kept_probes
 from sdsr.engines import choose_runtime, load_model
 from sdsr.errors import InputError, ModelError
 from sdsr.graphs import probing
@@ -31,7 +31,7 @@ def description() -> Description:
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(probing, "cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr(kept_probes, "cache_folder", lambda: tmp_path / "cache")
     return tmp_path / "cache"
 
 

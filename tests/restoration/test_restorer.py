@@ -116,3 +116,42 @@ def test_a_region_off_the_grid_is_refused(restorer):
     with pytest.raises(AssertionError, match="multiples of 8 px"):
         latent_region(Region(top=4, left=0, height=8, width=8), 8)
     assert isinstance(restorer, Restorer)
+
+
+def test_guidance_in_one_batch_is_that_of_two_passes(restorer):
+    prior = restorer.prior
+    rng = torch.Generator().manual_seed(0)
+    noisy = torch.randn(2, prior.channels, 14, 20, generator=rng)
+
+    def condition(prompt: str) -> Condition:
+        skips = [torch.randn(2, 32, 14 // by, 20 // by, generator=rng) for by in (1, 1, 2, 2)]
+        return Condition(prompt=prior.embed(prompt), residuals=(tuple(skips), skips[-1] / 2))
+
+    conditions = condition("clean"), condition("degraded")
+    apart = [prior.denoise(noisy, 500, each) for each in conditions]
+    together = prior.denoise_both(noisy, 500, *conditions)
+    for one, other in zip(apart, together, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
+    assert not torch.allclose(apart[0], apart[1], atol=1e-2)
+    times = torch.tensor([500, 300])
+    first, _ = prior.denoise_both(noisy, times, *[Condition(prompt=prior.embed(said)) for said in ("clean", "")])
+    alone = prior.denoise(noisy, times, Condition(prompt=prior.embed("clean")))
+    torch.testing.assert_close(first, alone, atol=1e-4, rtol=1e-4)
+
+
+def test_conditions_of_other_ports_are_not_joined(restorer):
+    prompt = Condition(prompt=torch.zeros(1, 5, 8))
+    features = {1: torch.zeros(1, 4, 2, 2)}
+    for other in (
+        Condition(prompt=torch.zeros(1, 6, 8)),
+        replace(prompt, tokens=torch.zeros(1, 2, 4)),
+        replace(prompt, sft_features=features),
+        replace(prompt, adapter="another"),
+    ):
+        assert prompt.joined(other, 1) is None
+    both = replace(prompt, sft_features=features, tokens=torch.ones(1, 2, 4))
+    joined = both.joined(both, 3)
+    assert joined is not None
+    assert joined.sft_features is not None
+    assert joined.tokens is not None
+    assert (len(joined.prompt), len(joined.tokens), len(joined.sft_features[1])) == (6, 6, 6)

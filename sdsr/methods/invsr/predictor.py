@@ -14,6 +14,7 @@ from diffusers.models.unets.unet_2d_blocks import AttnDownBlock2D, DownBlock2D, 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sdsr.prior.attention import by_rows
 from sdsr.prior.network_config import NetworkConfig
 from sdsr.tensors import Image, Latent, Time
 
@@ -22,7 +23,6 @@ HALVING = 2
 
 _EPS = 1e-6
 _LEAST_SINUSOIDS = 128
-_ROWS = 128
 _LOG_VARIANCE_LIMITS = (-30.0, 20.0)
 
 
@@ -97,12 +97,8 @@ def _attending(before: int, width: int, *, halves: bool, head_width: int, settin
 class RowwiseAttention:
     """The blocks' self-attention (a processor of diffusers' `Attention`): torch's own, or a faster one on a CPU.
 
-    Torch's fused attention reaches 70 GFLOP/s in bfloat16 on one core of the CPU it was measured on (AMD EPYC with
-    AVX-512 BF16, 8,192 tokens, heads 64 wide), and 77 in float32. Whole rows of the map, `_ROWS` at a time, reach 120:
-    oneDNN's products in bfloat16 outweigh writing the scores (with two threads on a busy machine, 58 against 48).
-    Nothing is left out, but the scores are rounded to bfloat16, which doubles the rounding error (0.6 % against 0.4 %
-    on normal inputs), so it serves inference in that dtype only. Keys lose their mean first: that changes no softmax
-    and keeps the rounded scores small.
+    Whole rows of the map (`prior/attention.py`), over the 8,192 tokens that it attends to, take 0.6 of the time. They
+    round scores to bfloat16, so they serve inference in that dtype only.
     """
 
     def __call__(
@@ -124,15 +120,3 @@ class RowwiseAttention:
         attended = (by_rows if rowwise else F.scaled_dot_product_attention)(query, key, value)
         out = attn.get_submodule("to_out.0")(attended.transpose(1, 2).flatten(2))
         return hidden_states + out.mT.unflatten(-1, hidden_states.shape[-2:])
-
-
-def by_rows(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """Return softmax(query key^T / sqrt(d)) value, each (b, heads, tokens, d); the scores have the dtype given."""
-    attended = torch.empty_like(query, memory_format=torch.contiguous_format)
-    query = query * query.shape[-1] ** -0.5
-    key = (key - key.mean(-2, keepdim=True)).mT.contiguous()
-    for q, k, v, out in zip(*(x.flatten(0, 1) for x in (query, key, value.contiguous(), attended)), strict=True):
-        for first in range(0, len(q), _ROWS):
-            rows = slice(first, first + _ROWS)
-            out[rows] = (q[rows] @ k).softmax(-1) @ v
-    return attended

@@ -9,7 +9,6 @@ from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Literal
 
-import torch
 from torch import nn
 
 from sdsr.diffusion.schedule import Prediction
@@ -19,6 +18,7 @@ from sdsr.methods.one_step.guided_decoder import GuidedDecoder
 from sdsr.methods.one_step.guided_decoding import GuidedDecoding
 from sdsr.prior.loading import load_prior
 from sdsr.prior.prior import Prior
+from sdsr.prior.running import lay_out
 from sdsr.request import Wishes
 from sdsr.restoration.plan import Plan
 from sdsr.restoration.prompting import FixedPrompt, FixedPromptConditioner
@@ -73,6 +73,6 @@ def _decoded(restorer: Restorer, settings: DecoderSettings) -> Restorer:
     channels = restorer.channels if settings.sees_latent else 0
     decoder = GuidedDecoder(channels, width=settings.width, blocks=settings.blocks)
     decoder.to(restorer.prior.device)
-    decoder.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  (missing in torch's stub)
+    lay_out(decoder)
     modules = nn.ModuleDict({**restorer.parts.modules, DECODER: decoder})
     return replace(restorer, parts=replace(restorer.parts, modules=modules, decoder=GuidedDecoding(decoder)))

@@ -6,10 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from torch.nn import functional as F
 
 from sdsr.methods.invsr.convert import convert
-from sdsr.methods.invsr.predictor import Gaussian, NoisePredictor, by_rows
+from sdsr.methods.invsr.predictor import Gaussian, NoisePredictor
 from sdsr.methods.invsr.recipes import SMALL_METHOD
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "invsr_noise_predictor"
@@ -103,18 +102,6 @@ def test_a_sample_has_the_mean_and_the_variance(rng):
     sample = Gaussian(mean=mean, log_variance=log_variance).sample(torch.randn(mean.shape, generator=rng))
     assert float(sample.mean()) == pytest.approx(3, abs=0.03)
     assert float(sample.var().log()) == pytest.approx(1.4, abs=0.03)
-
-
-@pytest.mark.parametrize("tokens", [1, 128, 300])
-def test_attention_by_rows_is_attention(rng, tokens):
-    query, key, value = torch.randn(3, 2, 3, tokens, 16, generator=rng)
-    expected = F.scaled_dot_product_attention(query, key, value)
-    torch.testing.assert_close(by_rows(query, key, value), expected, atol=1e-6, rtol=1e-5)
-    offset = 40 * torch.randn(2, 3, 1, 16, generator=rng)  # common to all keys, so nothing to a softmax
-    half = by_rows(query.bfloat16(), (key + offset).bfloat16(), value.bfloat16())
-    fused = F.scaled_dot_product_attention(*(x.bfloat16() for x in (query, key + offset, value)))
-    worst = (expected - fused.float()).norm()
-    assert (expected - half.float()).norm() < 1.1 * worst + 1e-2 * expected.norm()
 
 
 def test_in_half_precision_the_result_is_close(predictor, recorded):

@@ -1,0 +1,62 @@
+"""Attention by whole rows of its map, which some processors compute faster than torch's fused attention."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+_ROWS = 128
+_LEAST_KEYS = 1024
+"""With fewer, as with a prompt's, what surrounds the products weighs more than what they gain."""
+
+
+def by_rows(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Return softmax(query key^T / sqrt(d)) value, each (b, heads, tokens, d); the scores have the dtype given.
+
+    Nothing is left out, but in bfloat16 the scores are rounded, which doubles the rounding error (0.45 % against 0.23 %
+    on normal inputs). Keys lose their mean first: that changes no softmax and keeps the rounded scores small.
+    """
+    attended = torch.empty_like(query, memory_format=torch.contiguous_format)
+    query = query * query.shape[-1] ** -0.5
+    key = (key - key.mean(-2, keepdim=True)).mT.contiguous()
+    value = value.contiguous()
+    for first in range(0, query.shape[-2], _ROWS):
+        rows = slice(first, first + _ROWS)
+        attended[..., rows, :] = (query[..., rows, :] @ key).softmax(-1) @ value
+    return attended
+
+
+class RowwiseAttention(TorchFunctionMode):
+    """While it is entered, `F.scaled_dot_product_attention` is `by_rows` where that serves, whoever calls it.
+
+    So no network's attention is exchanged, neither a library's nor that of an adapter in it. It serves inference in
+    bfloat16 on the CPU, over many keys, without a mask.
+    """
+
+    def __torch_function__(self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is F.scaled_dot_product_attention and _serves(*args, **(kwargs or {})):
+            query, key, value = _inputs(*args, **(kwargs or {}))
+            return by_rows(query, key, value)
+        return func(*args, **(kwargs or {}))
+
+
+def _inputs(query: Tensor, key: Tensor, value: Tensor, *rest: Any, **options: Any) -> tuple[Tensor, Tensor, Tensor]:
+    return query, key, value
+
+
+def _serves(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> bool:
+    plain = attn_mask is None and dropout_p == 0.0 and not is_causal and scale is None and not enable_gqa
+    halves = all(each.dtype == torch.bfloat16 and each.device.type == "cpu" for each in (query, key, value))
+    return plain and halves and key.shape[-2] >= _LEAST_KEYS and not torch.is_grad_enabled()

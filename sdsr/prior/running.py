@@ -1,0 +1,152 @@
+"""How a prior runs on a device: all that is decided of it, in one place; what each choice is worth stands beside it.
+
+Ratios are of processor time, chosen to not chosen, of Stable Diffusion 2's networks at full size with random weights
+(512 px, two threads of an AMD EPYC with AVX-512-BF16; `python bench/running.py`).
+
+| choice | where | ratio |
+|---|---|---|
+| bfloat16, weights stored in it, else float32 | processors and cards that multiply it | 0.48 (UNet) |
+| channels_last, weights of convolutions | everywhere | 0.97 (UNet), 0.68 to 0.85 (small prior) |
+| attention by rows of its map (`attention.py`) | processors that multiply bfloat16 | 0.91 (UNet) |
+| guidance in one batch of two | everywhere | 0.96; 0.83 at 256 px; 0.7 to 0.8 (small prior) |
+| no pass of guidance at scale 1 | everywhere | 0.49 |
+| one product for query, key and value: not taken | | 1.03 at 256 px (UNet) |
+
+What was asked of a text encoder is remembered by it (`stable_diffusion.ClipText`), a LoRA is added to the weights
+before anything is restored (`Parts.fuse`), and what a method makes of the photo is made once for each (`EncodedLq`).
+Threads are as many as there are cores to run on, and wait asleep (`cli/processors.py`).
+"""
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal, TypeVar
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from sdsr import kept_probes
+from sdsr.prior.attention import RowwiseAttention, by_rows
+
+FORMAT = 1
+PROBED_FROM = 100_000_000
+"""Parameters from which on loading takes so long that the probe's second is not felt."""
+
+_TOKENS = 2048
+_HEADS = 5
+_HEAD_WIDTH = 64
+_ROUNDS = 3
+_WORTH = 0.95
+"""By how much a choice must be faster than what everybody else does, to be taken."""
+
+Network = TypeVar("Network", bound=nn.Module)
+Attention = Literal["fused", "by rows"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """What was decided for a device. `why` says what attention is: "probed", with the ratio, or the device's kind."""
+
+    dtype: torch.dtype
+    attention: Attention
+    why: str
+
+    @property
+    def words(self) -> str:
+        """Return it in words."""
+        dtype = str(self.dtype).removeprefix("torch.")
+        return f"{dtype}, channels_last, attention {self.attention} ({self.why}), guidance in one batch"
+
+
+def choose_device() -> torch.device:
+    """Return the accelerator of this machine (cuda, mps, xpu), or the CPU."""
+    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    return accelerator or torch.device("cpu")
+
+
+def choose_dtype(device: torch.device) -> torch.dtype:
+    """Return bfloat16 where the device computes in it, float32 elsewhere; never float16, in which decoders overflow.
+
+    A processor is what torch is told to take it for: ATEN_CPU_CAPABILITY=avx2 gives what AVX2 gives.
+    """
+    match device.type:
+        case "cuda":
+            native = torch.cuda.is_bf16_supported(including_emulation=False)
+        case "cpu":
+            able = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+            native = able and torch.backends.cpu.get_cpu_capability() == "AVX512"
+        case _:
+            native = False
+    return torch.bfloat16 if native else torch.float32
+
+
+@cache
+def running_on(device: torch.device) -> Running:
+    """Return what is decided for a device: by what is kept of a probe, else by what it is."""
+    dtype = choose_dtype(device)
+    if device.type != "cpu" or dtype != torch.bfloat16:
+        return Running(dtype=dtype, attention="fused", why=device.type if device.type != "cpu" else "in float32")
+    ratio = _recalled()
+    if ratio is None:
+        return Running(dtype=dtype, attention="by rows", why="multiplies bfloat16")
+    attention: Attention = "by rows" if ratio < _WORTH else "fused"
+    return Running(dtype=dtype, attention=attention, why=f"probed: by rows takes {ratio:.2f} of the time")
+
+
+def probe_for(network: nn.Module, device: torch.device) -> None:
+    """Probe this processor, once, where a network is large enough for that and there is something to choose."""
+    large = sum(parameter.numel() for parameter in network.parameters()) >= PROBED_FROM
+    if large and device.type == "cpu" and choose_dtype(device) == torch.bfloat16 and _recalled() is None:
+        kept_probes.keep(_key(), {"by rows": probe()})
+        running_on.cache_clear()
+
+
+def probe() -> float:
+    """Return what attention by rows takes of the time of torch's own, in bfloat16, by the fastest of some runs each."""
+    rng = torch.Generator().manual_seed(0)
+    shape = (1, _HEADS, _TOKENS, _HEAD_WIDTH)
+    query, key, value = (torch.randn(shape, generator=rng).bfloat16() for _ in range(3))
+    least: dict[Any, float] = {}
+    with torch.inference_mode():
+        for _ in range(_ROUNDS + 1):
+            for attend in (F.scaled_dot_product_attention, by_rows):
+                began = time.perf_counter()
+                attend(query, key, value)
+                least[attend] = min(least.get(attend, float("inf")), time.perf_counter() - began)
+    return least[by_rows] / least[F.scaled_dot_product_attention]
+
+
+@contextmanager
+def computing(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
+    """While it lasts, networks on this device compute in `dtype` as was decided for it."""
+    kind = "cpu" if device.type == "meta" else device.type  # autocast knows no meta
+    with torch.autocast(kind, dtype, enabled=dtype != torch.float32):
+        if device.type == "cpu" and dtype == torch.bfloat16 and running_on(device).attention == "by rows":
+            with RowwiseAttention():
+                yield
+        else:
+            yield
+
+
+def lay_out(network: Network) -> Network:
+    """Return a network, its weights laid out as convolutions are fastest; that changes no value."""
+    return network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  (missing in torch's stub)
+
+
+def _recalled() -> float | None:
+    """The ratio that is kept for this machine, None where there is none."""
+    kept = kept_probes.recall(_key())
+    ratio = kept.get("by rows") if isinstance(kept, Mapping) else None
+    return ratio if isinstance(ratio, float) and ratio > 0 else None
+
+
+def _key() -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "of": "prior",
+        **kept_probes.this_machine(("torch", "sdsr"), torch.get_num_threads()),
+        "capability": torch.backends.cpu.get_cpu_capability(),
+    }
