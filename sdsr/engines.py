@@ -51,20 +51,26 @@ def load_model(
     prior: str | None = None,
     device: str | None = None,
     photos: int = 1,
+    decoder: Path | None = None,
 ) -> JobMaker:
     """Return a model, ready to restore, by this engine or the one that suits; `JobMaker.upscale` restores by it.
 
     `photos` are to be restored: other runtimes of graphs, where they are installed, pay off on many only.
+    `decoder`: a tiny one in place of the prior's, which torch computes.
     Raises InputError for what the engine can't do, ModelError for weights or graphs that are missing or damaged.
     """
     found = find_model(model)
-    chosen = engine or choose_engine(found, prior=prior, device=device)
+    chosen = engine or ("torch" if decoder else choose_engine(found, prior=prior, device=device))
     if chosen == "torch":
         import_diffusers()
         from sdsr.upscaling import Upscaler
 
         _check_device(device)
-        return Upscaler.from_pretrained(model, prior=prior, device=device).maker
+        return Upscaler.from_pretrained(model, prior=prior, device=device, decoder=decoder).maker
+    if decoder is not None:
+        raise InputError(
+            f"decoder (={decoder}) can't be changed in exported graphs; leave it out, or say --engine torch."
+        )
     if prior is not None:
         raise InputError(f"prior (={prior}) can't be changed in exported graphs; leave it out, or say --engine torch.")
     if device not in (None, "cpu"):
@@ -73,10 +79,16 @@ def load_model(
 
 
 def load_float32(
-    model: str | Path, *, engine: Engine | None = None, prior: str | None = None, device: str | None = None
+    model: str | Path,
+    *,
+    engine: Engine | None = None,
+    prior: str | None = None,
+    device: str | None = None,
+    decoder: Path | None = None,
 ) -> JobMaker | None:
     """Return a model that computes in full precision; None where that of `load_model` does."""
-    if (engine or choose_engine(find_model(model), prior=prior, device=device)) != "torch":
+    chosen = engine or ("torch" if decoder else choose_engine(find_model(model), prior=prior, device=device))
+    if chosen != "torch":
         return None
     import torch
 
@@ -85,7 +97,7 @@ def load_float32(
 
     if choose_dtype(torch.device(device or choose_device())) is torch.float32:
         return None
-    return Upscaler.from_pretrained(model, prior=prior, device=device, dtype=torch.float32).maker
+    return Upscaler.from_pretrained(model, prior=prior, device=device, dtype=torch.float32, decoder=decoder).maker
 
 
 def open_model(found: ModelFolder, *, runtime: Runtime | None = "onnx", photos: int = 1) -> JobMaker:

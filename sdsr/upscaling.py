@@ -1,7 +1,7 @@
 """Photo in, photo out: `Upscaler` restores and enlarges one photo of any size in bounded memory."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +14,7 @@ from PIL import Image as pillow
 from sdsr.checkpoints.weights import fill_restorer, save_method
 from sdsr.crops import Crop
 from sdsr.diffusion.noise import CanvasNoise
+from sdsr.digests import combined_sha256
 from sdsr.errors import InputError
 from sdsr.images.arrays import as_output, as_photo
 from sdsr.images.floats import image
@@ -24,6 +25,7 @@ from sdsr.models import DEFAULT_MODEL, find_model
 from sdsr.photos.files import Photo
 from sdsr.prior.forked import begin_computing
 from sdsr.prior.loading import load_prior
+from sdsr.prior.tiny_decoder import decoded_by, decoder_sha256, load_tiny_decoder
 from sdsr.request import Request, Wishes
 from sdsr.restoration.lq_image import LqImage
 from sdsr.restoration.passes import Passes
@@ -68,14 +70,16 @@ class Upscaler:
         prior: str | None = None,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
+        decoder: str | Path | None = None,
     ) -> "Upscaler":
         """Return the method of that name (embedded), or of a folder that `save_pretrained` or `sdsr export` wrote.
 
         A folder that is called like an embedded method is meant by "./NAME", or by a `Path`.
         `prior` says where its prior is (a name or a folder); without it, the one that the folder names, or else the
-        recipe's. Without a `dtype` it computes in what suits the device.
-        Raises InputError for an unknown name, ModelError for weights that are missing, damaged or another
-        prior's.
+        recipe's. Without a `dtype` it computes in what suits the device. `decoder` is a folder or file of a tiny
+        decoder (`prior/tiny_decoder.py`), which decodes in the prior's place.
+        Raises InputError for an unknown name, or a method that has a decoder of its own; ModelError for weights that
+        are missing, damaged or another prior's.
         """
         found = find_model(model)
         recipe = found.recipe()
@@ -84,7 +88,10 @@ class Upscaler:
         loaded = name if dtype is None else load_prior(name, device=device, dtype=dtype)
         restorer = recipe.method.build(loaded, device)
         fill_restorer(restorer, found.folder)
-        return cls(recipe, restorer, weights_sha256=found.weights_sha256)
+        if decoder is None:
+            return cls(recipe, restorer, weights_sha256=found.weights_sha256)
+        digest = combined_sha256([found.weights_sha256, decoder_sha256(Path(decoder))])
+        return cls(recipe, tiny_decoded(restorer, recipe.name, Path(decoder)), weights_sha256=digest)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the trained parts; the prior is named by its sha256, not copied."""
@@ -229,6 +236,14 @@ class Upscaler:
     ) -> Windowed:
         """Return the restorer behind windows as the method or its prior has them, no larger than the memory allows."""
         return self.maker.windowed(canvas, memory_bytes, on_window)
+
+
+def tiny_decoded(restorer: Restorer, name: str, path: Path) -> Restorer:
+    """Return the restorer with a tiny decoder in place of its prior's; raise InputError where it has its own."""
+    if restorer.parts.decoder is not None:
+        raise InputError(f"decoder (={path}) can't stand in: {name} decodes by one of its own; leave it out.")
+    decoder = load_tiny_decoder(path, dtype=restorer.prior.dtype)
+    return replace(restorer, prior=decoded_by(restorer.prior, decoder, named=str(path)))
 
 
 def accelerator_bytes(device: torch.device) -> int | None:

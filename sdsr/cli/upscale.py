@@ -25,6 +25,7 @@ from sdsr.cli.upscale_options import (
     Address,
     ColorFixName,
     Consistent,
+    Decoder,
     DryRun,
     EngineChoice,
     EngineName,
@@ -91,6 +92,7 @@ def upscale(
     megapixels: Megapixels = None,
     model: ModelName = DEFAULT_MODEL,
     prior: Prior = None,
+    decoder: Decoder = None,
     steps: Steps = None,
     start: Start = None,
     untrained_start: UntrainedStart = False,
@@ -164,14 +166,15 @@ def upscale(
     of_many = {"--shard": part, "--include": include, "--exclude": exclude, "--limit": limit, "--name": name}
     of_many["--dry-run"] = dry_run
     piped = _piped(photos, output, json=json, report=report, of_many=[each for each, said in of_many.items() if said])
-    load = partial(_load, model, prior, device, engine, request)
+    load = partial(_load, model, prior, device, engine, request, decoder=decoder)
     if no_label and not quiet:
         typer.echo(_WITHOUT_LABEL, err=True)
     with _terminated_like_interrupted():
         if piped:
             restore_piped(photos[0], output, load, settings)
             return
-        described = Model.described(model, load, partial(_load_float32, model, prior, device, engine))
+        described = Model.described(model, load, partial(_load_float32, model, prior, device, engine, decoder))
+        described = described if decoder is None else _known_with(described, decoder)
         jobs = plan(photos, request, output=output, format=settings.format, template=template, model=described.name)
         jobs = choice.of(jobs) if include or exclude else jobs
         jobs = jobs if part is None else _part(jobs, part, quiet=json or quiet)
@@ -246,20 +249,36 @@ def _pages(model: str, settings: Settings) -> "Pages":
 
 
 def _load(
-    model: str, prior: str | None, device: str | None, engine: EngineChoice, request: Request, photos: int = 1
+    model: str,
+    prior: str | None,
+    device: str | None,
+    engine: EngineChoice,
+    request: Request,
+    photos: int = 1,
+    decoder: Path | None = None,
 ) -> "JobMaker":
     """Return the model, ready to restore; a device, or a number of steps or start, that can't be is an InputError."""
     from sdsr.engines import load_model
 
-    maker = load_model(model, engine=engine.named, prior=prior, device=device, photos=photos)
+    maker = load_model(model, engine=engine.named, prior=prior, device=device, photos=photos, decoder=decoder)
     _check_plan(maker, request)
     return maker
 
 
-def _load_float32(model: str, prior: str | None, device: str | None, engine: EngineChoice) -> "JobMaker | None":
+def _known_with(described: Model, decoder: Path) -> Model:
+    """Return the model known by its decoder's file, too."""
+    from sdsr.digests import combined_sha256
+    from sdsr.prior.tiny_decoder import decoder_sha256
+
+    return replace(described, sha256=combined_sha256([described.sha256, decoder_sha256(decoder)]))
+
+
+def _load_float32(
+    model: str, prior: str | None, device: str | None, engine: EngineChoice, decoder: Path | None = None
+) -> "JobMaker | None":
     from sdsr.engines import load_float32
 
-    return load_float32(model, engine=engine.named, prior=prior, device=device)
+    return load_float32(model, engine=engine.named, prior=prior, device=device, decoder=decoder)
 
 
 def _check_plan(maker: "JobMaker", request: Request) -> None:

@@ -89,6 +89,14 @@ Workers = Annotated[
     int | None,
     typer.Option(min=1, help="With --engine ray, how many; by default one for each accelerator, or for four cores."),
 ]
+Decoder = Annotated[
+    Path | None,
+    typer.Option(
+        readable=False,
+        help="A tiny decoder in place of the prior's, for speed: a folder of diffusers' AutoencoderTiny, or a weight "
+        "file, as of madebyollin/taesd.",
+    ),
+]
 Start = Annotated[
     str | None, typer.Option(help="Time to start at, where the method has a choice (InvSR: 250 ... 100), or auto.")
 ]

@@ -25,4 +25,9 @@ FACTS = by_name(
         summary="The second small prior: UNet, prompts and image encoder on its latents.",
         prior="runs/autoencoder/parts",
     ),
+    RecipeFacts(
+        name="tiny-decoder",
+        summary="A tiny decoder for a prior's latents, for `sdsr upscale --decoder`.",
+        prior="small",
+    ),
 )

@@ -1,7 +1,8 @@
 """Recipes of the embedded small models that are no method of a paper: the autoencoder, the prior, the perceptual net.
 
 They are trained in this order: `small-autoencoder`, then `small-prior` (with `--prior` the folder of the
-autoencoder's parts), then `small-perceptual`, which needs neither.
+autoencoder's parts), then `small-perceptual`, which needs neither. `tiny-decoder` stands on any
+prior that is trained.
 """
 
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ from sdsr.embedded import FACTS
 from sdsr.embedded.autoencoder import Reconstruction
 from sdsr.embedded.prior_matching import PriorMatching
 from sdsr.embedded.severity import Severity
+from sdsr.embedded.tiny_decoder import DecoderDistillation, NewTinyDecoder
 from sdsr.losses.small_perceptual import SmallPerceptual
 from sdsr.methods.method import Device
 from sdsr.methods.recipe import OptimizerSettings, Recipe, Stage
@@ -162,4 +164,20 @@ SMALL_PERCEPTUAL = Recipe(
     ),
 )
 
-SMALL_RECIPES = {recipe.name: recipe for recipe in (SMALL_AUTOENCODER, SMALL_PRIOR, SMALL_PERCEPTUAL)}
+TINY_DECODER = Recipe(
+    facts=FACTS["tiny-decoder"],
+    stages=(
+        Stage(
+            name="distillation",
+            method=NewTinyDecoder(),
+            objective=DecoderDistillation(),
+            optimizer=OptimizerSettings(learning_rate=1e-3, warmup_steps=50, decay_from=0.4),
+            steps=20_000,
+            batch=16,
+            crop_px=128,
+            ema_decay=0.99,
+        ),
+    ),
+)
+
+SMALL_RECIPES = {recipe.name: recipe for recipe in (SMALL_AUTOENCODER, SMALL_PRIOR, SMALL_PERCEPTUAL, TINY_DECODER)}
