@@ -230,10 +230,18 @@ class _Alive:
         self.path = folder / f"{owner.token}.alive"
         new = self.path if os.name == "nt" else self.path.with_suffix(".new")  # nobody looks at it before it is locked
         self._file = new.open("xb", buffering=0)
-        if owner.locks and not _lock(self._file):  # a file system without locks
-            owner = replace(owner, locks=False)
-        self._file.write(json.dumps(asdict(owner)).encode())
-        new.replace(self.path)
+        try:
+            if owner.locks and not _lock(self._file):  # a file system without locks
+                owner = replace(owner, locks=False)
+            said = json.dumps(asdict(owner)).encode()
+            if self._file.write(said) != len(said):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            new.replace(self.path)
+        except OSError:  # of a full disk: nothing stays open, or there, for each photo that is tried
+            self._file.close()
+            with suppress(OSError):
+                new.unlink()
+            raise
         self._ended = Event()
         self._thread = Thread(target=self._keep_touching, name="sdsr-alive", daemon=True)
         self._thread.start()
