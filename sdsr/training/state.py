@@ -162,13 +162,18 @@ class RunState:
         tensors = (*self.main.module.parameters(), *self.main.module.buffers(), *self.averages.shadow_params)
         return all(bool(tensor.isfinite().all()) for tensor in tensors if tensor.is_floating_point())
 
-    def all_reduce(self, seconds: float, stopping: bool) -> tuple[float, bool]:
-        """Return how long a step took and whether to stop, the same for all processes, so that they stay together."""
+    def all_reduce(
+        self, seconds: float, stopping: bool, scalars: dict[str, float]
+    ) -> tuple[float, bool, dict[str, float]]:
+        """Return how long a step took, whether to stop, and its scalars: means over the processes, the same for all.
+
+        So they stay together, and the loss is that of the whole batch; each must have the same scalars, in one order.
+        """
         if self.accelerator.num_processes == 1:
-            return seconds, stopping
-        told = torch.tensor([seconds, float(stopping)], device=self.accelerator.device)
-        mean = cast(torch.Tensor, self.accelerator.reduce(told, reduction="mean"))
-        return float(mean[0]), bool(mean[1] > 0)
+            return seconds, stopping, scalars
+        told = torch.tensor([seconds, float(stopping), *scalars.values()], device=self.accelerator.device)
+        mean = cast(torch.Tensor, self.accelerator.reduce(told, reduction="mean")).tolist()
+        return mean[0], mean[1] > 0, dict(zip(scalars, mean[2:], strict=True))
 
     def _rng(self, index: int) -> torch.Generator:
         """Return the noise of a step: a stream of its own for every seed, step and process; -1 is validation."""

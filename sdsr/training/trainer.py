@@ -80,7 +80,7 @@ def _loop(
     while run.progress() < 1 and not stopping:
         began = time.monotonic()
         scalars = run.step(batches)
-        spent, stopping = run.all_reduce(time.monotonic() - began, stop())
+        spent, stopping, scalars = run.all_reduce(time.monotonic() - began, stop(), scalars)
         run.clock.step += 1
         run.clock.seconds += spent
         run.in_step = False

@@ -95,6 +95,9 @@ def test_two_processes_train_one_model_copied_or_in_shards(data, tmp_path, scala
             process.kill()
     launched(tmp_path / "one", data[0], 4)
     one, two = (load_file(tmp_path / name / "parts" / "unet.safetensors") for name in ("one", "two"))
+    alone, shared_loss = (scalars(tmp_path / name) for name in ("one", "two"))
+    for step in (1, 2, 3):  # the whole batch's, not the first process's
+        assert shared_loss[step, "loss"] == pytest.approx(alone[step, "loss"], rel=1e-4)
     for key, tensor in one.items():  # which three steps of a warming-up optimizer moved by about 1e-5
         assert (tensor - two[key]).abs().mean() < 1e-6, key
 
