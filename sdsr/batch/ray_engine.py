@@ -70,35 +70,50 @@ def process_on_ray(
     finally:
         desk.close()
     if left:
-        yield from _on_cluster(left[:limit], desk, cluster)
+        yield from _on_cluster(left, desk, cluster, limit)
 
 
-def _on_cluster(jobs: Sequence[Job], desk: Desk, cluster: Cluster) -> Iterator[Outcome]:
+def _on_cluster(jobs: Sequence[Job], desk: Desk, cluster: Cluster, limit: int | None) -> Iterator[Outcome]:
     ray = _ray()
     started = _connect(ray, cluster)
     try:
         count, share = _shares(ray.cluster_resources(), cluster.workers)
         actor = ray.remote(max_restarts=0, **share)(_Worker)
         start = partial(actor.remote, desk.model, desk.settings, desk.beside)
-        yield from _shared(ray, [start() for _ in range(min(count, len(jobs)))], start, jobs, desk)
+        workers = [start() for _ in range(min(count, len(jobs), limit or count))]
+        yield from _shared(ray, workers, start, jobs, desk, limit=limit)
     finally:
         if started:
             ray.shutdown()
 
 
 def _shared(
-    ray: ModuleType, workers: Sequence[Any], start: Callable[[], Any], jobs: Sequence[Job], desk: Desk
+    ray: ModuleType,
+    workers: Sequence[Any],
+    start: Callable[[], Any],
+    jobs: Sequence[Job],
+    desk: Desk,
+    *,
+    limit: int | None = None,
 ) -> Iterator[Outcome]:
-    """Give each worker a few photos after another, start one for each that dies, and yield what comes back."""
+    """Give each worker a few photos after another, start one for each that dies, and yield what comes back.
+
+    No more are given than `limit` leaves, were all that are given restored: those that fail or are found finished
+    leave room for others.
+    """
     waiting = deque(jobs)
-    at_once = max(1, min(_MOST_AT_ONCE, len(jobs) // (4 * len(workers))))
+    restored = 0
+    at_once = max(1, min(_MOST_AT_ONCE, min(len(jobs), limit or len(jobs)) // (4 * len(workers))))
     idle = list(workers)
     flying: dict[Any, tuple[Any, list[Job]]] = {}
     deaths: Counter[Job] = Counter()
-    while waiting or flying:
+    while flying or (waiting and restored != limit):
         while waiting and idle:
+            room = len(waiting) if limit is None else limit - restored - sum(len(given) for _, given in flying.values())
+            given = [waiting.popleft() for _ in range(min(at_once, len(waiting), room))]
+            if not given:
+                break
             worker = idle.pop()
-            given = [waiting.popleft() for _ in range(min(at_once, len(waiting)))]
             flying[worker.restore.remote(given)] = worker, given
         (ready, *_), _ = ray.wait(list(flying), num_returns=1)
         worker, given = flying.pop(ready)
@@ -119,6 +134,7 @@ def _shared(
                     yield failed(job, desk, "system", said)
             at_once = 1  # so that the one at which they die is known
             continue
+        restored += sum(outcome.size is not None for outcome in found)
         yield from found
     ray.wait([worker.close.remote() for worker in idle], num_returns=len(idle), timeout=_CLOSING_S)
     for root in {job.root for job in jobs if job.root is not None}:  # what dead workers left

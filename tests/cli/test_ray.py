@@ -93,6 +93,14 @@ def kill_a_worker(driver: int, out: Path) -> bool:
     return False
 
 
+def test_failures_do_not_count_as_restored(tree: Path) -> None:
+    out = tree.parent / "limited"
+    limited = command(tree, out, "--engine", "ray", "--workers", "2", "--limit", "5")  # one of the first five is broken
+    done = subprocess.run(limited, capture_output=True, text=True, timeout=WAIT_S, check=False)
+    assert lines(done.stdout) == {"done": 5, "failed": 1}, done.stderr
+    assert len(results(out)) == 5
+
+
 def test_a_cluster_that_is_not_there_is_told(tree: Path) -> None:
     gone = command(tree, tree.parent / "none", "--engine", "ray", "--address", "127.0.0.1:1")
     done = subprocess.run(gone, capture_output=True, text=True, timeout=WAIT_S, check=False)
