@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from sdsr.batch.outcome import Outcome
 from sdsr.batch.settings import Settings
@@ -54,8 +55,9 @@ class Pace:
     def settle(self, outcome: Outcome, now_s: float) -> None:
         """A photo needs no more work; it may have been restored elsewhere, without a word before."""
         self.settled += 1
-        if outcome.input in self.begun:
-            self.begun.remove(outcome.input)
+        source = str(Path(outcome.input))  # of a URL, whose slashes a job's path has lost
+        if source in self.begun:
+            self.begun.remove(source)
         elif outcome.status == "done" and outcome.size is not None:
             pixels = outcome.size[0] * outcome.size[1]
             self.began_s = now_s - outcome.seconds if self.began_s is None else self.began_s

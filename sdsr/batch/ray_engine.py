@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from sdsr.batch.bucket.store import url_of
 from sdsr.batch.desk import Desk, failed, skipped
 from sdsr.batch.model import Model
 from sdsr.batch.outcome import Outcome
@@ -23,6 +24,9 @@ from sdsr.batch.restoring import Beside
 from sdsr.batch.settings import Settings
 from sdsr.batch.walking import Job
 from sdsr.errors import InputError, ModelError, SdsrError
+
+if TYPE_CHECKING:
+    from sdsr.batch.bucket.planning import Bucket, Places
 
 log = logging.getLogger(__name__)
 
@@ -53,33 +57,53 @@ def process_on_ray(
     *,
     beside: Beside | None = None,
     limit: int | None = None,
+    bucket: "Bucket | None" = None,
 ) -> Iterator[Outcome]:
     """Restore the photos on a cluster and yield what became of each, as it arrives; see `sdsr.batch.engine.process`.
 
-    What is finished is found here, before anything of Ray is started. Raises InputError where Ray isn't here or the
-    cluster can't be reached, and the model's error where it can't be loaded.
+    Those of a `bucket` are fetched and uploaded by the workers. What is finished is found here, before anything of Ray
+    is started. Raises InputError where Ray isn't here or the cluster can't be reached, and the model's error where it
+    can't be loaded.
     """
     desk = Desk(model=model, settings=settings, beside=beside)
     left: list[Job] = []
+    for job, outcome in _passed(jobs, desk, bucket):
+        if outcome is None:
+            left.append(job)
+        else:
+            yield outcome
+    if left:
+        yield from _on_cluster(left, desk, cluster, limit, bucket)
+
+
+def _passed(jobs: Sequence[Job], desk: Desk, bucket: "Bucket | None") -> Iterator[tuple[Job, Outcome | None]]:
+    """Yield each job with its outcome if it is finished."""
+    if bucket is not None:
+        from sdsr.batch.bucket.engine import BucketDesk
+
+        of_bucket = BucketDesk.open(bucket.places, desk.model, desk.settings)
+        try:
+            yield from of_bucket.passed(jobs, bucket)
+            of_bucket.check_shared(alone=bucket.alone)
+        finally:
+            of_bucket.close()
+        return
     try:
         for job in jobs:
-            if desk.needs_nothing(job):
-                yield skipped(job, desk)
-            else:
-                left.append(job)
+            yield job, skipped(job, desk) if desk.needs_nothing(job) else None
     finally:
         desk.close()
-    if left:
-        yield from _on_cluster(left, desk, cluster, limit)
 
 
-def _on_cluster(jobs: Sequence[Job], desk: Desk, cluster: Cluster, limit: int | None) -> Iterator[Outcome]:
+def _on_cluster(
+    jobs: Sequence[Job], desk: Desk, cluster: Cluster, limit: int | None, bucket: "Bucket | None"
+) -> Iterator[Outcome]:
     ray = _ray()
     started = _connect(ray, cluster)
     try:
         count, share = _shares(ray.cluster_resources(), cluster.workers)
         actor = ray.remote(max_restarts=0, **share)(_Worker)
-        start = partial(actor.remote, desk.model, desk.settings, desk.beside)
+        start = partial(actor.remote, desk.model, desk.settings, desk.beside, bucket and bucket.places)
         workers = [start() for _ in range(min(count, len(jobs), limit or count))]
         yield from _shared(ray, workers, start, jobs, desk, limit=limit)
     finally:
@@ -137,7 +161,8 @@ def _shared(
         restored += sum(outcome.size is not None for outcome in found)
         yield from found
     ray.wait([worker.close.remote() for worker in idle], num_returns=len(idle), timeout=_CLOSING_S)
-    for root in {job.root for job in jobs if job.root is not None}:  # what dead workers left
+    roots = {job.root for job in jobs if job.root is not None and url_of(job.root) is None}
+    for root in roots:  # what dead workers left
         claims = desk.claims(root)
         claims.remove_abandoned()
         claims.close()
@@ -146,13 +171,20 @@ def _shared(
 class _Worker:
     """A process of the cluster with the model on its device."""
 
-    def __init__(self, model: Model, settings: Settings, beside: Beside | None) -> None:
-        self.desk = Desk(model=model, settings=settings, beside=beside)
+    def __init__(self, model: Model, settings: Settings, beside: Beside | None, places: "Places | None") -> None:
+        if places is None:
+            self.desk = Desk(model=model, settings=settings, beside=beside)
+        else:
+            from sdsr.batch.bucket.engine import BucketDesk
+
+            self.desk = BucketDesk.open(places, model, settings)
 
     def restore(self, jobs: list[Job]) -> list[Outcome]:
         from sdsr.batch.engine import work
 
-        return list(work(jobs, self.desk, on_progress=lambda job, share: None))
+        if isinstance(self.desk, Desk):
+            return list(work(jobs, self.desk, on_progress=lambda job, share: None))
+        return list(self.desk.work(jobs, on_progress=lambda job, share: None))
 
     def close(self) -> None:
         """Give up claims, and note what was found finished."""

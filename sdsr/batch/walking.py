@@ -79,7 +79,11 @@ def plan(
     write. A folder's tree is mirrored in `output`, by default `FOLDER_x4` beside it, with the names as they are.
     A `template` names results otherwise, `model` being what it may call them after.
     """
-    naming = Naming(request=request, format=format, template=template, model=model)
+    return plan_named(sources, Naming(request=request, format=format, template=template, model=model), output=output)
+
+
+def plan_named(sources: Sequence[Path], naming: Naming, *, output: Path | None) -> list[Job]:
+    """Do what `plan` does, results being called as `naming` says."""
     jobs: list[Job] = []
     as_file = _names_a_file(output)
     if as_file and (len(sources) != 1 or os.path.isdir(sources[0])):
@@ -88,14 +92,14 @@ def plan(
         if is_pipe(source):
             raise InputError(f"{source} is a pipe, which stands for one photo; give it alone, with -o FILE.")
         if os.path.isdir(source):  # which says no where Path.is_dir fails: of a name too long
-            jobs += _folder_jobs(source, output or _beside(source, request), naming)
+            jobs += _folder_jobs(source, output or _beside(source, naming.request), naming)
         elif as_file:
             assert output is not None
             jobs.append(Job(source=source, target=output, name=source.name))
         else:
             target = naming.target(output or source.parent, source, tagged=True)
             jobs.append(Job(source=source, target=target, root=output, name=source.name))
-    return list(_distinct(jobs))
+    return list(distinct(jobs))
 
 
 def tag(request: Request) -> str:
@@ -151,16 +155,20 @@ def _folder_jobs(folder: Path, root: Path, naming: Naming) -> Iterator[Job]:
     photos = find_photos(folder, besides=root)
     if not photos:
         raise InputError(f"folder (={folder}) holds no photo ({', '.join(SUFFIXES)}); name another.")
-    limit = name_limit(root)
+    yield from mirrored(photos, folder, root, naming, name_limit(root))
+
+
+def mirrored(photos: Iterable[Path], folder: Path, root: Path, naming: Naming, limit: int) -> Iterator[Job]:
+    """Yield the jobs of a folder's photos, whose results keep its tree; names of parts have at most `limit` bytes."""
     parents: dict[str, tuple[Path, str]] = {}  # of photos: where their results go, and the path below the folder
     for photo in photos:
         parent, name = os.path.split(str(photo))
         if parent not in parents:
             below = photo.parent.relative_to(folder)
-            mirrored = root.joinpath(*(fitted(root, part, limit=limit) for part in below.parts))
-            parents[parent] = mirrored, "" if below == Path() else f"{below.as_posix()}/"
-        mirrored, below_folder = parents[parent]
-        target = naming.target(mirrored, photo, tagged=False, limit=limit)
+            beyond = root.joinpath(*(fitted(root, part, limit=limit) for part in below.parts))
+            parents[parent] = beyond, "" if below == Path() else f"{below.as_posix()}/"
+        beyond, below_folder = parents[parent]
+        target = naming.target(beyond, photo, tagged=False, limit=limit)
         yield Job(source=photo, target=target, root=root, name=below_folder + name)
 
 
@@ -172,7 +180,7 @@ def _suffix(source: Path, format: Format | None) -> str:
     return own if meant == format else SUFFIX_OF[format]
 
 
-def _distinct(jobs: Iterable[Job]) -> Iterator[Job]:
+def distinct(jobs: Iterable[Job]) -> Iterator[Job]:
     """Yield the jobs; where several would write one file, those that change format say what they were (a.png.jpg)."""
     keyed = {(str(job.source), str(job.target)): job for job in jobs}
     keys = [text_key(target) for _, target in keyed]

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Literal
 import typer
 
 from sdsr.batch.amounts import parse_bytes
+from sdsr.batch.bucket.planning import Bucket, Places, plan_bucket
+from sdsr.batch.bucket.store import without_file_scheme
 from sdsr.batch.choosing import Choice
 from sdsr.batch.estimate import estimate
 from sdsr.batch.model import Model
@@ -18,7 +20,7 @@ from sdsr.batch.ray_engine import Cluster
 from sdsr.batch.settings import Settings
 from sdsr.batch.shards import Shard
 from sdsr.batch.templates import Template
-from sdsr.batch.walking import Job, plan
+from sdsr.batch.walking import Job, Naming, plan_named
 from sdsr.cli.options import Device, NoiseSeed, Prior, Steps
 from sdsr.cli.printing import echo_line
 from sdsr.cli.upscale_options import (
@@ -165,6 +167,8 @@ def upscale(
     template = None if name is None else Template.parse(name)
     of_many = {"--shard": part, "--include": include, "--exclude": exclude, "--limit": limit, "--name": name}
     of_many["--dry-run"] = dry_run
+    photos = [without_file_scheme(photo) for photo in photos]
+    output = output and without_file_scheme(output)
     piped = _piped(photos, output, json=json, report=report, of_many=[each for each, said in of_many.items() if said])
     load = partial(_load, model, prior, device, engine, request, decoder=decoder)
     if no_label and not quiet:
@@ -175,10 +179,16 @@ def upscale(
             return
         described = Model.described(model, load, partial(_load_float32, model, prior, device, engine, decoder))
         described = described if decoder is None else _known_with(described, decoder)
-        jobs = plan(photos, request, output=output, format=settings.format, template=template, model=described.name)
+        naming = Naming(request=request, format=settings.format, template=template, model=described.name)
+        jobs, bucket = _planned(photos, output, naming, alone=part is not None)
         jobs = choice.of(jobs) if include or exclude else jobs
         jobs = jobs if part is None else _part(jobs, part, quiet=json or quiet)
         described = replace(described, load=partial(load, photos=len(jobs)))
+        if bucket is not None and (dry_run or report):
+            option = "--dry-run" if dry_run else "--report"
+            raise InputError(
+                f"{option} is of files, and {bucket.places.photos} is a bucket; leave it out, or copy some photos here."
+            )
         if dry_run:
             tell_estimate(estimate(jobs, described, settings, limit=limit), json=json)
             return
@@ -192,12 +202,23 @@ def upscale(
             beside=pages,
             limit=limit,
             cluster=_cluster(engine, address, workers),
+            bucket=bucket,
         )
         for page in pages.overviews(jobs) if pages is not None else []:
             if not (json or quiet):
                 echo_line(f"{page}: report of all")
     if tally.photos["failed"]:
         raise typer.Exit(2 if tally.photos["failed"] == tally.photos.total() else 1)
+
+
+def _planned(
+    photos: list[Path], output: Path | None, naming: Naming, *, alone: bool
+) -> tuple[list[Job], Bucket | None]:
+    """Return what is to do, and the bucket that photos and results are in, if they are in one."""
+    places = Places.of(photos, output)
+    if places is not None:
+        return plan_bucket(places, naming, alone=alone)
+    return plan_named(photos, naming, output=output), None
 
 
 def _cluster(engine: EngineChoice, address: str | None, workers: int | None) -> Cluster | None:

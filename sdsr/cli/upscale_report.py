@@ -14,6 +14,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
 from rich.table import Table
 
+from sdsr.batch.bucket.engine import process_bucket
+from sdsr.batch.bucket.planning import Bucket
 from sdsr.batch.engine import process
 from sdsr.batch.estimate import Estimate, told_bytes
 from sdsr.batch.model import Model
@@ -36,6 +38,7 @@ def report(
     beside: Beside | None = None,
     limit: int | None = None,
     cluster: Cluster | None = None,
+    bucket: Bucket | None = None,
 ) -> "Tally":
     """Restore the photos, tell of each when it is finished, and of all in the end; return what became of them."""
     tally = Tally()
@@ -44,7 +47,7 @@ def report(
             _shown_progress(jobs, settings, shown=not (json or quiet)) as progress,
             _own_output(shared=cluster is not None) as out,
         ):
-            for outcome in _outcomes(jobs, model, settings, progress, beside, limit, cluster):
+            for outcome in _outcomes(jobs, model, settings, progress, beside, limit, cluster, bucket):
                 tally.count(outcome)
                 progress.settle(outcome)
                 if json:
@@ -82,18 +85,14 @@ def _outcomes(
     beside: Beside | None,
     limit: int | None,
     cluster: Cluster | None,
+    bucket: Bucket | None,
 ) -> Iterator[Outcome]:
     if cluster is not None:
-        return process_on_ray(jobs, model, settings, cluster, beside=beside, limit=limit)
-    return process(
-        jobs,
-        model,
-        settings,
-        on_progress=progress.advance,
-        on_size=progress.begin,
-        beside=beside,
-        limit=limit,
-    )
+        return process_on_ray(jobs, model, settings, cluster, beside=beside, limit=limit, bucket=bucket)
+    watched = {"on_progress": progress.advance, "on_size": progress.begin}
+    if bucket is not None:
+        return process_bucket(jobs, bucket, model, settings, **watched, limit=limit)
+    return process(jobs, model, settings, **watched, beside=beside, limit=limit)
 
 
 def tell_estimate(found: Estimate, *, json: bool) -> None:

@@ -40,6 +40,15 @@ def find_photos(folder: Path, *, besides: Path | None = None) -> list[Path]:
     return [photo for _, photo in found]
 
 
+def is_photo_name(name: str) -> bool:
+    """Whether a path with slashes is that of a photo that `find_photos` would return, by its name alone.
+
+    >>> is_photo_name("a/b.JPG"), is_photo_name("a/.b.jpg"), is_photo_name("@eaDir/b.jpg"), is_photo_name("a.mp4")
+    (True, False, False, False)
+    """
+    return all(_visible(part) for part in name.split("/")) and f".{name.rpartition('.')[2].lower()}" in _WANTED
+
+
 def _folders(root: Path, passed: Path | None) -> Iterator[tuple[Path, list[str]]]:
     """Yield each visible folder and the visible files in it, once: the tree's own first, then what links lead to."""
     seen = set[Path]()

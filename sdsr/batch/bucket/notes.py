@@ -1,0 +1,119 @@
+"""What is finished in a bucket of results: lines as a folder's manifest has them, in objects that are written anew.
+
+Each process writes its own (`.sdsr-manifests/TOKEN-NUMBER.jsonl`), again and again until it is full; all are read as
+one, and so is a folder's manifest that was copied there. What is noted of a photo and a result is their sha256 and by
+which version the store knows them, so that neither is read to know them again.
+"""
+
+import json
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from threading import RLock
+
+from sdsr import __version__
+from sdsr.batch.bucket.store import Seen, Store
+from sdsr.batch.manifest import FOLDER, NAME
+
+MOST_BYTES = 256 << 10
+"""How large an object of notes gets, as it is written whole with each that is added: some 600 notes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    """What is noted of a result; `output_sha256` None where it was only begun, in a folder that was copied here."""
+
+    input_sha256: str
+    settings_sha256: str
+    output_sha256: str | None
+    input_version: str | None = None
+    output_version: str | None = None
+    version: str | None = __version__
+    at: float = field(default_factory=time.time)
+
+    def fits(self, result: Seen | None) -> bool:
+        """Whether the store knows the result by the noted version."""
+        return result is not None and self.output_version is not None and result.version == self.output_version
+
+
+class Notes:
+    """The notes of a bucket of results, as far as they were read, and those of this process."""
+
+    def __init__(self, store: Store, token: str) -> None:
+        self._store = store
+        self._token = token
+        self._latest: dict[str, Note] = {}
+        self._older: dict[str, list[Note]] = {}
+        self._read: dict[str, Seen] = {}
+        self._own = b""
+        self._number = 1
+        self._lock = RLock()  # one thread looks, another notes
+        self.refresh()
+
+    def of(self, name: str, result: Seen | None) -> Note | None:
+        """Return what is noted of a result: what tells of the one that is there, or else what was noted last."""
+        with self._lock:
+            latest = self._latest.get(name)
+            others = self._older.get(name, ())
+            return (
+                latest
+                if not others
+                else next((each for each in (latest, *others) if each and each.fits(result)), latest)
+            )
+
+    def refresh(self) -> None:
+        """Read what others noted since."""
+        with self._lock:
+            objects = self._store.listed(FOLDER)
+            first = self._store.seen(NAME)
+            if first is not None:
+                objects[NAME] = first
+            for name, seen in sorted(objects.items()):
+                ours = name.startswith(f"{FOLDER}/{self._token}-")
+                if name.endswith(".jsonl") and not ours and self._read.get(name) != seen:
+                    with suppress(FileNotFoundError):
+                        self._learn_all(self._store.read(name))
+                    self._read[name] = seen
+
+    def add(self, notes: dict[str, Note]) -> None:
+        """Note results, for good when this returns."""
+        if not notes:
+            return
+        with self._lock:
+            self._own += b"".join(_line(name, note) for name, note in notes.items())
+            self._store.write(f"{FOLDER}/{self._token}-{self._number:06d}.jsonl", self._own)
+            if len(self._own) > MOST_BYTES:
+                self._own = b""
+                self._number += 1
+            for name, note in notes.items():
+                self._learn(name, note)
+
+    def _learn_all(self, data: bytes) -> None:
+        for line in data.splitlines():
+            with suppress(ValueError, KeyError, TypeError):  # a line that a kill cut short, in a folder's
+                noted = json.loads(line)
+                keys = ("input_sha256", "settings_sha256", "output_sha256")
+                more = {key: noted.get(key) for key in ("input_version", "output_version", "version")}
+                self._learn(noted["output"], Note(**{key: noted[key] for key in keys}, **more, at=noted.get("at", 0.0)))
+
+    def _learn(self, name: str, note: Note) -> None:
+        before = self._latest.get(name)
+        if before is not None and before != note:
+            note, older = (note, before) if note.at >= before.at else (before, note)
+            self._older[name] = [*self._older.get(name, ()), older]
+        self._latest[name] = note
+
+
+def _line(name: str, note: Note) -> bytes:
+    noted = {
+        "status": "done",
+        "output": name,
+        "input_sha256": note.input_sha256,
+        "settings_sha256": note.settings_sha256,
+        "output_sha256": note.output_sha256,
+        "input_version": note.input_version,
+        "output_version": note.output_version,
+        "version": note.version,
+        "at": round(note.at, 3),
+    }
+    return json.dumps(noted).encode() + b"\n"

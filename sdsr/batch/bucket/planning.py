@@ -1,0 +1,79 @@
+"""From the objects of a bucket to what is done: which are photos, and what each result is called."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from sdsr.batch.bucket.store import Seen, Store, url_of
+from sdsr.batch.naming import USUAL_LIMIT
+from sdsr.batch.walking import Job, Naming, distinct, mirrored
+from sdsr.errors import InputError
+from sdsr.photos.finding import is_photo_name
+from sdsr.photos.formats import SUFFIXES
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Places:
+    """URLs of the folder of photos and of that of results."""
+
+    photos: str
+    results: str
+
+    @classmethod
+    def of(cls, photos: list[Path], output: Path | None) -> "Places | None":
+        """Return the places of a command line; None where only files are named, InputError for both kinds at once."""
+        sources = [url_of(photo) for photo in photos]
+        target = None if output is None else url_of(output)
+        if target is None and not any(sources):
+            return None
+        if len(sources) != 1 or sources[0] is None or target is None:
+            raise InputError(
+                f"photos (={', '.join(map(str, photos))}) and output (={output}) must both be URLs of one folder each; "
+                "copy photos or results from or to a bucket by its own tool."
+            )
+        if sources[0] == target:
+            raise InputError(f"output (={target}) must be another folder than the photos'; name a new one.")
+        return cls(photos=sources[0], results=target)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bucket:
+    """Places, what the store told of each object below the photos' one, and whether this process has a part `alone`."""
+
+    places: Places
+    photos: Mapping[str, Seen]
+    alone: bool = False
+
+
+def plan_bucket(places: Places, naming: Naming, *, alone: bool = False) -> tuple[list[Job], Bucket]:
+    """Return the jobs of a bucket's photos, no two with one target, and the bucket as it was listed.
+
+    Paths of the jobs stand for URLs, and only `name` is exact. Suffixes are taken at their word, as no object is read.
+    Raises InputError where the bucket can't be listed or holds no photo.
+    """
+    objects = Store(places.photos).listed()
+    results = places.results.removeprefix(f"{places.photos}/")
+    inside = f"{results}/" if results != places.results else None
+    wanted = [name for name in objects if is_photo_name(name) and not (inside and name.startswith(inside))]
+    names = sorted((name for name in wanted if _is_path(name)), key=lambda name: name.split("/"))
+    if len(names) < len(wanted):
+        log.warning("%d objects have names that are no paths, and are passed over.", len(wanted) - len(names))
+    if not names:
+        raise InputError(f"{places.photos} holds no photo ({', '.join(SUFFIXES)}); check the URL.")
+    folder = Path(places.photos)
+    root = Path(places.results)
+    jobs = list(distinct(mirrored((folder / name for name in names), folder, root, naming, USUAL_LIMIT)))
+    return jobs, Bucket(places=places, photos={name: objects[name] for name in names}, alone=alone)
+
+
+def target_name(job: Job) -> str:
+    """Return the name of a job's result below the folder of results."""
+    assert job.root is not None
+    return job.target.relative_to(job.root).as_posix()
+
+
+def _is_path(name: str) -> bool:
+    return all(part not in ("", ".", "..") for part in name.split("/")) and "\0" not in name

@@ -1,0 +1,172 @@
+"""A bucket, or a folder in one, by fsspec: whole objects read, written, listed, and made where none is.
+
+Listings are never kept, since other processes write too; and only calls for one object are made, as those for many
+take `*`, `?` and `[` in names for patterns.
+"""
+
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sdsr.errors import InputError, OutputError
+
+T = TypeVar("T")
+
+ATOMIC = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "memory"})
+"""Protocols whose drivers make an object where none is by one request; for others fsspec looks first, then writes."""
+_WITHOUT_LISTS = frozenset({"http", "https", "data"})
+_URL = re.compile(r"([a-z][a-z0-9+.-]+):/{1,2}(?!/)(.*)", re.DOTALL)
+_FILE = re.compile(r"file:(?://)?(/.*)", re.DOTALL)
+# What changes when an object does, the surest first; drivers call it differently.
+_VERSIONS = ("ETag", "etag", "generation", "md5Hash", "mtime", "LastModified", "last_modified", "updated", "created")
+
+
+def url_of(path: Path | str) -> str | None:
+    """Return the URL that a path of the command line stands for, which lost a slash there; None for one of files.
+
+    >>> url_of(Path("s3://bucket/photos")), url_of("c:/photos"), url_of("photos")
+    ('s3://bucket/photos', None, None)
+    """
+    match = _URL.fullmatch(str(path))
+    if match is None or match[1] == "file" or os.path.lexists(path):
+        return None
+    return f"{match[1]}://{match[2].rstrip('/')}"
+
+
+def without_file_scheme(path: Path) -> Path:
+    """Return the path of a file:// URL, and any other as it is.
+
+    >>> without_file_scheme(Path("file:///mnt/photos")).as_posix()
+    '/mnt/photos'
+    """
+    match = _FILE.fullmatch(str(path))
+    return path if match is None or os.path.lexists(path) else Path(match[1])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """An object as the store tells of it: its size, and what is another when its content is."""
+
+    size: int
+    version: str
+
+
+class Store:
+    """The objects below a URL, by their names from there, with slashes. Raises InputError where there is no driver."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.protocol = url.partition("://")[0]
+        if self.protocol in _WITHOUT_LISTS or "::" in url:
+            raise InputError(f"{url} can't be listed and written; name a bucket, such as s3://bucket/photos.")
+        options = {"use_listings_cache": False, "skip_instance_cache": True}
+        try:
+            fsspec = import_module("fsspec")
+        except ImportError as error:
+            raise InputError(f"{url} needs fsspec, which is missing; pip install 'sdsr[bucket]'.") from error
+        try:
+            self._fs, self._root = fsspec.core.url_to_fs(url, **options)
+        except ImportError as error:
+            raise InputError(
+                f"{url} needs a driver, which is missing ({error}); pip install 'sdsr[bucket]'."
+            ) from error
+        except ValueError as error:
+            raise InputError(f"{url} is of no known protocol ({error}); try s3:// or gs://.") from error
+        self._root = self._root.rstrip("/")
+
+    def url_to(self, name: str) -> str:
+        return f"{self.url}/{name}"
+
+    def listed(self, below: str = "") -> dict[str, Seen]:
+        """Return all objects, or those in a folder; without folders and what only marks one."""
+        top = self._path(below) if below else self._root
+        try:
+            found = self._asked(lambda: self._fs.find(top, detail=True), InputError, "listed")
+        except FileNotFoundError:
+            return {}
+        start = len(self._root) + 1
+        return {
+            path[start:]: _seen(info)
+            for path, info in found.items()
+            if info.get("type") == "file" and not path.endswith("/") and len(path) > start
+        }
+
+    def seen(self, name: str) -> Seen | None:
+        """Return what the store tells of an object now; None where there is none."""
+        try:
+            info = self._asked(lambda: self._fs.info(self._path(name)), InputError, "looked up", name)
+        except FileNotFoundError:
+            return None
+        return _seen(info) if info.get("type") == "file" else None
+
+    def read(self, name: str) -> bytes:
+        """Return an object's bytes; FileNotFoundError where there is none."""
+        return self._asked(lambda: self._fs.cat_file(self._path(name)), InputError, "read", name)
+
+    def fetch(self, name: str, path: Path) -> None:
+        """Copy an object to a file; FileNotFoundError where there is none."""
+        self._asked(lambda: self._fs.get_file(self._path(name), str(path)), InputError, "fetched", name)
+
+    def write(self, name: str, data: bytes) -> None:
+        self._asked(lambda: self._fs.pipe_file(self._path(name), data), OutputError, "written", name)
+
+    def create(self, name: str, data: bytes) -> bool:
+        """Write an object where none is; return whether that was so. Of one request only where `exclusive`."""
+        try:
+            self._asked(lambda: self._fs.pipe_file(self._path(name), data, mode="create"), OutputError, "written", name)
+        except FileExistsError:
+            return False
+        except OutputError as error:
+            if "ConditionalRequestConflict" in str(error):  # S3's word for two at the same moment
+                return False
+            raise
+        return True
+
+    def upload(self, path: Path, name: str) -> Seen:
+        """Copy a file to an object, which appears when it is whole; return what the store tells of it then."""
+        self._asked(lambda: self._fs.put_file(str(path), self._path(name)), OutputError, "written", name)
+        seen = self.seen(name)
+        if seen is None or seen.size != path.stat().st_size:
+            raise OutputError(f"{self.url_to(name)} isn't what was written, by its size; look what else writes there.")
+        return seen
+
+    def remove(self, name: str) -> None:
+        """Remove an object, if it is there."""
+        try:
+            self._asked(lambda: self._fs.rm_file(self._path(name)), OutputError, "removed", name)
+        except FileNotFoundError:
+            return
+
+    def exclusive(self, probe: str) -> bool:
+        """Whether an object is made only where none is, and by one request; asked of the store by making one, twice."""
+        if self.protocol not in ATOMIC:
+            return False
+        try:
+            self.create(probe, b"1")
+            return not self.create(probe, b"2")
+        finally:
+            self.remove(probe)
+
+    def _path(self, name: str) -> str:
+        return f"{self._root}/{name}"
+
+    def _asked(self, call: Callable[[], T], kind: type[InputError | OutputError], verb: str, name: str = "") -> T:
+        where = self.url_to(name) if name else self.url
+        try:
+            return call()
+        except (FileNotFoundError, FileExistsError):
+            raise
+        except Exception as error:  # drivers pass on what their clients raise
+            said = " ".join(str(error).split()) or type(error).__name__
+            raise kind(
+                f"{where} can't be {verb} ({said}); check its name, your credentials and the network."
+            ) from error
+
+
+def _seen(info: dict[str, Any]) -> Seen:
+    version = next((str(info[key]) for key in _VERSIONS if info.get(key) is not None), "")
+    return Seen(size=int(info.get("size") or 0), version=version)
