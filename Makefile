@@ -112,7 +112,9 @@ soak: $(INSTALLED)
 	$(BIN)/python bench/many_files.py
 	$(BIN)/python bench/batch_soak.py memory
 	$(BIN)/python bench/batch_soak.py overhead
+	@$(PIP) -e '.[ray]'
 	$(BIN)/python bench/batch_soak.py kills
+	$(BIN)/python bench/batch_ray.py
 
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check
