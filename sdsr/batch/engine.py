@@ -8,7 +8,7 @@ finding everything finished takes no time.
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -60,7 +60,7 @@ def work(
     on_progress: Callable[[Job, float], None],
     on_size: Callable[[Job, int], None] | None = None,
     limit: int | None = None,
-) -> Iterator[Outcome]:
+) -> Generator[Outcome, None, None]:
     """Do what `process` does at a desk, which keeps its model and stays open."""
     line = _Line(desk=desk, on_progress=on_progress, on_size=on_size, left=limit)
     waiting: Iterable[Job] = jobs

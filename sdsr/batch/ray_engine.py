@@ -16,7 +16,6 @@ from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from sdsr.batch.bucket.store import url_of
 from sdsr.batch.desk import Desk, failed, skipped
 from sdsr.batch.model import Model
 from sdsr.batch.outcome import Outcome
@@ -24,6 +23,7 @@ from sdsr.batch.restoring import Beside
 from sdsr.batch.settings import Settings
 from sdsr.batch.walking import Job
 from sdsr.errors import InputError, ModelError, SdsrError
+from sdsr.photos.urls import url_of
 
 if TYPE_CHECKING:
     from sdsr.batch.bucket.planning import Bucket, Places

@@ -12,7 +12,6 @@ import typer
 
 from sdsr.batch.amounts import parse_bytes
 from sdsr.batch.bucket.planning import Bucket, Places, plan_bucket
-from sdsr.batch.bucket.store import without_file_scheme
 from sdsr.batch.choosing import Choice
 from sdsr.batch.estimate import estimate
 from sdsr.batch.model import Model
@@ -72,6 +71,7 @@ from sdsr.errors import InputError
 from sdsr.models import DEFAULT_MODEL
 from sdsr.photos.credentials import read_signer
 from sdsr.photos.sources import is_pipe
+from sdsr.photos.urls import without_file_scheme
 from sdsr.request import Request
 from sdsr.restoration.places import parse_place
 

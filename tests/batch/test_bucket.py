@@ -79,6 +79,16 @@ def test_results_are_those_of_a_folder_and_known_again_unread(
     assert results(bucket).keys() == in_folder.keys() | {"sub/[ab]#*?.png"}
     assert all(results(bucket)[name] == path.read_bytes() for name, path in in_folder.items())
     assert not bucket.exists(f"/bucket/out/{FOLDER}"), "no lease is left"
+    here = tree.parent / "copied"
+    for path in bucket.find("/bucket/out"):
+        copy = here / path.removeprefix("/bucket/out/")
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(bucket.cat_file(path))
+    jobs = plan([tree], TWICE.request, output=here)
+    on = process(jobs, Model.of(upscaler), TWICE, on_progress=lambda job, share: None)
+    assert [outcome.status for outcome in on] == ["skipped", "skipped", "failed", "skipped"], (
+        "a copy goes on in a folder"
+    )
     bucket.rm_file("/bucket/photos/broken.jpg")
     monkeypatch.setattr(Store, "fetch", lambda *arguments: pytest.fail("read"))
     assert set(statuses(run(upscaler)).values()) == {"skipped"}
@@ -236,8 +246,8 @@ def test_names_that_are_no_paths_are_passed_over(
 @pytest.mark.parametrize(
     ("url", "said"),
     [
-        ("https://host/photos", "can't be listed and written"),
-        ("simplecache::s3://bucket", "can't be listed and written"),
+        ("https://host/photos", "can't be listed"),
+        ("simplecache::s3://bucket", "can't be listed"),
         ("nosuch://bucket", "of no known protocol"),
     ],
 )

@@ -5,12 +5,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from sdsr.batch.bucket.store import Seen, Store, url_of
+from sdsr.batch.bucket.store import Seen, Store
 from sdsr.batch.naming import USUAL_LIMIT
 from sdsr.batch.walking import Job, Naming, distinct, mirrored
 from sdsr.errors import InputError
 from sdsr.photos.finding import is_photo_name
 from sdsr.photos.formats import SUFFIXES
+from sdsr.photos.urls import url_of
 
 log = logging.getLogger(__name__)
 

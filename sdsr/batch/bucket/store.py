@@ -4,47 +4,20 @@ Listings are never kept, since other processes write too; and only calls for one
 take `*`, `?` and `[` in names for patterns.
 """
 
-import os
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
 
 from sdsr.errors import InputError, OutputError
+from sdsr.photos.urls import open_file_system
 
 T = TypeVar("T")
 
 ATOMIC = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "memory"})
 """Protocols whose drivers make an object where none is by one request; for others fsspec looks first, then writes."""
-_WITHOUT_LISTS = frozenset({"http", "https", "data"})
-_URL = re.compile(r"([a-z][a-z0-9+.-]+):/{1,2}(?!/)(.*)", re.DOTALL)
-_FILE = re.compile(r"file:(?://)?(/.*)", re.DOTALL)
 # What changes when an object does, the surest first; drivers call it differently.
 _VERSIONS = ("ETag", "etag", "generation", "md5Hash", "mtime", "LastModified", "last_modified", "updated", "created")
-
-
-def url_of(path: Path | str) -> str | None:
-    """Return the URL that a path of the command line stands for, which lost a slash there; None for one of files.
-
-    >>> url_of(Path("s3://bucket/photos")), url_of("c:/photos"), url_of("photos")
-    ('s3://bucket/photos', None, None)
-    """
-    match = _URL.fullmatch(str(path))
-    if match is None or match[1] == "file" or os.path.lexists(path):
-        return None
-    return f"{match[1]}://{match[2].rstrip('/')}"
-
-
-def without_file_scheme(path: Path) -> Path:
-    """Return the path of a file:// URL, and any other as it is.
-
-    >>> without_file_scheme(Path("file:///mnt/photos")).as_posix()
-    '/mnt/photos'
-    """
-    match = _FILE.fullmatch(str(path))
-    return path if match is None or os.path.lexists(path) else Path(match[1])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,22 +34,7 @@ class Store:
     def __init__(self, url: str) -> None:
         self.url = url
         self.protocol = url.partition("://")[0]
-        if self.protocol in _WITHOUT_LISTS or "::" in url:
-            raise InputError(f"{url} can't be listed and written; name a bucket, such as s3://bucket/photos.")
-        options = {"use_listings_cache": False, "skip_instance_cache": True}
-        try:
-            fsspec = import_module("fsspec")
-        except ImportError as error:
-            raise InputError(f"{url} needs fsspec, which is missing; pip install 'sdsr[bucket]'.") from error
-        try:
-            self._fs, self._root = fsspec.core.url_to_fs(url, **options)
-        except ImportError as error:
-            raise InputError(
-                f"{url} needs a driver, which is missing ({error}); pip install 'sdsr[bucket]'."
-            ) from error
-        except ValueError as error:
-            raise InputError(f"{url} is of no known protocol ({error}); try s3:// or gs://.") from error
-        self._root = self._root.rstrip("/")
+        self._fs, self._root = open_file_system(url)
 
     def url_to(self, name: str) -> str:
         return f"{self.url}/{name}"
