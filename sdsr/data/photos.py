@@ -10,6 +10,7 @@ import io
 import re
 import tarfile
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -20,12 +21,15 @@ from PIL import Image as pillow
 from PIL import ImageOps
 from torch import Tensor
 
+from sdsr.data.remote import Members, RemoteFile, remembered, remote_files
 from sdsr.errors import InputError
+from sdsr.photos.urls import url_of, without_file_scheme
 
 Pixels = UInt8[Tensor, "3 height width"]
 LowPixels = UInt8[Tensor, "3 low_height low_width"]  # Pixels of another size than those beside them
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff"})
+_INDEXED_AT_ONCE = 16
 _FORMATS = ("JPEG", "PNG", "WEBP", "TIFF")
 _MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"})
 _RESOLUTION_TAG = re.compile(r"([_-](lr|lq|hr|hq|gt)\d*|[_-]?x\d+)$", re.IGNORECASE)
@@ -35,21 +39,24 @@ _RESOLUTION_TAG = re.compile(r"([_-](lr|lq|hr|hq|gt)\d*|[_-]?x\d+)$", re.IGNOREC
 class Span:
     """Bytes of a file: all of them where `size` is None."""
 
-    path: Path
+    path: Path | RemoteFile
     offset: int = 0
     size: int | None = None
 
     def read(self) -> bytes:
         """The bytes; raises InputError where the file is gone or shorter than it was."""
-        try:
-            with self.path.open("rb") as file:
-                file.seek(self.offset)
-                content = file.read(-1 if self.size is None else self.size)
-        except OSError as error:
-            raise InputError(f"{self.path} can't be read ({error.strerror}); check the file.") from error
+        content = self.path.read(self.offset, self.size) if isinstance(self.path, RemoteFile) else self._read(self.path)
         if self.size is not None and len(content) < self.size:
             raise InputError(f"{self.path} is shorter than when it was indexed; copy it again.")
         return content
+
+    def _read(self, path: Path) -> bytes:
+        try:
+            with path.open("rb") as file:
+                file.seek(self.offset)
+                return file.read(-1 if self.size is None else self.size)
+        except OSError as error:
+            raise InputError(f"{path} can't be read ({error.strerror}); check the file.") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,10 +138,13 @@ class PairSet:
 def open_photos(paths: str | Path | Iterable[str | Path], *, cache_bytes: int = 0) -> PhotoSet:
     """The photos of folders (with their subfolders), shards, files and patterns such as "train-*.tar", each sorted.
 
-    Raises InputError where a path doesn't exist or holds no photo.
+    Shards may be named by URL ("s3://bucket/train-*.tar"). Raises InputError where a path doesn't exist or holds no
+    photo.
     """
     listed = (paths,) if isinstance(paths, str | Path) else tuple(paths)
-    entries = tuple(entry for path in listed for source in _expanded(path) for entry in _entries(source))
+    sources = [source for path in listed for source in _expanded(path)]
+    with ThreadPoolExecutor(_INDEXED_AT_ONCE) as pool:  # of shards by URL each takes some time, and no work
+        entries = tuple(entry for found in pool.map(_entries, sources) for entry in found)
     if not entries:
         raise InputError("paths (=none) must name at least one folder, shard or photo.")
     return PhotoSet(entries=entries, cache_bytes=cache_bytes)
@@ -178,7 +188,11 @@ def decode(content: bytes, *, name: str = "photo") -> Pixels:
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 
 
-def _expanded(path: str | Path) -> tuple[Path, ...]:
+def _expanded(path: str | Path) -> tuple[Path | RemoteFile, ...]:
+    url = url_of(path)
+    if url is not None:
+        return remote_files(url)
+    path = without_file_scheme(Path(path))
     if Path(path).exists() or not glob.has_magic(str(path)):
         return (Path(path),)
     found = sorted(glob.glob(str(path), recursive=True))
@@ -187,8 +201,12 @@ def _expanded(path: str | Path) -> tuple[Path, ...]:
     return tuple(Path(match) for match in found)
 
 
-def _entries(path: Path) -> tuple[Entry, ...]:
-    if path.is_dir():
+def _entries(path: Path | RemoteFile) -> tuple[Entry, ...]:
+    if isinstance(path, RemoteFile):
+        if not path.url.lower().endswith(".tar"):
+            raise InputError(f"{path} is no shard; of URLs, name shards (.tar), such as s3://bucket/train-*.tar.")
+        entries = _shard(path)
+    elif path.is_dir():
         entries = _folder(path)
     elif path.suffix.lower() == ".tar":
         entries = _shard(path)
@@ -212,22 +230,33 @@ def _folder(folder: Path, paths: Sequence[Path] | None = None) -> tuple[Entry, .
     return tuple(entries)
 
 
-def _shard(path: Path) -> tuple[Entry, ...]:
+def _shard(path: Path | RemoteFile) -> tuple[Entry, ...]:
     """The photos of a shard; a label has its photo's name up to the last dot."""
     photos: dict[str, Span] = {}
     labels: dict[str, Span] = {}
+    members = remembered(path, lambda: _members(path)) if isinstance(path, RemoteFile) else _members(path)
+    for member, offset, size in members:
+        name = PurePosixPath(member)
+        spans = labels if name.suffix.lower() == ".txt" else photos
+        spans[str(name.with_suffix(""))] = Span(path, offset, size)
+    return tuple(Entry(key, photos[key], labels.get(key)) for key in sorted(photos))
+
+
+def _members(path: Path | RemoteFile) -> Members:
+    """The photos and labels in a shard."""
+    wanted = SUFFIXES | {".txt"}
     try:
-        with tarfile.open(path, "r:") as shard:
-            for member in shard:
-                name = PurePosixPath(member.name)
-                if not member.isfile() or name.name.startswith("."):
-                    continue
-                spans = {".txt": labels}.get(name.suffix.lower(), photos if name.suffix.lower() in SUFFIXES else None)
-                if spans is not None:
-                    spans[str(name.with_suffix(""))] = Span(path, member.offset_data, member.size)
+        file = path.open("rb") if isinstance(path, Path) else path.open()
+        with file, tarfile.open(fileobj=file, mode="r:") as shard:
+            return [
+                (member.name, member.offset_data, member.size)
+                for member in shard
+                if member.isfile()
+                and not (name := PurePosixPath(member.name)).name.startswith(".")
+                and name.suffix.lower() in wanted
+            ]
     except (tarfile.TarError, OSError) as error:
         raise InputError(f"{path} is no uncompressed tar file ({error}); repack it without compression.") from error
-    return tuple(Entry(key, photos[key], labels.get(key)) for key in sorted(photos))
 
 
 def _by_name(photos: PhotoSet, side: str) -> dict[str, Entry]:

@@ -3,6 +3,7 @@ import os
 import tarfile
 from pathlib import Path
 
+import fsspec
 import numpy as np
 import pytest
 import torch
@@ -59,6 +60,31 @@ def test_shard_is_read_at_random(tmp_path):
     assert [entry.key for entry in photos.entries] == ["k00", "k01", "k02", "k03", "sub/x"]
     assert [photos[i][0, 0, 0].item() for i in (4, 1, 3, 0, 1)] == [99, 1, 3, 0, 1]
     assert [photos.label(i) for i in range(3)] == ["", "one", ""]
+
+
+def test_shards_by_url_are_those_of_files_and_indexed_once(tmp_path, monkeypatch):
+    monkeypatch.setattr("platformdirs.user_cache_path", lambda *names, **options: tmp_path / "cache")
+    bucket = fsspec.filesystem("memory")
+    for name in ("t-1.tar", "t-0.tar"):
+        path = shard(tmp_path / name, {f"{name}.png": encoded(7), f"sub/{name}.jpg": encoded(9), f"{name}.txt": b"one"})
+        bucket.pipe_file(f"/shards/{name}", path.read_bytes())
+    url = Path("memory://shards/t-*.tar")  # as a command line has it
+    photos, of_files = open_photos(url), open_photos(f"file://{tmp_path}/t-*.tar")
+    assert [entry.key for entry in photos.entries] == [entry.key for entry in of_files.entries]
+    assert len(photos) == 4
+    assert all(torch.equal(photos[i], of_files[i]) for i in (3, 0, 2, 1))
+    assert [photos.label(i) for i in range(4)] == [of_files.label(i) for i in range(4)]
+    with monkeypatch.context() as once:
+        once.setattr("sdsr.data.photos._members", lambda path: pytest.fail("indexed again"))
+        assert open_photos(url).entries == photos.entries
+    bucket.pipe_file("/shards/t-0.tar", bucket.cat_file("/shards/t-0.tar")[:600])  # another file of that name
+    with pytest.raises(InputError, match=r"no uncompressed tar file|holds no photo"):
+        open_photos(url)
+    with pytest.raises(InputError, match="shorter than when it was indexed"):
+        photos[0]
+    with pytest.raises(InputError, match="matches nothing"):
+        open_photos("memory://shards/none-*.tar")
+    bucket.store.clear()
 
 
 def test_folders_shards_files_and_patterns_mix(folder, tmp_path):
