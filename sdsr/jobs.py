@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from sdsr.crops import Crop, crop_of
 from sdsr.diffusion.noise import CanvasNoise
 from sdsr.errors import InputError
 from sdsr.job import Credit, Job, Progress
+from sdsr.less_memory import in_smaller_windows
 from sdsr.photos.photo import Photo
 from sdsr.prior.facts import Facts
 from sdsr.region import Region
@@ -23,6 +24,7 @@ from sdsr.restoration.windowed import Windowed
 from sdsr.tensors import Image
 
 OnProgress = Callable[[float], None]
+Result = TypeVar("Result")
 
 
 class MakingPlans(Protocol):
@@ -99,11 +101,28 @@ class JobMaker:
         """Return the photo restored at the wanted size, with its bit depth, alpha and traits.
 
         Its XMP says what was done, unless the request has no `label`. `on_progress` is told the share of the work that
-        is done, after each window and tile.
+        is done, after each window and tile. Where memory runs out, it begins again in smaller windows, and warns.
         """
-        if request.mean_of != 1:
-            return self.passes(photo, request, count=request.mean_of, on_progress=on_progress).mean
-        return self.job(photo, request, on_progress=on_progress).run()
+
+        def run(request: Request) -> Photo:
+            if request.mean_of != 1:
+                return self.passes(photo, request, count=request.mean_of, on_progress=on_progress).mean
+            return self.job(photo, request, on_progress=on_progress).run()
+
+        return self.in_smaller_windows(photo, request, run)[0]
+
+    def in_smaller_windows(
+        self, photo: Photo, request: Request, run: Callable[[Request], Result]
+    ) -> tuple[Result, str | None]:
+        """Restore a photo by `run`, and where memory runs out, again in windows of half of it; see `less_memory.py`.
+
+        Return the result, and what was done in words. Raises LimitError where windows can't be smaller.
+        """
+
+        def window_bytes(request: Request) -> int:
+            return self.facts.bytes_per_px * self.job(photo, request).restorer.window_px ** 2
+
+        return in_smaller_windows(request, run, least_bytes=self.least_window_bytes, window_bytes=window_bytes)
 
     def passes(
         self,
@@ -157,6 +176,11 @@ class JobMaker:
     def least_window_px(self) -> int:
         """The side of the smallest windows: as small as the UNet can do, or those the prior was trained on."""
         return least_window_px(self.canvas, self.facts)
+
+    @property
+    def least_window_bytes(self) -> int:
+        """What the smallest windows need."""
+        return self.facts.bytes_per_px * self.least_window_px**2
 
     @property
     def most_window_bytes(self) -> int:

@@ -140,7 +140,7 @@ class Upscaler:
         """Return the photo restored at the wanted size, with its bit depth, alpha and traits.
 
         Its XMP says what was done, unless the request has no `label`. `on_progress` is told the share of the work that
-        is done, after each window and tile.
+        is done, after each window and tile. Where memory runs out, it begins again in smaller windows, and warns.
         """
         if callback_on_step_end is None:
             return self.maker.upscale(photo, request, on_progress=on_progress)

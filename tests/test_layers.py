@@ -15,7 +15,7 @@ LAYERS = (
     ("adapters", "losses"),
     ("discriminators", "metrics"),
     ("restoration",),
-    ("objectives", "checkpoints", "job", "graphs", "trust"),
+    ("objectives", "checkpoints", "job", "less_memory", "graphs", "trust"),
     ("methods", "crops"),
     ("embedded", "models", "jobs"),
     ("upscaling", "training", "exporting"),

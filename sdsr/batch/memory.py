@@ -1,7 +1,6 @@
 """Whether a photo fits in memory, from its header alone, and how much of it is left for windows."""
 
 import logging
-import sys
 from dataclasses import replace
 
 import psutil
@@ -34,7 +33,7 @@ def within_memory(
     held += header.height * header.width * PROJECTION_BYTES_PER_PX if request.consistent else 0
     free = psutil.virtual_memory().available
     allowed = free if request.memory_bytes is None else min(free, request.memory_bytes - _resident_bytes())
-    least = _least_window_bytes(maker)
+    least = maker.least_window_bytes
     if allowed < held + least:
         needed = held + least + (0 if request.memory_bytes is None else _resident_bytes())
         limit = free if request.memory_bytes is None else request.memory_bytes
@@ -55,27 +54,6 @@ def is_light(header: Header, size: tuple[int, int], request: Request) -> bool:
     free = psutil.virtual_memory().available
     allowed = free if request.memory_bytes is None else min(free, request.memory_bytes)
     return _whole_picture_bytes(header, size) * _LIGHT < allowed
-
-
-def ran_out(error: BaseException) -> bool:
-    """Whether an error means that memory was not enough, on the host or on an accelerator."""
-    torch = sys.modules.get("torch")
-    kinds = (MemoryError,) if torch is None else (MemoryError, torch.OutOfMemoryError)
-    return isinstance(error, kinds) or "can't allocate memory" in str(error)
-
-
-def with_smaller_windows(maker: JobMaker, request: Request) -> Request:
-    """Return the request with half the memory for windows; raise LimitError where they can't be smaller."""
-    now = request.memory_bytes or maker.most_window_bytes
-    least = _least_window_bytes(maker)
-    if now // 2 < least:
-        raise LimitError(f"memory ran out with windows of {_mib(now)}, the smallest; enlarge less, or free memory.")
-    log.warning("memory ran out: trying again in windows of %s instead of %s.", _mib(now // 2), _mib(now))
-    return replace(request, memory_bytes=now // 2)
-
-
-def _least_window_bytes(maker: JobMaker) -> int:
-    return maker.facts.bytes_per_px * maker.least_window_px**2
 
 
 def _whole_picture_bytes(header: Header, size: tuple[int, int]) -> int:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sdsr.jobs import JobMaker
     from sdsr.photos.files import Header
     from sdsr.photos.photo import Photo
+    from sdsr.request import Request
 
 OnProgress = Callable[[float], None]
 
@@ -79,26 +80,24 @@ def restore_read(
     Raises ResultError for a result that can't be right.
     """
     from sdsr.batch.checking import check_result
-    from sdsr.batch.memory import ran_out, with_smaller_windows, within_memory
+    from sdsr.batch.memory import within_memory
+    from sdsr.less_memory import chosen_with
 
     passes = _passes(settings)
     photo = read.photo
+
+    def run(request: "Request") -> Restored:
+        job = maker.job(photo, request, on_progress=on_progress)
+        if passes == 1:
+            return Restored(lq=photo, result=job.run(), chosen=job.chosen)
+        found = maker.passes(photo, request, count=passes, on_progress=on_progress)
+        result = found.first if request.mean_of == 1 else found.mean
+        return Restored(lq=photo, result=result, chosen=job.chosen, spread=found.spread)
+
     request = within_memory(maker, read.header, read.size, settings.request, passes=passes)
-    while True:
-        try:
-            job = maker.job(photo, request, on_progress=on_progress)
-            if passes == 1:
-                restored = Restored(lq=photo, result=job.run(), chosen=job.chosen)
-            else:
-                found = maker.passes(photo, request, count=passes, on_progress=on_progress)
-                result = found.first if request.mean_of == 1 else found.mean
-                restored = Restored(lq=photo, result=result, chosen=job.chosen, spread=found.spread)
-            check_result(photo, restored.result)
-            return restored
-        except (MemoryError, RuntimeError) as error:
-            if not ran_out(error):
-                raise
-            request = with_smaller_windows(maker, request)
+    restored, note = maker.in_smaller_windows(photo, request, run)
+    check_result(photo, restored.result)
+    return replace(restored, chosen=chosen_with(restored.chosen, note))
 
 
 def restore(

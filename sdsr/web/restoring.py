@@ -9,11 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from sdsr.batch.memory import ran_out, with_smaller_windows, within_memory
+from sdsr.batch.memory import within_memory
 from sdsr.errors import InputError
 from sdsr.images.floats import quantize
 from sdsr.job import Job, Preview
 from sdsr.jobs import JobMaker
+from sdsr.less_memory import chosen_with
 from sdsr.photos.files import check_output, probe, read_photo, write_photo
 from sdsr.photos.formats import FORMATS, Format
 from sdsr.photos.layout import check_transparency
@@ -85,14 +86,9 @@ def restore(
     photo = read_photo(data, order.limits)
     check_transparency(photo, format)
     watch = _Watch(tell=tell, folder=order.folder, pause=pause)
-    while True:
-        try:
-            result, job = _run(order, maker, photo, request, on_job, watch)
-            break
-        except (MemoryError, RuntimeError) as error:
-            if not ran_out(error):
-                raise
-            request = with_smaller_windows(maker, request)
+    (result, job), note = maker.in_smaller_windows(
+        photo, request, lambda request: _run(order, maker, photo, request, on_job, watch)
+    )
     target = order.folder / f"result{FORMATS[format].suffixes[0]}"
     write_photo(result, target, format=format, quality=order.quality)
     consistency = _depict(order, photo, result, (height, width))
@@ -105,7 +101,7 @@ def restore(
         "model": job.credit.model,
         "steps": len(job.plan.times),
         "seed": job.noise.seeds[0],
-        "chosen": job.chosen,
+        "chosen": chosen_with(job.chosen, note),
         "consistency_db": None if consistency is None else round(min(consistency.psnr_db, 99.0), 2),
         "contradicts": consistency is not None and consistency.low,
     }
