@@ -1,12 +1,15 @@
 """One restoration at full size with random weights, 128 -> 512 px unless told otherwise: what it takes of this machine.
 
-python bench/full_size.py METHOD [--steps 3] [--dtype bfloat16] [--stock-dtype bfloat16] [--size 128] [--scale 4]
+python bench/full_size.py METHOD [--steps 3] [--dtype bfloat16] [--stock-dtype float32] [--size 128] [--scale 4]
+    [--tiny-decoder] [--json FILE]
 
 A published architecture needs no weights here; the time of a step doesn't depend on them. Only the first `--steps` of
 the plan are run; the last column but one is what the whole plan would take. Then the steps are run again, in turn with
 stock diffusers: its UNet, and its ControlNet where the method has one, eager, with as many passes for each step; so is
 what is around the steps, where stock encodes and decodes with its own VAE. Last come a whole photo by both, and what
-its operations take at the rate at which this machine multiplies large matrices.
+its operations take at the rates at which this machine multiplies large matrices, and convolves large maps. The stock
+dtype of float32 is what diffusers does unless it is told otherwise. `--tiny-decoder` puts a row beside them that
+decodes by TAESD's architecture. On a busy machine, compare processor time.
 """
 
 import argparse
@@ -14,6 +17,7 @@ import resource
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,12 +27,14 @@ from diffusers.models.controlnets.controlnet import ControlNetModel
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import nn
 
+from bench.measuring import heading, in_turn, machine, timed, write_json
 from sdsr.diffusion.noise import CanvasNoise
 from sdsr.methods import METHODS
 from sdsr.methods.recipe import Recipe
 from sdsr.prior.loading import load_prior
 from sdsr.prior.shapes import SHAPES, randomize, shape_prior
 from sdsr.prior.stable_diffusion import PublishedLatents, store
+from sdsr.prior.tiny_decoder import TinyDecoder, decoded_by
 from sdsr.restoration.lq_image import LqImage
 from sdsr.restoration.restorer import EncodedLq, Restorer
 from sdsr.studies.complexity import complexity
@@ -37,6 +43,10 @@ from sdsr.tensors import Latent
 DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
 HINT_FACTOR = 8
 MATRIX_SIDE = 4096
+CHANNELS = 256
+MAP_SIDE = 256
+"""Of the convolution by whose rate the operations are held: as of the decoder, whose share is the largest."""
+TINY = "with a tiny decoder"
 
 
 def main() -> None:
@@ -45,14 +55,17 @@ def main() -> None:
     parser.add_argument("--prior", help="another prior than the method's own")
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--dtype", choices=DTYPES, default="bfloat16")
-    parser.add_argument("--stock-dtype", choices=[*DTYPES, "none"], default="bfloat16")
+    parser.add_argument("--stock-dtype", choices=[*DTYPES, "none"], default="float32")
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--scale", type=int, default=4)
+    parser.add_argument("--tiny-decoder", action="store_true")
+    parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     recipe = METHODS[arguments.method]
+    told: dict[str, Any] = {"machine": machine(), "method": arguments.method}
     began = time.perf_counter()
     restorer = _restorer(recipe, arguments.prior or recipe.prior, DTYPES[arguments.dtype])
-    print(f"{recipe.name} on {restorer.prior.name}, {arguments.dtype}, {torch.get_num_threads()} threads")
+    print(f"{recipe.name} on {restorer.prior.name}, {arguments.dtype}, {heading(machine())}")
     print(f"{arguments.size} px x {arguments.scale}, made in {time.perf_counter() - began:.1f} s\n")
     step, around = _restored(recipe, restorer, arguments.size, arguments.scale, steps=arguments.steps)
     if arguments.stock_dtype != "none":
@@ -60,11 +73,17 @@ def main() -> None:
         stock = _stock(recipe, restorer, dtype, cells=arguments.size * arguments.scale // 8)
         medians = _compare("one step", {recipe.name: step, stock_name: stock}, arguments.steps)
         stock_around = _stock_around(restorer, dtype, arguments.size * arguments.scale)
-        rest = _compare("around the steps", {recipe.name: around, stock_name: stock_around}, arguments.steps)
+        arounds = {recipe.name: around, stock_name: stock_around}
+        if arguments.tiny_decoder:
+            arounds = {TINY: _tiny_around(restorer, arguments.size * arguments.scale), **arounds}
+        rest = _compare("around the steps", arounds, arguments.steps)
         assert recipe.plan is not None
-        whole = {name: rest[name] + len(recipe.plan.times) * median for name, median in medians.items()}
+        medians |= {TINY: medians[recipe.name]}
+        whole = {name: seconds + len(recipe.plan.times) * medians[name] for name, seconds in rest.items()}
+        told["photo"] = whole
         _print_ratios(f"one photo, {len(recipe.plan.times)} steps", whole)
-    _print_limit(recipe, arguments.prior, DTYPES[arguments.dtype], arguments.size, arguments.scale)
+    told |= _print_limit(recipe, arguments.prior, DTYPES[arguments.dtype], arguments.size, arguments.scale)
+    write_json(arguments.json, told)
 
 
 def _restorer(recipe: Recipe, prior: str, dtype: torch.dtype) -> Restorer:
@@ -161,20 +180,24 @@ def _stock_around(restorer: Restorer, dtype: torch.dtype, side: int) -> Callable
     return lambda: vae.decode(vae.encode(photo).latent_dist.mode())
 
 
+def _tiny_around(restorer: Restorer, side: int) -> Callable[[], object]:
+    """The same encoding, and decoding by a tiny decoder of random weights."""
+    prior = decoded_by(restorer.prior, TinyDecoder(restorer.channels).to(restorer.prior.dtype))
+    photo = torch.rand(1, 3, side, side)
+    return lambda: prior.decode(prior.encode(photo))
+
+
 def _compare(what: str, rows: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Time the rows in turn after a round to warm up, print their medians and return them."""
-    times: dict[str, list[float]] = {name: [] for name in rows}
+    """Time the rows in turn after a round to warm up, print their medians and return those of processor time."""
     with torch.inference_mode():
-        for _ in range(1 + rounds):
-            for name, run in rows.items():
-                times[name].append(_timed(run)[1])
-    medians = {name: statistics.median(values[1:]) for name, values in times.items()}
+        timings = in_turn(rows, rounds)
+    medians = {name: timing.cpu / torch.get_num_threads() for name, timing in timings.items()}
     _print_ratios(f"{what}, in turn, medians of {rounds}", medians)
     return medians
 
 
 def _print_ratios(title: str, seconds: dict[str, float]) -> None:
-    """Print the rows' seconds, and their ratios to the last."""
+    """Print the rows' seconds of processor time on each thread, and their ratios to the last."""
     last = list(seconds.values())[-1]
     print(f"| {title} | s | ratio |\n|---|---|---|")
     for name, value in seconds.items():
@@ -182,13 +205,20 @@ def _print_ratios(title: str, seconds: dict[str, float]) -> None:
     print(flush=True)
 
 
-def _print_limit(recipe: Recipe, prior: str | None, dtype: torch.dtype, size: int, scale: int) -> None:
-    """Print a photo's counted operations, the rate of a large product of matrices, and the time that follows."""
+def _print_limit(recipe: Recipe, prior: str | None, dtype: torch.dtype, size: int, scale: int) -> dict[str, float]:
+    """Print a photo's counted operations, the rates of a large product and convolution, and the times that follow."""
     operations = 2 * complexity(recipe, prior, given_px=size, scale=scale).macs("image").total
     matrix = torch.rand(MATRIX_SIDE, MATRIX_SIDE, dtype=dtype)
     with torch.inference_mode():
-        rate = 2 * MATRIX_SIDE**3 / min(_timed(lambda: matrix @ matrix)[1] for _ in range(5))
-    print(f"{operations / 1e12:.2f} T operations at {rate / 1e9:.0f} G/s: {operations / rate:.1f} s at that rate")
+        product = min(timed(lambda: matrix @ matrix)[1] for _ in range(5)) / torch.get_num_threads()
+        maps = torch.rand(1, CHANNELS, MAP_SIDE, MAP_SIDE, dtype=dtype).contiguous(memory_format=torch.channels_last)
+        layer = nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1, dtype=dtype).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        convolution = min(timed(lambda: layer(maps))[1] for _ in range(5)) / torch.get_num_threads()
+    rates = {"product": 2 * MATRIX_SIDE**3 / product, "convolution": 2 * 9 * (CHANNELS * MAP_SIDE) ** 2 / convolution}
+    for name, rate in rates.items():
+        seconds = operations / rate
+        print(f"{operations / 1e12:.2f} T operations at {rate / 1e9:.0f} G/s of a large {name}: {seconds:.1f} s")
+    return {"operations": operations, **rates}
 
 
 def _timed(run: Callable[[], object]) -> tuple:
