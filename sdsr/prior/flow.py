@@ -46,6 +46,11 @@ class TransformerBackbone:
         """Memory in use at once for each cell of a latent, weights aside; on the safe side."""
         return -(-_TOKEN_MAPS_ALIVE * 4 * self.network.inner_dim // self.multiple**2)
 
+    @property
+    def bears_two(self) -> bool:
+        """Whether two conditions at once stay within `bytes_per_cell` in float32."""
+        return False
+
     def predict(self, noisy: Latent, timestep: Tensor, condition: Condition) -> Latent:
         alone = condition.tokens is None and condition.residuals is None and condition.sft_features is None
         assert alone, "only a UNet listens to more than a prompt, and `Prior.unet` has refused this before"

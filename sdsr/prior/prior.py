@@ -106,6 +106,11 @@ class Backbone(Protocol):
         """Memory in use at once for each cell of a latent, weights aside; on the safe side."""
         ...
 
+    @property
+    def bears_two(self) -> bool:
+        """Whether two conditions at once stay within `bytes_per_cell` in float32; in half of that they do."""
+        ...
+
     def predict(self, noisy: Latent, timestep: Tensor, condition: Condition) -> Latent:
         """Return what the network predicts; `timestep` is what it is told of the time, one for each item."""
         ...
@@ -258,8 +263,12 @@ class Prior:
     def denoise_both(
         self, noisy: Latent, t: Times, condition: Condition, negative_condition: Condition
     ) -> tuple[Latent, Latent]:
-        """Return the clean estimates under two conditions: in one batch, or two where their ports differ."""
-        both = condition.joined(negative_condition, len(noisy))
+        """Return the clean estimates under two conditions: in one batch if that can be.
+
+        It takes two where their ports differ, and where both would need more memory than a pass is said to.
+        """
+        room = self.dtype != torch.float32 or self.backbone.bears_two
+        both = condition.joined(negative_condition, len(noisy)) if room else None
         if both is None:
             return self.denoise(noisy, t, condition), self.denoise(noisy, t, negative_condition)
         times = t.expand(len(noisy)).repeat(2) if isinstance(t, torch.Tensor) and t.ndim else t

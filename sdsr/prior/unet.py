@@ -8,12 +8,12 @@ from torch import Tensor
 from sdsr.prior.condition import Condition
 from sdsr.tensors import Latent
 
-_MAPS_ALIVE = 64
+_MAPS_ALIVE = 48
 """Maps of the first level's width in float32 that a pass may hold at once.
 
 26 are counted of Stable Diffusion's UNet, 9 of the small one, whose first level attends to nothing
-(bench/window_memory.py), for each of the two conditions of a guided step. The rest is for buffers of kernels, and for
-what a method adds."""
+(bench/window_memory.py). The rest is for buffers of kernels, and for what a method adds; where it suffices, for a
+second condition."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,11 @@ class UNetBackbone:
     def bytes_per_cell(self) -> int:
         """Memory in use at once for each cell of a latent, weights aside; on the safe side."""
         return _MAPS_ALIVE * 4 * self.network.config["block_out_channels"][0]
+
+    @property
+    def bears_two(self) -> bool:
+        """Whether two conditions at once stay within `bytes_per_cell` in float32: where the first level attends not."""
+        return "Attn" not in self.network.config["down_block_types"][0]
 
     def predict(self, noisy: Latent, timestep: Tensor, condition: Condition) -> Latent:
         skips, bottleneck = condition.residuals or (None, None)
