@@ -70,7 +70,7 @@ def launch(recipe: Recipe | str, settings: LaunchSettings, run: RunSettings) -> 
     check_numbers(stage)
     run = replace(run, steps=run.steps or stage.steps)
     photos = _photos(settings, stage)
-    process = PartialState()
+    process = PartialState(cpu=not torch.accelerator.is_available())  # or processes on CPUs wouldn't know of each other
     sampling = Sampling(
         size_px=stage.crop_px,
         batch_size=stage.batch,

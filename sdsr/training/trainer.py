@@ -6,6 +6,7 @@ loss curve of the run that was stopped. Nothing here knows a method.
 
 import logging
 import math
+import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -120,6 +121,12 @@ def _check(accelerator: Accelerator, settings: RunSettings) -> None:
         raise InputError(
             "FSDP (=the distributed type of accelerate's configuration) is done here without it; "
             "use accelerate's --multi_gpu, and --shard after `sdsr train`."
+        )
+    begun = os.environ.get("WORLD_SIZE", "1")
+    if begun != "1" and accelerator.num_processes == 1:  # each would train alone, all in one folder
+        raise InputError(
+            f"processes (={begun} by WORLD_SIZE) don't know of each other; start them with torchrun or "
+            "`accelerate launch`, or unset it."
         )
     if settings.shard and accelerator.num_processes == 1:
         raise InputError("--shard needs several processes (=1); start them with `accelerate launch`, or leave it out.")

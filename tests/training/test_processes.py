@@ -37,6 +37,14 @@ def started(*arguments: str, **environment: str) -> subprocess.Popen:
     )
 
 
+def two_of_a_run() -> dict[str, str]:
+    """Return what tells two processes of this machine of each other, but their ranks."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    return {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "ACCELERATE_USE_CPU": "true"}
+
+
 def wait_for(process: subprocess.Popen, run: Path, count: int, limit_s: float = 300) -> None:
     """Wait until the run has a checkpoint beyond `count` steps."""
     until = time.monotonic() + limit_s
@@ -74,15 +82,33 @@ def test_a_killed_run_and_a_stopped_one_go_on_where_they_were(data, tmp_path, sc
 
 
 @pytest.mark.slow
+def test_a_lost_node_ends_the_other_and_what_is_left_goes_on(data, tmp_path, scalars):
+    run, photos = tmp_path / "run", str(data[0])
+    shared = two_of_a_run()
+    nodes = [started("alone", str(run), photos, "100000", RANK=rank, LOCAL_RANK=rank, **shared) for rank in ("0", "1")]
+    try:
+        wait_for(nodes[0], run, 0)
+        nodes[1].kill()
+        output = nodes[0].communicate(timeout=300)[0]
+        assert nodes[0].returncode not in (0, None), output
+    finally:
+        for node in nodes:
+            node.kill()
+            node.communicate()
+    intact = json.loads((checkpoints(run)[-1] / "clock.json").read_text())["step"]
+    settings = LaunchSettings(data=data[:1], stage="fidelity", prior="tiny", changes=CHANGES, precision="no")
+    launch("d3sr-small", settings, RunSettings(folder=run, steps=intact + 2))
+    assert checkpoints(run)[-1].name == f"step-{intact + 2:08d}"
+    assert {(intact + 1, "loss"), (intact + 2, "loss")} <= scalars(run).keys()
+
+
+@pytest.mark.slow
 def test_two_processes_train_one_model_copied_or_in_shards(data, tmp_path, scalars):
     """What two learn is what one learns of the same crops, and copies stay equal.
 
     Shards, though they stopped on the way, give the same losses, figures and averaged parts.
     """
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "ACCELERATE_USE_CPU": "true"}
+    shared = two_of_a_run()
     processes = [
         started("together", str(tmp_path), str(data[0]), RANK=rank, LOCAL_RANK=rank, **shared) for rank in ("0", "1")
     ]

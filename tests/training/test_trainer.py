@@ -260,6 +260,13 @@ def test_a_run_that_is_done_stays_as_it_is(tmp_path, stage):
     assert all(torch.equal(after[name], before[name]) for name in before)
 
 
+def test_processes_that_know_nothing_of_each_other_are_refused(tmp_path, stage, monkeypatch):
+    run(tmp_path / "alone", Toy(), stage, 1)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(InputError, match=r"processes \(=2 by WORLD_SIZE\) don't know of each other"):
+        run(tmp_path / "two", Toy(), stage, 1)
+
+
 def test_shards_need_several_processes_and_a_run_keeps_to_them(tmp_path, stage):
     with pytest.raises(InputError, match=r"--shard needs several processes \(=1\)"):
         run(tmp_path / "alone", Toy(), stage, 3, shard=True)
