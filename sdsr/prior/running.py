@@ -8,7 +8,7 @@ Ratios are of processor time, chosen to not chosen, of Stable Diffusion 2's netw
 | bfloat16, weights stored in it, else float32 | processors and cards that multiply it | 0.48 (UNet) |
 | channels_last, weights of convolutions | everywhere | 0.97 (UNet), 0.68 to 0.85 (small prior) |
 | attention by rows of its map (`attention.py`) | processors that multiply bfloat16 | 0.91 (UNet) |
-| guidance in one batch of two | where two conditions need no more than a pass is said to (`bears_two`) | 0.96; 0.83 at 256 px; 0.7 to 0.8 (small prior) |
+| guidance in one batch of two | where memory bears it (`bears_two`) | 0.96; 0.7 to 0.8 (small prior) |
 | no pass of guidance at scale 1 | everywhere | 0.49 |
 | one product for query, key and value: not taken | | 1.03 at 256 px (UNet) |
 
