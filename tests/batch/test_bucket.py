@@ -176,6 +176,8 @@ def test_what_was_there_before_a_killed_process_is_not_taken_for_its_result(
     killed(desk, monkeypatch)
     assert "exists already" in (run(upscaler)["a.jpg"].error or "")
     assert bucket.cat_file("/bucket/out/a.jpg") == b"somebody's work"
+    desk.leases._thread = None
+    desk.close()
 
 
 def test_one_that_slept_leaves_what_was_taken_over(bucket: fsspec.AbstractFileSystem) -> None:
