@@ -101,6 +101,9 @@ EXTRAS = {
         feature="folders of photos on a cluster",
         requires=("ray>=2.40",),
     ),
+    "bucket": Extra(
+        feature="photos of a bucket: s3://, gs://", requires=("fsspec>=2025.9", "s3fs>=2025.9", "gcsfs>=2025.9")
+    ),
 }
 
 
