@@ -223,18 +223,19 @@ class Manifest:
                     self._entries = {name: each for name, each in self._entries.items() if each.origin != origin}
                     seen = 0
                 file.seek(seen)
-                data = file.read() if size > seen else b""
+                for line in file:  # never the whole file at once
+                    if not line.endswith(b"\n"):  # being written, or cut short by a kill
+                        break
+                    seen += len(line)
+                    with suppress(ValueError, KeyError, TypeError):  # a line that a kill cut short
+                        name, entry = _parsed(line, origin)
+                        self._learn(name, entry)
+                        self._noted_since.add(name)
         except FileNotFoundError:
             return
         except OSError as error:
             raise OutputError(f"{path} can't be read ({error.strerror}); choose another folder.") from error
-        whole = data[: data.rfind(b"\n") + 1]
-        self._seen_bytes[path] = seen + len(whole)
-        for line in whole.splitlines():
-            with suppress(ValueError, KeyError, TypeError):  # a line that a kill cut short
-                name, entry = _parsed(line, origin)
-                self._learn(name, entry)
-                self._noted_since.add(name)
+        self._seen_bytes[path] = seen
 
     def _learn(self, name: str, entry: Entry) -> None:
         """Take what was noted last; what two machines note of one result is both kept, as clocks may differ."""
