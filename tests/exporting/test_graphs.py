@@ -17,7 +17,8 @@ from sdsr.exporting import graphs
 from sdsr.exporting.linking import link, stored_tensors
 from sdsr.exporting.modules import ExportedParts, parts_of
 from sdsr.methods import METHODS
-from sdsr.methods.one_step.small import DecoderSettings, SmallOneStep
+from sdsr.methods.guided_decoding import DecoderSettings
+from sdsr.methods.one_step.small import SmallOneStep
 from sdsr.models import find_model
 from sdsr.photos.photo import Photo
 from sdsr.prior.folded_autoencoder import FoldedAutoencoder

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from sdsr.errors import InputError
 from sdsr.methods.limits import Limit, check_numbers, limit_of
-from sdsr.methods.one_step.decoding import Decoding
 from sdsr.methods.recipe import OptimizerSettings, Stage
 from sdsr.methods.settings import with_settings
+from sdsr.objectives.decoding import Decoding
 from sdsr.training.configuration import stage_changes, stage_toml
 from sdsr.training.recipes import RECIPES
 

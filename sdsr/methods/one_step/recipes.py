@@ -23,10 +23,11 @@ from sdsr.discriminators.sources import PRIOR, discriminator_unet
 from sdsr.images.kernels import KEYS, PILLOW_BICUBIC, TORCH_BICUBIC
 from sdsr.losses.adversarial import BCE
 from sdsr.losses.terms import Term, image_l2
+from sdsr.methods.decoder_stages import decoder_stages
+from sdsr.methods.guided_decoding import DecoderSettings
 from sdsr.methods.one_step import FACTS, generator
-from sdsr.methods.one_step.decoder_stages import decoder_stages
 from sdsr.methods.one_step.score_distillation import DistilledRestoration, ScoreDistillation
-from sdsr.methods.one_step.small import PLAN, DecoderSettings, SmallOneStep
+from sdsr.methods.one_step.small import PLAN, SmallOneStep
 from sdsr.methods.one_step.whole_stages import whole_stages
 from sdsr.methods.recipe import OptimizerSettings, Recipe, Stage
 from sdsr.methods.small_canvas import SMALL_CANVAS

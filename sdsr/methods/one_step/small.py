@@ -6,38 +6,26 @@ it predicts is read as noise, as in the paper's formula, whatever the prior pred
 
 from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from torch import nn
 
 from sdsr.diffusion.schedule import Prediction
 from sdsr.methods.fidelity import by_decoder
+from sdsr.methods.guided_decoding import DecoderSettings, decoded
 from sdsr.methods.method import Device, wished_plan
-from sdsr.methods.one_step.guided_decoder import GuidedDecoder
-from sdsr.methods.one_step.guided_decoding import GuidedDecoding
 from sdsr.prior.loading import load_prior
 from sdsr.prior.prior import Prior
-from sdsr.prior.running import lay_out
 from sdsr.request import Wishes
 from sdsr.restoration.plan import Plan
 from sdsr.restoration.prompting import FixedPrompt, FixedPromptConditioner
 from sdsr.restoration.restorer import Parts, Restorer, from_photo
 from sdsr.tensors import Image
 
-DECODER = "decoder"
 _PREDICTIONS: Mapping[str, Prediction] = {"noise": "epsilon", "velocity": "v_prediction"}
 PLAN = Plan(times=(99,), fidelity=0.2)
 """Of the small prior's step. Its fidelity was chosen by eye on degraded validation photos: with 0, noise gets crisp."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DecoderSettings:
-    """The shape of a `GuidedDecoder`; without `sees_latent`, the photo is all that it sees."""
-
-    width: int = 64
-    blocks: int = 10
-    sees_latent: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,13 +54,4 @@ class SmallOneStep:
         restorer = Restorer(
             prior=prior.adapted(network=unet, schedule=prior.schedule.predicting(_PREDICTIONS[self.reads])), parts=parts
         )
-        return restorer if self.decoder is None else _decoded(restorer, self.decoder)
-
-
-def _decoded(restorer: Restorer, settings: DecoderSettings) -> Restorer:
-    channels = restorer.channels if settings.sees_latent else 0
-    decoder = GuidedDecoder(channels, width=settings.width, blocks=settings.blocks)
-    decoder.to(restorer.prior.device)
-    lay_out(decoder)
-    modules = nn.ModuleDict({**restorer.parts.modules, DECODER: decoder})
-    return replace(restorer, parts=replace(restorer.parts, modules=modules, decoder=GuidedDecoding(decoder)))
+        return restorer if self.decoder is None else decoded(restorer, self.decoder)

@@ -6,10 +6,10 @@ from dataclasses import replace
 from torch import nn
 
 from sdsr.losses.terms import Term, against_teacher, gradient_l1, image_l1, latent_l2
+from sdsr.methods.decoder_stages import WHOLE, decoder_stages
 from sdsr.methods.method import Method
-from sdsr.methods.one_step.decoder_stages import WHOLE, decoder_stages
-from sdsr.methods.one_step.decoding import Decoding
 from sdsr.methods.recipe import OptimizerSettings, Stage
+from sdsr.objectives.decoding import Decoding
 from sdsr.restoration.plan import Plan
 from sdsr.restoration.restorer import Restorer
 

@@ -1,13 +1,26 @@
 """Decoding with the LQ photo beside the latent, for methods whose own decoder learned to."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 
-from sdsr.methods.one_step.guided_decoder import GuidedDecoder
+from sdsr.adapters.guided_decoder import GuidedDecoder
 from sdsr.prior.prior import Prior
+from sdsr.prior.running import lay_out
 from sdsr.restoration.lq_image import LqImage
+from sdsr.restoration.restorer import Restorer
 from sdsr.tensors import Image, Latent, Region
+
+DECODER = "decoder"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecoderSettings:
+    """The shape of a `GuidedDecoder`; without `sees_latent`, the photo is all that it sees."""
+
+    width: int = 64
+    blocks: int = 10
+    sees_latent: bool = True
 
 
 class DecodeGuided(nn.Module):
@@ -45,3 +58,13 @@ class GuidedDecoding:
         with prior.precision():
             image = self.decoder(clean[wide.slices], enlarged, fidelity)
         return image[cells.relative_to(wide).scaled(factor).slices]
+
+
+def decoded(restorer: Restorer, settings: DecoderSettings) -> Restorer:
+    """Return the restorer with a guided decoder of its own, which has learned nothing yet."""
+    channels = restorer.channels if settings.sees_latent else 0
+    decoder = GuidedDecoder(channels, width=settings.width, blocks=settings.blocks)
+    decoder.to(restorer.prior.device)
+    lay_out(decoder)
+    modules = nn.ModuleDict({**restorer.parts.modules, DECODER: decoder})
+    return replace(restorer, parts=replace(restorer.parts, modules=modules, decoder=GuidedDecoding(decoder)))

@@ -14,13 +14,13 @@ from typing import Literal
 import torch
 from torch import Generator, Tensor, nn
 
+from sdsr.adapters.guided_decoder import GuidedDecoder
 from sdsr.diffusion.noise import CanvasNoise
 from sdsr.losses.dists import dists
 from sdsr.losses.efficientnet import load_efficientnet_lite
 from sdsr.losses.filters import sobel
 from sdsr.losses.perceptual import distance_by, feature_distance
 from sdsr.losses.terms import StepRecord, Term, against_teacher, image_l1, in_window, perceptual
-from sdsr.methods.one_step.guided_decoder import GuidedDecoder
 from sdsr.objectives.discriminator import Discriminator, Discriminators
 from sdsr.objectives.pairs import lq_image_of, nearness, offset_window
 from sdsr.objectives.restored import RestoredLatents

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from sdsr.methods.one_step.guided_decoder import GuidedDecoder
+from sdsr.adapters.guided_decoder import GuidedDecoder
 
 
 @pytest.fixture

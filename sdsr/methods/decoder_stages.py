@@ -10,8 +10,8 @@ from sdsr.losses.spectrum import spectral_peaks
 from sdsr.losses.terms import Term, against_teacher, artifact_l1, excess_detail, gradient_l1, image_l1, lattice
 from sdsr.methods.learning import Learns
 from sdsr.methods.method import Method
-from sdsr.methods.one_step.decoding import Decoding
 from sdsr.methods.recipe import OptimizerSettings, Stage
+from sdsr.objectives.decoding import Decoding
 from sdsr.restoration.plan import Plan
 
 DETAILED = Learns(parts=("decoder",), but=("decoder.faithful",))
