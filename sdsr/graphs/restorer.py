@@ -98,6 +98,9 @@ class GraphRestorer:
         image = self._run("decode", latent=clean[wide.slices], **guide)
         return image[cells.relative_to(wide).scaled(self.factor).slices]
 
+    def decode_plainly(self, clean: Latent, region: Region | None = None) -> NoReturn:
+        raise AssertionError("nothing is looked at between steps where there is one")
+
     def refresh(self, encoded: EncodedPart, picture: Callable[[Region], Image]) -> NoReturn:
         raise AssertionError("nothing is renewed between steps where there is one")
 

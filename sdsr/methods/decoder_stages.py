@@ -1,4 +1,4 @@
-"""The stages in which a small method's own decoder learns: from a teacher, from photos, then as one with the UNet."""
+"""The stages in which a small method's own decoder learns: from a teacher, from photos, then to be faithful."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,16 +11,16 @@ from sdsr.losses.terms import Term, against_teacher, artifact_l1, excess_detail,
 from sdsr.methods.learning import Learns
 from sdsr.methods.method import Method
 from sdsr.methods.recipe import OptimizerSettings, Stage
+from sdsr.methods.small_stages import image_discriminator
 from sdsr.objectives.decoding import Decoding
 from sdsr.restoration.plan import Plan
 
 DETAILED = Learns(parts=("decoder",), but=("decoder.faithful",))
-WHOLE = Learns(parts=("unet", "decoder"), but=DETAILED.but)
 FAITHFUL = Learns(parts=("decoder.faithful",))
 
 
 def decoder_stages(method: Method, discriminator: Callable[[Any], nn.Module], plan: Plan) -> tuple[Stage, ...]:
-    """Return them. The autoencoder stays as it is, and the UNet but in the stage `whole`."""
+    """Return them. All but the decoder stays as it is."""
     taught = Stage(
         name="decoder",
         method=method,
@@ -43,11 +43,10 @@ def decoder_stages(method: Method, discriminator: Callable[[Any], nn.Module], pl
         ema_decay=0.995,
         init_from="stage realism",
     )
-    beyond = _beyond_the_teacher(plan)
     detail = replace(
         taught,
         name="detail",
-        objective=beyond,
+        objective=_beyond_the_teacher(plan),
         discriminator=discriminator,
         discriminator_optimizer=OptimizerSettings(
             learning_rate=3e-4, betas=(0.5, 0.99), warmup_steps=20, decay_from=0.6
@@ -55,22 +54,23 @@ def decoder_stages(method: Method, discriminator: Callable[[Any], nn.Module], pl
         optimizer=OptimizerSettings(learning_rate=3e-4, warmup_steps=50, decay_from=0.6),
         init_from="stage decoder",
     )
-    whole = replace(
-        detail,
-        name="whole",
-        learns=WHOLE,
-        objective=replace(beyond, whole=True),
-        optimizer=OptimizerSettings(learning_rate=1.5e-4, warmup_steps=50, decay_from=0.5),
-        init_from="stage detail",
-    )
     faithful = replace(
         taught,
         name="faithful",
         learns=FAITHFUL,
         objective=Decoding(plan=plan, end="faithful", terms=(Term(name="image", weight=1.0, function=image_l1),)),
-        init_from="stage whole",
+        init_from="stage detail",
     )
-    return taught, detail, whole, faithful
+    return taught, detail, faithful
+
+
+def tuning_stages(method: Method, plan: Plan, *, after: str) -> tuple[Stage, ...]:
+    """Return those in which the default's decoder is tuned to what another method restores in the steps of `plan`.
+
+    `after`: the stage that trains the method itself; `--from` is given its parts, and the default's decoder.
+    """
+    _, detail, faithful = decoder_stages(method, image_discriminator, plan)
+    return replace(detail, init_from=f"stage {after} and d3sr-small's decoder"), faithful
 
 
 def _beyond_the_teacher(plan: Plan) -> Decoding:

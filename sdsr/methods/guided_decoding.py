@@ -60,8 +60,10 @@ class GuidedDecoding:
         return image[cells.relative_to(wide).scaled(factor).slices]
 
 
-def decoded(restorer: Restorer, settings: DecoderSettings) -> Restorer:
-    """Return the restorer with a guided decoder of its own, which has learned nothing yet."""
+def decoded(restorer: Restorer, settings: DecoderSettings | None) -> Restorer:
+    """Return the restorer with a guided decoder of its own, which has learned nothing yet; as it is with None."""
+    if settings is None:
+        return restorer
     channels = restorer.channels if settings.sees_latent else 0
     decoder = GuidedDecoder(channels, width=settings.width, blocks=settings.blocks)
     decoder.to(restorer.prior.device)

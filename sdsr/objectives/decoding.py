@@ -28,6 +28,7 @@ from sdsr.objectives.restorer_step import AdversarialWeights, Preview, RestorerS
 from sdsr.objectives.training_step import Sample
 from sdsr.restoration.plan import Plan
 from sdsr.restoration.restorer import Restorer
+from sdsr.restoration.sample import sample as restore
 from sdsr.tensors import Image, Latent, Region
 
 End = Literal["detailed", "faithful"]
@@ -183,8 +184,12 @@ class GuidedDecodingStep:
         return torch.cat([self.latents.of(Sample(hq=hq, lq=lq, numbers=(number,))) for hq, lq, number in pairs])
 
     def restored(self, sample: Sample, noise: CanvasNoise) -> Latent:
+        """What the method restores in all steps of the plan; with its gradients where it learns, in one."""
         plan = self.objective.plan
-        encoded = self.restorer.encode_lq(lq_image_of(self.restorer, sample), None, noise)
+        lq_image = lq_image_of(self.restorer, sample)
+        if not self.objective.whole:
+            return restore(self.restorer, lq_image, plan, noise).clean.float()
+        encoded = self.restorer.encode_lq(lq_image, None, noise)
         noisy = self.restorer.start(encoded, plan.start_time, noise)
         return self.restorer.denoise(noisy, plan.start_time, encoded, plan.guidance).float()
 

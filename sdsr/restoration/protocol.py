@@ -52,6 +52,10 @@ class Restoring(Protocol[Array, Known]):
         """Return the pixels of a latent, or of a region of it in pixels, beside the photo on its canvas."""
         ...
 
+    def decode_plainly(self, clean: Array, region: Region | None = None) -> Array:
+        """Return the pixels as the prior's own decoder paints them: what conditioners learned to look at."""
+        ...
+
     def refresh(self, encoded: Known, picture: Callable[[Region], Array]) -> Known:
         """Return what is known when a picture is looked at in the photo's place."""
         ...

@@ -175,7 +175,13 @@ class Restorer:
         cells = Region.whole(*clean.shape[-2:]) if region is None else latent_region(region, self.factor)
         if self.parts.decoder is not None:
             return self.parts.decoder(self.prior, clean, canvas, cells, fidelity)
-        return self.prior.decode(clean) if region is None else self.prior.decode_part(clean, cells)
+        return self.decode_plainly(clean, region)
+
+    def decode_plainly(self, clean: Latent, region: Region | None = None) -> Image:
+        """Return the pixels as the prior's own decoder paints them, whatever decoder the method has."""
+        if region is None:
+            return self.prior.decode(clean)
+        return self.prior.decode_part(clean, latent_region(region, self.factor))
 
     def _conditions(
         self, lq_image: LqImage, latent: Latent, prompt: str | None

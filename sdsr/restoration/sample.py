@@ -51,12 +51,15 @@ def trajectory(
 def _refreshed(
     restorer: Restoring[Latent, Known], lq_image: LqImage, refinement: Refinement, clean: Latent, encoded: Known
 ) -> Known:
-    """The encoded LQ, renewed from its mixture with a clean estimate, decoded part by part."""
+    """The encoded LQ, renewed from its mixture with a clean estimate, decoded part by part.
+
+    By the prior's own decoder: what the conditioner looked at while it learned.
+    """
 
     def mixture(region: Region) -> Image:
         lq = lq_image.placed(region).enlarged()
         cells = region.relative_to(lq_image.region)
-        return refinement.blend(restorer.decode(clean, lq_image, cells), lq.to(clean.device))
+        return refinement.blend(restorer.decode_plainly(clean, cells), lq.to(clean.device))
 
     return restorer.refresh(encoded, mixture)
 

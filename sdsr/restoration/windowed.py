@@ -89,6 +89,9 @@ class Windowed:
     def decode(self, clean: Latent, canvas: LqImage, region: Region | None = None, fidelity: float = 0.0) -> Image:
         return self.restorer.decode(clean, canvas, region, fidelity)
 
+    def decode_plainly(self, clean: Latent, region: Region | None = None) -> Image:
+        return self.restorer.decode_plainly(clean, region)
+
     def _cells(self, encoded: list[Encoded]) -> list[Region]:
         """The windows' places on the canvas's latent; the first window begins where the canvas does."""
         first = encoded[0].lq_image.region

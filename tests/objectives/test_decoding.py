@@ -7,10 +7,11 @@ import torch
 from torch.nn.functional import interpolate
 
 from sdsr.losses.terms import Term, against_teacher, image_l1
-from sdsr.methods.decoder_stages import DETAILED, FAITHFUL, WHOLE
+from sdsr.methods.decoder_stages import DETAILED, FAITHFUL
 from sdsr.methods.guided_decoding import DECODER, DecoderSettings
 from sdsr.methods.one_step.recipes import image_discriminator
 from sdsr.methods.one_step.small import PLAN, SmallOneStep
+from sdsr.methods.one_step.whole_stages import WHOLE
 from sdsr.objectives.decoding import Decoding
 from sdsr.objectives.restorer_step import RestorerStep
 from sdsr.objectives.training_step import Sample

@@ -41,6 +41,9 @@ class Halving:
     def decode(self, clean: Latent, canvas: LqImage, region: Region | None = None, fidelity: float = 0.0) -> Image:
         raise AssertionError("sampling decodes nothing")
 
+    def decode_plainly(self, clean: Latent, region: Region | None = None) -> Image:
+        raise AssertionError("without refinement nothing is looked at")
+
     def refresh(self, encoded: str, picture: Picture) -> str:
         raise AssertionError("without refinement nothing is refreshed")
 

@@ -21,6 +21,8 @@ from sdsr.adapters.sharing import share_weights
 from sdsr.diffusion.steps import ancestral, renoise
 from sdsr.diffusion.times import trailing
 from sdsr.errors import InputError
+from sdsr.methods.fidelity import by_decoder
+from sdsr.methods.guided_decoding import DecoderSettings, decoded
 from sdsr.methods.method import Device, wished_plan
 from sdsr.methods.photo_conditioner import PhotoConditioner
 from sdsr.methods.prompts import Prompts, prompts_of
@@ -75,7 +77,7 @@ class SeeSR:
     at, as a share of its usual initialisation. `head_width` is that of image attention's heads, None for that of the
     prior's; `init_scale` what its last layers begin at. `tags`: whether there is a tagger; without, image attention is
     silent. `deferred`: whether the full tagger waits on "meta" for a folder's weights. `role`: AddSR's student is SeeSR
-    unguided, with prompts and times of its own.
+    unguided, with prompts and times of its own. `decoder`: one that sees the photo beside the latent, for small priors.
     """
 
     hint_widths: tuple[int, ...] = HINT_WIDTHS
@@ -85,11 +87,13 @@ class SeeSR:
     tags: bool = True
     deferred: bool = True
     role: Literal["seesr", "addsr"] = "seesr"
+    decoder: DecoderSettings | None = None
     own_plan: Plan = SEESR_PLAN
 
     def plan(self, wishes: Wishes, photo: Image | None = None) -> Plan:
         """Return the plan: any number of steps, or of AddSR one to four."""
-        return wished_plan(self.own_plan, wishes, times=leading if self.role == "seesr" else first_times)
+        times = leading if self.role == "seesr" else first_times
+        return wished_plan(self.own_plan, wishes, times=times, faithful=by_decoder if self.decoder else None)
 
     def build(self, prior: str | Prior, device: Device = None) -> Restorer:
         """Return the restorer on any prior."""
@@ -104,7 +108,7 @@ class SeeSR:
             )
             modules.update(tagged)
         said = prompts_of(PROMPTS[self.role], prior.text.vocabulary)
-        return Restorer(
+        restorer = Restorer(
             prior=prior,
             parts=Parts(
                 conditioner=PhotoConditioner(controlnet=controlnet, hint="pixels", tokens_of=tags),
@@ -114,6 +118,7 @@ class SeeSR:
                 negative_prompt=said.negative if self.role == "seesr" else None,
             ),
         )
+        return decoded(restorer, self.decoder)
 
 
 def teacher_of(restorer: Restorer) -> Restorer:

@@ -18,6 +18,7 @@ from sdsr.diffusion.steps import ancestral
 from sdsr.diffusion.times import spaced
 from sdsr.methods.consissr.rclip import EncoderPair, module_of
 from sdsr.methods.fidelity import by_guidance
+from sdsr.methods.guided_decoding import DecoderSettings, decoded
 from sdsr.methods.method import Device, wished_plan
 from sdsr.methods.photo_conditioner import PhotoConditioner
 from sdsr.methods.prompts import Prompts, prompts_of
@@ -45,7 +46,8 @@ class ConsisSR:
     behind it, neither ever learns. `hint_widths` are those of the ControlNet's layers on the LQ latent; `init_scale` is
     what its own additions begin at, as a share of their usual initialisation. Its outputs begin at zero: zeros before
     them would learn nothing for a step or two. `deferred`: whether what never learns here, and the prior has not, waits
-    on "meta" for a folder's weights; if not, the image encoder begins as OpenCLIP's.
+    on "meta" for a folder's weights; if not, the image encoder begins as OpenCLIP's. `decoder`: one that sees the photo
+    beside the latent, for small priors; published, the prior decodes.
     """
 
     hybrid: HybridSettings = field(default_factory=HybridSettings)
@@ -54,6 +56,7 @@ class ConsisSR:
     hint_widths: tuple[int, ...] = HINT_WIDTHS
     init_scale: float | int = 0.1
     deferred: bool = True
+    decoder: DecoderSettings | None = None
     own_plan: Plan = PLAN
 
     def plan(self, wishes: Wishes, photo: Image | None = None) -> Plan:
@@ -84,7 +87,7 @@ class ConsisSR:
         hybrid.attach(prior.unet)
         control_hybrid.attach(controlnet)
         said = prompts_of(PROMPTS, prior.text.vocabulary)
-        return Restorer(
+        restorer = Restorer(
             prior=prior,
             parts=Parts(
                 conditioner=conditioner,
@@ -95,6 +98,7 @@ class ConsisSR:
                 on_mode=True,
             ),
         )
+        return decoded(restorer, self.decoder)
 
 
 @dataclass(frozen=True, slots=True)

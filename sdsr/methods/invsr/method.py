@@ -22,6 +22,7 @@ from sdsr.adapters.sharing import share_weights
 from sdsr.diffusion.schedule import NoiseSchedule
 from sdsr.errors import InputError
 from sdsr.images.kernels import KEYS
+from sdsr.methods.guided_decoding import DecoderSettings, decoded
 from sdsr.methods.invsr.predictor import HALVING, NoisePredictor
 from sdsr.methods.invsr.times import TRAINED_STARTS, at_fidelity, automatic_start, plan_for, times_for
 from sdsr.methods.method import Device, faithful_plan, with_steps
@@ -67,10 +68,12 @@ class InvSR:
 
     `photo_token`: the prior is told a token of the photo as well, by ConsisSR's hybrid attention without its other
     additions: a content-aware prompt, which InvSR's authors name as missing. `starts` are those of the training.
+    `decoder`: one that sees the photo beside the latent, for small priors; published, the prior decodes.
     """
 
     predictor: PredictorSettings = field(default_factory=PredictorSettings)
     photo_token: bool = False
+    decoder: DecoderSettings | None = None
     own_plan: Plan = field(default_factory=plan_for)
     starts: tuple[int, ...] = TRAINED_STARTS
 
@@ -123,7 +126,7 @@ class InvSR:
             prior = prior.adapted(network=share_weights(prior.unet))
             conditioner, added = told_photo(prior)
             modules.update(added)
-        return Restorer(
+        restorer = Restorer(
             prior=prior,
             parts=Parts(
                 conditioner=conditioner,
@@ -133,6 +136,7 @@ class InvSR:
                 negative_prompt=said.negative,
             ),
         )
+        return decoded(restorer, self.decoder)
 
 
 @dataclass(frozen=True, slots=True)

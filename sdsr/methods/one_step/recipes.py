@@ -28,7 +28,7 @@ from sdsr.methods.guided_decoding import DecoderSettings
 from sdsr.methods.one_step import FACTS, generator
 from sdsr.methods.one_step.score_distillation import DistilledRestoration, ScoreDistillation
 from sdsr.methods.one_step.small import PLAN, SmallOneStep
-from sdsr.methods.one_step.whole_stages import whole_stages
+from sdsr.methods.one_step.whole_stages import whole_stages, wholly_trained
 from sdsr.methods.recipe import OptimizerSettings, Recipe, Stage
 from sdsr.methods.small_canvas import SMALL_CANVAS
 from sdsr.methods.small_stages import image_discriminator, small_stages
@@ -180,7 +180,7 @@ D3SR_SMALL = Recipe(
     color_fix="none",
     stages=(
         *small_stages(UNDECODED, small_discriminators, Restoration(plan=PLAN)),
-        *decoder_stages(DECODED, image_discriminator, PLAN),
+        *wholly_trained(decoder_stages(DECODED, image_discriminator, PLAN)),
     ),
 )
 

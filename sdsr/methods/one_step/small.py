@@ -54,4 +54,4 @@ class SmallOneStep:
         restorer = Restorer(
             prior=prior.adapted(network=unet, schedule=prior.schedule.predicting(_PREDICTIONS[self.reads])), parts=parts
         )
-        return restorer if self.decoder is None else decoded(restorer, self.decoder)
+        return decoded(restorer, self.decoder)

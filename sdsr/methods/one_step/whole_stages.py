@@ -1,4 +1,4 @@
-"""The stages in which a small UNet and its own decoder learn as one from the start: from a teacher, then beyond."""
+"""The stages in which a small UNet and its own decoder learn as one: last, or from the start."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -6,20 +6,38 @@ from dataclasses import replace
 from torch import nn
 
 from sdsr.losses.terms import Term, against_teacher, gradient_l1, image_l1, latent_l2
-from sdsr.methods.decoder_stages import WHOLE, decoder_stages
+from sdsr.methods.decoder_stages import DETAILED, decoder_stages
+from sdsr.methods.learning import Learns
 from sdsr.methods.method import Method
 from sdsr.methods.recipe import OptimizerSettings, Stage
 from sdsr.objectives.decoding import Decoding
 from sdsr.restoration.plan import Plan
 from sdsr.restoration.restorer import Restorer
 
+WHOLE = Learns(parts=("unet", "decoder"), but=DETAILED.but)
 NEAR_HQ = Term(name="latent", weight=0.1, function=latent_l2)
 """Keeps the latent one that the prior knows, so that its UNet can judge it."""
 
 
+def wholly_trained(stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
+    """Return a decoder's stages with one before the last: `whole`, where the UNet learns what the decoder needs."""
+    *before, detail, faithful = stages
+    objective = detail.objective
+    assert isinstance(objective, Decoding), "the decoder stages learn to decode"
+    whole = replace(
+        detail,
+        name="whole",
+        learns=WHOLE,
+        objective=replace(objective, whole=True),
+        optimizer=OptimizerSettings(learning_rate=1.5e-4, warmup_steps=50, decay_from=0.5),
+        init_from="stage detail",
+    )
+    return *before, detail, whole, replace(faithful, init_from="stage whole")
+
+
 def whole_stages(method: Method, discriminators: Callable[[Restorer], nn.Module], plan: Plan) -> tuple[Stage, ...]:
-    """Return them; the autoencoder stays as it is."""
-    decoder, detail, _, faithful = decoder_stages(method, discriminators, plan)
+    """Return a teacher's stage and the one beyond, both of UNet and decoder; the autoencoder stays as it is."""
+    decoder, detail, faithful = decoder_stages(method, discriminators, plan)
     objective = decoder.objective
     beyond = detail.objective
     assert isinstance(objective, Decoding), "the decoder stages learn to decode"
@@ -45,4 +63,4 @@ def whole_stages(method: Method, discriminators: Callable[[Restorer], nn.Module]
         optimizer=OptimizerSettings(learning_rate=2e-4, warmup_steps=50, decay_from=0.5),
         init_from="stage taught",
     )
-    return taught, detail, replace(faithful, init_from="stage detail")
+    return taught, detail, faithful
