@@ -45,12 +45,13 @@ class ExportedParts:
 class Encode(nn.Module):
     """image (1, 3, H, W) in [0, 1] -> latent."""
 
-    def __init__(self, autoencoder: SmallLatents) -> None:
+    def __init__(self, latents: SmallLatents) -> None:
         super().__init__()
-        self.autoencoder = autoencoder.model
+        self.latents = latents
+        self.autoencoder = latents.model
 
     def forward(self, image: Tensor) -> Tensor:
-        return self.autoencoder.encode(image)
+        return self.latents.encode(image)
 
 
 class Denoise(nn.Module):
@@ -113,7 +114,7 @@ def parts_of(restorer: Restorer, plan: Plan, name: str) -> ExportedParts:
         denoise=Denoise(restorer.prior, plan.times[0], condition),
         decode=Decode(autoencoder) if decoder is None else decoder.as_module(),
         encode_cells=WINDOW_CELLS,
-        encode_margin=-(-model.encoder_halo_px // autoencoder.factor),
+        encode_margin=autoencoder.encoder_margin,
         decode_margin=-(-halo_px // autoencoder.factor),
         guided=decoder is not None,
     )

@@ -99,13 +99,24 @@ class SmallImageEncoder(nn.Module):
 
 
 class SmallLatents:
-    """The autoencoder as a prior sees it: deterministic, so a posterior has no deviation."""
+    """The autoencoder as a prior sees it: deterministic, so a posterior has no deviation.
+
+    `linear`: it encodes by its lapped transform alone.
+    """
 
     factor = FACTOR
 
-    def __init__(self, model: SmallAutoencoder | FoldedAutoencoder) -> None:
+    def __init__(self, model: SmallAutoencoder | FoldedAutoencoder, *, linear: bool = False) -> None:
         self.model = model
         self.channels: int = model.config["latent_channels"]
+        self.linear = linear
+
+    @property
+    def linearly(self) -> "SmallLatents":
+        """The same, but that it encodes by its lapped transform alone; raise InputError where it has none."""
+        if not isinstance(self.model, SmallAutoencoder):
+            raise InputError("encoder (=linear) needs an autoencoder with a linear path, which this prior's lacks.")
+        return SmallLatents(self.model, linear=True)
 
     @property
     def part_px(self) -> int:
@@ -116,12 +127,23 @@ class SmallLatents:
         return _BYTES_PER_PX
 
     def posterior(self, image: Image) -> Posterior:
-        return Posterior(mean=self.model.encode(image).float())
+        return Posterior(mean=self.encode(image).float())
+
+    def encode(self, image: Image) -> Latent:
+        if not self.linear:
+            return self.model.encode(image)
+        assert isinstance(self.model, SmallAutoencoder), "only a lapped transform is linear"
+        return self.model.encode_linearly(image)
+
+    @property
+    def encoder_margin(self) -> int:
+        """Cells of context beyond which the encoder sees nothing."""
+        return 1 if self.linear else -(-self.model.encoder_halo_px // FACTOR)
 
     def posterior_of(self, picture: Picture, size: tuple[int, int]) -> Posterior:
         """Return the latent, in parts whose context is all that the encoder sees, so that they are the whole's."""
-        margin = -(-self.model.encoder_halo_px // FACTOR)
-        return encode_in_parts(self.posterior, picture, size, side=WINDOW_CELLS, margin=margin, factor=FACTOR)
+        side, margin = WINDOW_CELLS, self.encoder_margin
+        return encode_in_parts(self.posterior, picture, size, side=side, margin=margin, factor=FACTOR)
 
     def decode(self, latent: Latent) -> Image:
         return self.model.decode(latent)

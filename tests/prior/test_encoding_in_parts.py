@@ -55,9 +55,10 @@ def halves(rng, factor: int, size: tuple[int, int] = SIZE):
 
 
 @pytest.mark.parametrize("depths", [(1, 2, 2), (0, 1, 1), (2, 0, 3)])
-def test_a_small_latent_in_parts_with_margin_is_the_wholes(rng, depths, monkeypatch):
+@pytest.mark.parametrize("linear", [False, True])
+def test_a_small_latent_in_parts_with_margin_is_the_wholes(rng, depths, linear, monkeypatch):
     monkeypatch.setattr(small, "WINDOW_CELLS", 8)
-    latents, picture, asked = SmallLatents(autoencoder(depths)), halves(rng, 8), []
+    latents, picture, asked = SmallLatents(autoencoder(depths), linear=linear), halves(rng, 8), []
 
     def pixels(region):
         asked.append(region)

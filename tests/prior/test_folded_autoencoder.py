@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from sdsr.errors import ModelError
+from sdsr.errors import InputError, ModelError
 from sdsr.prior.folded_autoencoder import FACTOR, FoldedAutoencoder
 from sdsr.prior.small import SmallLatents
 from sdsr.prior.small_storage import fresh_small_prior, load_small_prior, save_small_prior
@@ -60,3 +60,8 @@ def test_a_prior_on_it_is_stored_with_its_kind(tmp_path):
     config.write_text(config.read_text().replace('"folded"', '"unheard of"'))
     with pytest.raises(ModelError, match="autoencoder_kind"):
         load_small_prior(tmp_path / "prior")
+
+
+def test_there_is_no_linear_path():
+    with pytest.raises(InputError, match="needs an autoencoder with a linear path"):
+        _ = SmallLatents(FoldedAutoencoder()).linearly
