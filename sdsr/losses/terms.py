@@ -33,6 +33,8 @@ class StepRecord:
     lq: LowImage | None = None
     teacher_image: Image | None = None
     """What a teacher of pixels makes of the same LQ photo."""
+    faithful_image: Image | None = None
+    """What a decoder's faithful end paints from the same features, which it does not change."""
     t: Time | None = None
     """The time at which `clean` was estimated, or the one that it is noised to."""
     noise: Latent | None = None
@@ -102,6 +104,18 @@ def against_teacher(term: Callable[[StepRecord], Scalar]) -> Callable[[StepRecor
 def _against_teacher(term: Callable[[StepRecord], Scalar], record: StepRecord) -> Scalar:
     assert record.teacher_image is not None, "this objective records no teacher's picture"
     return term(replace(record, hq_image=record.teacher_image))
+
+
+def of_faithful(term: Callable[[StepRecord], Scalar]) -> Callable[[StepRecord], Scalar]:
+    """The same term on what the faithful end painted."""
+
+    return partial(_of_faithful, term)
+
+
+def _of_faithful(term: Callable[[StepRecord], Scalar], record: StepRecord) -> Scalar:
+    image = record.faithful_image
+    assert image is not None, "this objective trains no faithful end beside the detailed one"
+    return term(replace(record, image=lambda: image))
 
 
 def in_window(term: Callable[[StepRecord], Scalar]) -> Callable[[StepRecord], Scalar]:

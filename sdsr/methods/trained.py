@@ -2,13 +2,21 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 
 from sdsr.checkpoints.weights import METHOD, run_metadata
 from sdsr.method_folders import MethodDescription
 from sdsr.methods.recipe import Recipe
 from sdsr.methods.settings import with_settings
+
+
+def left_out(method: object, whole: object) -> dict[str, None]:
+    """Return the settings of the `whole` method that are None in the one that a stage trains: what comes later."""
+    if type(method) is not type(whole) or not is_dataclass(whole):
+        return {}
+    names = [field.name for field in fields(whole)]
+    return {name: None for name in names if getattr(method, name) is None and getattr(whole, name) is not None}
 
 
 def run_recipe(recipe: Recipe, parts: Path) -> Recipe:

@@ -31,18 +31,20 @@ from sdsr.restoration.restorer import Restorer
 from sdsr.restoration.sample import sample as restore
 from sdsr.tensors import Image, Latent, Region
 
-End = Literal["detailed", "faithful"]
+End = Literal["detailed", "faithful", "both"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decoding:
     """The plan that restores the latents, which end of the decoder learns, and what is compared.
 
-    Each pair gives one crop of `crop_px` per use. `terms` are on pixels; `taught` weighs a distance of ImageNet
-    features (LPIPS's form, EfficientNet-Lite0) to the teacher's answer, `features` DISTS's form to the HQ photo,
-    `edges` the same of both pictures' Sobel edges (together they have the form of EA-DISTS, arXiv:2410.04224, Eq. 11),
-    `adversarial_image` and `adversarial_latent` what the discriminators say, from `adversarial_from` (a share of the
-    run) on. `whole`: the UNet learns beside the decoder's detailed end; its target is the HQ photo's latent.
+    Each pair gives one crop of `crop_px` per use. `end`: which end learns; "both": the faithful one learns by itself,
+    from features that it doesn't change (`faithful_image` in the record). `terms` are on pixels. Distances of ImageNet
+    features are those of `network`, an EfficientNet-Lite: `taught` weighs LPIPS's form of it to the teacher's answer,
+    `features` DISTS's form to the HQ photo, `edges` the same of both pictures' Sobel edges (together they have the form
+    of EA-DISTS, arXiv:2410.04224, Eq. 11), `adversarial_image` and `adversarial_latent` what the discriminators say,
+    from `adversarial_from` (a share of the run) on. `whole`: the UNet learns beside the decoder's detailed end; its
+    target is the HQ photo's latent.
     """
 
     plan: Plan
@@ -52,6 +54,7 @@ class Decoding:
     terms: tuple[Term, ...] = field(
         default_factory=lambda: (Term(name="taught_image", weight=1.0, function=against_teacher(image_l1)),)
     )
+    network: Literal["lite0", "lite1"] = "lite0"
     taught: float = 0.0
     features: float = 0.0
     edges: float = 0.0
@@ -67,7 +70,7 @@ class Decoding:
         modules: dict[str, nn.Module] = {"decoder": rule.decoder}
         if self.whole:
             modules["unet"] = restorer.parts.modules["unet"]
-        network = load_efficientnet_lite("lite0") if self.taught or self.features or self.edges else None
+        network = load_efficientnet_lite(self.network) if self.taught or self.features or self.edges else None
         if network is not None:
             modules["network"] = network
         return RestorerStep(
@@ -126,13 +129,14 @@ class GuidedDecodingStep:
             enlarged = lq_image_of(self.restorer, sample).enlarged()
         else:
             latents, enlarged, sample = self._cropped(sample, rng)
-        image = self._decoded(latents, enlarged)
+        image, faithful = self._painted(latents, enlarged)
         return StepRecord(
             clean=latents,
             hq=self._hq_latents(sample.hq) if self.objective.whole else latents,
             image=lambda: image,
             hq_image=sample.hq,
             teacher_image=sample.teacher,
+            faithful_image=faithful,
             window=offset_window(image, rng),
         )
 
@@ -140,13 +144,15 @@ class GuidedDecodingStep:
     def _hq_latents(self, hq: Image) -> Latent:
         return self.restorer.prior.encode(hq)
 
-    def _decoded(self, latents: Latent, enlarged: Image) -> Image:
-        """What the end that learns paints; the faithful one on features that stay as they are."""
-        if self.objective.end == "detailed":
-            return self.decoder(latents, enlarged)
-        with torch.no_grad():
+    def _painted(self, latents: Latent, enlarged: Image) -> tuple[Image, Image | None]:
+        """What the end that learns paints, and what the faithful one does beside it; that one changes no features."""
+        end = self.objective.end
+        with torch.set_grad_enabled(torch.is_grad_enabled() and end != "faithful"):
             features = self.decoder.features(latents, enlarged)
-        return enlarged + self.decoder.faithful(features)
+        if end == "faithful":
+            return enlarged + self.decoder.faithful(features), None
+        detailed = enlarged + self.decoder.detailed(features)
+        return detailed, enlarged + self.decoder.faithful(features.detach()) if end == "both" else None
 
     @torch.no_grad()
     def _cropped(self, sample: Sample, rng: torch.Generator) -> tuple[Latent, Image, Sample]:
@@ -195,7 +201,8 @@ class GuidedDecodingStep:
 
     def previews(self, sample: Sample, rng: Generator) -> list[Preview]:
         enlarged = lq_image_of(self.restorer, sample).enlarged()
-        return [Preview(image=self._decoded(self.restored(sample, _numbered_noise(sample)), enlarged).clamp(0, 1))]
+        image, _ = self._painted(self.restored(sample, _numbered_noise(sample)), enlarged)
+        return [Preview(image=image.clamp(0, 1))]
 
 
 def _numbered_noise(sample: Sample) -> CanvasNoise:

@@ -21,6 +21,7 @@ from sdsr.methods.limits import COUNT, PIXELS, Limit, check_number, check_number
 from sdsr.methods.method import OnPrior
 from sdsr.methods.recipe import Recipe, Stage
 from sdsr.methods.settings import with_settings
+from sdsr.methods.trained import left_out
 from sdsr.objectives.restoration import Restoration
 from sdsr.prior.loading import choose_dtype
 from sdsr.prior.prior import Prior
@@ -209,7 +210,8 @@ def _photos(settings: LaunchSettings, stage: Stage) -> PhotoSet | PairSet | Taug
 def _metadata(
     recipe: Recipe, stage: Stage, model: object, run: RunSettings, settings: LaunchSettings
 ) -> dict[str, object]:
-    method = {name.removeprefix("method."): v for name, v in settings.changes.items() if name.startswith("method.")}
+    changed = {name.removeprefix("method."): v for name, v in settings.changes.items() if name.startswith("method.")}
+    method = {**left_out(stage.method, recipe.method), **changed}
     trained_at = {"times": list(stage.objective.plan.times)} if isinstance(stage.objective, Restoration) else {}
     return {
         "format": "sdsr-parts",

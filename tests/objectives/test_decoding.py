@@ -6,15 +6,18 @@ import pytest
 import torch
 from torch.nn.functional import interpolate
 
-from sdsr.losses.terms import Term, against_teacher, image_l1
-from sdsr.methods.decoder_stages import DETAILED, FAITHFUL
+from sdsr.diffusion.noise import CanvasNoise
+from sdsr.losses.terms import Term, against_teacher, image_l1, of_faithful
+from sdsr.methods.decoder_stages import BOTH, DETAILED, FAITHFUL
 from sdsr.methods.guided_decoding import DECODER, DecoderSettings
 from sdsr.methods.one_step.recipes import image_discriminator
 from sdsr.methods.one_step.small import PLAN, SmallOneStep
 from sdsr.methods.one_step.whole_stages import WHOLE
 from sdsr.objectives.decoding import Decoding
+from sdsr.objectives.pairs import lq_image_of
 from sdsr.objectives.restorer_step import RestorerStep
 from sdsr.objectives.training_step import Sample
+from sdsr.restoration.sample import sample as restore
 
 OBJECTIVE = Decoding(plan=PLAN, crop_px=32)
 
@@ -33,7 +36,7 @@ def sample(photo) -> Sample:
 def training_step_of(objective: Decoding = OBJECTIVE, discriminator: bool = False) -> RestorerStep:
     torch.manual_seed(0)
     restorer = SmallOneStep(decoder=DecoderSettings(width=8, blocks=1)).build("tiny")
-    learns = WHOLE if objective.whole else {"detailed": DETAILED, "faithful": FAITHFUL}[objective.end]
+    learns = WHOLE if objective.whole else {"detailed": DETAILED, "faithful": FAITHFUL, "both": BOTH}[objective.end]
     learns.apply(dict(restorer.parts.modules.items()))
     return objective.training_step(restorer, image_discriminator(restorer) if discriminator else None)
 
@@ -52,6 +55,33 @@ def test_one_end_learns_and_all_else_stays(sample, end, learns):
         if parameter.grad is not None and parameter.grad.abs().sum() > 0
     }
     assert moved == {(DECODER, name) for name in learns}
+
+
+def test_both_ends_learn_at_once_and_the_faithful_one_changes_no_features(sample):
+    both = (*OBJECTIVE.terms, Term(name="faithful", weight=3.0, function=of_faithful(image_l1)))
+    gradients = {}
+    for end, terms in (("detailed", OBJECTIVE.terms), ("both", both)):
+        training_step = training_step_of(replace(OBJECTIVE, end=end, terms=terms))
+        training_step.trainable_modules[DECODER].requires_grad_(True)
+        training_step(sample, seeded()).loss.backward()
+        named = training_step.trainable_modules[DECODER].named_parameters()
+        gradients[end] = {name: parameter.grad for name, parameter in named}
+    assert gradients["both"].keys() == gradients["detailed"].keys()
+    for name, gradient in gradients["both"].items():
+        if name.startswith("faithful."):
+            assert gradients["detailed"][name] is None
+            assert gradient is not None
+        else:
+            assert torch.equal(gradient, gradients["detailed"][name])
+
+
+def test_latents_are_those_of_all_steps(sample):
+    plan = replace(PLAN, times=(199, 99))
+    rule = training_step_of(replace(OBJECTIVE, plan=plan)).rule
+    noise = CanvasNoise(seeds=(4, 9))
+    expected = restore(rule.restorer, lq_image_of(rule.restorer, sample), plan, noise).clean
+    assert torch.equal(rule.restored(sample, noise), expected)
+    assert not torch.equal(expected, training_step_of().rule.restored(sample, noise))
 
 
 def test_the_unet_learns_as_one_with_the_detailed_end(sample):

@@ -63,9 +63,10 @@ def modulation(
 def _timeless(like: "Upscaler", parts: Path, prior: str | None, device: str | None) -> "Upscaler":
     """The same method without the time, with the parts of a run."""
     from sdsr.checkpoints.weights import fill_from_run
+    from sdsr.methods.trained import run_recipe
     from sdsr.upscaling import Upscaler
 
-    recipe = with_settings(like.recipe, {"method.encoder.time_aware": False})
+    recipe = with_settings(run_recipe(like.recipe, parts), {"method.encoder.time_aware": False})
     assert recipe.method is not None, f"{recipe.name} restores"
     restorer = recipe.method.build(prior or recipe.prior, device)
     fill_from_run(restorer, parts)

@@ -15,6 +15,7 @@ from sdsr.adapters.sharing import share_weights
 from sdsr.diffusion.steps import ancestral
 from sdsr.diffusion.times import spaced
 from sdsr.methods.fidelity import by_decoder
+from sdsr.methods.guided_decoding import DecoderSettings, decoded
 from sdsr.methods.method import Device, wished_plan
 from sdsr.methods.prompts import Prompts, prompts_of
 from sdsr.methods.stablesr.decoder import WrappedDecoder
@@ -63,7 +64,9 @@ class StableSR:
 
     `hidden`: channels inside each modulation. `blocks` and `growth` are those of the feature wrapping, which normalises
     like the autoencoder: in as many groups, or not at all. `start`: the paper's own, noise, or the noised LQ latent,
-    which the published programs for any size begin with.
+    which the published programs for any size begin with. `decoder`: one that takes the feature wrapping's place on
+    small priors. Deviation: the small autoencoder's linear path leads past the wrapping, so what it paints of a wrong
+    guess can't be mended there; either is told the photo, learns on restored latents, and has the paper's w.
     """
 
     encoder: EncoderSettings = field(default_factory=EncoderSettings)
@@ -71,6 +74,7 @@ class StableSR:
     blocks: int = 2
     growth: int = 32
     start: Literal["noise", "noised photo"] = "noise"
+    decoder: DecoderSettings | None = None
     own_plan: Plan = PLAN
 
     def plan(self, wishes: Wishes, photo: Image | None = None) -> Plan:
@@ -91,19 +95,23 @@ class StableSR:
         encoder = TimeAwareEncoder(prior.channels, settings).to(prior.device)
         modulation = Modulation(prior.unet, map_channels=self.encoder.map_channels, hidden=self.hidden)
         modulation.attach(prior.unet)
-        wrapping = self._silent_wrapping(prior)
         said = prompts_of(Prompts(), prior.text.vocabulary)
-        return Restorer(
+        restorer = Restorer(
             prior=prior,
             parts=Parts(
                 conditioner=MapConditioner(encoder),
                 start=from_noise if self.start == "noise" else from_noised_photo,
-                modules=nn.ModuleDict({ENCODER: encoder, MODULATION: modulation, WRAPPING: wrapping}),
+                modules=nn.ModuleDict({ENCODER: encoder, MODULATION: modulation}),
                 prompt=said.positive,
                 negative_prompt=said.negative or None,
-                decoder=WrappedDecoder(wrapping),
             ),
         )
+        return self._wrapped(restorer) if self.decoder is None else decoded(restorer, self.decoder)
+
+    def _wrapped(self, restorer: Restorer) -> Restorer:
+        wrapping = self._silent_wrapping(restorer.prior)
+        modules = nn.ModuleDict({**restorer.parts.modules, WRAPPING: wrapping})
+        return replace(restorer, parts=replace(restorer.parts, modules=modules, decoder=WrappedDecoder(wrapping)))
 
     def _silent_wrapping(self, prior: Prior) -> FeatureWrapping:
         """A fusion that gives nothing at first: nothing is merged, and without biases nothing stays nothing."""
