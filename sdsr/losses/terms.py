@@ -58,9 +58,10 @@ class StepRecord:
             return self
         inner = self.window.slices
         (image, hq_image) = self.images()
-        teacher_image = None if self.teacher_image is None else self.teacher_image[inner]
+        others = {"teacher_image": self.teacher_image, "faithful_image": self.faithful_image}
+        parts = {name: None if picture is None else picture[inner] for name, picture in others.items()}
         part = image[inner]
-        return replace(self, image=lambda: part, hq_image=hq_image[inner], teacher_image=teacher_image, window=None)
+        return replace(self, image=lambda: part, hq_image=hq_image[inner], window=None, **parts)
 
     def detached(self) -> "StepRecord":
         """The same step without gradients, for a discriminator to learn from."""
