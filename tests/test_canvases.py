@@ -65,12 +65,7 @@ def embedded(request) -> Upscaler:
 def test_a_flat_photo_is_as_flat_at_the_border_as_inside(embedded, color):
     border, inside = departures(embedded.upscale(flat(color)).pixels, color)
     assert border <= inside + 3
-    if embedded.recipe.name == "d3sr-small":  # whose own decoder paints flat to the border even without a margin
-        assert border <= 3
-        return
-    bare = Upscaler(replace(embedded.recipe, canvas=Canvas()), embedded.restorer)
-    before, _ = departures(bare.upscale(flat(color)).pixels, color)
-    assert before > border + 3
+    assert border <= 3
 
 
 def test_a_flat_photo_in_windows_has_no_border_either(embedded):

@@ -2,10 +2,9 @@
 
 from sdsr.restoration.canvas import Canvas
 
-SMALL_CANVAS = Canvas(margin_px=32, context_px=96)
-"""Of any size, with context all around: networks this small leave a lattice where they see a padding of zeros.
+SMALL_CANVAS = Canvas(margin_px=16, context_px=96)
+"""Of any size, with context all around: networks this small see a padding of zeros, and show it.
 
-Of a white photo, d3sr-small made 243 at the border, and invsr-small 224; with 32 px of context it is 254 and 249, as in
-the middle. What it does to photos: docs/small-models.md.
-Autoencoder and guided decoder look no further than `context_px`.
+Decoders that see the photo need less of it than the prior's own (docs/small-models.md, "Borders"), and each pixel of it
+costs. Autoencoder and guided decoder look no further than `context_px`.
 """

@@ -48,7 +48,7 @@ def test_twenty_photos_are_torchs_within_one_of_255(by_graphs: JobMaker, by_torc
     """Parts of a photo and of its sharp original, two in several windows; `bench/parity.py` has larger ones."""
     for index, photo in enumerate(parts(20)):
         many = index % 10 == 9
-        request = Request(scale=2 if many else 0.5, memory_bytes=SMALL_WINDOWS if many else None)
+        request = Request(scale=3 if many else 0.5, memory_bytes=SMALL_WINDOWS if many else None)
         job = by_graphs.job(photo, request)
         assert (len(job.windows) > 1) == many
         assert difference(job.run(), by_torch.job(photo, request).run()) <= 1, index

@@ -19,7 +19,7 @@ from sdsr.upscaling import Request, Upscaler
 EMBEDDED = sorted(folder.parent.name for folder in ASSETS.glob(f"*/{DESCRIPTION}"))
 README = Path(__file__).parents[2] / "README.md"
 MOST_BYTES = 10e6
-LARGER = {"d3sr-small"}  # the prior's whole UNet, trained
+LARGER = {"d3sr-small", "addsr-small"}  # the prior's whole UNet, trained; the decoder that four others use
 FEW = 10
 PART = Region(top=44, left=56, height=32, width=40)  # of the LQ photo: the net's end, a strap, stripes
 SCALE = 4

@@ -88,7 +88,7 @@ def test_auto_lets_the_photo_choose_and_says_why(recipe: Recipe):
 
 def test_fidelity_is_a_share_that_means_something_to_those_that_can_be_nearer():
     able = {"consissr", "consissr-published", "stablesr", "stablesr-768v", "stablesr-turbo", "invsr"}
-    able |= {"d3sr-small", "consissr-small", "stablesr-small", "invsr-small"}
+    able |= {"d3sr-small", "consissr-small", "stablesr-small", "invsr-small", "seesr-small", "addsr-small"}
     for name, recipe in METHODS.items():
         if name in able:
             assert plan(recipe, fidelity=1) != plan(recipe, fidelity=0)

@@ -70,7 +70,7 @@ def test_what_can_not_be_is_an_error_of_one_line(upscaler, given, wanted, messag
 
 @pytest.mark.parametrize("wanted", [{"start": 200}, {"start": "auto"}, {"fidelity": 0.5}])
 def test_methods_without_a_choice_say_so(given, wanted):
-    recipe = METHODS["seesr-small"]
+    recipe = METHODS["osediff"]
     with pytest.raises(InputError, match=r"means nothing to this method; leave it out\."):
         Upscaler(recipe, recipe.method.build("tiny")).upscale(given, Request(**wanted))
 
@@ -136,7 +136,7 @@ def test_a_known_degradation_is_what_its_name_says(photo):
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models") / "invsr-tiny"
-    Upscaler(INVSR_SMALL, SMALL_METHOD.build("tiny")).save_pretrained(folder)
+    Upscaler(INVSR_SMALL, INVSR_SMALL.method.build("tiny")).save_pretrained(folder)
     return folder
 
 

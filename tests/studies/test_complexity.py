@@ -13,6 +13,7 @@ from sdsr.errors import InputError
 from sdsr.methods import METHODS
 from sdsr.methods.facts import RecipeFacts
 from sdsr.methods.recipe import Recipe
+from sdsr.methods.stablesr.recipes import SMALL_METHOD
 from sdsr.prior.condition import Condition
 from sdsr.prior.tiny import tiny_prior
 from sdsr.request import Wishes
@@ -109,7 +110,7 @@ def test_watching_leaves_no_hooks_behind() -> None:
 
 
 def test_decoding_counts_the_feature_wrapping_and_encoding_the_photo_for_it() -> None:
-    recipe, channels, growth, size_px = replace(METHODS["stablesr-small"], stages=()), 8, 8, 64
+    recipe, channels, growth, size_px = replace(METHODS["stablesr-small"], method=SMALL_METHOD, stages=()), 8, 8, 64
     assert recipe.plan is not None
     plain = recipe.with_plan(replace(recipe.plan, fidelity=0.0))
     fused, stock = (

@@ -42,7 +42,7 @@ def test_every_layer_is_compared_at_every_time(upscaler, given):
     for moment in condition:
         assert len(moment.similarity) == 8
         assert all(-1 <= cosine <= 1 for cosine in moment.similarity.values())
-        assert {factor: each.shape for factor, each in moment.sft_features.items()} == {1: (16, 18), 2: (8, 9)}
+        assert {factor: each.shape for factor, each in moment.sft_features.items()} == {1: (12, 14), 2: (6, 7)}
     modules = [module for part in upscaler.restorer.parts.modules.values() for module in part.modules()]
     assert not any(m._forward_hooks for m in modules if isinstance(m, ScaleShift))
 
@@ -76,7 +76,8 @@ def test_the_command_writes_figures_and_pictures_of_both_variants(upscaler, give
     save_method(upscaler.restorer, tmp_path / "model", STABLESR_SMALL, {})
     variant = replace(SMALL_METHOD, encoder=replace(SMALL_METHOD.encoder, time_aware=False)).build("tiny")
     (tmp_path / "parts").mkdir()
-    save_parts({name: part.state_dict() for name, part in variant.parts.modules.items()}, tmp_path / "parts", {})
+    trained = {name: part.state_dict() for name, part in variant.parts.modules.items()}
+    save_parts(trained, tmp_path / "parts", {"method": {"decoder": None}})
     PillowImage.fromarray(given.pixels).save(tmp_path / "photo.png")
     asked = ["study", "modulation", tmp_path / "model", tmp_path / "photo.png", "-o", tmp_path / "out", "--steps", 3]
     done = CliRunner().invoke(app, [*map(str, asked), "--timeless", str(tmp_path / "parts"), "--prior", "tiny"])

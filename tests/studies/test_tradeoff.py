@@ -26,13 +26,13 @@ STEPS = 2
 
 
 def stirred() -> Upscaler:
-    """The small StableSR on the tiny prior; decoder and fusion are random, so that fidelity is felt."""
+    """The small StableSR on the tiny prior, whose decoder is random, so that fidelity is felt."""
     rng = torch.Generator().manual_seed(0)
     restorer = STABLESR_SMALL.method.build("tiny", "cpu")
     schedule = restorer.prior.schedule.predicting("v_prediction")
     restorer = replace(restorer, prior=restorer.prior.adapted(schedule=schedule))
     with torch.no_grad():
-        for module in (restorer.prior.modules["autoencoder"], restorer.parts.modules["feature_wrapping"]):
+        for module in (restorer.prior.modules["autoencoder"], restorer.parts.modules["decoder"]):
             for parameter in module.parameters():
                 parameter.add_(0.05 * torch.randn(parameter.shape, generator=rng))
     return Upscaler(STABLESR_SMALL, restorer)
@@ -102,7 +102,7 @@ def test_another_decoder_needs_no_restoring_and_another_encoder_does(folders, tm
     samples, wanted = paired_samples(*folders)[:1], Tradeoff(folder=tmp_path, steps=STEPS, fidelities=(1.0,))
     upscaler = stirred()
     first = compare_fidelities(upscaler, samples, wanted, PROTOCOLS["rgb"])
-    for part, times in (("feature_wrapping", STEPS), ("time_aware_encoder", 2 * STEPS)):
+    for part, times in (("decoder", STEPS), ("time_aware_encoder", 2 * STEPS)):
         for parameter in upscaler.restorer.parts.modules.get_submodule(part).parameters():
             parameter.data += 0.05
         other = compare_fidelities(upscaler, samples, wanted, PROTOCOLS["rgb"])
@@ -121,7 +121,7 @@ def test_a_damaged_latent_is_named(upscaler, folders, tmp_path):
 
 
 def test_methods_without_fidelity_say_so_at_once(folders, tmp_path):
-    recipe = METHODS["seesr-small"]
+    recipe = METHODS["seesr"]
     plain = Upscaler(recipe, recipe.method.build("tiny"))
     with pytest.raises(InputError, match="means nothing to this method"):
         compare_fidelities(plain, paired_samples(*folders), Tradeoff(folder=tmp_path), PROTOCOLS["rgb"])

@@ -96,7 +96,7 @@ def test_a_teacher_begins_as_its_student(settings, tmp_path, monkeypatch, caplog
     monkeypatch.setattr(
         launching, "train", lambda training_step, *_, **__: training_steps.append(training_step) or tmp_path
     )
-    plain = replace(settings, stage=None, changes={"batch": "1", "crop_px": "64"})
+    plain = replace(settings, stage="distillation", changes={"batch": "1", "crop_px": "64"})
     launch("addsr-small", plain, RunSettings(folder=tmp_path / "run", steps=1))
     assert "distillation begins anew, though made to begin with parts of seesr-small (--from)" in caplog.text
     wanted = {name: part.state_dict() for name, part in training_steps[0].trainable_modules.items()}

@@ -13,9 +13,9 @@ FACTS = by_name(
     RecipeFacts(
         name="seesr-small",
         paper="arXiv:2311.16518",
-        summary="SeeSR on the embedded prior; 50 guided steps, slower than d3sr-small.",
+        summary="SeeSR on the embedded prior; 10 guided steps, slower than d3sr-small.",
         prior="small",
-        steps=50,
+        steps=10,
     ),
     RecipeFacts(
         name="addsr",
@@ -27,7 +27,7 @@ FACTS = by_name(
     RecipeFacts(
         name="addsr-small",
         paper="arXiv:2404.01717",
-        summary="AddSR on the embedded prior; 1 to 4 steps, behind d3sr-small.",
+        summary="AddSR on the embedded prior; 1 to 4 steps, slower than d3sr-small.",
         prior="small",
         steps=4,
     ),

@@ -19,8 +19,11 @@ from sdsr.methods.addsr.method import (
     SEESR_PLAN,
     TIMES,
     SeeSR,
+    leading,
     teacher_of,
 )
+from sdsr.methods.decoder_stages import SMALL_FIDELITY, tuning_stage
+from sdsr.methods.guided_decoding import DecoderSettings
 from sdsr.methods.learning import Learns
 from sdsr.methods.recipe import OptimizerSettings, Recipe, Stage
 from sdsr.methods.small_canvas import SMALL_CANVAS
@@ -127,6 +130,8 @@ SMALL_METHOD = SeeSR(
     init_scale=0.1,
     own_plan=replace(SEESR_PLAN, guidance=SMALL_GUIDANCE),
 )
+SEESR_SMALL_PLAN = replace(SEESR_PLAN, times=leading(10), guidance=SMALL_GUIDANCE, fidelity=SMALL_FIDELITY)
+SMALL_SEESR = replace(SMALL_METHOD, decoder=DecoderSettings(), own_plan=SEESR_SMALL_PLAN)
 SMALL_FIXED = (
     f"{CONTROLNET}.time_embedding",
     f"{CONTROLNET}.*.transformer_blocks.0.attn2.*",
@@ -137,9 +142,9 @@ SMALL_FIXED = (
 SEESR_SMALL = replace(
     SEESR,
     facts=FACTS["seesr-small"],
-    method=SMALL_METHOD,
+    method=SMALL_SEESR,
     canvas=SMALL_CANVAS,
-    color_fix="wavelet",
+    color_fix="none",
     stages=(
         replace(
             SEESR.stages[0],
@@ -153,20 +158,23 @@ SEESR_SMALL = replace(
             degradation="photo",
             ema_decay=0.99,
         ),
+        tuning_stage(SMALL_SEESR, SEESR_SMALL_PLAN, after="restoration"),
     ),
 )
+"""Ten steps: more of them change little where a decoder of its own paints."""
 
-SMALL_ADDSR_PLAN = replace(ADDSR_PLAN, refinement=Refinement(weight=0.25))
+SMALL_ADDSR_PLAN = replace(ADDSR_PLAN, refinement=Refinement(weight=0.25), fidelity=SMALL_FIDELITY)
 """Chosen on degraded validation photos: more of the result brings detail, and costs PSNR the faster."""
 
 SMALL_STUDENT = replace(SMALL_METHOD, role="addsr", own_plan=SMALL_ADDSR_PLAN)
+SMALL_ADDSR = replace(SMALL_STUDENT, decoder=DecoderSettings())
 
 ADDSR_SMALL = replace(
     ADDSR,
     facts=FACTS["addsr-small"],
-    method=SMALL_STUDENT,
+    method=SMALL_ADDSR,
     canvas=SMALL_CANVAS,
-    color_fix="wavelet",
+    color_fix="none",
     stages=(
         replace(
             ADDSR.stages[0],
@@ -199,6 +207,7 @@ ADDSR_SMALL = replace(
             ema_decay=0.99,
             init_from="seesr-small",
         ),
+        tuning_stage(SMALL_ADDSR, SMALL_ADDSR_PLAN, after="distillation"),
     ),
 )
 """Deviation: later steps are trained on the student's own earlier ones, of which they are shown more than in restoring,
@@ -210,7 +219,7 @@ _AS_TRAINED = ADDSR_SMALL.with_plan(ADDSR_PLAN)
 
 def _weighed(weights: StepWeights) -> Variant:
     """A variant of the small recipe that weighs its steps otherwise, and looks back in restoring as in training."""
-    return Variant(recipe=_AS_TRAINED, changes={"objective.weights": weights})
+    return Variant(recipe=_AS_TRAINED, stage="distillation", changes={"objective.weights": weights})
 
 
 _UNREFINED = replace(ADDSR_PLAN, refinement=None)
@@ -224,9 +233,10 @@ ABLATIONS = {
         "adaptive, as published": _weighed(StepWeights(lagging=True)),
     },
     "addsr-refinement": {
-        "refined": Variant(recipe=_AS_TRAINED),
+        "refined": Variant(recipe=_AS_TRAINED, stage="distillation"),
         "not refined": Variant(
             recipe=ADDSR_SMALL.with_plan(_UNREFINED),
+            stage="distillation",
             changes={"objective.plan": _UNREFINED, "objective.looked_back": Refinement(weight=0.0)},
         ),
     },

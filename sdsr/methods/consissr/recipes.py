@@ -15,6 +15,8 @@ from sdsr.methods.consissr import FACTS
 from sdsr.methods.consissr.method import PLAN, ConsisSR, PhotoEncoders
 from sdsr.methods.consissr.rclip import Embedding
 from sdsr.methods.consissr.tala import TimeAware
+from sdsr.methods.decoder_stages import SMALL_FIDELITY, tuning_stage
+from sdsr.methods.guided_decoding import DecoderSettings
 from sdsr.methods.learning import Learns
 from sdsr.methods.recipe import OptimizerSettings, Recipe, Stage
 from sdsr.methods.small_canvas import SMALL_CANVAS
@@ -90,13 +92,16 @@ SMALL_METHOD = ConsisSR(
     hint_widths=(32, 64),
     own_plan=replace(PLAN, times=spaced(10), guidance=SMALL_GUIDANCE),
 )
+SMALL_PLAN = replace(SMALL_METHOD.own_plan, fidelity=SMALL_FIDELITY)
+SMALL_DECODED = replace(SMALL_METHOD, decoder=DecoderSettings(), own_plan=SMALL_PLAN)
 
 CONSISSR_SMALL = Recipe(
     facts=FACTS["consissr-small"],
-    method=SMALL_METHOD,
+    method=SMALL_DECODED,
     listens=True,
     most_steps=1000,
     canvas=SMALL_CANVAS,
+    color_fix="none",
     stages=(
         replace(
             _RCLIP,
@@ -119,6 +124,7 @@ CONSISSR_SMALL = Recipe(
             degradation="photo",
             ema_decay=0.99,
         ),
+        tuning_stage(SMALL_DECODED, SMALL_PLAN, after="restoration"),
     ),
 )
 """On the embedded prior: crops of 128 px, so the positional tables are made for 16 x 16 cells.

@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from sdsr.discriminators.patch import PatchDiscriminator
 from sdsr.images.kernels import TORCH_BICUBIC
 from sdsr.losses.adversarial import BCE, HINGE
+from sdsr.methods.decoder_stages import SMALL_FIDELITY, tuning_stage
+from sdsr.methods.guided_decoding import DecoderSettings
 from sdsr.methods.invsr import FACTS
 from sdsr.methods.invsr.discriminator import FAKE_LIMIT, LatentUnetDiscriminator
 from sdsr.methods.invsr.latent_perceptual import LATENT_PERCEPTUAL, SMALL_LATENT_PERCEPTUAL
@@ -103,6 +105,9 @@ INVSR = Recipe(
 SMALL_METHOD = InvSR(predictor=PredictorSettings(widths=(96, 192), attention=(False, False, False)))
 """4.2 million parameters. Deviation: without attention, which for 1024 px would multiply its operations."""
 
+SMALL_PLAN = replace(plan_for(), fidelity=SMALL_FIDELITY)
+SMALL_DECODED = replace(SMALL_METHOD, decoder=DecoderSettings(), own_plan=SMALL_PLAN)
+
 SMALL_DISCRIMINATOR = LatentDiscriminator(
     widths=(48, 64, 96), attention_heads=(4, 4, 4), norm_groups=16, pooling_heads=8, of_pixels=True
 )
@@ -111,15 +116,19 @@ SMALL_DISCRIMINATOR = LatentDiscriminator(
 INVSR_SMALL = replace(
     INVSR,
     facts=FACTS["invsr-small"],
-    method=SMALL_METHOD,
+    method=SMALL_DECODED,
     listens=False,
     canvas=SMALL_CANVAS,
-    stages=small_stages(
-        SMALL_METHOD,
-        SMALL_DISCRIMINATOR,
-        Restoration(plan=plan_for(), starts=STARTS),
-        first="inversion",
-        latent_lpips=0.1,
+    color_fix="none",
+    stages=(
+        *small_stages(
+            SMALL_METHOD,
+            SMALL_DISCRIMINATOR,
+            Restoration(plan=plan_for(), starts=STARTS),
+            first="inversion",
+            latent_lpips=0.1,
+        ),
+        tuning_stage(SMALL_DECODED, SMALL_PLAN, after="realism"),
     ),
 )
 """Deviation: with a decoder this light, pixels count, and a discriminator of them; the stages are D3SR's small ones."""

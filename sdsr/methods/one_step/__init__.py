@@ -6,7 +6,7 @@ FACTS = by_name(
     RecipeFacts(
         name="d3sr-small",
         paper="arXiv:2410.04224",
-        summary="One step from the LQ latent on the embedded prior; fast on a CPU.",
+        summary="The default: one step, crisp edges, offline, about a second for a small photo.",
         prior="small",
         steps=1,
     ),

@@ -23,7 +23,7 @@ from sdsr.discriminators.sources import PRIOR, discriminator_unet
 from sdsr.images.kernels import KEYS, PILLOW_BICUBIC, TORCH_BICUBIC
 from sdsr.losses.adversarial import BCE
 from sdsr.losses.terms import Term, image_l2
-from sdsr.methods.decoder_stages import decoder_stages
+from sdsr.methods.decoder_stages import SMALL_FIDELITY, decoder_stages
 from sdsr.methods.guided_decoding import DecoderSettings
 from sdsr.methods.one_step import FACTS, generator
 from sdsr.methods.one_step.score_distillation import DistilledRestoration, ScoreDistillation
@@ -147,7 +147,7 @@ fixes colors after it has; both give the sides of whole cells otherwise than by 
 Both differ from D3SR's generator by values alone. HYPIR is restored with, not trained, here."""
 
 UNDECODED = SmallOneStep()
-DECODED = SmallOneStep(decoder=DecoderSettings())
+DECODED = SmallOneStep(decoder=DecoderSettings(), encoder="linear")
 
 
 def _latent_discriminator(unet: UNet2DConditionModel, restorer: Restorer) -> Discriminator:
@@ -184,7 +184,7 @@ D3SR_SMALL = Recipe(
     ),
 )
 
-PLAN_2 = Plan(times=(199,), fidelity=0.2)
+PLAN_2 = Plan(times=(199,), fidelity=SMALL_FIDELITY)
 DECODED_2 = SmallOneStep(decoder=DecoderSettings(), own_plan=PLAN_2, reads="velocity")
 D3SR_SMALL_2 = replace(
     D3SR_SMALL,

@@ -10,6 +10,7 @@ from sdsr.methods.decoder_stages import DETAILED, decoder_stages
 from sdsr.methods.learning import Learns
 from sdsr.methods.method import Method
 from sdsr.methods.recipe import OptimizerSettings, Stage
+from sdsr.methods.settings import with_settings
 from sdsr.objectives.decoding import Decoding
 from sdsr.restoration.plan import Plan
 from sdsr.restoration.restorer import Restorer
@@ -20,15 +21,22 @@ NEAR_HQ = Term(name="latent", weight=0.1, function=latent_l2)
 
 
 def wholly_trained(stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
-    """Return a decoder's stages with one before the last: `whole`, where the UNet learns what the decoder needs."""
+    """Return a decoder's stages with one before the last: `whole`, where the UNet learns what the decoder needs.
+
+    Its loss looks through another network than the stages before, so that theirs is left to choose by, and its pairs
+    are milder: on harder ones alone, results of camera photos got dirtier with time.
+    """
     *before, detail, faithful = stages
     objective = detail.objective
     assert isinstance(objective, Decoding), "the decoder stages learn to decode"
+    objective = replace(objective, whole=True, network="lite1", features=0.7, edges=0.2)
+    weights = {"lattice": 2.0, "spectral_peaks": 0.1}
     whole = replace(
         detail,
         name="whole",
         learns=WHOLE,
-        objective=replace(objective, whole=True),
+        objective=with_settings(objective, {f"terms.{name}.weight": weight for name, weight in weights.items()}),
+        degradation="camera",
         optimizer=OptimizerSettings(learning_rate=1.5e-4, warmup_steps=50, decay_from=0.5),
         init_from="stage detail",
     )

@@ -28,8 +28,8 @@ FACTS = by_name(
     RecipeFacts(
         name="stablesr-small",
         paper="arXiv:2305.07015",
-        summary="StableSR on the embedded prior; 50 steps, slower than d3sr-small.",
+        summary="StableSR on the embedded prior; 10 steps, slower than d3sr-small.",
         prior="small",
-        steps=50,
+        steps=10,
     ),
 )

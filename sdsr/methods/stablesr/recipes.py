@@ -12,6 +12,8 @@ from sdsr.images.color import SIGNED_VARIANCE_FLOOR
 from sdsr.images.kernels import TORCH_BICUBIC
 from sdsr.losses.adversarial import HINGE
 from sdsr.losses.terms import Term, lattice, unevenness
+from sdsr.methods.decoder_stages import SMALL_FIDELITY, tuning_stage
+from sdsr.methods.guided_decoding import DecoderSettings
 from sdsr.methods.learning import Learns
 from sdsr.methods.recipe import OptimizerSettings, Recipe, Stage
 from sdsr.methods.small_canvas import SMALL_CANVAS
@@ -117,13 +119,16 @@ SMALL_METHOD = StableSR(
     start="noised photo",
     own_plan=replace(PLAN, times=spaced(50), fidelity=1.0),
 )
-"""4,669,600 parameters on the embedded prior."""
+"""4,669,600 parameters on the embedded prior, with the paper's own decoder."""
+
+SMALL_PLAN = replace(PLAN, times=spaced(10), fidelity=SMALL_FIDELITY)
+SMALL_DECODED = replace(SMALL_METHOD, decoder=DecoderSettings(), own_plan=SMALL_PLAN)
 
 STABLESR_SMALL = replace(
     STABLESR,
     facts=FACTS["stablesr-small"],
-    method=SMALL_METHOD,
-    color_fix="wavelet",
+    method=SMALL_DECODED,
+    color_fix="none",
     canvas=replace(SMALL_CANVAS, context_px=288),  # the wrapped decoder looks 204 px further
     stages=(
         replace(
@@ -164,11 +169,13 @@ STABLESR_SMALL = replace(
             ),
             ema_decay=0.99,
         ),
+        tuning_stage(SMALL_DECODED, SMALL_PLAN, after="modulation"),
     ),
 )
 """It learns and restores under the prompt "clean", the only one of the embedded prior's that means restored photos.
 
-Deviation: pictures of the second stage are compared in the LQ photo's colors, and two terms stand against grids.
+Deviation: pictures of the second stage are compared in the LQ photo's colors, and two terms stand against grids. What
+restores is the third stage's, whose decoder takes the second's place.
 """
 
 

@@ -132,7 +132,7 @@ def test_a_prior_without_eyes_waits_for_the_published_tagger():
 
 
 def test_the_teacher_is_what_the_student_is_until_one_learns(lq_image):
-    restorer = stirred(ADDSR_SMALL.stage().build("tiny"))
+    restorer = stirred(ADDSR_SMALL.stage("distillation").build("tiny"))
     teacher = teacher_of(restorer)
     noisy = torch.randn(1, 4, 8, 12, generator=torch.Generator().manual_seed(0))
 

@@ -231,8 +231,8 @@ def test_the_published_stage_has_the_published_terms_and_discriminator():
 
 
 def test_the_small_predictor_fits_ten_megabytes():
-    parts = INVSR_SMALL.method.build("small", "cpu").parts.modules
-    assert sum(parameter.numel() for parameter in parts.parameters()) == 4_174_912
+    predictor = INVSR_SMALL.method.build("small", "cpu").parts.modules[PART]
+    assert sum(parameter.numel() for parameter in predictor.parameters()) == 4_174_912
 
 
 def test_a_photo_token_is_a_part_that_changes_nothing_at_first(photo):

@@ -17,12 +17,7 @@ from sdsr.methods import METHODS
 from sdsr.methods.ablations import ABLATIONS
 from sdsr.methods.stablesr.decoder import WrappedDecoder
 from sdsr.methods.stablesr.feature_wrapping import FeatureWrapping, noted
-from sdsr.methods.stablesr.recipes import (
-    STABLESR,
-    STABLESR_768V,
-    STABLESR_SMALL,
-    STABLESR_TURBO,
-)
+from sdsr.methods.stablesr.recipes import SMALL_METHOD, STABLESR, STABLESR_768V, STABLESR_SMALL, STABLESR_TURBO
 from sdsr.objectives.training_step import Sample
 from sdsr.photos.photo import Photo
 from sdsr.prior.shapes import shape_prior
@@ -36,6 +31,9 @@ from sdsr.restoration.sample import sample
 from sdsr.restoration.windowed import Windowed
 from sdsr.tensors import Region
 from sdsr.upscaling import Request, Upscaler
+
+WRAPPED = replace(STABLESR_SMALL, method=SMALL_METHOD, color_fix="wavelet")
+"""The small recipe with the paper's own decoder."""
 
 NOISE = CanvasNoise(seeds=(7,))
 published_windows = partial(Windowed, window_px=512, overlap_px=256, weight=published_weight)
@@ -59,7 +57,7 @@ def test_flat_pictures_take_colors_as_published_on_both_ranges(restorer):
     assert [METHODS[name].adain_floor for name in ("seesr", "addsr", "consissr")] == [1e-5] * 3
     photo = Photo(pixels=np.full((16, 24, 3), 128, np.uint8))
     results = [
-        Upscaler(replace(STABLESR_SMALL, adain_floor=floor), restorer)
+        Upscaler(replace(WRAPPED, adain_floor=floor), restorer)
         .upscale(photo, Request(scale=2, steps=1, color_fix="adain"))
         .pixels
         for floor in (SIGNED_VARIANCE_FLOOR, 1e6)
@@ -71,7 +69,7 @@ def test_flat_pictures_take_colors_as_published_on_both_ranges(restorer):
 def restorer() -> Restorer:
     """The small method on the tiny prior; decoder and fusion are random, so that both are felt."""
     torch.manual_seed(0)
-    restorer = STABLESR_SMALL.method.build("tiny")
+    restorer = WRAPPED.method.build("tiny")
     schedule = restorer.prior.schedule.predicting("v_prediction")
     restorer = replace(restorer, prior=restorer.prior.adapted(schedule=schedule))
     stir(restorer.prior.modules["autoencoder"])
@@ -97,7 +95,7 @@ def test_full_size_is_the_published_one():
 
 
 def test_the_small_one_is_at_most_10_mb():
-    parts = STABLESR_SMALL.method.build(fresh_small_prior(SmallAutoencoder())).parts.modules
+    parts = WRAPPED.method.build(fresh_small_prior(SmallAutoencoder())).parts.modules
     assert count(parts) == 4_669_600
     assert sum(2 * tensor.numel() for tensor in parts.state_dict().values()) <= 10_000_000
 
@@ -107,17 +105,15 @@ def test_the_published_plans():
         assert recipe.plan.times[:3] == first
         assert recipe.plan.times[-2:] == last
         assert recipe.plan.fidelity == 0.5
-    assert (len(STABLESR.plan.times), len(STABLESR_768V.plan.times), len(STABLESR_SMALL.plan.times)) == (200, 200, 50)
-    starts = [
-        recipe.method.build("tiny").parts.start for recipe in (STABLESR, STABLESR_768V, STABLESR_TURBO, STABLESR_SMALL)
-    ]
+    assert (len(STABLESR.plan.times), len(STABLESR_768V.plan.times), len(WRAPPED.plan.times)) == (200, 200, 50)
+    starts = [recipe.method.build("tiny").parts.start for recipe in (STABLESR, STABLESR_768V, STABLESR_TURBO, WRAPPED)]
     assert starts == [from_noise, *[from_noised_photo] * 3]
 
 
 @pytest.mark.parametrize(
     ("stage", "learning"), [("modulation", {"time_aware_encoder", "modulation"}), ("fusion", {"feature_wrapping"})]
 )
-@pytest.mark.parametrize("recipe", [STABLESR, STABLESR_SMALL], ids=lambda recipe: recipe.name)
+@pytest.mark.parametrize("recipe", [STABLESR, WRAPPED], ids=lambda recipe: recipe.name)
 def test_what_each_stage_trains(recipe, stage, learning):
     parts = recipe.stage(stage).build("tiny").parts.modules
     assert {name for name, part in parts.items() if all(p.requires_grad for p in part.parameters())} == learning
@@ -136,7 +132,7 @@ def test_the_maps_change_with_the_time_and_the_prompt_does_not(restorer, photo):
 
 
 def test_untrained_the_wrapping_adds_nothing(photo):
-    restorer = STABLESR_SMALL.method.build("tiny")
+    restorer = WRAPPED.method.build("tiny")
     stir(restorer.prior.modules["autoencoder"])
     lq_image = LqImage.of(photo[..., :16, :24], (64, 96), 16)
     clean = torch.randn(1, 4, 8, 12)
@@ -203,7 +199,7 @@ def test_parts_of_an_autoencoder_that_normalises_share_their_statistics(photo, m
 
 
 def test_fidelity_is_asked_for_and_refused_where_it_means_nothing(restorer, photo):
-    recipe = STABLESR_SMALL.with_plan(replace(STABLESR_SMALL.plan, times=(999, 0)))
+    recipe = WRAPPED.with_plan(replace(WRAPPED.plan, times=(999, 0)))
     given = Photo(pixels=(photo[0, :, :16, :16].permute(1, 2, 0) * 255).byte().numpy())
     upscaler = Upscaler(recipe, restorer)
     none, half, all_of_it = (upscaler.upscale(given, Request(fidelity=w)).pixels.astype(int) for w in (0, 0.5, 1.0))
@@ -223,7 +219,7 @@ def test_published_windows(restorer, photo):
     assert (wide.window_px, wide.overlap_px, len(wide.windows((768, 1024)))) == (768, 384, 2)
     narrow = replace(windows, window_px=64, overlap_px=32)
     lq_image = LqImage.of(photo[..., :24, :24], (96, 96), 16)
-    plan = replace(STABLESR_SMALL.plan, times=(500,))
+    plan = replace(WRAPPED.plan, times=(500,))
     clean = sample(narrow, lq_image, plan, NOISE).clean
     with torch.inference_mode():
         encoded = narrow.encode_lq(lq_image, None, NOISE)
@@ -235,7 +231,7 @@ def test_published_windows(restorer, photo):
     assert not torch.allclose(sample(replace(narrow, weight=gaussian_weight), lq_image, plan, NOISE).clean, expected)
 
 
-@pytest.mark.parametrize("recipe", [STABLESR, STABLESR_SMALL], ids=lambda recipe: recipe.name)
+@pytest.mark.parametrize("recipe", [STABLESR, WRAPPED], ids=lambda recipe: recipe.name)
 def test_checkpointing_does_not_change_what_the_modulation_learns(recipe, photo):
     def gradients(checkpointed: bool) -> list[torch.Tensor]:
         torch.manual_seed(0)
@@ -266,5 +262,5 @@ def test_the_variant_without_time_is_not_told_it_and_can_be_trained(photo):
     assert all(torch.equal(early[factor], late[factor]) for factor in early)
     training_step = stage.objective.training_step(restorer, None)
     assert training_step(pair(photo), torch.Generator().manual_seed(0), 0.0).loss.isfinite()
-    other = STABLESR_SMALL.method.build("tiny").parts.modules
+    other = WRAPPED.method.build("tiny").parts.modules
     assert set(other.state_dict()) > set(restorer.parts.modules.state_dict())
