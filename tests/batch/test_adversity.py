@@ -88,6 +88,7 @@ def files_of_at_most(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="has no such limit")
 def test_where_a_file_can_be_written_in_part_nothing_of_it_stays(
     jobs: list[Job], tree: Path, upscaler: Upscaler

@@ -118,6 +118,7 @@ def test_what_is_not_ours_is_replaced_only_when_told(bucket: fsspec.AbstractFile
     assert run(upscaler, Settings(request=TWICE.request, on_exists="replace"))["a.png"].status == "done"
 
 
+@pytest.mark.slow
 def test_two_at_once_restore_each_photo_once(bucket: fsspec.AbstractFileSystem, upscaler: Upscaler) -> None:
     one = outcomes(upscaler)
     other = outcomes(upscaler)

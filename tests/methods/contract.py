@@ -21,6 +21,7 @@ from sdsr.methods.recipe import Recipe, Stage
 from sdsr.methods.settings import with_settings
 from sdsr.methods.stablesr.encoder import EncoderSettings
 from sdsr.methods.stablesr.method import StableSR
+from sdsr.objectives.decoding import Decoding
 from sdsr.objectives.training_step import Sample, TrainingStep
 from sdsr.photos.photo import Photo
 from sdsr.request import Wishes
@@ -156,7 +157,11 @@ def _training(stage: Stage) -> tuple[TrainingStep, nn.Module | None]:
         _wake(model.prior.modules["autoencoder"].get_submodule("decoder"))
         _wake(model.parts.modules)
     estimating = {"sampling_steps": STEPS, "draws": 1}
-    brief = {f"objective.{name}": count for name, count in estimating.items() if hasattr(stage.objective, name)}
+    brief: dict[str, object] = {
+        f"objective.{name}": count for name, count in estimating.items() if hasattr(stage.objective, name)
+    }
+    if isinstance(stage.objective, Decoding) and len(stage.objective.plan.times) > STEPS:
+        brief["objective.plan.times"] = stage.objective.plan.times[-STEPS:]
     if brief:
         stage = with_settings(stage, brief)
         schedule = model.prior.schedule.predicting("v_prediction")
@@ -181,7 +186,10 @@ def fixed_sample(photo: Tensor, stage: Stage) -> Sample:
         return Sample(hq=hq)
     small = interpolate(hq, scale_factor=0.25, mode="bicubic", antialias=True)
     noise = torch.randn(small.shape, generator=torch.Generator().manual_seed(1))
-    return Sample(hq=hq, lq=(small + 0.03 * noise).clamp(0, 1), teacher=hq if stage.taught else None)
+    lq = (small + 0.03 * noise).clamp(0, 1)
+    if not stage.taught:
+        return Sample(hq=hq, lq=lq)
+    return Sample(hq=hq, lq=lq, teacher=hq, numbers=tuple(range(len(hq))))  # known again, so restored once
 
 
 def seeded(seed: int = 0) -> torch.Generator:
