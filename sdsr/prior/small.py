@@ -113,10 +113,8 @@ class SmallLatents:
 
     @property
     def linearly(self) -> "SmallLatents":
-        """The same, but that it encodes by its lapped transform alone; raise InputError where it has none."""
-        if not isinstance(self.model, SmallAutoencoder):
-            raise InputError("encoder (=linear) needs an autoencoder with a linear path, which this prior's lacks.")
-        return SmallLatents(self.model, linear=True)
+        """The same, but that it encodes by its lapped transform alone; this one where it has none."""
+        return SmallLatents(self.model, linear=True) if isinstance(self.model, SmallAutoencoder) else self
 
     @property
     def part_px(self) -> int:

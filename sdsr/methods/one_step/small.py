@@ -36,8 +36,8 @@ class SmallOneStep:
 
     `decoder` None: the prior's own. `reads`: what the UNet's output is taken for: noise, as in the paper's formula, or
     velocity, where training shall begin with the estimate of a prior that predicts it. `encoder` "linear": photos are
-    encoded by the autoencoder's lapped transform alone. Of an enlarged photo that is the same latent but for 2 % of its
-    deviation, at a fortieth of the operations.
+    encoded by the autoencoder's lapped transform alone, where it has one. Of an enlarged photo that is the same latent
+    but for 2 % of its deviation, at a fortieth of the operations.
     """
 
     decoder: DecoderSettings | None = None
