@@ -76,6 +76,7 @@ def train(
     from sdsr.training import launch as launching
     from sdsr.training.configuration import read_toml, stage_changes, stage_toml
     from sdsr.training.run import RunSettings
+    from sdsr.training.trainer import leave_others
 
     changed = (stage_changes(read_toml(config)) if config else {}) | dict(
         split_change(change) for change in changes or ()
@@ -114,3 +115,4 @@ def train(
         compile=compile,
     )
     print(f"trained parts: {launching.launch(recipe, settings, limits)}")
+    leave_others()

@@ -73,6 +73,12 @@ def train(
     return run.export(finished=run.progress() >= 1)
 
 
+def leave_others() -> None:
+    """Leave the group of processes that trained together; one that ends without may fall over the group's threads."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
 def _loop(
     run: RunState, batches: Iterator[Sample], validation: Sequence[Sample], tracker: Tracker, stop: Callable[[], bool]
 ) -> None:

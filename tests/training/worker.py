@@ -25,7 +25,7 @@ from sdsr.training.launch import LaunchSettings, launch
 from sdsr.training.recipes import RECIPES
 from sdsr.training.run import RunSettings
 from sdsr.training.samples import make_source, to_sample
-from sdsr.training.trainer import train
+from sdsr.training.trainer import leave_others, train
 
 CHANGES = {"batch": "2", "crop_px": "64", "ema_decay": "0.9", "optimizer.decay_from": "1.0"}
 
@@ -140,3 +140,4 @@ if __name__ == "__main__":
         alone(folder, data, int(sys.argv[4]))
     else:
         together(folder, data)
+    leave_others()
