@@ -8,6 +8,8 @@ import torch
 from sdsr.diffusion.noise import CanvasNoise
 from sdsr.methods import METHODS
 from sdsr.methods.guided_decoding import DECODER, DecoderSettings
+from sdsr.methods.settings import with_settings
+from sdsr.methods.trained import left_out
 from sdsr.restoration.lq_image import LqImage
 from sdsr.restoration.sample import sample
 
@@ -16,7 +18,9 @@ DECODED = [name for name in METHODS if name.endswith("-small") and getattr(METHO
 
 
 def test_there_are_some():
-    assert {"d3sr-small", "invsr-small", "addsr-small", "seesr-small", "consissr-small"} <= set(DECODED)
+    assert {"d3sr-small", "invsr-small", "addsr-small", "seesr-small", "consissr-small", "stablesr-small"} == set(
+        DECODED
+    )
 
 
 @pytest.mark.parametrize("name", DECODED)
@@ -34,3 +38,16 @@ def test_latents_are_found_without_it(name):
     assert torch.equal(clean, expected)
     assert torch.equal(decoded.decode_plainly(clean), plain.decode(clean, lq_image))
     assert not torch.equal(decoded.decode(clean, lq_image), plain.decode(clean, lq_image))
+
+
+@pytest.mark.parametrize("name", DECODED)
+def test_a_stage_without_it_is_read_as_it_was_trained(name):
+    """What such a stage leaves out is noted beside its parts, which can't be read by the whole method."""
+    recipe = METHODS[name]
+    earlier = [stage for stage in recipe.stages if type(stage.method) is type(recipe.method)]
+    for stage in (stage for stage in earlier if stage.method.decoder is None):
+        assert left_out(stage.method, recipe.method) == {"decoder": None}
+        read = with_settings(recipe, {"method.decoder": None}).method.build("tiny").parts.modules
+        assert set(read) == set(stage.build("tiny").parts.modules)
+        assert DECODER not in read
+    assert left_out(recipe.method, recipe.method) == left_out(recipe.stages[-1].method, recipe.method) == {}

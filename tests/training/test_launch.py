@@ -91,6 +91,14 @@ def test_parts_that_are_not_there_or_do_not_fit_are_errors(settings, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_what_a_stage_lacks_of_its_method_is_noted(settings, tmp_path, monkeypatch):
+    notes = []
+    monkeypatch.setattr(launching, "train", lambda *_, metadata, **__: notes.append(metadata) or tmp_path)
+    plain = replace(settings, stage="distillation", changes={"batch": "1", "crop_px": "64"})
+    launch("addsr-small", plain, RunSettings(folder=tmp_path / "run", steps=1))
+    assert notes[0]["method"] == {"decoder": None}
+
+
 def test_a_teacher_begins_as_its_student(settings, tmp_path, monkeypatch, caplog):
     training_steps = []
     monkeypatch.setattr(
