@@ -21,7 +21,7 @@ from sdsr.digests import file_sha256
 from sdsr.errors import InputError, ModelError
 from sdsr.exporting.linking import link, stored_tensors, strip
 from sdsr.exporting.modules import ExportedParts, parts_of
-from sdsr.graphs.description import DESCRIPTION, NAMES, Description
+from sdsr.graphs.description import DESCRIPTION, DETAILED, NAMES, Description
 from sdsr.method_folders import DESCRIPTION as METHOD_DESCRIPTION
 from sdsr.methods.recipe import Recipe
 from sdsr.models import ModelFolder
@@ -92,6 +92,8 @@ def _traced(parts: ExportedParts, restorer: Restorer) -> Iterator[tuple[str, nn.
     yield "denoise", parts.denoise, {"noisy": latent}
     guide = {"enlarged": image, "fidelity": torch.tensor(0.5)} if parts.guided else {}
     yield "decode", parts.decode, {"latent": latent, **guide}
+    if parts.decode_detailed is not None:
+        yield DETAILED, parts.decode_detailed, {"latent": latent, "enlarged": image}
 
 
 def _exported(module: nn.Module, arguments: Mapping[str, torch.Tensor]) -> Any:
@@ -157,7 +159,7 @@ def _described(
     return Description(
         model=recipe.name,
         weights_sha256=found.weights_sha256,
-        graphs={name: file_sha256(folder / f"{name}.onnx") for name in NAMES},
+        graphs={name: file_sha256(folder / f"{name}.onnx") for name in (*NAMES, *([DETAILED] if parts.guided else []))},
         weights=dict(weights),
         facts=restorer.prior.facts,
         canvas=recipe.canvas,

@@ -28,18 +28,30 @@ class ExportableDecoder(Protocol):
         """Return it as latent, enlarged photo and fidelity (a number) -> image."""
         ...
 
+    def as_detailed_module(self) -> nn.Module:
+        """Return what it is at fidelity 0 as latent and enlarged photo -> image."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportedParts:
-    """The modules, by name, and how much context (in cells) each part needs that is encoded or decoded on its own."""
+    """The modules, by name, and how much context (in cells) each part needs that is encoded or decoded on its own.
+
+    `decode_detailed`: what `decode` is at fidelity 0, where it is guided.
+    """
 
     encode: nn.Module
     denoise: nn.Module
     decode: nn.Module
+    decode_detailed: nn.Module | None
     encode_cells: int
     encode_margin: int
     decode_margin: int
-    guided: bool
+
+    @property
+    def guided(self) -> bool:
+        """Whether the decoder looks at the enlarged photo, too."""
+        return self.decode_detailed is not None
 
 
 class Encode(nn.Module):
@@ -113,8 +125,8 @@ def parts_of(restorer: Restorer, plan: Plan, name: str) -> ExportedParts:
         encode=Encode(autoencoder),
         denoise=Denoise(restorer.prior, plan.times[0], condition),
         decode=Decode(autoencoder) if decoder is None else decoder.as_module(),
+        decode_detailed=None if decoder is None else decoder.as_detailed_module(),
         encode_cells=WINDOW_CELLS,
         encode_margin=autoencoder.encoder_margin,
         decode_margin=-(-halo_px // autoencoder.factor),
-        guided=decoder is not None,
     )

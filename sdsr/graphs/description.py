@@ -16,12 +16,15 @@ from sdsr.restoration.plan import Plan
 DESCRIPTION = "graphs.json"
 FORMAT = 1
 NAMES = ("encode", "denoise", "decode")
+DETAILED = "decode_detailed"
+"""What a guided decoder may have beside `decode`, for fidelity 0: that end alone."""
+
 _KERNEL_FIELDS = ("kernel", "kernel_twice", "shrink")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Description:
-    """A one-step model as three ONNX graphs, and all else that decides a restoration by it.
+    """A one-step model as three ONNX graphs or four, and all else that decides a restoration by it.
 
     `weights_sha256` stands for all weights of what was exported, as `ModelFolder.weights_sha256` does; `graphs` and
     `weights` are the sha256 of the graphs' files and of the weight files that they point into. The latent is encoded in
@@ -49,6 +52,10 @@ class Description:
         """The model's own plan: one step."""
         return Plan(times=(self.time,), fidelity=self.fidelity)
 
+    def decoding(self, fidelity: float) -> str:
+        """Return the name of the graph that decodes with such a fidelity."""
+        return "decode" if fidelity or DETAILED not in self.graphs else DETAILED
+
     def to_json(self) -> str:
         """Return it as text; kernels by their names."""
         canvas = {each.name: _named(getattr(self.canvas, each.name)) for each in fields(Canvas)}
@@ -71,7 +78,7 @@ def read_graphs(folder: Path) -> Description:
         raise ModelError(f"{path} can't be read ({error}); export the graphs again, or reinstall sdsr.") from error
     if form != FORMAT:
         raise ModelError(f"format (={form}) of {path} must be {FORMAT}; update sdsr, or export the graphs again.")
-    if told.get("color_fix") not in get_args(ColorFix) or sorted(told.get("graphs", ())) != sorted(NAMES):
+    if told.get("color_fix") not in get_args(ColorFix) or {*told.get("graphs", ())} - {DETAILED} != {*NAMES}:
         raise ModelError(f"{path} names graphs or colors that are unknown; export the graphs again, or update sdsr.")
     try:
         canvas = {name: _value(name, value) for name, value in told["canvas"].items()}

@@ -88,7 +88,8 @@ def _restored(graphs: Mapping[str, Graph], description: Description) -> tuple[np
     for _ in range(2):
         began = time.perf_counter()
         clean = graphs["denoise"](noisy=graphs["encode"](image=image))
-        result = graphs["decode"](latent=clean, enlarged=image, fidelity=np.array(description.fidelity))
+        decode = graphs[description.decoding(description.fidelity)]
+        result = decode(latent=clean, enlarged=image, fidelity=np.array(description.fidelity))
         taken.append(time.perf_counter() - began)
     return result, min(taken) * _PHOTO_PX / _SIDE_PX**2
 

@@ -95,7 +95,7 @@ class GraphRestorer:
         if self.description.guided:
             guide["enlarged"] = canvas.part(wide.scaled(self.factor)).enlarged()
             guide["fidelity"] = np.array(fidelity)
-        image = self._run("decode", latent=clean[wide.slices], **guide)
+        image = self._run(self.description.decoding(fidelity), latent=clean[wide.slices], **guide)
         return image[cells.relative_to(wide).scaled(self.factor).slices]
 
     def decode_plainly(self, clean: Latent, region: Region | None = None) -> NoReturn:

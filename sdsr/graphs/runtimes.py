@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from sdsr.errors import InputError, ModelError
-from sdsr.graphs.description import NAMES, Description
+from sdsr.graphs.description import Description
 from sdsr.graphs.sessions import CPU, Graph, lay_out, open_graphs, ran_out, threads
 from sdsr.quiet_runtimes import import_onnx_runtime, import_openvino
 
@@ -59,7 +59,7 @@ def _open_in_openvino(folder: Path, description: Description, others: Sequence[P
         lay_out(folder, description, others, together)
         return {
             name: _compiled(core.compile_model(core.read_model(together / f"{name}.onnx"), "CPU", settings))
-            for name in NAMES
+            for name in description.graphs
         }
     except RuntimeError as error:
         if ran_out(error):

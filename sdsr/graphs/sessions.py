@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from sdsr.errors import ModelError
-from sdsr.graphs.description import NAMES, Description
+from sdsr.graphs.description import Description
 from sdsr.quiet_runtimes import import_onnx_runtime
 
 CPU = "CPUExecutionProvider"
@@ -48,8 +48,8 @@ def open_graphs(
     places = (folder, *others)
     weights = {name: _read(places, name, digest) for name, digest in description.weights.items()}
     return {
-        name: _opened(_read((folder,), f"{name}.onnx", description.graphs[name]), weights, folder, provider)
-        for name in NAMES
+        name: _opened(_read((folder,), f"{name}.onnx", digest), weights, folder, provider)
+        for name, digest in description.graphs.items()
     }
 
 
@@ -58,8 +58,8 @@ def lay_out(folder: Path, description: Description, others: Sequence[Path], to: 
 
     Raises ModelError as `open_graphs` does.
     """
-    for name in NAMES:
-        (to / f"{name}.onnx").write_bytes(_read((folder,), f"{name}.onnx", description.graphs[name]))
+    for name, digest in description.graphs.items():
+        (to / f"{name}.onnx").write_bytes(_read((folder,), f"{name}.onnx", digest))
     for name, digest in description.weights.items():
         (to / name).write_bytes(_read((folder, *others), name, digest))
 

@@ -36,6 +36,17 @@ class DecodeGuided(nn.Module):
         return enlarged + added
 
 
+class DecodeDetailed(nn.Module):
+    """latent and enlarged photo -> image, by the detailed end alone: what the decoder is at fidelity 0."""
+
+    def __init__(self, decoder: GuidedDecoder) -> None:
+        super().__init__()
+        self.decoder = decoder
+
+    def forward(self, latent: Tensor, enlarged: Tensor) -> Tensor:
+        return self.decoder(latent, enlarged)
+
+
 @dataclass(frozen=True, slots=True)
 class GuidedDecoding:
     """Decodes any part of a latent, with as much context around it as the network sees; so parts fit without a seam."""
@@ -50,6 +61,10 @@ class GuidedDecoding:
     def as_module(self) -> nn.Module:
         """Return it as a module of tensors alone, which can be exported as a graph."""
         return DecodeGuided(self.decoder)
+
+    def as_detailed_module(self) -> nn.Module:
+        """Return it at fidelity 0 as a module of tensors alone."""
+        return DecodeDetailed(self.decoder)
 
     def __call__(self, prior: Prior, clean: Latent, lq_image: LqImage, cells: Region, fidelity: float) -> Image:
         factor = prior.factor

@@ -16,6 +16,7 @@ from sdsr.errors import InputError
 from sdsr.exporting import graphs
 from sdsr.exporting.linking import link, stored_tensors
 from sdsr.exporting.modules import ExportedParts, parts_of
+from sdsr.graphs.description import DETAILED, NAMES
 from sdsr.methods import METHODS
 from sdsr.methods.guided_decoding import DecoderSettings
 from sdsr.methods.one_step.small import SmallOneStep
@@ -56,14 +57,15 @@ def test_a_model_is_exported_with_its_weights_and_restores_like_torch(
     export(tmp_path / "alone", onnx=str(folder), prior=str(prior))
     assert "d3sr-small as graphs" in capsys.readouterr().out
     photo = Photo(pixels=PIXELS)
-    request = Request(scale=2, color_fix="none")
     recipe = find_model(folder).recipe()
     assert recipe.method is not None
     restorer = recipe.method.build(load_small_prior(prior))
     fill_restorer(restorer, folder)
-    by_torch = Upscaler(recipe, restorer).upscale(photo, request)
-    by_graphs = open_model(find_model(tmp_path / "alone")).job(photo, request).run()
-    assert np.abs(by_graphs.pixels.astype(int) - by_torch.pixels).max() <= 1
+    for fidelity in (0, 0.6):
+        request = Request(scale=2, color_fix="none", fidelity=fidelity)
+        by_torch = Upscaler(recipe, restorer).upscale(photo, request)
+        by_graphs = open_model(find_model(tmp_path / "alone")).job(photo, request).run()
+        assert np.abs(by_graphs.pixels.astype(int) - by_torch.pixels).max() <= 1
     assert max(path.stat().st_size for path in (tmp_path / "alone").glob("*.onnx")) < 200_000
     onnx.checker.check_model(tmp_path / "alone" / "denoise.onnx")
 
@@ -76,7 +78,8 @@ def test_a_model_is_exported_with_its_weights_and_restores_like_torch(
     own = shutil.copytree(folder, tmp_path / "own")
     export(own, onnx=str(own), prior=str(prior), overwrite=True)
     added = {path.name for path in own.iterdir()} - {path.name for path in folder.iterdir()}
-    assert added == {"encode.onnx", "denoise.onnx", "decode.onnx", "graphs.json", "autoencoder.safetensors"}
+    assert {path.stem for path in own.glob("*.onnx")} == {*NAMES, DETAILED}
+    assert added == {*(f"{name}.onnx" for name in (*NAMES, DETAILED)), "graphs.json", "autoencoder.safetensors"}
 
 
 def test_only_one_step_from_the_photo_is_exported() -> None:

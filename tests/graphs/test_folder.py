@@ -5,13 +5,16 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from sdsr import engines
 from sdsr.engines import choose_engine, load_model, open_model
 from sdsr.errors import InputError, ModelError
-from sdsr.graphs.description import DESCRIPTION, read_graphs
+from sdsr.graphs.description import DESCRIPTION, DETAILED, read_graphs
 from sdsr.models import DEFAULT_MODEL, find_model
+from sdsr.photos.photo import Photo
+from sdsr.request import Request
 
 ASSETS = Path(engines.__file__).parent / "assets"
 
@@ -43,6 +46,17 @@ def test_no_weight_is_stored_in_a_graph() -> None:
 
 def test_a_folder_restores_like_the_embedded_one(folder: Path) -> None:
     assert load_model(folder, engine="onnx").name == DEFAULT_MODEL
+
+
+def test_a_folder_of_before_its_detailed_end_had_a_graph_restores_the_same(folder: Path, photo: Photo) -> None:
+    request = Request(scale=2, fidelity=0)
+    by_one_end = load_model(folder, engine="onnx").job(photo, request).run()
+    graphs = dict(read_graphs(folder).graphs)
+    del graphs[DETAILED]
+    change(folder, graphs=graphs)
+    assert read_graphs(folder).decoding(0.0) == "decode"
+    by_both = load_model(folder, engine="onnx").job(photo, request).run()
+    assert np.abs(by_both.pixels.astype(int) - by_one_end.pixels).max() <= 1
 
 
 @pytest.mark.parametrize(
