@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from sdsr.batch.manifest import Manifest, State, Work
 from sdsr.batch.model import Model
-from sdsr.batch.outcome import Kind, Outcome, kind_of
+from sdsr.batch.outcome import Kind, Outcome, Status, kind_of
 from sdsr.batch.restoring import Beside, OnProgress, Read, Restored, check_target
 from sdsr.batch.settings import Settings, settings_sha256
 from sdsr.batch.walking import Job
@@ -188,8 +188,7 @@ def write_opened(opened: Opened, restored: Restored, desk: Desk) -> Outcome | No
         height, width = restored.result.size
         seconds = round(time.perf_counter() - begun, 3)
         return replace(
-            _blank(opened.job, desk),
-            status="done",
+            _outcome(opened.job, desk, "done"),
             size=(width, height),
             chosen=restored.chosen,
             again=opened.again,
@@ -338,19 +337,19 @@ def _make_folder(folder: Path) -> None:
 
 def skipped(job: Job, desk: Desk) -> Outcome:
     """Return the outcome of a photo that needs nothing."""
-    return replace(_blank(job, desk), status="skipped")
+    return _outcome(job, desk, "skipped")
 
 
 def failed(job: Job, desk: Desk, kind: Kind, error: str) -> Outcome:
     """Return the outcome of a photo that can't be restored."""
-    return replace(_blank(job, desk), kind=kind, error=error)
+    return replace(_outcome(job, desk, "failed"), kind=kind, error=error)
 
 
-def _blank(job: Job, desk: Desk) -> Outcome:
+def _outcome(job: Job, desk: Desk, status: Status) -> Outcome:
     return Outcome(
         input=str(job.source),
         output=str(job.target),
-        status="failed",
+        status=status,
         model=desk.model.name,
         seed=desk.settings.request.seed,
     )

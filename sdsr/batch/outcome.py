@@ -6,6 +6,7 @@ from typing import Literal
 from sdsr.errors import InputError, LimitError, OutputError, ResultError
 
 Kind = Literal["photo", "limit", "result", "output", "system"]
+Status = Literal["done", "skipped", "failed"]
 KINDS: dict[Kind, str] = {
     "photo": "can't be read, or is no photo",
     "limit": "too large for a limit or the memory",
@@ -25,7 +26,7 @@ class Outcome:
 
     input: str
     output: str
-    status: Literal["done", "skipped", "failed"]
+    status: Status
     size: tuple[int, int] | None = None
     seconds: float = 0.0
     model: str
