@@ -92,9 +92,9 @@ def check_overhead(root: Path, photos: int) -> bool:
 
     restoring.restore_read = timed
     settings = Settings()
-    jobs = plan([root / "in"], settings.request, output=root / "out")
+    tasks = plan([root / "in"], settings.request, output=root / "out")
     model = Model.described(DEFAULT_MODEL, load_model)
-    done = sum(each.status == "done" for each in process(jobs, model, settings, on_progress=lambda job, share: None))
+    done = sum(each.status == "done" for each in process(tasks, model, settings, on_progress=lambda task, share: None))
     wall_s = time.perf_counter() - spent[1][0]  # the first one is slower than all others
     restoring_s = sum(end - begun for begun, end in spent[1:])
     overhead = wall_s / restoring_s - 1

@@ -59,21 +59,21 @@ def measure(root: Path) -> None:
     """Print, as JSON, what each step costs a file, and the memory that was held in the end."""
     costs: dict[str, float] = {}
     begun = time.process_time()
-    jobs = plan([root / "in"], Settings().request, output=root / "out")
+    tasks = plan([root / "in"], Settings().request, output=root / "out")
     costs["listing"] = time.process_time() - begun
     begun = time.process_time()
     Manifest(root / "out")
     costs["manifest"] = time.process_time() - begun
     begun = time.process_time()
     done = 0
-    for outcome in process(jobs, model(), Settings(), on_progress=lambda job, share: None):
+    for outcome in process(tasks, model(), Settings(), on_progress=lambda task, share: None):
         done += outcome.status == "skipped"
     costs["resume"] = time.process_time() - begun - costs["manifest"]
-    assert done == len(jobs), f"{done} of {len(jobs)} were found finished"
+    assert done == len(tasks), f"{done} of {len(tasks)} were found finished"
     memory_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(
         json.dumps(
-            {"files": len(jobs), "memory_mib": memory_mib, "cpu_us": {k: v / done * 1e6 for k, v in costs.items()}}
+            {"files": len(tasks), "memory_mib": memory_mib, "cpu_us": {k: v / done * 1e6 for k, v in costs.items()}}
         )
     )
 

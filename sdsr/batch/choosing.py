@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from sdsr.batch.walking import Job
+from sdsr.batch.walking import Task
 from sdsr.errors import InputError
 
 
@@ -21,12 +21,12 @@ class Choice:
             if not glob.strip("/"):
                 raise InputError(f"glob (={glob!r}) must name something; try '*.jpg' or 'holiday/**'.")
 
-    def of(self, jobs: Sequence[Job]) -> list[Job]:
-        """Return the jobs whose photos are wanted; raise InputError where there is none."""
-        chosen = [job for job in jobs if self._wants(job.name)]
+    def of(self, tasks: Sequence[Task]) -> list[Task]:
+        """Return the tasks whose photos are wanted; raise InputError where there is none."""
+        chosen = [task for task in tasks if self._wants(task.name)]
         if not chosen:
             told = [f"--include {glob}" for glob in self.include] + [f"--exclude {glob}" for glob in self.exclude]
-            raise InputError(f"none of {len(jobs)} photos is left by {' '.join(told)}; widen them.")
+            raise InputError(f"none of {len(tasks)} photos is left by {' '.join(told)}; widen them.")
         return chosen
 
     def _wants(self, name: str) -> bool:

@@ -14,7 +14,7 @@ from sdsr.batch.model import Model
 from sdsr.batch.outcome import Kind, Outcome, Status, kind_of
 from sdsr.batch.restoring import Beside, OnProgress, Read, Restored, check_target
 from sdsr.batch.settings import Settings, settings_sha256
-from sdsr.batch.walking import Job
+from sdsr.batch.walking import Task
 from sdsr.errors import OutputError, ResultError, SdsrError
 from sdsr.photos.formats import Format
 
@@ -82,17 +82,17 @@ class Desk:
             self.claimed[root] = Claims(root)
         return self.claimed[root]
 
-    def needs_nothing(self, job: Job) -> bool:
+    def needs_nothing(self, task: Task) -> bool:
         """Whether a photo is finished, with all that belongs beside it."""
-        if job.root is None or self.manifest(job.root).interrupted(job.target):
+        if task.root is None or self.manifest(task.root).interrupted(task.target):
             return False
-        return self.finished(self.state(job)) and (self.beside is None or self.beside.is_there(job))
+        return self.finished(self.state(task)) and (self.beside is None or self.beside.is_there(task))
 
-    def state(self, job: Job) -> State:
-        """Return what is known of a job's result, which is in a folder of results."""
-        assert job.root is not None
+    def state(self, task: Task) -> State:
+        """Return what is known of a task's result, which is in a folder of results."""
+        assert task.root is not None
         read = self.settings.on_exists == "verify"
-        return self.manifest(job.root).state(job.source, job.target, self.settings_sha256, read=read)
+        return self.manifest(task.root).state(task.source, task.target, self.settings_sha256, read=read)
 
     def finished(self, state: State) -> bool:
         return state == "finished" or (state == "another version" and self.settings.on_exists != "replace")
@@ -115,7 +115,7 @@ class Opened:
     when it is restored (`read` is None until then). `again` says why there is something to replace.
     """
 
-    job: Job
+    task: Task
     size: tuple[int, int]
     work: Work
     light: bool
@@ -131,32 +131,32 @@ class Opened:
         self.held.close()
 
 
-def open_job(job: Job, desk: Desk) -> Opened | Outcome | None:
+def open_task(task: Task, desk: Desk) -> Opened | Outcome | None:
     """Return a photo ready to be restored, or what became of it without that; None while another process has it."""
     begun = time.perf_counter()
 
     def attempt() -> Opened | Outcome | None:
-        if desk.needs_nothing(job):
-            return skipped(job, desk)
+        if desk.needs_nothing(task):
+            return skipped(task, desk)
         with ExitStack() as held:
-            opened = _open(job, desk, held)
+            opened = _open(task, desk, held)
             if isinstance(opened, Opened):
                 opened.held = held.pop_all()
                 opened.seconds = time.perf_counter() - begun
             return opened
 
-    return _reported(attempt, job, desk, begun)
+    return _reported(attempt, task, desk, begun)
 
 
 def restore_opened(opened: Opened, desk: Desk, on_progress: OnProgress) -> Restored | Outcome:
     """Return a photo restored, or how it failed; the time it took is added to what opening it took."""
     from sdsr.batch.restoring import read, restore_read
 
-    job = opened.job
+    task = opened.task
     begun = time.perf_counter()
 
     def attempt() -> Restored:
-        found = opened.read or read(job.source, desk.maker(), desk.settings, format=_format(job))
+        found = opened.read or read(task.source, desk.maker(), desk.settings, format=_format(task))
         opened.read = None  # so that nothing but what restores it holds it
         with desk.computing:
             try:
@@ -165,10 +165,10 @@ def restore_opened(opened: Opened, desk: Desk, on_progress: OnProgress) -> Resto
                 maker = desk.float32_maker()
                 if maker is None:
                     raise
-                log.warning("%s: %s It is tried again in float32.", job.source.name, error)
+                log.warning("%s: %s It is tried again in float32.", task.source.name, error)
                 return restore_read(found, maker, desk.settings, on_progress=on_progress)
 
-    result = _reported(attempt, job, desk, begun - opened.seconds)
+    result = _reported(attempt, task, desk, begun - opened.seconds)
     opened.seconds += time.perf_counter() - begun
     return result
 
@@ -182,67 +182,67 @@ def write_opened(opened: Opened, restored: Restored, desk: Desk) -> Outcome | No
 
     def attempt() -> Outcome | None:
         if opened.claim is not None and not opened.claim.holds():
-            log.warning("%s was taken over by another process while this one slept.", opened.job.source.name)
+            log.warning("%s was taken over by another process while this one slept.", opened.task.source.name)
             return None
         _write(opened, restored, desk)
         height, width = restored.result.size
         seconds = round(time.perf_counter() - begun, 3)
         return replace(
-            _outcome(opened.job, desk, "done"),
+            _outcome(opened.task, desk, "done"),
             size=(width, height),
             chosen=restored.chosen,
             again=opened.again,
             seconds=seconds,
         )
 
-    return _reported(attempt, opened.job, desk, begun)
+    return _reported(attempt, opened.task, desk, begun)
 
 
-def _open(job: Job, desk: Desk, held: ExitStack) -> Opened | Outcome | None:
+def _open(task: Task, desk: Desk, held: ExitStack) -> Opened | Outcome | None:
     """Claim a photo and read it, unless it is finished by now; None where another process has it."""
     from sdsr.photos.parts import remove_parts
 
-    if job.root is None:
-        return _read(job, desk, None, held)
-    claim = desk.claims(job.root).take(job.target)
+    if task.root is None:
+        return _read(task, desk, None, held)
+    claim = desk.claims(task.root).take(task.target)
     if claim is None:
         return None
     held.callback(claim.release)
-    manifest = desk.manifest(job.root)
+    manifest = desk.manifest(task.root)
     manifest.refresh()
-    if manifest.interrupted(job.target) or job.target.exists():  # whoever was writing it is dead
-        remove_parts(job.target)
-    state = desk.state(job)
+    if manifest.interrupted(task.target) or task.target.exists():  # whoever was writing it is dead
+        remove_parts(task.target)
+    state = desk.state(task)
     if desk.finished(state):
-        _make_beside(job, desk)
-        return skipped(job, desk)
-    opened = _read(job, desk, state, held)
+        _make_beside(task, desk)
+        return skipped(task, desk)
+    opened = _read(task, desk, state, held)
     opened.claim = claim
     return opened
 
 
-def _read(job: Job, desk: Desk, state: State | None, held: ExitStack) -> Opened:
+def _read(task: Task, desk: Desk, state: State | None, held: ExitStack) -> Opened:
     """Return a photo to restore; what can't be done is refused before the model is loaded."""
     from sdsr.photos.probe import check_output, probe
 
     settings = desk.settings
-    header = probe(job.source, settings.limits)
+    header = probe(task.source, settings.limits)
     width, height = settings.request.size(header.width, header.height)
-    check_output(header, (height, width), _format(job), settings.limits)
+    check_output(header, (height, width), _format(task), settings.limits)
     if desk.beside is not None:
         desk.beside.check((header.height, header.width), (height, width))
-    again = None if state is None else _reason_to_replace(job, desk, state)
+    again = None if state is None else _reason_to_replace(task, desk, state)
     replaces = again is not None or settings.overwrite
-    check_target(job.target, overwrite=replaces, new_folders=job.root is not None)
-    work = Work.on(job.source, desk.settings_sha256)
+    check_target(task.target, overwrite=replaces, new_folders=task.root is not None)
+    work = Work.on(task.source, desk.settings_sha256)
     maker = desk.maker()
     from sdsr.batch.memory import is_light
     from sdsr.batch.restoring import read
 
     light = is_light(header, (height, width), settings.request)
-    found = read(job.source, maker, settings, format=_format(job)) if light else None
+    found = read(task.source, maker, settings, format=_format(task)) if light else None
     return Opened(
-        job=job,
+        task=task,
         size=(height, width),
         work=work,
         light=light,
@@ -254,11 +254,11 @@ def _read(job: Job, desk: Desk, state: State | None, held: ExitStack) -> Opened:
     )
 
 
-def _reason_to_replace(job: Job, desk: Desk, state: State) -> str | None:
+def _reason_to_replace(task: Task, desk: Desk, state: State) -> str | None:
     """Return why a result that is ours is made again; None where there is none. Raises OutputError where it may not."""
-    assert job.root is not None
-    manifest = desk.manifest(job.root)
-    begun = manifest.interrupted(job.target)
+    assert task.root is not None
+    manifest = desk.manifest(task.root)
+    begun = manifest.interrupted(task.target)
     match state:
         case "missing":
             return None if begun else "its result was gone"
@@ -266,9 +266,9 @@ def _reason_to_replace(job: Job, desk: Desk, state: State) -> str | None:
             return "the photo changed"
         case "another version":
             return "another version made it"
-        case "other settings" if manifest.noted_since(job.target):
+        case "other settings" if manifest.noted_since(task.target):
             raise OutputError(
-                f"{job.target} was made by another process just now, by other settings or weights; give each its own "
+                f"{task.target} was made by another process just now, by other settings or weights; give each its own "
                 "folder, or stop one of them."
             )
         case "other settings":
@@ -279,7 +279,7 @@ def _reason_to_replace(job: Job, desk: Desk, state: State) -> str | None:
             return "its result changed"
         case "changed":
             raise OutputError(
-                f"{job.target} exists already, and isn't what was written there; choose --on-exists verify or replace "
+                f"{task.target} exists already, and isn't what was written there; choose --on-exists verify or replace "
                 "to make it again, or another folder."
             )
     return None
@@ -288,44 +288,44 @@ def _reason_to_replace(job: Job, desk: Desk, state: State) -> str | None:
 def _write(opened: Opened, restored: Restored, desk: Desk) -> None:
     from sdsr.photos.files import write_photo
 
-    job = opened.job
+    task = opened.task
     settings = desk.settings
-    _make_folder(job.target.parent)
-    manifest = None if job.root is None else desk.manifest(job.root)
+    _make_folder(task.target.parent)
+    manifest = None if task.root is None else desk.manifest(task.root)
     if manifest is not None:
-        manifest.begin(job.target, opened.work)
-    seal = settings.seal(restored.result, job.target.name, job.source, desk.model.name)
+        manifest.begin(task.target, opened.work)
+    seal = settings.seal(restored.result, task.target.name, task.source, desk.model.name)
     write_photo(
         restored.result,
-        job.target,
-        format=_format(job),
+        task.target,
+        format=_format(task),
         quality=settings.quality,
         overwrite=opened.replaces,
         seal=seal,
     )
     if desk.beside is not None:
-        desk.beside.make(job, restored)
+        desk.beside.make(task, restored)
     if manifest is not None:
-        manifest.finish(job.target, opened.work)
+        manifest.finish(task.target, opened.work)
 
 
-def _make_beside(job: Job, desk: Desk) -> None:
+def _make_beside(task: Task, desk: Desk) -> None:
     """Make what is missing beside a finished result; the photo is restored again where several passes are looked at."""
-    if desk.beside is None or desk.beside.is_there(job):
+    if desk.beside is None or desk.beside.is_there(task):
         return
     restored = None
     if desk.settings.passes > 1:
         from sdsr.batch.restoring import restore
 
         with desk.computing:
-            restored = restore(job.source, desk.maker(), desk.settings, format=_format(job))
-    desk.beside.make(job, restored)
+            restored = restore(task.source, desk.maker(), desk.settings, format=_format(task))
+    desk.beside.make(task, restored)
 
 
-def _format(job: Job) -> Format:
+def _format(task: Task) -> Format:
     from sdsr.photos.probe import format_of
 
-    return format_of(job.target)
+    return format_of(task.target)
 
 
 def _make_folder(folder: Path) -> None:
@@ -335,27 +335,27 @@ def _make_folder(folder: Path) -> None:
         raise OutputError(f"folder (={folder}) can't be made ({error.strerror}); choose another.") from error
 
 
-def skipped(job: Job, desk: Desk) -> Outcome:
+def skipped(task: Task, desk: Desk) -> Outcome:
     """Return the outcome of a photo that needs nothing."""
-    return _outcome(job, desk, "skipped")
+    return _outcome(task, desk, "skipped")
 
 
-def failed(job: Job, desk: Desk, kind: Kind, error: str) -> Outcome:
+def failed(task: Task, desk: Desk, kind: Kind, error: str) -> Outcome:
     """Return the outcome of a photo that can't be restored."""
-    return replace(_outcome(job, desk, "failed"), kind=kind, error=error)
+    return replace(_outcome(task, desk, "failed"), kind=kind, error=error)
 
 
-def _outcome(job: Job, desk: Desk, status: Status) -> Outcome:
+def _outcome(task: Task, desk: Desk, status: Status) -> Outcome:
     return Outcome(
-        input=str(job.source),
-        output=str(job.target),
+        input=str(task.source),
+        output=str(task.target),
         status=status,
         model=desk.model.name,
         seed=desk.settings.request.seed,
     )
 
 
-def _reported(attempt: Callable[[], T], job: Job, desk: Desk, begun: float) -> T | Outcome:
+def _reported(attempt: Callable[[], T], task: Task, desk: Desk, begun: float) -> T | Outcome:
     """Return what an attempt gives, or the outcome of its failure; begun is when work on the photo began."""
     try:
         return attempt()
@@ -366,8 +366,8 @@ def _reported(attempt: Callable[[], T], job: Job, desk: Desk, begun: float) -> T
         said = str(error)
     except (OSError, UnicodeError) as error:  # of a name, or of a disk that goes away
         kind = kind_of(error)
-        said = f"{job.source.name} can't be restored ({_reason(error)}); check its path."
-    return replace(failed(job, desk, kind, said), seconds=round(time.perf_counter() - begun, 3))
+        said = f"{task.source.name} can't be restored ({_reason(error)}); check its path."
+    return replace(failed(task, desk, kind, said), seconds=round(time.perf_counter() - begun, 3))
 
 
 def _reason(error: OSError | UnicodeError) -> str:

@@ -12,12 +12,12 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from sdsr.batch.desk import Desk, Opened, open_job, restore_opened, write_opened
+from sdsr.batch.desk import Desk, Opened, open_task, restore_opened, write_opened
 from sdsr.batch.model import Model
 from sdsr.batch.outcome import Outcome
 from sdsr.batch.restoring import Beside
 from sdsr.batch.settings import Settings
-from sdsr.batch.walking import Job
+from sdsr.batch.walking import Task
 
 log = logging.getLogger(__name__)
 
@@ -29,12 +29,12 @@ Settled = Outcome | None
 
 
 def process(
-    jobs: Iterable[Job],
+    tasks: Iterable[Task],
     model: Model,
     settings: Settings,
     *,
-    on_progress: Callable[[Job, float], None],
-    on_size: Callable[[Job, int], None] | None = None,
+    on_progress: Callable[[Task, float], None],
+    on_size: Callable[[Task, int], None] | None = None,
     beside: Beside | None = None,
     limit: int | None = None,
 ) -> Iterator[Outcome]:
@@ -43,36 +43,36 @@ def process(
     In a folder of results, what is finished is skipped and what gets finished is noted; a photo that another process
     is restoring is left to it, and looked at again when there is nothing else to do. What belongs `beside` a result is
     made with it, or later where it is missing. No more than `limit` photos are restored. `on_progress` hears of the
-    share of each job that is done, `on_size` of the pixels that its result will have. Errors of the library and of
+    share of each task that is done, `on_size` of the pixels that its result will have. Errors of the library and of
     the operating system are outcomes; where the model itself can't be loaded, that error is raised.
     """
     desk = Desk(model=model, settings=settings, beside=beside)
     try:
-        yield from work(jobs, desk, on_progress=on_progress, on_size=on_size, limit=limit)
+        yield from work(tasks, desk, on_progress=on_progress, on_size=on_size, limit=limit)
     finally:
         desk.close()
 
 
 def work(
-    jobs: Iterable[Job],
+    tasks: Iterable[Task],
     desk: Desk,
     *,
-    on_progress: Callable[[Job, float], None],
-    on_size: Callable[[Job, int], None] | None = None,
+    on_progress: Callable[[Task, float], None],
+    on_size: Callable[[Task, int], None] | None = None,
     limit: int | None = None,
 ) -> Generator[Outcome, None, None]:
     """Do what `process` does at a desk, which keeps its model and stays open."""
     line = _Line(desk=desk, on_progress=on_progress, on_size=on_size, left=limit)
-    waiting: Iterable[Job] = jobs
+    waiting: Iterable[Task] = tasks
     first = True
     patience_s = _PATIENCE_S
     try:
         while line.left != 0:
-            again: list[Job] = []
+            again: list[Task] = []
             advanced = False
-            for job, outcome in line.run(waiting):
+            for task, outcome in line.run(waiting):
                 if outcome is None:
-                    again.append(job)
+                    again.append(task)
                     continue
                 advanced = True
                 yield outcome
@@ -99,30 +99,30 @@ class _Line:
     """
 
     desk: Desk
-    on_progress: Callable[[Job, float], None]
-    on_size: Callable[[Job, int], None] | None
+    on_progress: Callable[[Task, float], None]
+    on_size: Callable[[Task, int], None] | None
     left: int | None
     reader: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "sdsr-reader"))
     writer: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "sdsr-writer"))
-    ahead: "Future[list[tuple[Job, Settled | Opened]]] | None" = None
+    ahead: "Future[list[tuple[Task, Settled | Opened]]] | None" = None
     written: "deque[tuple[Opened, Future[Settled]]]" = field(default_factory=deque)
     held: list[Opened] = field(default_factory=list)
 
-    def run(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Settled]]:
-        """Yield in order what becomes of each job, None where another process is at it."""
-        rest = iter(jobs)
+    def run(self, tasks: Iterable[Task]) -> Iterator[tuple[Task, Settled]]:
+        """Yield in order what becomes of each task, None where another process is at it."""
+        rest = iter(tasks)
         while self.left != 0:
             arrived = self._next(rest)
             if not arrived:
                 break
-            for job, item in arrived:
+            for task, item in arrived:
                 if isinstance(item, Opened):
                     yield from self._restored(item, rest)
                     continue
                 yield from self._finished(0)
                 if item is not None:
-                    self.on_progress(job, 1.0)
-                yield job, item
+                    self.on_progress(task, 1.0)
+                yield task, item
         yield from self._finished(0)
 
     def close(self) -> None:
@@ -135,32 +135,32 @@ class _Line:
         for opened in self.held:
             opened.let_go()
 
-    def _next(self, rest: Iterator[Job]) -> "list[tuple[Job, Settled | Opened]]":
-        """Return what was looked at ahead, or else look at one job now."""
+    def _next(self, rest: Iterator[Task]) -> "list[tuple[Task, Settled | Opened]]":
+        """Return what was looked at ahead, or else look at one task now."""
         if self.ahead is not None:
             ahead = self.ahead
             self.ahead = None
             return ahead.result()
-        for job in rest:
-            self.on_progress(job, 0.0)
-            return [(job, open_job(job, self.desk))]
+        for task in rest:
+            self.on_progress(task, 0.0)
+            return [(task, open_task(task, self.desk))]
         return []
 
-    def _restored(self, opened: Opened, rest: Iterator[Job]) -> Iterator[tuple[Job, Settled]]:
+    def _restored(self, opened: Opened, rest: Iterator[Task]) -> Iterator[tuple[Task, Settled]]:
         """Restore a photo, while the next one is read and the last one is written, and yield what was."""
         self.held.append(opened)
-        job = opened.job
-        self.on_progress(job, 0.0)
+        task = opened.task
+        self.on_progress(task, 0.0)
         if self.on_size is not None:
-            self.on_size(job, opened.size[0] * opened.size[1])
+            self.on_size(task, opened.size[0] * opened.size[1])
         if self.left is None or self.left > 1:
             self.ahead = self.reader.submit(_look_ahead, rest, self.desk)
-        restored = restore_opened(opened, self.desk, lambda share: self.on_progress(job, share))
+        restored = restore_opened(opened, self.desk, lambda share: self.on_progress(task, share))
         yield from self._finished(0)  # so that no more than one waits to be written
         if isinstance(restored, Outcome):
             self._let_go(opened)
-            self.on_progress(job, 1.0)
-            yield job, restored
+            self.on_progress(task, 1.0)
+            yield task, restored
             return
         if self.left is not None:
             self.left -= 1
@@ -169,25 +169,25 @@ class _Line:
         if not opened.light or self.left == 0:
             yield from self._finished(0)
 
-    def _finished(self, kept: int) -> Iterator[tuple[Job, Settled]]:
+    def _finished(self, kept: int) -> Iterator[tuple[Task, Settled]]:
         while len(self.written) > kept:
             opened, future = self.written.popleft()
             outcome = future.result()
             self._let_go(opened)
-            self.on_progress(opened.job, 1.0)
-            yield opened.job, outcome
+            self.on_progress(opened.task, 1.0)
+            yield opened.task, outcome
 
     def _let_go(self, opened: Opened) -> None:
         opened.let_go()
         self.held.remove(opened)
 
 
-def _look_ahead(rest: Iterator[Job], desk: Desk) -> "list[tuple[Job, Settled | Opened]]":
+def _look_ahead(rest: Iterator[Task], desk: Desk) -> "list[tuple[Task, Settled | Opened]]":
     """Return the next photo to restore, behind those that need nothing."""
-    found: list[tuple[Job, Settled | Opened]] = []
-    for job in rest:
-        item = open_job(job, desk)
-        found.append((job, item))
+    found: list[tuple[Task, Settled | Opened]] = []
+    for task in rest:
+        item = open_task(task, desk)
+        found.append((task, item))
         if isinstance(item, Opened) or len(found) == _PASSED_AT_ONCE:
             break
     return found

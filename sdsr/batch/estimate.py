@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from sdsr.batch.desk import Desk
 from sdsr.batch.model import Model
 from sdsr.batch.settings import Settings
-from sdsr.batch.walking import Job
+from sdsr.batch.walking import Task
 from sdsr.errors import InputError, OutputError, SdsrError
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Header:
-    job: Job
+    task: Task
     given_px: int
     size: tuple[int, int]  # (width, height) of the result
     scale: float
@@ -65,30 +65,30 @@ class _Header:
 
 
 def estimate(
-    jobs: Sequence[Job],
+    tasks: Sequence[Task],
     model: Model,
     settings: Settings,
     *,
     limit: int | None = None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Estimate:
-    """Return what the jobs would take, no more than `limit` of them being restored.
+    """Return what the tasks would take, no more than `limit` of them being restored.
 
     Headers are read of a sample, and the middles of a few photos are restored and encoded to know time and bytes.
     """
     desk = Desk(model=model, settings=settings)
-    left = [job for job in jobs if job.root is None or not desk.finished(desk.state(job))]
-    finished = len(jobs) - len(left)
+    left = [task for task in tasks if task.root is None or not desk.finished(desk.state(task))]
+    finished = len(tasks) - len(left)
     left = left[:limit]
     step = max(1, -(-len(left) // _SAMPLE))
     sample = left[::step]
-    headers = [found for job in sample if (found := _header(job, settings)) is not None]
+    headers = [found for task in sample if (found := _header(task, settings)) is not None]
     times = len(left) / len(sample) if sample else 0.0
     seconds_per_px, bytes_per_px = _probe(headers, desk, clock) if headers else (None, None)
     pixels = sum(header.pixels for header in headers) * times
     passes = max(settings.passes, settings.request.mean_of)
     return Estimate(
-        photos=len(jobs),
+        photos=len(tasks),
         finished=finished,
         to_do=len(left),
         sampled=len(sample),
@@ -97,7 +97,7 @@ def estimate(
         megapixels_out=round(pixels / 1e6, 3),
         seconds=None if seconds_per_px is None else round(seconds_per_px * pixels * passes, 1),
         disk_bytes=None if bytes_per_px is None else round(bytes_per_px * pixels) + len(left) * _NOTE_BYTES,
-        free_bytes=min((_free_bytes(root) for root in {job.root or job.target.parent for job in jobs}), default=0),
+        free_bytes=min((_free_bytes(root) for root in {task.root or task.target.parent for task in tasks}), default=0),
     )
 
 
@@ -114,18 +114,18 @@ def told_bytes(amount: float | int) -> str:
     raise AssertionError("unreachable")
 
 
-def _header(job: Job, settings: Settings) -> _Header | None:
+def _header(task: Task, settings: Settings) -> _Header | None:
     """Return what the header of a photo says of its work; None where it can't be restored."""
     from sdsr.photos.probe import check_output, format_of, probe
 
     try:
-        header = probe(job.source, settings.limits)
+        header = probe(task.source, settings.limits)
         width, height = settings.request.size(header.width, header.height)
-        check_output(header, (height, width), format_of(job.target), settings.limits)
+        check_output(header, (height, width), format_of(task.target), settings.limits)
     except (SdsrError, OSError):
         return None
     return _Header(
-        job=job, given_px=header.width * header.height, size=(width, height), scale=max(1e-3, width / header.width)
+        task=task, given_px=header.width * header.height, size=(width, height), scale=max(1e-3, width / header.width)
     )
 
 
@@ -147,7 +147,7 @@ def _probe(headers: Sequence[_Header], desk: Desk, clock: Callable[[], float]) -
                 _restored(middle, header, maker, desk.settings)
             begun = clock()
             result = _restored(middle, header, maker, desk.settings)
-            data = encode_photo(result, format_of(header.job.target), desk.settings.quality)
+            data = encode_photo(result, format_of(header.task.target), desk.settings.quality)
         except InputError:
             continue
         seconds += clock() - begun
@@ -159,7 +159,7 @@ def _probe(headers: Sequence[_Header], desk: Desk, clock: Callable[[], float]) -
 def _middle(header: _Header, settings: Settings) -> "Photo":
     from sdsr.photos.files import read_photo
 
-    photo = read_photo(header.job.source, settings.limits)
+    photo = read_photo(header.task.source, settings.limits)
     rows, columns = (
         slice((side - min(side, _PROBE_PX)) // 2, (side + min(side, _PROBE_PX)) // 2) for side in photo.size
     )

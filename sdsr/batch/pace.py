@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sdsr.batch.outcome import Outcome
 from sdsr.batch.settings import Settings
-from sdsr.batch.walking import Job
+from sdsr.batch.walking import Task
 from sdsr.errors import SdsrError
 
 _SAMPLE = 16
@@ -28,34 +28,34 @@ class Pace:
     known: int = 0
     known_px: int = 0
     done_px: int = 0
-    at_work: Job | None = None
+    at_work: Task | None = None
     at_work_px: int = 0
     share: float = 0.0
     began_s: float | None = None
     now_s: float = 0.0
     begun: set[str] = field(default_factory=set)
 
-    def begin(self, job: Job, pixels: int, now_s: float) -> None:
+    def begin(self, task: Task, pixels: int, now_s: float) -> None:
         """A photo is being restored whose result has so many pixels; the one before it is."""
         self.began_s = now_s if self.began_s is None else self.began_s
         self.done_px += self.at_work_px
         self.known += 1
         self.known_px += pixels
-        self.at_work = job
+        self.at_work = task
         self.at_work_px = pixels
         self.share = 0.0
-        self.begun.add(str(job.source))
+        self.begun.add(str(task.source))
 
-    def advance(self, job: Job, share: float, now_s: float) -> None:
+    def advance(self, task: Task, share: float, now_s: float) -> None:
         """A share of a photo is done."""
-        if job is self.at_work:
+        if task is self.at_work:
             self.share = max(share, self.share)
             self.now_s = now_s
 
     def settle(self, outcome: Outcome, now_s: float) -> None:
         """A photo needs no more work; it may have been restored elsewhere, without a word before."""
         self.settled += 1
-        source = str(Path(outcome.input))  # of a URL, whose slashes a job's path has lost
+        source = str(Path(outcome.input))  # of a URL, whose slashes a task's path has lost
         if source in self.begun:
             self.begun.remove(source)
         elif outcome.status == "done" and outcome.size is not None:
@@ -88,17 +88,17 @@ class Pace:
         return self.left_px * (self.now_s - self.began_s) / self.finished_px
 
 
-def mean_pixels(jobs: Sequence[Job], settings: Settings) -> float:
-    """Return the mean of the results' pixels of a few jobs, evenly spread; 1 where none can be known in a second."""
+def mean_pixels(tasks: Sequence[Task], settings: Settings) -> float:
+    """Return the mean of the results' pixels of a few tasks, evenly spread; 1 where none can be known in a second."""
     from sdsr.photos.probe import probe
 
     found: list[int] = []
     until = time.monotonic() + _SAMPLE_S
-    for job in jobs[:: max(1, len(jobs) // _SAMPLE)]:
+    for task in tasks[:: max(1, len(tasks) // _SAMPLE)]:
         if time.monotonic() > until:
             break
         try:
-            header = probe(job.source, settings.limits)
+            header = probe(task.source, settings.limits)
             width, height = settings.request.size(header.width, header.height)
         except (SdsrError, OSError):
             continue

@@ -21,7 +21,7 @@ from sdsr.batch.model import Model
 from sdsr.batch.outcome import Outcome
 from sdsr.batch.restoring import Beside
 from sdsr.batch.settings import Settings
-from sdsr.batch.walking import Job
+from sdsr.batch.walking import Task
 from sdsr.errors import InputError, ModelError, SdsrError
 from sdsr.photos.urls import url_of
 
@@ -50,7 +50,7 @@ class Cluster:
 
 
 def process_on_ray(
-    jobs: Sequence[Job],
+    tasks: Sequence[Task],
     model: Model,
     settings: Settings,
     cluster: Cluster,
@@ -66,37 +66,37 @@ def process_on_ray(
     can't be loaded.
     """
     desk = Desk(model=model, settings=settings, beside=beside)
-    left: list[Job] = []
-    for job, outcome in _passed(jobs, desk, bucket):
+    left: list[Task] = []
+    for task, outcome in _passed(tasks, desk, bucket):
         if outcome is None:
-            left.append(job)
+            left.append(task)
         else:
             yield outcome
     if left:
         yield from _on_cluster(left, desk, cluster, limit, bucket)
 
 
-def _passed(jobs: Sequence[Job], desk: Desk, bucket: "Bucket | None") -> Iterator[tuple[Job, Outcome | None]]:
-    """Yield each job with its outcome if it is finished."""
+def _passed(tasks: Sequence[Task], desk: Desk, bucket: "Bucket | None") -> Iterator[tuple[Task, Outcome | None]]:
+    """Yield each task with its outcome if it is finished."""
     if bucket is not None:
         from sdsr.batch.bucket.engine import BucketDesk
 
         of_bucket = BucketDesk.open(bucket.places, desk.model, desk.settings)
         try:
-            yield from of_bucket.passed(jobs, bucket)
+            yield from of_bucket.passed(tasks, bucket)
             of_bucket.check_shared(alone=bucket.alone)
         finally:
             of_bucket.close()
         return
     try:
-        for job in jobs:
-            yield job, skipped(job, desk) if desk.needs_nothing(job) else None
+        for task in tasks:
+            yield task, skipped(task, desk) if desk.needs_nothing(task) else None
     finally:
         desk.close()
 
 
 def _on_cluster(
-    jobs: Sequence[Job], desk: Desk, cluster: Cluster, limit: int | None, bucket: "Bucket | None"
+    tasks: Sequence[Task], desk: Desk, cluster: Cluster, limit: int | None, bucket: "Bucket | None"
 ) -> Iterator[Outcome]:
     ray = _ray()
     started = _connect(ray, cluster)
@@ -104,8 +104,8 @@ def _on_cluster(
         count, share = _shares(ray.cluster_resources(), cluster.workers)
         actor = ray.remote(max_restarts=0, **share)(_Worker)
         start = partial(actor.remote, desk.model, desk.settings, desk.beside, bucket and bucket.places)
-        workers = [start() for _ in range(min(count, len(jobs), limit or count))]
-        yield from _shared(ray, workers, start, jobs, desk, limit=limit)
+        workers = [start() for _ in range(min(count, len(tasks), limit or count))]
+        yield from _shared(ray, workers, start, tasks, desk, limit=limit)
     finally:
         if started:
             ray.shutdown()
@@ -115,7 +115,7 @@ def _shared(
     ray: ModuleType,
     workers: Sequence[Any],
     start: Callable[[], Any],
-    jobs: Sequence[Job],
+    tasks: Sequence[Task],
     desk: Desk,
     *,
     limit: int | None = None,
@@ -125,12 +125,12 @@ def _shared(
     No more are given than `limit` leaves, were all that are given restored: those that fail or are found finished
     leave room for others.
     """
-    waiting = deque(jobs)
+    waiting = deque(tasks)
     restored = 0
-    at_once = max(1, min(_MOST_AT_ONCE, min(len(jobs), limit or len(jobs)) // (4 * len(workers))))
+    at_once = max(1, min(_MOST_AT_ONCE, min(len(tasks), limit or len(tasks)) // (4 * len(workers))))
     idle = list(workers)
-    flying: dict[Any, tuple[Any, list[Job]]] = {}
-    deaths: Counter[Job] = Counter()
+    flying: dict[Any, tuple[Any, list[Task]]] = {}
+    deaths: Counter[Task] = Counter()
     while flying or (waiting and restored != limit):
         while waiting and idle:
             room = len(waiting) if limit is None else limit - restored - sum(len(given) for _, given in flying.values())
@@ -150,18 +150,20 @@ def _shared(
             log.warning("a worker died (%s); its photos go to a new one.", type(error).__name__)
             idle.append(start())
             deaths.update(given)
-            for job in given:
-                if deaths[job] < MOST_DEATHS:
-                    waiting.appendleft(job)
+            for task in given:
+                if deaths[task] < MOST_DEATHS:
+                    waiting.appendleft(task)
                 else:
-                    said = f"{MOST_DEATHS} workers died at {job.source.name}; see Ray's log, and give each more memory."
-                    yield failed(job, desk, "system", said)
+                    said = (
+                        f"{MOST_DEATHS} workers died at {task.source.name}; see Ray's log, and give each more memory."
+                    )
+                    yield failed(task, desk, "system", said)
             at_once = 1  # so that the one at which they die is known
             continue
         restored += sum(outcome.size is not None for outcome in found)
         yield from found
     ray.wait([worker.close.remote() for worker in idle], num_returns=len(idle), timeout=_CLOSING_S)
-    roots = {job.root for job in jobs if job.root is not None and url_of(job.root) is None}
+    roots = {task.root for task in tasks if task.root is not None and url_of(task.root) is None}
     for root in roots:  # what dead workers left
         claims = desk.claims(root)
         claims.remove_abandoned()
@@ -179,12 +181,12 @@ class _Worker:
 
             self.desk = BucketDesk.open(places, model, settings)
 
-    def restore(self, jobs: list[Job]) -> list[Outcome]:
+    def restore(self, tasks: list[Task]) -> list[Outcome]:
         from sdsr.batch.engine import work
 
         if isinstance(self.desk, Desk):
-            return list(work(jobs, self.desk, on_progress=lambda job, share: None))
-        return list(self.desk.work(jobs, on_progress=lambda job, share: None))
+            return list(work(tasks, self.desk, on_progress=lambda task, share: None))
+        return list(self.desk.work(tasks, on_progress=lambda task, share: None))
 
     def close(self) -> None:
         """Give up claims, and note what was found finished."""

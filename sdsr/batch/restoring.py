@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from sdsr.batch.settings import Settings
-from sdsr.batch.walking import Job
+from sdsr.batch.walking import Task
 from sdsr.errors import OutputError
 from sdsr.photos.formats import Format
 
@@ -39,11 +39,11 @@ class Beside(Protocol):
         """Raise InputError, before any work, for sizes (height, width) that it can't be made of."""
         ...
 
-    def is_there(self, job: Job) -> bool:
+    def is_there(self, task: Task) -> bool:
         """Whether it is made already, of this result."""
         ...
 
-    def make(self, job: Job, restored: Restored | None) -> None:
+    def make(self, task: Task, restored: Restored | None) -> None:
         """Make it of a result that is written; `restored` is None where the result was found finished."""
         ...
 

@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sdsr.batch.walking import Job
+from sdsr.batch.walking import Task
 from sdsr.errors import InputError
 
 _FORM = re.compile(r"([0-9]{1,9})/([0-9]{1,9})")
@@ -32,10 +32,10 @@ class Shard:
         composed = unicodedata.normalize("NFC", name).encode(errors="surrogateescape")
         return int.from_bytes(hashlib.sha256(composed).digest()[:8], "big") % self.count == self.number - 1
 
-    def of(self, jobs: Sequence[Job]) -> list[Job]:
-        """Return the jobs of this part. Names were made distinct before, so that each is the same in all parts."""
-        return [job for job in jobs if self.holds(_name(job))]
+    def of(self, tasks: Sequence[Task]) -> list[Task]:
+        """Return the tasks of this part. Names were made distinct before, so that each is the same in all parts."""
+        return [task for task in tasks if self.holds(_name(task))]
 
 
-def _name(job: Job) -> str:
-    return job.target.name if job.root is None else job.target.relative_to(job.root).as_posix()
+def _name(task: Task) -> str:
+    return task.target.name if task.root is None else task.target.relative_to(task.root).as_posix()

@@ -21,7 +21,7 @@ _WITHOUT_WAITING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
+class Task:
     """One photo and where its result goes; `root` is the folder of results it belongs to, None for a lone file.
 
     `name` is the photo's path below the folder that was named, with slashes; a lone file's is its own.
@@ -72,8 +72,8 @@ def plan(
     format: Format | None = None,
     template: Template | None = None,
     model: str = "",
-) -> list[Job]:
-    """Return the jobs of files and folders, no two with one target.
+) -> list[Task]:
+    """Return the tasks of files and folders, no two with one target.
 
     A file gets its size as a tag (`photo_x4.jpg`), beside it or in the folder `output`, which may also be the file to
     write. A folder's tree is mirrored in `output`, by default `FOLDER_x4` beside it, with the names as they are.
@@ -82,9 +82,9 @@ def plan(
     return plan_named(sources, Naming(request=request, format=format, template=template, model=model), output=output)
 
 
-def plan_named(sources: Sequence[Path], naming: Naming, *, output: Path | None) -> list[Job]:
+def plan_named(sources: Sequence[Path], naming: Naming, *, output: Path | None) -> list[Task]:
     """Do what `plan` does, results being called as `naming` says."""
-    jobs: list[Job] = []
+    tasks: list[Task] = []
     as_file = _names_a_file(output)
     if as_file and (len(sources) != 1 or os.path.isdir(sources[0])):
         raise InputError(f"output (={output}) is one file, and more than one photo was given; name a folder.")
@@ -92,14 +92,14 @@ def plan_named(sources: Sequence[Path], naming: Naming, *, output: Path | None) 
         if is_pipe(source):
             raise InputError(f"{source} is a pipe, which stands for one photo; give it alone, with -o FILE.")
         if os.path.isdir(source):  # which says no where Path.is_dir fails: of a name too long
-            jobs += _folder_jobs(source, output or _beside(source, naming.request), naming)
+            tasks += _folder_tasks(source, output or _beside(source, naming.request), naming)
         elif as_file:
             assert output is not None
-            jobs.append(Job(source=source, target=output, name=source.name))
+            tasks.append(Task(source=source, target=output, name=source.name))
         else:
             target = naming.target(output or source.parent, source, tagged=True)
-            jobs.append(Job(source=source, target=target, root=output, name=source.name))
-    return list(distinct(jobs))
+            tasks.append(Task(source=source, target=target, root=output, name=source.name))
+    return list(distinct(tasks))
 
 
 def tag(request: Request) -> str:
@@ -149,7 +149,7 @@ def _names_a_file(output: Path | None) -> bool:
     return False
 
 
-def _folder_jobs(folder: Path, root: Path, naming: Naming) -> Iterator[Job]:
+def _folder_tasks(folder: Path, root: Path, naming: Naming) -> Iterator[Task]:
     if root.resolve() == folder.resolve():
         raise InputError(f"output (={root}) must be another folder than the photos'; name a new one.")
     photos = find_photos(folder, besides=root)
@@ -158,8 +158,8 @@ def _folder_jobs(folder: Path, root: Path, naming: Naming) -> Iterator[Job]:
     yield from mirrored(photos, folder, root, naming, name_limit(root))
 
 
-def mirrored(photos: Iterable[Path], folder: Path, root: Path, naming: Naming, limit: int) -> Iterator[Job]:
-    """Yield the jobs of a folder's photos, whose results keep its tree; names of parts have at most `limit` bytes."""
+def mirrored(photos: Iterable[Path], folder: Path, root: Path, naming: Naming, limit: int) -> Iterator[Task]:
+    """Yield the tasks of a folder's photos, whose results keep its tree; names of parts have at most `limit` bytes."""
     parents: dict[str, tuple[Path, str]] = {}  # of photos: where their results go, and the path below the folder
     for photo in photos:
         parent, name = os.path.split(str(photo))
@@ -169,7 +169,7 @@ def mirrored(photos: Iterable[Path], folder: Path, root: Path, naming: Naming, l
             parents[parent] = beyond, "" if below == Path() else f"{below.as_posix()}/"
         beyond, below_folder = parents[parent]
         target = naming.target(beyond, photo, tagged=False, limit=limit)
-        yield Job(source=photo, target=target, root=root, name=below_folder + name)
+        yield Task(source=photo, target=target, root=root, name=below_folder + name)
 
 
 def _suffix(source: Path, format: Format | None) -> str:
@@ -180,27 +180,27 @@ def _suffix(source: Path, format: Format | None) -> str:
     return own if meant == format else SUFFIX_OF[format]
 
 
-def distinct(jobs: Iterable[Job]) -> Iterator[Job]:
-    """Yield the jobs; where several would write one file, those that change format say what they were (a.png.jpg)."""
-    keyed = {(str(job.source), str(job.target)): job for job in jobs}
+def distinct(tasks: Iterable[Task]) -> Iterator[Task]:
+    """Yield the tasks; where several would write one file, those that change format say what they were (a.png.jpg)."""
+    keyed = {(str(task.source), str(task.target)): task for task in tasks}
     keys = [text_key(target) for _, target in keyed]
     wanted = Counter(keys)
     if len(wanted) == len(keyed):
         yield from keyed.values()
         return
     taken = {key for key in keys if wanted[key] == 1}
-    for key, job in zip(keys, keyed.values(), strict=True):
-        target = job.target
+    for key, task in zip(keys, keyed.values(), strict=True):
+        target = task.target
         if wanted[key] > 1:
             stem = target.stem
             suffix = target.suffix
-            names = [target.name if suffix == job.source.suffix else f"{stem}{job.source.suffix}{suffix}"]
+            names = [target.name if suffix == task.source.suffix else f"{stem}{task.source.suffix}{suffix}"]
             names = [fitted(target.parent, Path(name).stem, suffix) for name in names]
             names += [fitted(target.parent, stem, f"_{number}{suffix}") for number in range(2, len(keyed) + 2)]
             candidates = [target.with_name(name) for name in names]
             target = next(candidate for candidate in candidates if name_key(candidate) not in taken)
             taken.add(name_key(target))
-        yield replace(job, target=target)
+        yield replace(task, target=target)
 
 
 def _beside(folder: Path, request: Request) -> Path:

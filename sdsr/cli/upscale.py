@@ -19,7 +19,7 @@ from sdsr.batch.ray_engine import Cluster
 from sdsr.batch.settings import Settings
 from sdsr.batch.shards import Shard
 from sdsr.batch.templates import Template
-from sdsr.batch.walking import Job, Naming, plan_named
+from sdsr.batch.walking import Naming, Task, plan_named
 from sdsr.cli.options import Device, NoiseSeed, Prior, Steps
 from sdsr.cli.printing import echo_line
 from sdsr.cli.upscale_options import (
@@ -180,21 +180,21 @@ def upscale(
         described = Model.described(model, load, partial(_load_float32, model, prior, device, engine, decoder))
         described = described if decoder is None else _known_with(described, decoder)
         naming = Naming(request=request, format=settings.format, template=template, model=described.name)
-        jobs, bucket = _planned(photos, output, naming, alone=part is not None)
-        jobs = choice.of(jobs) if include or exclude else jobs
-        jobs = jobs if part is None else _part(jobs, part, quiet=json or quiet)
-        described = replace(described, load=partial(load, photos=len(jobs)))
+        tasks, bucket = _planned(photos, output, naming, alone=part is not None)
+        tasks = choice.of(tasks) if include or exclude else tasks
+        tasks = tasks if part is None else _part(tasks, part, quiet=json or quiet)
+        described = replace(described, load=partial(load, photos=len(tasks)))
         if bucket is not None and (dry_run or report):
             option = "--dry-run" if dry_run else "--report"
             raise InputError(
                 f"{option} is of files, and {bucket.places.photos} is a bucket; leave it out, or copy some photos here."
             )
         if dry_run:
-            tell_estimate(estimate(jobs, described, settings, limit=limit), json=json)
+            tell_estimate(estimate(tasks, described, settings, limit=limit), json=json)
             return
         pages = _pages(model, settings) if report else None
         tally = report_outcomes(
-            jobs,
+            tasks,
             described,
             settings,
             json=json,
@@ -204,7 +204,7 @@ def upscale(
             cluster=_cluster(engine, address, workers),
             bucket=bucket,
         )
-        for page in pages.overviews(jobs) if pages is not None else []:
+        for page in pages.overviews(tasks) if pages is not None else []:
             if not (json or quiet):
                 echo_line(f"{page}: report of all")
     if tally.photos["failed"]:
@@ -213,7 +213,7 @@ def upscale(
 
 def _planned(
     photos: list[Path], output: Path | None, naming: Naming, *, alone: bool
-) -> tuple[list[Job], Bucket | None]:
+) -> tuple[list[Task], Bucket | None]:
     """Return what is to do, and the bucket that photos and results are in, if they are in one."""
     places = Places.of(photos, output)
     if places is not None:
@@ -231,11 +231,11 @@ def _cluster(engine: EngineChoice, address: str | None, workers: int | None) -> 
     return None
 
 
-def _part(jobs: list[Job], shard: Shard, *, quiet: bool) -> list[Job]:
-    """Return the jobs of a shard, and tell how many they are."""
-    ours = shard.of(jobs)
+def _part(tasks: list[Task], shard: Shard, *, quiet: bool) -> list[Task]:
+    """Return the tasks of a shard, and tell how many they are."""
+    ours = shard.of(tasks)
     if not quiet:
-        typer.echo(f"sdsr: shard {shard.number}/{shard.count}: {len(ours)} of {len(jobs)} photos.", err=True)
+        typer.echo(f"sdsr: shard {shard.number}/{shard.count}: {len(ours)} of {len(tasks)} photos.", err=True)
     return ours
 
 

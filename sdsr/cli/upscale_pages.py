@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sdsr.batch.restoring import Restored
 from sdsr.batch.settings import Settings
-from sdsr.batch.walking import Job
+from sdsr.batch.walking import Task
 from sdsr.errors import InputError
 from sdsr.photos.files import read_photo
 from sdsr.photos.limits import NO_LIMITS
@@ -30,16 +30,16 @@ class Pages:
                 f"{photo[0]} px) for --report; choose a larger one, or leave --report out."
             )
 
-    def is_there(self, job: Job) -> bool:
-        page = page_beside(job.target)
+    def is_there(self, task: Task) -> bool:
+        page = page_beside(task.target)
         try:
-            return page.is_file() and page.stat().st_mtime_ns >= job.target.stat().st_mtime_ns
+            return page.is_file() and page.stat().st_mtime_ns >= task.target.stat().st_mtime_ns
         except OSError:
             return False
 
-    def make(self, job: Job, restored: Restored | None) -> None:
-        result = read_photo(job.target, NO_LIMITS)
-        lq = read_photo(job.source, self.settings.limits) if restored is None else restored.lq
+    def make(self, task: Task, restored: Restored | None) -> None:
+        result = read_photo(task.target, NO_LIMITS)
+        lq = read_photo(task.source, self.settings.limits) if restored is None else restored.lq
         examined = None
         if restored is not None and restored.spread is not None:
             passes = max(self.settings.passes, self.settings.request.mean_of)
@@ -47,10 +47,10 @@ class Pages:
         request = self.settings.request
         plain = not (request.consistent or request.protect or request.mean_of > 1)
         first = restored.result if restored is not None and plain else None
-        made = report_result(job.source.name, lq, result, model=self.model, first=first, examined=examined)
-        write_report(made, page_beside(job.target))
+        made = report_result(task.source.name, lq, result, model=self.model, first=first, examined=examined)
+        write_report(made, page_beside(task.target))
 
-    def overviews(self, jobs: Sequence[Job]) -> list[Path]:
+    def overviews(self, tasks: Sequence[Task]) -> list[Path]:
         """Write the page over each folder of results, and return those pages."""
-        roots = dict.fromkeys(job.root for job in jobs if job.root is not None)
+        roots = dict.fromkeys(task.root for task in tasks if task.root is not None)
         return [page for root in roots if (page := write_overview(root)) is not None]

@@ -24,12 +24,12 @@ from sdsr.batch.pace import Pace, mean_pixels, told_time
 from sdsr.batch.ray_engine import Cluster, process_on_ray
 from sdsr.batch.restoring import Beside
 from sdsr.batch.settings import Settings
-from sdsr.batch.walking import Job
+from sdsr.batch.walking import Task
 from sdsr.cli.printing import echo_json, echo_line, one_line
 
 
 def report(
-    jobs: Sequence[Job],
+    tasks: Sequence[Task],
     model: Model,
     settings: Settings,
     *,
@@ -44,24 +44,24 @@ def report(
     tally = Tally()
     try:
         with (
-            _shown_progress(jobs, settings, shown=not (json or quiet)) as progress,
+            _shown_progress(tasks, settings, shown=not (json or quiet)) as progress,
             _own_output(shared=cluster is not None) as out,
         ):
-            for outcome in _outcomes(jobs, model, settings, progress, beside, limit, cluster, bucket):
+            for outcome in _outcomes(tasks, model, settings, progress, beside, limit, cluster, bucket):
                 tally.count(outcome)
                 progress.settle(outcome)
                 if json:
                     echo_json(asdict(outcome), file=out)
                 elif outcome.error is not None:
-                    where = "" if len(jobs) == 1 else f"{outcome.input}: "
+                    where = "" if len(tasks) == 1 else f"{outcome.input}: "
                     echo_line(f"sdsr: error: {where}{outcome.error}", err=True)
                 elif not quiet:
                     echo_line(_line(outcome), file=out)
     except KeyboardInterrupt:
         done = tally.photos["done"] + tally.photos["skipped"]
-        typer.echo(f"sdsr: stopped; {done} of {len(jobs)} photos are done, nothing is half-written.", err=True)
+        typer.echo(f"sdsr: stopped; {done} of {len(tasks)} photos are done, nothing is half-written.", err=True)
         raise
-    if len(jobs) > 1 and not (json or quiet):
+    if len(tasks) > 1 and not (json or quiet):
         _print_summary(tally)
     return tally
 
@@ -78,7 +78,7 @@ def _own_output(*, shared: bool) -> Iterator[TextIO | None]:
 
 
 def _outcomes(
-    jobs: Sequence[Job],
+    tasks: Sequence[Task],
     model: Model,
     settings: Settings,
     progress: "_Shown",
@@ -88,11 +88,11 @@ def _outcomes(
     bucket: Bucket | None,
 ) -> Iterator[Outcome]:
     if cluster is not None:
-        return process_on_ray(jobs, model, settings, cluster, beside=beside, limit=limit, bucket=bucket)
+        return process_on_ray(tasks, model, settings, cluster, beside=beside, limit=limit, bucket=bucket)
     watched = {"on_progress": progress.advance, "on_size": progress.begin}
     if bucket is not None:
-        return process_bucket(jobs, bucket, model, settings, **watched, limit=limit)
-    return process(jobs, model, settings, **watched, beside=beside, limit=limit)
+        return process_bucket(tasks, bucket, model, settings, **watched, limit=limit)
+    return process(tasks, model, settings, **watched, beside=beside, limit=limit)
 
 
 def tell_estimate(found: Estimate, *, json: bool) -> None:
@@ -163,20 +163,20 @@ def _print_summary(tally: Tally) -> None:
 class _Shown:
     """A bar on standard error that moves by pixels; without a terminal there is none."""
 
-    jobs: Sequence[Job]
+    tasks: Sequence[Task]
     settings: Settings
     bar: Progress
-    task: TaskID
+    bar_task: TaskID
     pace: Pace
 
-    def begin(self, job: Job, pixels: int) -> None:
+    def begin(self, task: Task, pixels: int) -> None:
         if not self.bar.disable and self.pace.known == 0:
-            self.pace.mean_px = mean_pixels(self.jobs, self.settings)
-        self.pace.begin(job, pixels, time.monotonic())
+            self.pace.mean_px = mean_pixels(self.tasks, self.settings)
+        self.pace.begin(task, pixels, time.monotonic())
 
-    def advance(self, job: Job, share: float) -> None:
-        self.pace.advance(job, share, time.monotonic())
-        self._show(job.source.name)
+    def advance(self, task: Task, share: float) -> None:
+        self.pace.advance(task, share, time.monotonic())
+        self._show(task.source.name)
 
     def settle(self, outcome: Outcome) -> None:
         self.pace.settle(outcome, time.monotonic())
@@ -185,11 +185,11 @@ class _Shown:
 
     def _show(self, name: str) -> None:
         pace = self.pace
-        total = len(self.jobs)
+        total = len(self.tasks)
         number = f"{min(pace.settled + 1, total)}/{total} " if total > 1 else ""
         left = f", {told_time(pace.left_s)} left" if total > 1 and pace.left_s is not None else ""
         self.bar.update(
-            self.task,
+            self.bar_task,
             completed=pace.finished_px,
             total=max(1.0, pace.finished_px + pace.left_px),
             description=f"{number}{one_line(name)}".replace("[", r"\["),
@@ -198,7 +198,7 @@ class _Shown:
 
 
 @contextmanager
-def _shown_progress(jobs: Sequence[Job], settings: Settings, *, shown: bool) -> Iterator[_Shown]:
+def _shown_progress(tasks: Sequence[Task], settings: Settings, *, shown: bool) -> Iterator[_Shown]:
     console = Console(stderr=True)
     columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[left]}")
     with Progress(
@@ -208,5 +208,5 @@ def _shown_progress(jobs: Sequence[Job], settings: Settings, *, shown: bool) -> 
         transient=True,
         redirect_stdout=sys.stdout.isatty(),
     ) as bar:
-        task = bar.add_task("loading", total=1.0, left="")
-        yield _Shown(jobs=jobs, settings=settings, bar=bar, task=task, pace=Pace(photos=len(jobs)))
+        bar_task = bar.add_task("loading", total=1.0, left="")
+        yield _Shown(tasks=tasks, settings=settings, bar=bar, bar_task=bar_task, pace=Pace(photos=len(tasks)))

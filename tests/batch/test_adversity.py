@@ -17,7 +17,7 @@ from sdsr.batch.engine import process
 from sdsr.batch.model import Model
 from sdsr.batch.outcome import Outcome
 from sdsr.batch.settings import Settings
-from sdsr.batch.walking import Job, plan
+from sdsr.batch.walking import Task, plan
 from sdsr.request import Request
 from sdsr.upscaling import Upscaler
 
@@ -25,14 +25,14 @@ TWICE = Settings(request=Request(scale=2.0))
 
 
 @pytest.fixture
-def jobs(tree: Path) -> list[Job]:
+def tasks(tree: Path) -> list[Task]:
     (tree / "broken.jpg").unlink()
     return plan([tree], TWICE.request, output=tree.parent / "out")
 
 
-def run(jobs: list[Job], upscaler: Upscaler) -> dict[str, Outcome]:
-    found = process(jobs, Model.of(upscaler), TWICE, on_progress=lambda job, share: None)
-    return dict(zip([job.name for job in jobs], found, strict=True))
+def run(tasks: list[Task], upscaler: Upscaler) -> dict[str, Outcome]:
+    found = process(tasks, Model.of(upscaler), TWICE, on_progress=lambda task, share: None)
+    return dict(zip([task.name for task in tasks], found, strict=True))
 
 
 def results(out: Path) -> dict[str, bytes]:
@@ -45,17 +45,17 @@ def unloadable() -> NoReturn:
 
 @pytest.mark.skipif(not Path("/sys/kernel").is_dir(), reason="needs a folder where root can't write either")
 def test_a_target_that_cannot_be_written_fails_each_photo_before_the_model_is_loaded(tree: Path) -> None:
-    jobs = plan([tree], TWICE.request, output=Path("/sys/sdsr-results"))
+    tasks = plan([tree], TWICE.request, output=Path("/sys/sdsr-results"))
     model = Model(name="none", sha256="0" * 64, load=unloadable)
-    found = list(process(jobs, model, TWICE, on_progress=lambda job, share: None))
+    found = list(process(tasks, model, TWICE, on_progress=lambda task, share: None))
     assert {outcome.kind for outcome in found} == {"output"}
     assert all("choose another" in (outcome.error or "") for outcome in found)
     assert len(found) == 4
 
 
-def test_a_photo_that_vanishes_fails_and_the_rest_go_on(jobs: list[Job], tree: Path, upscaler: Upscaler) -> None:
+def test_a_photo_that_vanishes_fails_and_the_rest_go_on(tasks: list[Task], tree: Path, upscaler: Upscaler) -> None:
     (tree / "a.png").unlink()
-    found = run(jobs, upscaler)
+    found = run(tasks, upscaler)
     assert [found[name].status for name in ("a.jpg", "a.png", "sub/b.png")] == ["done", "failed", "done"]
     assert found["a.png"].kind == "photo"
     assert "a.png can't be read (No such file or directory)" in (found["a.png"].error or "")
@@ -63,7 +63,7 @@ def test_a_photo_that_vanishes_fails_and_the_rest_go_on(jobs: list[Job], tree: P
 
 
 def test_clocks_that_jump_make_nothing_twice(
-    jobs: list[Job], tree: Path, upscaler: Upscaler, monkeypatch: pytest.MonkeyPatch
+    tasks: list[Task], tree: Path, upscaler: Upscaler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     day = 86_400
     for jump in (-day, day, -2 * day):
@@ -72,7 +72,7 @@ def test_clocks_that_jump_make_nothing_twice(
             clock.setattr(time, "time", lambda: now)  # noqa: B023
             clock.setattr(time, "time_ns", lambda: int(now * 1e9))  # noqa: B023
             os.utime(tree / "a.jpg", (now, now))  # touched by whoever has that clock
-            found = run(jobs, upscaler)
+            found = run(tasks, upscaler)
         expected = "done" if jump == -day else "skipped"
         assert {outcome.status for outcome in found.values()} == {expected}
 
@@ -91,20 +91,20 @@ def files_of_at_most(size: int) -> Iterator[None]:
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="has no such limit")
 def test_where_a_file_can_be_written_in_part_nothing_of_it_stays(
-    jobs: list[Job], tree: Path, upscaler: Upscaler
+    tasks: list[Task], tree: Path, upscaler: Upscaler
 ) -> None:
     whole = plan([tree], TWICE.request, output=tree.parent / "whole")
     run(whole, upscaler)
     expected = results(tree.parent / "whole")
     for size in (0, 20, 150, 500, 900, 1300, 1700, 2300, 3000):
         out = tree.parent / f"out-{size}"
-        jobs = plan([tree], TWICE.request, output=out)
+        tasks = plan([tree], TWICE.request, output=out)
         with files_of_at_most(size):
-            cut = run(jobs, upscaler)
+            cut = run(tasks, upscaler)
         assert {outcome.kind for outcome in cut.values()} <= {"output", None}, size
         assert any(outcome.kind == "output" for outcome in cut.values()) or size > 1700
         assert results(out).items() <= expected.items(), "nothing half-written"
-        again = run(jobs, upscaler)
+        again = run(tasks, upscaler)
         assert {outcome.status for outcome in again.values()} <= {"done", "skipped"}, again
         assert results(out) == expected
         assert not list(out.rglob("*.part"))
@@ -112,9 +112,9 @@ def test_where_a_file_can_be_written_in_part_nothing_of_it_stays(
 
 
 def test_a_disk_that_gets_full_at_any_moment_costs_no_result(
-    jobs: list[Job], tree: Path, upscaler: Upscaler, monkeypatch: pytest.MonkeyPatch
+    tasks: list[Task], tree: Path, upscaler: Upscaler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    jobs = plan([tree / "a.png"], TWICE.request, output=tree.parent / "out")
+    tasks = plan([tree / "a.png"], TWICE.request, output=tree.parent / "out")
     fsync = os.fsync
     for moment in range(1, 6):
         calls: list[int] = []
@@ -127,13 +127,13 @@ def test_a_disk_that_gets_full_at_any_moment_costs_no_result(
 
         with monkeypatch.context() as disk:
             disk.setattr(os, "fsync", full)
-            (cut,) = run(jobs, upscaler).values()
+            (cut,) = run(tasks, upscaler).values()
         if len(calls) < moment:
             assert cut.status == "done"
             break
         assert (cut.status, cut.kind) == ("failed", "output") or cut.status == "done", moment
         assert not list((tree.parent / "out").rglob("*.part"))
-        (again,) = run(jobs, upscaler).values()
+        (again,) = run(tasks, upscaler).values()
         assert again.status in ("done", "skipped")
-        jobs[0].target.unlink()
+        tasks[0].target.unlink()
     assert moment >= 4, "begun, written, and noted were each tried"

@@ -21,7 +21,7 @@ from sdsr.batch.model import Model
 from sdsr.batch.outcome import Outcome
 from sdsr.batch.settings import Settings
 from sdsr.batch.shards import Shard
-from sdsr.batch.walking import Job, Naming, plan
+from sdsr.batch.walking import Naming, Task, plan
 from sdsr.errors import InputError
 from sdsr.request import Request
 from sdsr.upscaling import Upscaler
@@ -49,8 +49,8 @@ def run(upscaler: Upscaler, settings: Settings = TWICE, limit: int | None = None
 
 
 def outcomes(upscaler: Upscaler, settings: Settings = TWICE, limit: int | None = None) -> Iterator[Outcome]:
-    jobs, found = plan_bucket(PLACES, Naming(request=settings.request))
-    return process_bucket(jobs, found, Model.of(upscaler), settings, on_progress=lambda job, share: None, limit=limit)
+    tasks, found = plan_bucket(PLACES, Naming(request=settings.request))
+    return process_bucket(tasks, found, Model.of(upscaler), settings, on_progress=lambda task, share: None, limit=limit)
 
 
 def statuses(found: dict[str, Outcome]) -> dict[str, str]:
@@ -73,8 +73,8 @@ def test_results_are_those_of_a_folder_and_known_again_unread(
     assert found["a.png"].input == "memory://bucket/photos/a.png"
     assert found["a.png"].output == "memory://bucket/out/a.png"
     assert (found["broken.jpg"].kind, found["a.png"].size) == ("photo", (32, 24))
-    jobs = plan([tree], TWICE.request, output=tree.parent / "out")
-    list(process(jobs, Model.of(upscaler), TWICE, on_progress=lambda job, share: None))
+    tasks = plan([tree], TWICE.request, output=tree.parent / "out")
+    list(process(tasks, Model.of(upscaler), TWICE, on_progress=lambda task, share: None))
     in_folder = {path.relative_to(tree.parent / "out").as_posix(): path for path in (tree.parent / "out").rglob("*.*g")}
     assert results(bucket).keys() == in_folder.keys() | {"sub/[ab]#*?.png"}
     assert all(results(bucket)[name] == path.read_bytes() for name, path in in_folder.items())
@@ -84,8 +84,8 @@ def test_results_are_those_of_a_folder_and_known_again_unread(
         copy = here / path.removeprefix("/bucket/out/")
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_bytes(bucket.cat_file(path))
-    jobs = plan([tree], TWICE.request, output=here)
-    on = process(jobs, Model.of(upscaler), TWICE, on_progress=lambda job, share: None)
+    tasks = plan([tree], TWICE.request, output=here)
+    on = process(tasks, Model.of(upscaler), TWICE, on_progress=lambda task, share: None)
     assert [outcome.status for outcome in on] == ["skipped", "skipped", "failed", "skipped"], (
         "a copy goes on in a folder"
     )
@@ -152,9 +152,9 @@ def killed(desk: BucketDesk, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_result_that_a_killed_process_could_not_note_is_made_again(
     bucket: fsspec.AbstractFileSystem, upscaler: Upscaler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    jobs, _ = plan_bucket(PLACES, Naming(request=TWICE.request))
+    tasks, _ = plan_bucket(PLACES, Naming(request=TWICE.request))
     desk = BucketDesk.open(PLACES, Model.of(upscaler), TWICE)
-    assert [desk._fetch(job) is not None for job in jobs[:2]] == [True, True]
+    assert [desk._fetch(task) is not None for task in tasks[:2]] == [True, True]
     bucket.pipe_file("/bucket/out/a.jpg", b"uploaded and not noted")
     assert statuses(run(upscaler, limit=2)).keys() == {"broken.jpg", "sub/[ab]#*?.png", "sub/b.png"}, (
         "a living one keeps"
@@ -204,11 +204,11 @@ def test_a_store_that_cannot_tell_who_was_first_asks_for_shards(
         run(upscaler)
     done: set[str] = set()
     for number in (1, 2):
-        jobs, found = plan_bucket(PLACES, Naming(request=TWICE.request), alone=True)
-        ours = Shard(number=number, count=2).of(jobs)
+        tasks, found = plan_bucket(PLACES, Naming(request=TWICE.request), alone=True)
+        ours = Shard(number=number, count=2).of(tasks)
         done |= {
             outcome.output
-            for outcome in process_bucket(ours, found, Model.of(upscaler), TWICE, on_progress=lambda job, share: None)
+            for outcome in process_bucket(ours, found, Model.of(upscaler), TWICE, on_progress=lambda task, share: None)
         }
     assert len(done) == len(DONE)
 
@@ -217,8 +217,8 @@ def test_the_manifest_of_a_folder_that_was_copied_there_counts(
     bucket: fsspec.AbstractFileSystem, tree: Path, upscaler: Upscaler
 ) -> None:
     out = tree.parent / "out"
-    jobs = plan([tree], TWICE.request, output=out)
-    list(process(jobs, Model.of(upscaler), TWICE, on_progress=lambda job, share: None))
+    tasks = plan([tree], TWICE.request, output=out)
+    list(process(tasks, Model.of(upscaler), TWICE, on_progress=lambda task, share: None))
     for name in ("a.jpg", "a.png", NAME):
         bucket.pipe_file(f"/bucket/out/{name}", (out / name).read_bytes())
     assert statuses(run(upscaler)) == DONE | {"a.jpg": "skipped", "a.png": "skipped"}
@@ -241,8 +241,8 @@ def test_names_that_are_no_paths_are_passed_over(
     strange = dict.fromkeys(("../a.png", "a//b.png", "./a.png", "/a.png", "a.png\0.png"), Seen(size=1, version="1"))
     monkeypatch.setattr(Store, "listed", lambda store: listed(store) | strange)
     monkeypatch.setattr(logging.getLogger("sdsr"), "propagate", True)
-    jobs, _ = plan_bucket(PLACES, Naming(request=TWICE.request))
-    assert {job.name for job in jobs} == DONE.keys()
+    tasks, _ = plan_bucket(PLACES, Naming(request=TWICE.request))
+    assert {task.name for task in tasks} == DONE.keys()
     assert "3 objects have names that are no paths" in caplog.text
 
 
@@ -274,13 +274,13 @@ def test_photos_and_results_are_both_in_buckets_or_both_files(photos: str, outpu
         Places.of([Path(photos)], output if output is None else Path(output))
 
 
-def test_jobs_are_those_of_a_folder(bucket: fsspec.AbstractFileSystem, tree: Path) -> None:
+def test_tasks_are_those_of_a_folder(bucket: fsspec.AbstractFileSystem, tree: Path) -> None:
     naming = Naming(request=TWICE.request, format="JPEG")
     (tree / "sub" / "[ab]#*?.png").write_bytes((tree / "a.png").read_bytes())
     of_folder = plan([tree], TWICE.request, output=tree.parent / "out", format="JPEG")
     of_bucket, _ = plan_bucket(PLACES, naming)
 
-    def names(jobs: list[Job]) -> list[tuple[str, str]]:
-        return [(job.name, job.target.relative_to(job.root or "").as_posix()) for job in jobs]
+    def names(tasks: list[Task]) -> list[tuple[str, str]]:
+        return [(task.name, task.target.relative_to(task.root or "").as_posix()) for task in tasks]
 
     assert names(of_bucket) == names(of_folder)

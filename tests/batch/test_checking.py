@@ -56,11 +56,11 @@ def test_a_wrong_result_is_made_again_in_float32_or_not_at_all(
 
     monkeypatch.setattr(job.Job, "run", run)
     settings = Settings(request=Request(scale=2.0))
-    jobs = plan([tree / "a.png", tree / "sub" / "b.png"], settings.request, output=tree.parent / "out")
+    tasks = plan([tree / "a.png", tree / "sub" / "b.png"], settings.request, output=tree.parent / "out")
     model = Model.of(upscaler)
 
     def outcomes(model: Model) -> list[Outcome]:
-        return list(process(jobs, model, settings, on_progress=lambda job, share: None))
+        return list(process(tasks, model, settings, on_progress=lambda task, share: None))
 
     first, second = outcomes(model)
     assert (first.status, first.kind, second.kind) == ("failed", "result", "result")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from sdsr.batch.choosing import Choice, fits
-from sdsr.batch.walking import Job
+from sdsr.batch.walking import Task
 from sdsr.errors import InputError
 
 
@@ -33,10 +33,10 @@ def test_globs(name: str, glob: str, expected: bool) -> None:
 
 
 def test_excluded_ones_go_and_nothing_left_is_told() -> None:
-    jobs = [Job(source=Path(name), target=Path("out"), name=name) for name in ("a.jpg", "x/b.jpg", "x/c.png")]
-    chosen = Choice(include=("*.jpg", "c.*"), exclude=("x/b.*",)).of(jobs)
-    assert [job.name for job in chosen] == ["a.jpg", "x/c.png"]
+    tasks = [Task(source=Path(name), target=Path("out"), name=name) for name in ("a.jpg", "x/b.jpg", "x/c.png")]
+    chosen = Choice(include=("*.jpg", "c.*"), exclude=("x/b.*",)).of(tasks)
+    assert [task.name for task in chosen] == ["a.jpg", "x/c.png"]
     with pytest.raises(InputError, match="none of 3 photos is left by --include y"):
-        Choice(include=("y",)).of(jobs)
+        Choice(include=("y",)).of(tasks)
     with pytest.raises(InputError, match="must name something"):
         Choice(exclude=("/",))

@@ -15,7 +15,7 @@ from sdsr.batch.manifest import NAME, Manifest, Work
 from sdsr.batch.model import Model
 from sdsr.batch.outcome import Outcome
 from sdsr.batch.settings import Settings, settings_sha256
-from sdsr.batch.walking import Job, plan
+from sdsr.batch.walking import Task, plan
 from sdsr.errors import ModelError, OutputError
 from sdsr.photos import files
 from sdsr.photos.parts import new_part
@@ -27,8 +27,8 @@ TWICE = Request(scale=2.0)
 
 def run(tree: Path, upscaler: Upscaler, settings: Settings | None = None) -> dict[str, Outcome]:
     settings = settings or Settings(request=TWICE)
-    jobs = plan([tree], settings.request, output=tree.parent / "out")
-    outcomes = process(jobs, Model.of(upscaler), settings, on_progress=lambda job, share: None)
+    tasks = plan([tree], settings.request, output=tree.parent / "out")
+    outcomes = process(tasks, Model.of(upscaler), settings, on_progress=lambda task, share: None)
     return {Path(outcome.input).relative_to(tree).as_posix(): outcome for outcome in outcomes}
 
 
@@ -127,28 +127,28 @@ def test_another_version_leaves_what_is_finished(
 
 
 def test_two_with_other_settings_on_one_folder_are_told(tree: Path, upscaler: Upscaler) -> None:
-    jobs = plan([tree / "a.png", tree / "sub" / "b.png"], TWICE, output=tree.parent / "out")
+    tasks = plan([tree / "a.png", tree / "sub" / "b.png"], TWICE, output=tree.parent / "out")
     settings = Settings(request=TWICE)
-    one = process(jobs, Model.of(upscaler), settings, on_progress=lambda job, share: None, limit=1)
+    one = process(tasks, Model.of(upscaler), settings, on_progress=lambda task, share: None, limit=1)
     assert next(one).status == "done"
-    waiting = process(jobs[1:], Model.of(upscaler), settings, on_progress=lambda job, share: None)
+    waiting = process(tasks[1:], Model.of(upscaler), settings, on_progress=lambda task, share: None)
     manifest = Manifest(tree.parent / "out")
     other = Settings(request=Request(scale=2.0, seed=1))
-    (done,) = process(jobs[1:], Model.of(upscaler), other, on_progress=lambda job, share: None)
+    (done,) = process(tasks[1:], Model.of(upscaler), other, on_progress=lambda task, share: None)
     assert done.status == "done"
     assert manifest.path.is_file()
     (outcome,) = waiting  # opened after: a change of settings, as when it is started tomorrow
     assert outcome.again == "settings or weights changed"
     manifest.refresh()
-    assert manifest.noted_since(jobs[1].target)
+    assert manifest.noted_since(tasks[1].target)
 
 
 def test_no_more_than_the_limit_is_restored(tree: Path, upscaler: Upscaler) -> None:
-    jobs = plan([tree], TWICE, output=tree.parent / "out")
+    tasks = plan([tree], TWICE, output=tree.parent / "out")
 
     def first(limit: int) -> list[str]:
         settings = Settings(request=TWICE)
-        outcomes = process(jobs, Model.of(upscaler), settings, on_progress=lambda job, share: None, limit=limit)
+        outcomes = process(tasks, Model.of(upscaler), settings, on_progress=lambda task, share: None, limit=limit)
         return [outcome.status for outcome in outcomes]
 
     assert first(1) == ["done"]
@@ -185,10 +185,10 @@ def test_too_large_a_result_is_refused_before_decoding(
 def test_no_more_photos_are_held_than_are_at_work(tree: Path, upscaler: Upscaler) -> None:
     for number in range(8):
         (tree / f"c{number}.png").write_bytes((tree / "a.png").read_bytes())
-    jobs = plan([tree], TWICE, output=tree.parent / "out")
+    tasks = plan([tree], TWICE, output=tree.parent / "out")
     held: list[int] = []
     before = photos_in_memory()
-    for _ in process(jobs, Model.of(upscaler), Settings(request=TWICE), on_progress=lambda job, share: None):
+    for _ in process(tasks, Model.of(upscaler), Settings(request=TWICE), on_progress=lambda task, share: None):
         held.append(photos_in_memory() - before)
     assert len(held) == 12
     assert max(held) <= 6, "photo and result of three: being read, restored, written"
@@ -210,18 +210,18 @@ def test_two_at_once_restore_each_photo_once(tree: Path, upscaler: Upscaler, mon
 
     monkeypatch.setattr(job.Job, "run", run)
     (tree / "broken.jpg").unlink()
-    jobs = plan([tree], TWICE, output=tree.parent / "out")
+    tasks = plan([tree], TWICE, output=tree.parent / "out")
     model, settings = Model.of(upscaler), Settings(request=TWICE)
-    other = process(jobs, model, settings, on_progress=lambda job, share: None)
+    other = process(tasks, model, settings, on_progress=lambda task, share: None)
     of_other: list[Outcome] = []
 
-    def while_the_first_is_at_work(job: Job, share: float) -> None:
-        if job == jobs[0] and 0 < share < 1 and not of_other:
+    def while_the_first_is_at_work(task: Task, share: float) -> None:
+        if task == tasks[0] and 0 < share < 1 and not of_other:
             of_other.append(next(other))
 
-    of_one = list(process(jobs, model, settings, on_progress=while_the_first_is_at_work))
+    of_one = list(process(tasks, model, settings, on_progress=while_the_first_is_at_work))
     of_other += other
-    assert len(restored) == len(jobs) == 3
+    assert len(restored) == len(tasks) == 3
     assert sorted(outcome.status for outcome in of_one + of_other) == ["done"] * 3 + ["skipped"] * 3
     assert {outcome.output for outcome in of_one} == {outcome.output for outcome in of_other}
     assert files_in(tree.parent / "out") == {"a.jpg", "a.png", "sub/b.png", NAME}
@@ -243,19 +243,19 @@ def test_what_a_killed_process_began_to_write_is_removed(tree: Path, upscaler: U
 
 
 def test_what_another_leaves_undone_is_done(tree: Path, upscaler: Upscaler) -> None:
-    jobs = plan([tree / "a.png"], TWICE, output=tree.parent / "out")
+    tasks = plan([tree / "a.png"], TWICE, output=tree.parent / "out")
     (tree.parent / "out").mkdir()
     looks: list[float] = []
     others = Claims(tree.parent / "out")
-    claim = others.take(jobs[0].target)
+    claim = others.take(tasks[0].target)
     assert claim is not None
 
-    def until_the_third_look(job: Job, share: float) -> None:
+    def until_the_third_look(task: Task, share: float) -> None:
         looks.append(share)
         if len(looks) == 3:
             claim.release()  # as when the other process fails
 
-    (outcome,) = process(jobs, Model.of(upscaler), Settings(request=TWICE), on_progress=until_the_third_look)
+    (outcome,) = process(tasks, Model.of(upscaler), Settings(request=TWICE), on_progress=until_the_third_look)
     assert outcome.status == "done"
     assert looks[:3] == [0.0, 0.0, 0.0]
     others.close()
@@ -272,8 +272,8 @@ def test_who_was_taken_for_dead_leaves_the_photo_to_the_other(
         return len(asked) > 1 and own(self)  # it slept while it restored
 
     monkeypatch.setattr(Claim, "holds", holds)
-    jobs = plan([tree / "a.png"], TWICE, output=tree.parent / "out")
-    (outcome,) = process(jobs, Model.of(upscaler), Settings(request=TWICE), on_progress=lambda job, share: None)
+    tasks = plan([tree / "a.png"], TWICE, output=tree.parent / "out")
+    (outcome,) = process(tasks, Model.of(upscaler), Settings(request=TWICE), on_progress=lambda task, share: None)
     assert outcome.status == "done"
     assert asked[0].key == asked[2].key
     assert asked[0] is not asked[2], "it was claimed anew"
@@ -281,9 +281,9 @@ def test_who_was_taken_for_dead_leaves_the_photo_to_the_other(
 
 def test_where_nothing_is_to_do_no_model_is_loaded(tree: Path, upscaler: Upscaler) -> None:
     run(tree, upscaler)
-    jobs = plan([tree], TWICE, output=tree.parent / "out")
+    tasks = plan([tree], TWICE, output=tree.parent / "out")
     unloadable = replace(Model.of(upscaler), load=lambda: pytest.fail("loaded"))
-    outcomes = process(jobs, unloadable, Settings(request=TWICE), on_progress=lambda job, share: None)
+    outcomes = process(tasks, unloadable, Settings(request=TWICE), on_progress=lambda task, share: None)
     assert [outcome.status for outcome in outcomes] == ["skipped", "skipped", "failed", "skipped"]
 
 
@@ -291,10 +291,10 @@ def test_a_model_that_cannot_be_loaded_is_no_photos_fault(tree: Path, upscaler: 
     def load() -> Upscaler:
         raise ModelError("weights are missing; get them.")
 
-    jobs = plan([tree], TWICE, output=tree.parent / "out")
+    tasks = plan([tree], TWICE, output=tree.parent / "out")
     model = replace(Model.of(upscaler), load=load)
     with pytest.raises(ModelError, match="are missing"):
-        list(process(jobs, model, Settings(request=TWICE), on_progress=lambda job, share: None))
+        list(process(tasks, model, Settings(request=TWICE), on_progress=lambda task, share: None))
     assert not (tree.parent / "out").exists()
 
 
@@ -330,9 +330,9 @@ def test_equal_settings_are_equal_however_they_are_said(upscaler: Upscaler) -> N
 def test_no_name_ends_a_batch(tree: Path, upscaler: Upscaler, name: str) -> None:
     (tree / name).write_bytes((tree / "a.png").read_bytes())
     out = tree.parent / "out"
-    jobs = plan([tree / "sub", tree / name], TWICE, output=out)
+    tasks = plan([tree / "sub", tree / name], TWICE, output=out)
     for _ in range(2):
-        outcomes = process(jobs, Model.of(upscaler), Settings(request=TWICE), on_progress=lambda job, share: None)
+        outcomes = process(tasks, Model.of(upscaler), Settings(request=TWICE), on_progress=lambda task, share: None)
         assert {outcome.status for outcome in outcomes} in ({"done"}, {"skipped"})
     assert len(files_in(out)) == 3
 
@@ -340,10 +340,10 @@ def test_no_name_ends_a_batch(tree: Path, upscaler: Upscaler, name: str) -> None
 def test_a_name_that_cannot_be_is_reported_and_the_rest_go_on(tree: Path, upscaler: Upscaler) -> None:
     out = tree.parent / "out"
     impossible = ("x" * 300 + ".png", "\ud800.png", "/".join(["x" * 200] * 30) + "/a.png", "gone.png")
-    jobs = [Job(source=tree / "a.png", target=out / name, root=out) for name in impossible[:3]]
-    jobs += [Job(source=tree / name, target=out / f"{index}.png", root=out) for index, name in enumerate(impossible)]
-    jobs += [Job(source=tree / "a.png", target=out / "a.png", root=out)]
-    outcomes = list(process(jobs, Model.of(upscaler), Settings(request=TWICE), on_progress=lambda job, share: None))
+    tasks = [Task(source=tree / "a.png", target=out / name, root=out) for name in impossible[:3]]
+    tasks += [Task(source=tree / name, target=out / f"{index}.png", root=out) for index, name in enumerate(impossible)]
+    tasks += [Task(source=tree / "a.png", target=out / "a.png", root=out)]
+    outcomes = list(process(tasks, Model.of(upscaler), Settings(request=TWICE), on_progress=lambda task, share: None))
     assert [outcome.status for outcome in outcomes] == ["failed"] * 7 + ["done"]
     assert all(outcome.error and ";" in outcome.error for outcome in outcomes[:-1])
     assert files_in(out) == {"a.png", NAME}

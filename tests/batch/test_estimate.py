@@ -16,18 +16,18 @@ from sdsr.upscaling import Request, Upscaler
 
 def test_an_estimate_counts_what_is_left(tree: Path, upscaler: Upscaler) -> None:
     settings = Settings(request=Request(scale=2.0))
-    jobs = plan([tree], settings.request, output=tree.parent / "out")
+    tasks = plan([tree], settings.request, output=tree.parent / "out")
     model = Model.of(upscaler)
     now = iter(float(second) for second in range(1000))
-    found = estimate(jobs, model, settings, clock=lambda: next(now))
+    found = estimate(tasks, model, settings, clock=lambda: next(now))
     assert not (tree.parent / "out").exists()
     assert (found.photos, found.finished, found.to_do, found.unreadable) == (4, 0, 4, 1)
     assert found.megapixels_out == pytest.approx(3 * 32 * 24 / 1e6, abs=1e-3)
     assert found.seconds == 3.0, "a second for each of three photos of one size"
     assert found.disk_bytes is not None
     assert found.disk_bytes > 3 * 32 * 24
-    list(process(jobs[:2], model, settings, on_progress=lambda job, share: None))
-    later = estimate(jobs, model, settings, limit=1)
+    list(process(tasks[:2], model, settings, on_progress=lambda task, share: None))
+    later = estimate(tasks, model, settings, limit=1)
     assert (later.finished, later.to_do, later.unreadable) == (2, 1, 1)
     assert later.seconds is None, "nothing that is left can be probed"
     found.check()

@@ -7,11 +7,11 @@ import pytest
 
 from sdsr.batch.outcome import Outcome
 from sdsr.batch.pace import Pace
-from sdsr.batch.walking import Job
+from sdsr.batch.walking import Task
 
 
-def job(number: int) -> Job:
-    return Job(source=Path(f"{number}.png"), target=Path(f"out/{number}.png"))
+def task(number: int) -> Task:
+    return Task(source=Path(f"{number}.png"), target=Path(f"out/{number}.png"))
 
 
 def outcome(number: int, status: str = "done") -> Outcome:
@@ -22,16 +22,16 @@ def test_a_large_photo_counts_for_more_than_a_small_one() -> None:
     pace = Pace(photos=4, mean_px=200)
     assert pace.left_s is None
     pace.settle(outcome(0, "skipped"), 0.0)
-    pace.begin(job(1), 100, 0.0)
+    pace.begin(task(1), 100, 0.0)
     first = pace.at_work
     assert first is not None
     pace.advance(first, 0.5, 5.0)
     assert (pace.finished_px, pace.left_px) == (50, 450)
     assert pace.left_s == pytest.approx(45)
-    second = job(2)
+    second = task(2)
     pace.begin(second, 1000, 10.0)
     pace.settle(outcome(1), 10.0)
-    pace.advance(job(3), 0.0, 11.0)  # only looked at
+    pace.advance(task(3), 0.0, 11.0)  # only looked at
     pace.advance(second, 0.1, 20.0)
     assert (pace.finished_px, pace.left_px) == (200, 1100)
     assert pace.left_s == pytest.approx(110)

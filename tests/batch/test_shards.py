@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sdsr.batch.shards import Shard
-from sdsr.batch.walking import Job
+from sdsr.batch.walking import Task
 from sdsr.errors import InputError
 
 
@@ -39,11 +39,11 @@ def test_shards_are_about_as_large() -> None:
     assert 100 < sum(shard.holds(f"{number}.jpg") for number in range(1000)) < 150
 
 
-def test_jobs_are_parted_by_their_place_below_the_folder_of_results() -> None:
+def test_tasks_are_parted_by_their_place_below_the_folder_of_results() -> None:
     for root in (Path("/mnt/one/out"), Path("elsewhere")):
-        jobs = [Job(source=Path(f"{n}.png"), target=root / "sub" / f"{n}.png", root=root) for n in range(20)]
-        ours = Shard(number=1, count=2).of(jobs)
-        assert [int(job.source.stem) for job in ours] == [
+        tasks = [Task(source=Path(f"{n}.png"), target=root / "sub" / f"{n}.png", root=root) for n in range(20)]
+        ours = Shard(number=1, count=2).of(tasks)
+        assert [int(task.source.stem) for task in ours] == [
             n for n in range(20) if Shard(number=1, count=2).holds(f"sub/{n}.png")
         ]
         assert 0 < len(ours) < 20

@@ -12,15 +12,15 @@ from sdsr.request import Request
 
 def test_a_template_names_results_of_files_and_folders(tree: Path) -> None:
     template = Template.parse("{model}/{folder}-{stem}_{size}-{seed}")
-    jobs = plan([tree], Request(seed=7), output=tree.parent / "o", template=template, model="m")
-    names = [job.target.relative_to(tree.parent / "o").as_posix() for job in jobs]
+    tasks = plan([tree], Request(seed=7), output=tree.parent / "o", template=template, model="m")
+    names = [task.target.relative_to(tree.parent / "o").as_posix() for task in tasks]
     assert names == [
         "m/photos-a_x4-7.jpg",
         "m/photos-a_x4-7.png",
         "m/photos-broken_x4-7.jpg",
         "sub/m/sub-b_x4-7.png",
     ]
-    assert [job.name for job in jobs] == ["a.jpg", "a.png", "broken.jpg", "sub/b.png"]
+    assert [task.name for task in tasks] == ["a.jpg", "a.png", "broken.jpg", "sub/b.png"]
 
 
 @pytest.mark.parametrize(

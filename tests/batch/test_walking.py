@@ -5,21 +5,21 @@ from pathlib import Path
 
 import pytest
 
-from sdsr.batch.walking import Job, plan, tag
+from sdsr.batch.walking import Task, plan, tag
 from sdsr.errors import InputError
 from sdsr.upscaling import Request
 
 X4 = Request()
 
 
-def targets(jobs: list[Job], root: Path) -> list[str]:
-    return [job.target.relative_to(root).as_posix() for job in jobs]
+def targets(tasks: list[Task], root: Path) -> list[str]:
+    return [task.target.relative_to(root).as_posix() for task in tasks]
 
 
 def test_a_tree_is_mirrored_beside_it(tree: Path) -> None:
-    jobs = plan([tree], X4)
-    assert targets(jobs, tree.parent / "photos_x4") == ["a.jpg", "a.png", "broken.jpg", "sub/b.png"]
-    assert {job.root for job in jobs} == {tree.parent / "photos_x4"}
+    tasks = plan([tree], X4)
+    assert targets(tasks, tree.parent / "photos_x4") == ["a.jpg", "a.png", "broken.jpg", "sub/b.png"]
+    assert {task.root for task in tasks} == {tree.parent / "photos_x4"}
 
 
 def test_results_inside_the_folder_are_not_photos_of_the_next_run(tree: Path) -> None:
@@ -44,10 +44,10 @@ def test_files_of_one_name_from_two_folders_do_not_collide(tree: Path) -> None:
 
 def test_a_file_goes_beside_itself_in_its_true_format(tree: Path) -> None:
     (tree / "wrong.jpg").write_bytes((tree / "a.png").read_bytes())
-    (job,) = plan([tree / "wrong.jpg"], X4)
-    assert (job.target, job.root) == (tree / "wrong_x4.png", None)
-    (job,) = plan([tree / "a.jpg"], Request(scale=2.5), output=tree / "named.webp")
-    assert job.target == tree / "named.webp"
+    (task,) = plan([tree / "wrong.jpg"], X4)
+    assert (task.target, task.root) == (tree / "wrong_x4.png", None)
+    (task,) = plan([tree / "a.jpg"], Request(scale=2.5), output=tree / "named.webp")
+    assert task.target == tree / "named.webp"
 
 
 @pytest.mark.parametrize(
@@ -80,14 +80,14 @@ def test_a_name_that_looks_like_a_file_makes_no_folder(tree: Path, name: str) ->
         with pytest.raises(InputError, match=r"output \(=\S+\) .*; end its name on one of \.jpg"):
             plan([source], X4, output=tree.parent / name)
     (tree.parent / name).mkdir()
-    (job,) = plan([tree / "a.jpg"], X4, output=tree.parent / name)
-    assert job.target == tree.parent / name / "a_x4.jpg"
+    (task,) = plan([tree / "a.jpg"], X4, output=tree.parent / name)
+    assert task.target == tree.parent / name / "a_x4.jpg"
 
 
 @pytest.mark.parametrize("name", ["results", "results.v2", "2024.06", "x4.0", "out.d"])
 def test_a_folder_may_have_a_dot(tree: Path, name: str) -> None:
-    (job,) = plan([tree / "a.jpg"], X4, output=tree.parent / name)
-    assert job.target == tree.parent / name / "a_x4.jpg"
+    (task,) = plan([tree / "a.jpg"], X4, output=tree.parent / name)
+    assert task.target == tree.parent / name / "a_x4.jpg"
 
 
 def test_an_output_that_is_there_but_no_folder_is_refused(tree: Path) -> None:
@@ -101,4 +101,4 @@ def test_a_pipe_among_photos_is_refused_and_not_read(tree: Path) -> None:
     os.mkfifo(tree / "pipe.jpg")
     with pytest.raises(InputError, match=r"pipe\.jpg is a pipe, which stands for one photo"):
         plan([tree / "a.jpg", tree / "pipe.jpg"], X4, output=tree.parent / "o")
-    assert tree / "pipe.jpg" in [job.source for job in plan([tree], X4)], "its reader says what it is"
+    assert tree / "pipe.jpg" in [task.source for task in plan([tree], X4)], "its reader says what it is"

@@ -27,7 +27,7 @@ from sdsr.batch.model import Model
 from sdsr.batch.naming import fitted
 from sdsr.batch.outcome import Kind, Outcome, kind_of
 from sdsr.batch.settings import Settings
-from sdsr.batch.walking import Job
+from sdsr.batch.walking import Task
 from sdsr.digests import file_sha256
 from sdsr.errors import InputError, OutputError, SdsrError
 
@@ -39,13 +39,13 @@ _MOST_WAITING = 1  # results on disk that wait to be uploaded
 
 
 def process_bucket(
-    jobs: Sequence[Job],
+    tasks: Sequence[Task],
     bucket: Bucket,
     model: Model,
     settings: Settings,
     *,
-    on_progress: Callable[[Job, float], None],
-    on_size: Callable[[Job, int], None] | None = None,
+    on_progress: Callable[[Task, float], None],
+    on_size: Callable[[Task, int], None] | None = None,
     limit: int | None = None,
 ) -> Iterator[Outcome]:
     """Restore the photos of a bucket and yield what became of each; see `sdsr.batch.engine.process`.
@@ -54,10 +54,10 @@ def process_bucket(
     """
     desk = BucketDesk.open(bucket.places, model, settings)
     try:
-        left: list[Job] = []
-        for job, outcome in desk.passed(jobs, bucket):
+        left: list[Task] = []
+        for task, outcome in desk.passed(tasks, bucket):
             if outcome is None:
-                left.append(job)
+                left.append(task)
             else:
                 yield outcome
         if left:
@@ -71,7 +71,7 @@ def process_bucket(
 class _Fetched:
     """A photo at work: its copy in a folder of its own, what the store told of it, its lease, and its time so far."""
 
-    job: Job
+    task: Task
     folder: Path
     copy: Path
     seen: Seen
@@ -94,7 +94,7 @@ class BucketDesk:
     numbers: Iterator[int] = field(default_factory=count)
     at_work: dict[str, _Fetched] = field(default_factory=dict)
     settled: "deque[Outcome]" = field(default_factory=deque)
-    busy: list[Job] = field(default_factory=list)
+    busy: list[Task] = field(default_factory=list)
 
     @classmethod
     def open(cls, places: Places, model: Model, settings: Settings) -> "BucketDesk":
@@ -118,28 +118,28 @@ class BucketDesk:
                 "each a part of its own with --shard K/N, 1/1 for one that is alone."
             )
 
-    def passed(self, jobs: Sequence[Job], bucket: Bucket) -> Iterator[tuple[Job, Outcome | None]]:
-        """Yield each job with its outcome if it is finished, by what listings tell."""
+    def passed(self, tasks: Sequence[Task], bucket: Bucket) -> Iterator[tuple[Task, Outcome | None]]:
+        """Yield each task with its outcome if it is finished, by what listings tell."""
         results = self.results.listed()
-        for job in jobs:
-            finished = self.finished(job, bucket.photos[job.name], results.get(target_name(job)))
-            yield job, self.skipped(job) if finished else None
+        for task in tasks:
+            finished = self.finished(task, bucket.photos[task.name], results.get(target_name(task)))
+            yield task, self.skipped(task) if finished else None
 
-    def finished(self, job: Job, photo: Seen | None, result: Seen | None) -> bool:
+    def finished(self, task: Task, photo: Seen | None, result: Seen | None) -> bool:
         """Whether a photo is finished, by the versions that the store tells of, with nothing read."""
-        note = self.notes.of(target_name(job), result)
+        note = self.notes.of(target_name(task), result)
         return note is not None and self._ours(note) and note.fits(result) and _same(note, photo) and not self._reads
 
     def work(
         self,
-        jobs: Sequence[Job],
+        tasks: Sequence[Task],
         *,
-        on_progress: Callable[[Job, float], None],
-        on_size: Callable[[Job, int], None] | None = None,
+        on_progress: Callable[[Task, float], None],
+        on_size: Callable[[Task, int], None] | None = None,
         limit: int | None = None,
     ) -> Iterator[Outcome]:
         """Restore photos, those of other processes in the end, if they leave them."""
-        waiting: Sequence[Job] = jobs
+        waiting: Sequence[Task] = tasks
         restored = 0
         while waiting and restored != limit:
             self.busy = []
@@ -147,14 +147,14 @@ class BucketDesk:
                 restored += outcome.status == "done"
                 yield outcome
             if self.busy and restored != limit:
-                if len(waiting) == len(jobs):
+                if len(waiting) == len(tasks):
                     log.info("waiting for %d photos that other processes are restoring.", len(self.busy))
                 time.sleep(_PATIENCE_S)
                 self.notes.refresh()
             waiting = self.busy
 
-    def skipped(self, job: Job) -> Outcome:
-        return self._named(skipped(job, self.local), job)
+    def skipped(self, task: Task) -> Outcome:
+        return self._named(skipped(task, self.local), task)
 
     def close(self) -> None:
         """Let go of all, and remove what was copied."""
@@ -169,18 +169,18 @@ class BucketDesk:
 
     def _pass(
         self,
-        jobs: Iterable[Job],
-        on_progress: Callable[[Job, float], None],
-        on_size: Callable[[Job, int], None] | None,
+        tasks: Iterable[Task],
+        on_progress: Callable[[Task, float], None],
+        on_size: Callable[[Task, int], None] | None,
         limit: int | None,
     ) -> Iterator[Outcome]:
-        """Yield what becomes of jobs, of those that another process has nothing."""
+        """Yield what becomes of tasks, of those that another process has nothing."""
 
-        def original(staged: Job) -> Job:
-            return self.at_work[str(staged.source)].job
+        def original(staged: Task) -> Task:
+            return self.at_work[str(staged.source)].task
 
         outcomes = work(
-            self._staged(jobs),
+            self._staged(tasks),
             self.local,
             on_progress=lambda staged, share: on_progress(original(staged), share),
             on_size=None if on_size is None else lambda staged, pixels: on_size(original(staged), pixels),
@@ -200,71 +200,73 @@ class BucketDesk:
         while self.settled:
             yield self.settled.popleft()
 
-    def _staged(self, jobs: Iterable[Job]) -> Iterator[Job]:
-        """Yield the jobs of copies, one fetched when it is asked for; what needs none is settled."""
-        for job in jobs:
+    def _staged(self, tasks: Iterable[Task]) -> Iterator[Task]:
+        """Yield the tasks of copies, one fetched when it is asked for; what needs none is settled."""
+        for task in tasks:
             begun = time.perf_counter()
             try:
-                fetched = self._fetch(job)
+                fetched = self._fetch(task)
             except (SdsrError, OSError) as error:
-                said = str(error) if isinstance(error, SdsrError) else f"{job.name} can't be copied ({error.strerror})."
-                self.settled.append(self._failed(job, kind_of(error), said))
+                said = (
+                    str(error) if isinstance(error, SdsrError) else f"{task.name} can't be copied ({error.strerror})."
+                )
+                self.settled.append(self._failed(task, kind_of(error), said))
                 continue
             if fetched is None:
                 continue
             fetched.seconds = time.perf_counter() - begun
             self.at_work[str(fetched.copy)] = fetched
-            target = fetched.folder / "result" / fitted(fetched.folder, job.target.stem, job.target.suffix)
-            yield Job(source=fetched.copy, target=target, name=job.name)
+            target = fetched.folder / "result" / fitted(fetched.folder, task.target.stem, task.target.suffix)
+            yield Task(source=fetched.copy, target=target, name=task.name)
 
-    def _fetch(self, job: Job) -> _Fetched | None:
+    def _fetch(self, task: Task) -> _Fetched | None:
         """Return a photo's copy with its lease; None where it is settled, or another process has it."""
-        name = target_name(job)
-        seen = self.photos.seen(job.name)
+        name = target_name(task)
+        seen = self.photos.seen(task.name)
         if seen is None:
-            raise InputError(f"{self.photos.url_to(job.name)} isn't there any more; list the photos anew.")
+            raise InputError(f"{self.photos.url_to(task.name)} isn't there any more; list the photos anew.")
         before = self.results.seen(name)
         lease = self.leases.take(name, self.local.settings_sha256, before and before.version)
         if lease is None:
-            self.busy.append(job)
+            self.busy.append(task)
             return None
         folder = self.stage / f"{next(self.numbers):09d}"
         try:
-            fetched = self._copied(job, seen, lease, folder)
+            fetched = self._copied(task, seen, lease, folder)
         except BaseException:
             self._remove(lease, folder)
             raise
         if fetched is None:
             self._remove(lease, folder)
-            self.settled.append(self.skipped(job))
+            self.settled.append(self.skipped(task))
         return fetched
 
-    def _copied(self, job: Job, seen: Seen, lease: Lease, folder: Path) -> _Fetched | None:
+    def _copied(self, task: Task, seen: Seen, lease: Lease, folder: Path) -> _Fetched | None:
         """Return a copy, unless the photo is finished by now. Raises OutputError for a result that isn't ours."""
-        name = target_name(job)
+        name = target_name(task)
         result = self.results.seen(name)
         note = self.notes.of(name, result)
         if result is not None and (note is None or not note.fits(result)):  # made since
             self.notes.refresh()
             note = self.notes.of(name, result)
-        if self.finished(job, seen, result):
+        if self.finished(task, seen, result):
             return None
-        copy = folder / fitted(folder, job.source.stem, job.source.suffix)
+        copy = folder / fitted(folder, task.source.stem, task.source.suffix)
         (folder / "result").mkdir(parents=True)
         try:
-            self.photos.fetch(job.name, copy)
+            self.photos.fetch(task.name, copy)
         except FileNotFoundError as error:
-            raise InputError(f"{self.photos.url_to(job.name)} isn't there any more; list the photos anew.") from error
-        again = self._reason(job, note, seen, result, lease, copy)
+            raise InputError(f"{self.photos.url_to(task.name)} isn't there any more; list the photos anew.") from error
+        again = self._reason(task, note, seen, result, lease, copy)
         if again == "":
             return None
-        return _Fetched(job=job, folder=folder, copy=copy, seen=seen, lease=lease, again=again, seconds=0.0)
+        return _Fetched(task=task, folder=folder, copy=copy, seen=seen, lease=lease, again=again, seconds=0.0)
 
     def _reason(
-        self, job: Job, note: Note | None, seen: Seen, result: Seen | None, lease: Lease, copy: Path
+        self, task: Task, note: Note | None, seen: Seen, result: Seen | None, lease: Lease, copy: Path
     ) -> str | None:
         """Return why a result is made again; None for one that never was, "" for one that is finished after all."""
-        name = target_name(job)
+        name = target_name(task)
         if result is None:
             return None if note is None or note.output_sha256 is None else "its result was gone"
         if any(intent.replaces != result.version for intent in lease.before) and not (note and note.fits(result)):
@@ -300,24 +302,24 @@ class BucketDesk:
     def _settle(self, fetched: _Fetched, outcome: Outcome) -> Outcome | None:
         """Upload and note a result; return what became of the photo, None where another process took it over."""
         begun = time.perf_counter()
-        job = fetched.job
+        task = fetched.task
         try:
             if outcome.status == "done":
                 if not fetched.lease.holds():
-                    log.warning("%s was taken over by another process while this one slept.", job.name)
-                    self.busy.append(job)
+                    log.warning("%s was taken over by another process while this one slept.", task.name)
+                    self.busy.append(task)
                     return None
                 self._upload(fetched, Path(outcome.output))
         except SdsrError as error:
-            return replace(self._failed(job, kind_of(error), str(error)), seconds=outcome.seconds)
+            return replace(self._failed(task, kind_of(error), str(error)), seconds=outcome.seconds)
         finally:
             self._let_go(fetched)
         seconds = round(fetched.seconds + outcome.seconds + time.perf_counter() - begun, 3)
         again = fetched.again if outcome.status == "done" else None
-        return replace(self._named(outcome, job), again=again, seconds=seconds)
+        return replace(self._named(outcome, task), again=again, seconds=seconds)
 
     def _upload(self, fetched: _Fetched, result: Path) -> None:
-        name = target_name(fetched.job)
+        name = target_name(fetched.task)
         seen = self.results.upload(result, name)
         note = Note(
             input_sha256=file_sha256(fetched.copy),
@@ -356,12 +358,12 @@ class BucketDesk:
         another = self.local.settings.on_exists == "replace" and note.version != _version()
         return note.settings_sha256 == self.local.settings_sha256 and not another
 
-    def _failed(self, job: Job, kind: Kind, error: str) -> Outcome:
-        return self._named(failed(job, self.local, kind, error), job)
+    def _failed(self, task: Task, kind: Kind, error: str) -> Outcome:
+        return self._named(failed(task, self.local, kind, error), task)
 
-    def _named(self, outcome: Outcome, job: Job) -> Outcome:
+    def _named(self, outcome: Outcome, task: Task) -> Outcome:
         """Return an outcome of the objects, not of their copies."""
-        return replace(outcome, input=self.photos.url_to(job.name), output=self.results.url_to(target_name(job)))
+        return replace(outcome, input=self.photos.url_to(task.name), output=self.results.url_to(target_name(task)))
 
 
 def _same(note: Note, photo: Seen | None) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sdsr.batch.bucket.store import Seen, Store
 from sdsr.batch.naming import USUAL_LIMIT
-from sdsr.batch.walking import Job, Naming, distinct, mirrored
+from sdsr.batch.walking import Naming, Task, distinct, mirrored
 from sdsr.errors import InputError
 from sdsr.photos.finding import is_photo_name
 from sdsr.photos.formats import SUFFIXES
@@ -49,10 +49,10 @@ class Bucket:
     alone: bool = False
 
 
-def plan_bucket(places: Places, naming: Naming, *, alone: bool = False) -> tuple[list[Job], Bucket]:
-    """Return the jobs of a bucket's photos, no two with one target, and the bucket as it was listed.
+def plan_bucket(places: Places, naming: Naming, *, alone: bool = False) -> tuple[list[Task], Bucket]:
+    """Return the tasks of a bucket's photos, no two with one target, and the bucket as it was listed.
 
-    Paths of the jobs stand for URLs, and only `name` is exact. Suffixes are taken at their word, as no object is read.
+    Paths of the tasks stand for URLs, and only `name` is exact. Suffixes are taken at their word, as no object is read.
     Raises InputError where the bucket can't be listed or holds no photo.
     """
     objects = Store(places.photos).listed()
@@ -66,14 +66,14 @@ def plan_bucket(places: Places, naming: Naming, *, alone: bool = False) -> tuple
         raise InputError(f"{places.photos} holds no photo ({', '.join(SUFFIXES)}); check the URL.")
     folder = Path(places.photos)
     root = Path(places.results)
-    jobs = list(distinct(mirrored((folder / name for name in names), folder, root, naming, USUAL_LIMIT)))
-    return jobs, Bucket(places=places, photos={name: objects[name] for name in names}, alone=alone)
+    tasks = list(distinct(mirrored((folder / name for name in names), folder, root, naming, USUAL_LIMIT)))
+    return tasks, Bucket(places=places, photos={name: objects[name] for name in names}, alone=alone)
 
 
-def target_name(job: Job) -> str:
-    """Return the name of a job's result below the folder of results."""
-    assert job.root is not None
-    return job.target.relative_to(job.root).as_posix()
+def target_name(task: Task) -> str:
+    """Return the name of a task's result below the folder of results."""
+    assert task.root is not None
+    return task.target.relative_to(task.root).as_posix()
 
 
 def _is_path(name: str) -> bool:
