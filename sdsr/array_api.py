@@ -8,56 +8,53 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import wraps
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
+
+from sdsr.tensors import Array, Tensor
 
 Function = TypeVar("Function", bound=Callable[..., object])
 
 
-def like(values: Any, array: Any) -> Any:
-    """Return values, of either kind, as `array` is: its kind, dtype and device."""
+def like(values: object, array: Array) -> Array:
+    """Return values, of either kind, as `array` is: its kind, dtype and device; themselves where they are so."""
     if isinstance(array, np.ndarray):
         return np.asarray(values, array.dtype)
     return sys.modules["torch"].as_tensor(values).to(array)
 
 
-def cast(array: Any, dtype: Any) -> Any:
-    """Return the array in this dtype, itself if it has it."""
-    return array.astype(dtype, copy=False) if isinstance(array, np.ndarray) else array.to(dtype)
-
-
-def wide_dtype(array: Any) -> Any:
-    """Return the array's own dtype, or float32 where that is narrower."""
+def widen(array: Array) -> Array:
+    """Return the array in float32 where its own dtype is narrower, else itself."""
     if isinstance(array, np.ndarray):
-        return np.promote_types(array.dtype, np.float32)
+        return array.astype(np.promote_types(array.dtype, np.float32), copy=False)
     torch = sys.modules["torch"]
-    return torch.promote_types(array.dtype, torch.float32)
+    return array.to(torch.promote_types(array.dtype, torch.float32))
 
 
-def concatenate(arrays: Sequence[Any], axis: int) -> Any:
+def concatenate(arrays: Sequence[Array], axis: int) -> Array:
     """Return arrays of one kind side by side."""
-    if isinstance(arrays[0], np.ndarray):
+    first = arrays[0]
+    if isinstance(first, np.ndarray):
         return np.concatenate(arrays, axis)
     return sys.modules["torch"].cat(list(arrays), axis)
 
 
-def zeros(shape: Sequence[int], array: Any, dtype: Any = None) -> Any:
-    """Return zeros of the array's kind and device, and of its dtype unless another is given."""
+def zeros(shape: Sequence[int], array: Array) -> Array:
+    """Return zeros of the array's kind, dtype and device."""
     if isinstance(array, np.ndarray):
-        return np.zeros(shape, dtype or array.dtype)
-    return array.new_zeros(tuple(shape), dtype=dtype or array.dtype)
+        return np.zeros(shape, array.dtype)
+    return array.new_zeros(tuple(shape))
 
 
-def to_numpy(array: Any, dtype: Any) -> np.ndarray:
+def to_numpy(array: np.ndarray | Tensor, dtype: type[np.floating]) -> np.ndarray:
     """Return the values as a NumPy array of this dtype, in host memory; no gradient flows through."""
     if isinstance(array, np.ndarray):
         return array.astype(dtype, copy=False)
-    torch = sys.modules["torch"]
-    return array.detach().to("cpu", getattr(torch, np.dtype(dtype).name)).numpy()
+    return array.detach().to("cpu", getattr(sys.modules["torch"], dtype.__name__)).numpy()
 
 
-def full_precision(array: Any) -> AbstractContextManager[object]:
+def full_precision(array: np.ndarray | Tensor) -> AbstractContextManager[object]:
     """Return the context in which autocast does not lower the precision of what is computed with `array`."""
     if isinstance(array, np.ndarray):
         return nullcontext()

@@ -43,7 +43,7 @@ class JobMaker:
     """
 
     restorer: RestoringParts[Any, Any]
-    image: Callable[[Photo], Image]
+    image: Callable[[Photo], Any]
     plan: MakingPlans
     facts: Facts
     canvas: Canvas

@@ -5,19 +5,23 @@
 `Time` counts as its noise schedule does; a plan's are whole numbers 0 ... 999.
 `Region` is a rectangle on such an array's last two dimensions, in its own cells: pixels of an image, cells of a latent.
 
-They are torch's tensors, or NumPy's arrays where a photo is restored without torch, which is not loaded here.
+They are torch's tensors, or NumPy's arrays where a photo is restored without torch, which is not loaded here. `Array`
+is what gives back the kind that it was given.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from jaxtyping import Float, Real
 
 from sdsr.region import Region as Region
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
+
+    Array = TypeVar("Array", np.ndarray, Tensor)
 else:
-    Tensor = Any
+    Tensor = Array = Any
 
 Image = Float[Tensor, "b 3 height width"]
 Plane = Float[Tensor, "b 1 height width"]

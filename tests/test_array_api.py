@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from sdsr.array_api import cast, inference, like, to_numpy, wide_dtype, zeros
+from sdsr.array_api import inference, like, to_numpy, widen, zeros
 from sdsr.images.color import adain, wavelet, ycbcr
 from sdsr.images.floats import image, image_array, quantize
 from sdsr.images.kernels import KEYS, PILLOW_LANCZOS, TORCH_BICUBIC
@@ -67,10 +67,9 @@ def test_photos_are_the_same_floats_and_integers(dtype: Any) -> None:
 def test_an_array_keeps_its_kind_and_takes_a_dtype() -> None:
     half = torch.zeros(2, dtype=torch.bfloat16)
     assert like(np.ones(2), half).dtype == torch.bfloat16
-    assert wide_dtype(half) == torch.float32
-    assert wide_dtype(np.zeros(1, np.float16)) == np.float32
-    assert wide_dtype(torch.zeros(1, dtype=torch.float64)) == torch.float64
-    assert cast(half, torch.float32).dtype == torch.float32
+    assert widen(half).dtype == torch.float32
+    assert widen(np.zeros(1, np.float16)).dtype == np.float32
+    assert widen(torch.zeros(1, dtype=torch.float64)).dtype == torch.float64
     assert zeros((3,), half).dtype == torch.bfloat16
     assert to_numpy(half.float().requires_grad_(), np.float64).dtype == np.float64
 

@@ -9,8 +9,8 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float
 
-from sdsr.array_api import cast, concatenate, full_precision, like, wide_dtype
-from sdsr.tensors import Tensor
+from sdsr.array_api import concatenate, full_precision, like, widen
+from sdsr.tensors import Array
 
 Band = Callable[[int, int], tuple[int, np.ndarray]]
 """From outputs `first` ... `last` (excluded) to the first input they need and their part of the map's matrix, float64.
@@ -18,15 +18,15 @@ Band = Callable[[int, int], tuple[int, np.ndarray]]
 
 
 def apply_banded(
-    image: Float[Tensor, "b c height width"],
+    image: Float[Array, "b c height width"],
     band: Band,
     outputs: slice,
     *,
     dim: Literal[-2, -1],
     block: int = 64,
-) -> Float[Tensor, "b c _ _"]:
+) -> Float[Array, "b c _ _"]:
     """Return the outputs `outputs` of the map along `dim`, in float32 or wider (under autocast, too)."""
-    image = cast(image, wide_dtype(image))
+    image = widen(image)
     parts = []
     with full_precision(image):
         for first in range(outputs.start, outputs.stop, block):

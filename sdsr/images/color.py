@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 from jaxtyping import Float64
 
-from sdsr.array_api import cast, concatenate, like, to_numpy, wide_dtype
+from sdsr.array_api import concatenate, like, to_numpy, widen
 from sdsr.images.banded import apply_banded
 from sdsr.tensors import Image
 
@@ -78,11 +78,11 @@ def wavelet(content: Image, style: Image, levels: int = WAVELET_LEVELS) -> Image
     The low frequencies are `levels` blurs by (1 2 1) / 4 in each direction with dilations 1, 2, 4, ... at replicated
     borders. Blurring is linear, so it is the difference of the two images that is blurred.
     """
-    low = cast(style, wide_dtype(content)) - content
+    low = like(style, widen(content)) - content
     for dim in (-2, -1):
         length = low.shape[dim]
         low = apply_banded(low, partial(_low_pass, length, levels), slice(0, length), dim=dim)
-    return cast(content + low, content.dtype)
+    return like(content + low, content)
 
 
 def ycbcr(content: Image, style: Image) -> Image:

@@ -5,20 +5,20 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float
 
-from sdsr.array_api import cast
+from sdsr.array_api import like
 from sdsr.errors import InputError
 from sdsr.images.banded import apply_banded
 from sdsr.images.kernels import KEYS, Kernel
-from sdsr.tensors import Region, Tensor
+from sdsr.tensors import Array, Region
 
 
 def resample(
-    image: Float[Tensor, "b c height width"],
+    image: Float[Array, "b c height width"],
     size: tuple[int, int],
     region: Region | None = None,
     *,
     kernel: Kernel = KEYS,
-) -> Float[Tensor, "b c _ _"]:
+) -> Float[Array, "b c _ _"]:
     """Return the image at `size` (height, width), or only the part `region` of that result.
 
     By default bicubic (a = -0.5), antialiased when shrinking: Pillow's filter, and that of
@@ -32,12 +32,12 @@ def resample(
         raise InputError(f"region (={region}) must lie within the result of {size[0]} x {size[1]}; clip it.")
     if kernel.clips:
         result = _resample_axis(image, size[1], region.columns, kernel, dim=-1).clip(0, 1)
-        return cast(_resample_axis(result, size[0], region.rows, kernel, dim=-2).clip(0, 1), image.dtype)
+        return like(_resample_axis(result, size[0], region.rows, kernel, dim=-2).clip(0, 1), image)
     result = _resample_axis(image, size[0], region.rows, kernel, dim=-2)
-    return cast(_resample_axis(result, size[1], region.columns, kernel, dim=-1), image.dtype)
+    return like(_resample_axis(result, size[1], region.columns, kernel, dim=-1), image)
 
 
-def _resample_axis(image: Tensor, size: int, outputs: slice, kernel: Kernel, *, dim: Literal[-2, -1]) -> Tensor:
+def _resample_axis(image: Array, size: int, outputs: slice, kernel: Kernel, *, dim: Literal[-2, -1]) -> Array:
     """Return these outputs of an axis resampled to `size`; blocks are shorter where each output reads more."""
     length = image.shape[dim]
     block = max(8, min(64, 64 * size // length))

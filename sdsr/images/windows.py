@@ -11,7 +11,7 @@ from itertools import chain
 import numpy as np
 from jaxtyping import Float, Float32
 
-from sdsr.array_api import cast, like, wide_dtype, zeros
+from sdsr.array_api import like, widen, zeros
 from sdsr.errors import InputError
 from sdsr.tensors import Region, Tensor
 
@@ -83,16 +83,16 @@ def blend(
     """
     windows = iter(values)
     first_region, first = next(windows)
-    wide = wide_dtype(first)
-    total = zeros((*first.shape[:2], *size), first, wide)
-    weights = zeros(size, first, wide)
+    wide = widen(first)
+    total = zeros((*first.shape[:2], *size), wide)
+    weights = zeros(size, wide)
     for region, value in chain([(first_region, first)], windows):
         share = like(weight(region.height, region.width), weights)
         total[region.slices] += value * share
         weights[region.slices] += share
     assert bool((weights > 0).all()), f"the windows leave cells of the canvas {size} uncovered"
     total /= weights
-    return cast(total, first.dtype)
+    return like(total, first)
 
 
 def _offsets(length: int, window: int, stride: int) -> tuple[int, ...]:

@@ -11,14 +11,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sdsr.array_api import zeros
 from sdsr.images.banded import Band, apply_banded
 from sdsr.images.floats import image_array, quantize
 from sdsr.images.kernels import KEYS, Kernel
 from sdsr.images.reducing import reduce_photo
 from sdsr.images.resize import resample
 from sdsr.photos.photo import Photo
-from sdsr.tensors import Image, Region
+from sdsr.tensors import Region
 
 TOLERANCE = 0.25 / 255
 STEPS = 30
@@ -43,7 +42,7 @@ def project(
     has both. Alpha and traits stay.
     """
     residual = image_array(photo) - reduce_photo(result, photo.size, kernel=kernel)
-    correction = zeros(residual.shape, residual)
+    correction = np.zeros_like(residual)
     left = residual
     taken = 0
     while taken < steps and float(abs(left).mean()) > tolerance:
@@ -55,7 +54,7 @@ def project(
     return Projection(result=changed, error=float(error), steps=taken)
 
 
-def _reduced_enlargement(correction: Image, size: tuple[int, int], kernel: Kernel) -> Image:
+def _reduced_enlargement(correction: np.ndarray, size: tuple[int, int], kernel: Kernel) -> np.ndarray:
     """D U c: what is left of a correction after it was enlarged to `size` and reduced again; U c is never made."""
     height, width = correction.shape[-2:]
     rows = apply_banded(correction, _round_trip(height, size[0], kernel), slice(0, height), dim=-2)
@@ -73,7 +72,7 @@ def _round_trip(length: int, size: int, kernel: Kernel) -> Band:
     return band
 
 
-def _add(result: Photo, correction: Image, kernel: Kernel) -> Photo:
+def _add(result: Photo, correction: np.ndarray, kernel: Kernel) -> Photo:
     """x + U c, rounded to the result's depth."""
     height, width = result.size
     pixels = np.empty_like(result.pixels)

@@ -6,7 +6,6 @@ holds what the photo holds: blurred, with its noise, and true to it. Beyond its 
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -48,8 +47,7 @@ def protect(result: Photo, photo: Photo, places: Sequence[Region]) -> Photo:
         enlarged = resample(given, result.size, part, kernel=KEYS).clip(0, 1)
         made = image_array(result, part)
         share = weights[inner.rows, inner.columns]
-        mixed: Any = (1 - share) * made + share * enlarged
-        pixels[part.rows, part.columns] = quantize(mixed, pixels.dtype)
+        pixels[part.rows, part.columns] = quantize((1 - share) * made + share * enlarged, pixels.dtype)
     return replace(result, pixels=pixels)
 
 

@@ -5,7 +5,6 @@ bicubic reduction of anything, so even the truth is not consistent to the last b
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -44,7 +43,7 @@ def measure_consistency(result: Photo, photo: Photo, *, kernel: Kernel = KEYS) -
     What the photo hides (alpha of 0) counts as equal. Raises InputError for a result that is smaller than its photo.
     """
     check_enlarged(result, photo)
-    difference: Any = reduce_photo(result, photo.size, kernel=kernel).clip(0, 1) - image_array(photo)
+    difference = reduce_photo(result, photo.size, kernel=kernel).clip(0, 1) - image_array(photo)
     if photo.alpha is not None:
         difference = difference * (photo.alpha > 0)
     luma = (difference * LUMA[:, None, None]).sum(1)
