@@ -5,7 +5,7 @@ until one is used that needs it.
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sdsr.engines import load_model
@@ -19,7 +19,7 @@ __version__ = "0.1.0"
 _HOMES = {"METHODS": "sdsr.methods", "Upscaler": "sdsr.upscaling", "load_model": "sdsr.engines"}
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module 'sdsr' has no attribute {name!r}")
     try:

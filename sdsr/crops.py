@@ -28,7 +28,7 @@ class Crop:
     def run(
         self,
         *,
-        on_step: "Callable[[int, Sampled], None] | None" = None,
+        on_step: "Callable[[int, Sampled], object] | None" = None,
         on_preview: Callable[[Preview], None] | None = None,
     ) -> Photo:
         """Return the region restored, without alpha; see `Job.run`."""

@@ -118,7 +118,7 @@ class Job:
     def run(
         self,
         *,
-        on_step: Callable[[int, "Sampled"], None] | None = None,
+        on_step: Callable[[int, "Sampled"], object] | None = None,
         on_preview: Callable[[Preview], None] | None = None,
     ) -> Photo:
         """Return the photo restored at the wanted size, with its bit depth, alpha and traits.
@@ -191,7 +191,7 @@ class Job:
 
     def _sampled(
         self,
-        on_step: Callable[[int, "Sampled"], None] | None,
+        on_step: Callable[[int, "Sampled"], object] | None,
         on_preview: Callable[[Preview], None] | None,
     ) -> "Sampled":
         sampled: Sampled | None = None

@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from hashlib import sha256
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 _log = logging.getLogger(__name__)
+Key = Mapping[str, object]
+"""All that an answer depends on."""
 
 
 def cache_folder() -> Path:
@@ -20,7 +21,7 @@ def cache_folder() -> Path:
     return platformdirs.user_cache_path("sdsr", appauthor=False) / "runtimes"
 
 
-def this_machine(packages: tuple[str, ...], threads: int) -> dict[str, Any]:
+def this_machine(packages: tuple[str, ...], threads: int) -> Key:
     """Return what any answer depends on: the processor, the threads that compute, versions of these packages."""
     return {
         "processor": [platform.node(), platform.machine(), platform.processor(), os.cpu_count(), threads],
@@ -28,7 +29,7 @@ def this_machine(packages: tuple[str, ...], threads: int) -> dict[str, Any]:
     }
 
 
-def recall(key: Mapping[str, Any]) -> Any:
+def recall(key: Key) -> object:
     """Return the answer that is kept for this key; None where there is none, or a damaged or foreign one."""
     try:
         told = json.loads(_place(key).read_text(encoding="utf-8"))
@@ -37,7 +38,7 @@ def recall(key: Mapping[str, Any]) -> Any:
         return None
 
 
-def keep(key: Mapping[str, Any], answer: Any) -> None:
+def keep(key: Key, answer: object) -> None:
     """Keep an answer, whole or not at all; where that can't be, it is probed for again the next time."""
     place = _place(key)
     unfinished = place.with_name(f"{place.name}.{os.getpid()}")
@@ -49,7 +50,7 @@ def keep(key: Mapping[str, Any], answer: Any) -> None:
         _log.warning("what was probed can't be kept in %s (%s)", place.parent, error.strerror)
 
 
-def _place(key: Mapping[str, Any]) -> Path:
+def _place(key: Key) -> Path:
     return cache_folder() / f"{sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]}.json"
 
 

@@ -6,12 +6,11 @@ that others write is left alone: there, what is hidden here may be wanted of dif
 """
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec, module_from_spec
 from types import ModuleType
-from typing import Any
 
 HIDDEN = ("peft", "scipy", "transformers")
 """What diffusers asks for while it is imported and does without; whoever imports it later finds it."""
@@ -35,7 +34,7 @@ USED = (
 class HollowPackage(ModuleType):
     """A package that isn't run before a name is asked of it that isn't one of its imported modules."""
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         spec = self.__spec__
         if name.startswith("__") or spec is None or spec.loader is None:
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
@@ -44,6 +43,7 @@ class HollowPackage(ModuleType):
         return getattr(self, name)
 
 
+Function = Callable[..., object]
 _OWN: list[bool] = []
 
 
@@ -61,7 +61,7 @@ def import_diffusers() -> None:
         return
     import torch  # noqa: F401  whole, before a part of it is replaced
 
-    stand_ins: dict[str, Any] = dict.fromkeys(HIDDEN) | {"torch._dynamo": _without_compiler()}
+    stand_ins: dict[str, ModuleType | None] = dict.fromkeys(HIDDEN) | {"torch._dynamo": _without_compiler()}
     with replaced({name: module for name, module in stand_ins.items() if name not in sys.modules}):
         for name in HOLLOW:
             hollow(name)
@@ -70,9 +70,9 @@ def import_diffusers() -> None:
 
 
 @contextmanager
-def replaced(modules: Mapping[str, Any]) -> Iterator[None]:
+def replaced(modules: Mapping[str, ModuleType | None]) -> Iterator[None]:
     """Let these be imported under names that nothing was imported under yet; None is a module that is missing."""
-    sys.modules.update(modules)
+    sys.modules.update(modules)  # pyright: ignore[reportCallIssue, reportArgumentType]  (None is allowed there)
     try:
         yield
     finally:
@@ -83,7 +83,7 @@ def replaced(modules: Mapping[str, Any]) -> Iterator[None]:
 def _without_compiler() -> ModuleType:
     """Return what stands for torch's compiler while functions are marked for it: they stay as they are."""
 
-    def unmarked(function: Any = None, *_: Any, **__: Any) -> Any:
+    def unmarked(function: Function | None = None, *_: object, **__: object) -> Function:
         return function if function is not None else unmarked
 
     stand_in = ModuleType("torch._dynamo")

@@ -5,7 +5,7 @@ They are imported here and nowhere else. Whoever wants to tell says so: ORT_DISA
 
 import os
 import sys
-from typing import Any
+from types import ModuleType
 
 from sdsr.lean_imports import replaced
 
@@ -17,7 +17,7 @@ def silence_onnx_runtime() -> None:
     os.environ.setdefault(_SWITCH, "1")
 
 
-def import_onnx_runtime() -> Any:
+def import_onnx_runtime() -> ModuleType:
     """Return the module `onnxruntime`; where others imported it before, what it sends from now on is the least."""
     silence_onnx_runtime()
     import onnxruntime
@@ -27,9 +27,9 @@ def import_onnx_runtime() -> Any:
     return onnxruntime
 
 
-def import_openvino() -> Any:
+def import_openvino() -> ModuleType:
     """Return the module `openvino`; its converter, which it imports, finds the package missing by which it sends."""
-    absent: dict[str, Any] = {} if "openvino_telemetry" in sys.modules else {"openvino_telemetry": None}
+    absent = {} if "openvino_telemetry" in sys.modules else {"openvino_telemetry": None}
     with replaced(absent):
         import openvino  # pyright: ignore[reportMissingImports]  (an extra)
 

@@ -34,7 +34,7 @@ from sdsr.restoration.restorer import Restorer
 from sdsr.restoration.windowed import Windowed
 from sdsr.tensors import Image, Region
 
-OnStepEnd = Callable[["Upscaler", int, int, dict[str, Any]], Any]
+OnStepEnd = Callable[["Upscaler", int, int, dict[str, Image]], object]
 
 
 @dataclass

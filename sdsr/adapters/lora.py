@@ -2,12 +2,15 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
 from sdsr.adapters.placing import place
 from sdsr.adapters.sharing import share_weights
+
+if TYPE_CHECKING:
+    from peft.tuners.lora.layer import Conv2d, Linear
 
 TARGETS = (
     "to_q",
@@ -31,7 +34,9 @@ the operations its paper counts (arXiv:2410.04224, Table 3)."""
 ADAPTER = "default"
 
 
-def inject_lora(unet: nn.Module, *, rank: int, alpha: int, targets: Sequence[str] = TARGETS) -> dict[str, Any]:
+def inject_lora(
+    unet: nn.Module, *, rank: int, alpha: int, targets: Sequence[str] = TARGETS
+) -> "dict[str, Linear | Conv2d]":
     """Wraps the layers of `unet` whose name ends in one of `targets`, and returns the wrappers by name.
 
     The update starts at zero. Nothing but the updates requires gradients afterwards; they are kept in float32 whatever
@@ -116,14 +121,14 @@ class Lora(nn.Module):
             network.set_submodule(name, layer)
             self._fused.append(weight)
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Lora":
         """Fused weights go where the updates go (to a device): no other module of a method holds them."""
         for weight in self._fused:
             weight.data = fn(weight.data)
         return super()._apply(fn, recurse)
 
 
-def _updated(wrapper: Any) -> nn.Parameter:
+def _updated(wrapper: "Linear | Conv2d") -> nn.Parameter:
     """The weight of a wrapped layer with its update added, in the layer's precision and memory format.
 
     W = W_0 + (alpha / r) B A (arXiv:2106.09685, Eq. 3), so a fused layer costs what the stock one does.

@@ -240,14 +240,14 @@ def _entries() -> Mapping[str, Entry]:
     return json.loads(files("sdsr.data").joinpath("degradations.json").read_text(encoding="utf-8"))
 
 
-def _resolved(name: str) -> dict[str, Any]:
+def _resolved(name: str) -> Entry:
     """An entry with everything it takes over from the one it is like."""
     entry = dict(_entries()[name])
     parent = entry.pop("like", None)
     return entry if parent is None else _merged(_resolved(parent), entry)
 
 
-def _merged(base: Entry, changes: Entry) -> dict[str, Any]:
+def _merged(base: Entry, changes: Entry) -> Entry:
     merged = dict(base)
     for key, value in changes.items():
         merged[key] = _merged(base[key], value) if isinstance(value, dict) else value
@@ -267,5 +267,5 @@ def _stage(entry: Entry) -> Stage:
     return Stage(**{key: kinds[key](**_frozen(value)) if key in kinds else value for key, value in entry.items()})
 
 
-def _frozen(values: Entry) -> dict[str, Any]:
+def _frozen(values: Entry) -> Entry:
     return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}

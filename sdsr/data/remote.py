@@ -11,12 +11,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 import platformdirs
 
 from sdsr.errors import InputError
 from sdsr.photos.urls import open_file_system
+
+Result = TypeVar("Result")
 
 Members = list[tuple[str, int, int]]
 """Names of files in a shard, where their bytes begin, and how many they are."""
@@ -67,7 +69,7 @@ def remembered(file: RemoteFile, index: Callable[[], Members]) -> Members:
     return members
 
 
-def _asked(url: str, call: Callable[[Any, str], Any]) -> Any:
+def _asked(url: str, call: Callable[[Any, str], Result]) -> Result:
     try:
         protocol, _, rest = url.partition("://")
         system = _system(protocol, rest.partition("/")[0])

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -27,6 +27,9 @@ from sdsr.methods.recipe import Recipe
 from sdsr.models import ModelFolder
 from sdsr.prior.loading import SMALL_PRIOR, load_prior
 from sdsr.restoration.restorer import Restorer
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
 
 OPSET = 18
 _TRACED_CELLS = (12, 20)  # of no meaning, as sides are symbols; neither is a multiple of the other
@@ -96,8 +99,8 @@ def _traced(parts: ExportedParts, restorer: Restorer) -> Iterator[tuple[str, nn.
         yield DETAILED, parts.decode_detailed, {"latent": latent, "enlarged": image}
 
 
-def _exported(module: nn.Module, arguments: Mapping[str, torch.Tensor]) -> Any:
-    """Return the graph, an `onnx.ModelProto`, whose inputs have any height and width."""
+def _exported(module: nn.Module, arguments: Mapping[str, torch.Tensor]) -> "ModelProto":
+    """Return the graph, whose inputs have any height and width."""
     height = torch.export.Dim("height", min=2, max=4096)
     width = torch.export.Dim("width", min=2, max=4096)
     cells = {name: value.shape[-1] // _TRACED_CELLS[1] for name, value in arguments.items() if value.ndim}

@@ -8,9 +8,12 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from onnx import ModelProto, NodeProto, TensorProto
 
 LEAST_BYTES = 256
 """Smaller tensors stay in the graph: a place in a file takes as much room."""
@@ -42,8 +45,8 @@ def stored_tensors(path: Path) -> list[Stored]:
     return found
 
 
-def link(model: Any, stored: Sequence[Stored]) -> set[str]:
-    """Let a graph's tensors (an `onnx.ModelProto`) point to those stored ones that have their values.
+def link(model: "ModelProto", stored: Sequence[Stored]) -> set[str]:
+    """Let a graph's tensors point to those stored ones that have their values.
 
     Return the names of the files it now needs.
     """
@@ -73,7 +76,7 @@ def link(model: Any, stored: Sequence[Stored]) -> set[str]:
     return files
 
 
-def strip(model: Any) -> None:
+def strip(model: "ModelProto") -> None:
     """Take out of a graph what only tells how it was exported: places in source files, shapes of what is in between."""
     graph = model.graph
     for each in (model, graph, *graph.node, *graph.initializer, *graph.input, *graph.output):
@@ -102,7 +105,7 @@ def _key(values: np.ndarray) -> tuple[object, ...]:
     return values.shape, np.ascontiguousarray(values, np.float32).tobytes()
 
 
-def _linked(name: str, place: Stored, turned: bool) -> tuple[Any, list[Any]]:
+def _linked(name: str, place: Stored, turned: bool) -> "tuple[TensorProto, list[NodeProto]]":
     """Return the tensor in its file, and the nodes that make of it what the graph had under this name."""
     from onnx import TensorProto, helper
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 from sdsr.errors import ModelError
 from sdsr.images.kernels import KERNELS, Kernel
@@ -81,17 +81,13 @@ def read_graphs(folder: Path) -> Description:
     if told.get("color_fix") not in get_args(ColorFix) or {*told.get("graphs", ())} - {DETAILED} != {*NAMES}:
         raise ModelError(f"{path} names graphs or colors that are unknown; export the graphs again, or update sdsr.")
     try:
-        canvas = {name: _value(name, value) for name, value in told["canvas"].items()}
-        return Description(**told | {"canvas": Canvas(**canvas), "facts": Facts(**told["facts"])})
+        canvas = told["canvas"]
+        kernels = {name: KERNELS[canvas[name]] for name in _KERNEL_FIELDS if canvas.get(name) is not None}
+        return Description(**told | {"canvas": Canvas(**canvas | kernels), "facts": Facts(**told["facts"])})
     except (KeyError, TypeError) as error:
         raise ModelError(f"{path} is incomplete ({error}); export the graphs again, or update sdsr.") from error
 
 
-def _value(name: str, value: Any) -> Any:
-    """Return a field of a canvas: a kernel by its name, all else as it is."""
-    return KERNELS[value] if name in _KERNEL_FIELDS and value is not None else value
-
-
-def _named(value: Any) -> Any:
+def _named(value: object) -> object:
     """Return a kernel's name, and all else as it is."""
     return value.name if isinstance(value, Kernel) else value

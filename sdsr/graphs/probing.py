@@ -8,7 +8,6 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 
@@ -94,7 +93,7 @@ def _restored(graphs: Mapping[str, Graph], description: Description) -> tuple[np
     return result, min(taken) * _PHOTO_PX / _SIDE_PX**2
 
 
-def machine(description: Description, runtimes: tuple[Runtime, ...]) -> dict[str, Any]:
+def machine(description: Description, runtimes: tuple[Runtime, ...]) -> kept_probes.Key:
     """Return all that an answer depends on."""
     packages = ("onnxruntime", "onnxruntime-directml", "openvino", "sdsr")
     return {
@@ -105,21 +104,23 @@ def machine(description: Description, runtimes: tuple[Runtime, ...]) -> dict[str
     }
 
 
-def recall(key: Mapping[str, Any]) -> dict[Runtime, Probed] | None:
+def recall(key: kept_probes.Key) -> dict[Runtime, Probed] | None:
     """Return the answer that is kept for this key; None where there is none, or a damaged or foreign one."""
+    kept = kept_probes.recall(key)
+    if not isinstance(kept, Mapping) or list(kept) != key["runtimes"]:
+        return None
     try:
-        probed = {name: _probed(values) for name, values in kept_probes.recall(key).items()}
+        return {name: _probed(values) for name, values in kept.items()}
     except (TypeError, AttributeError):
         return None
-    return probed if set(probed) == set(key["runtimes"]) else None
 
 
-def _probed(values: Mapping[str, Any]) -> Probed:
+def _probed(values: Mapping[str, float]) -> Probed:
     if not all(isinstance(value, float) for value in values.values()):
         raise TypeError(f"{values} are not seconds and a difference")
     return Probed(**values)
 
 
-def keep(key: Mapping[str, Any], probed: Mapping[Runtime, Probed]) -> None:
+def keep(key: kept_probes.Key, probed: Mapping[Runtime, Probed]) -> None:
     """Keep an answer, whole or not at all; where that can't be, the next folder of photos is probed for again."""
     kept_probes.keep(key, {name: asdict(each) for name, each in probed.items()})

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from sdsr.diffusion.noise import CanvasNoise
 from sdsr.graphs.description import Description
@@ -91,7 +92,7 @@ class GraphRestorer:
         """Return the pixels of a latent, or of a region of it (in pixels); its context is all that the decoder sees."""
         cells = Region.whole(*clean.shape[-2:]) if region is None else latent_region(region, self.factor)
         wide = cells.expand(self.description.decode_margin, within=(clean.shape[-2], clean.shape[-1]))
-        guide: dict[str, Any] = {}
+        guide: dict[str, ArrayLike] = {}
         if self.description.guided:
             guide["enlarged"] = canvas.part(wide.scaled(self.factor)).enlarged()
             guide["fidelity"] = np.array(fidelity)
@@ -107,5 +108,6 @@ class GraphRestorer:
     def _posterior(self, image: Image) -> Posterior:
         return Posterior(mean=self._run("encode", image=image))
 
-    def _run(self, graph: str, **arrays: Any) -> Any:
+    def _run(self, graph: str, **arrays: ArrayLike) -> Any:
+        """Return a NumPy array, which is what stands for a latent or an image here."""
         return self.graphs[graph](**arrays)

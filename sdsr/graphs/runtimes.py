@@ -2,10 +2,11 @@
 
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -57,10 +58,12 @@ def _open_in_openvino(folder: Path, description: Description, others: Sequence[P
     together = Path(tempfile.mkdtemp(prefix="sdsr-"))
     try:
         lay_out(folder, description, others, together)
-        return {
-            name: _compiled(core.compile_model(core.read_model(together / f"{name}.onnx"), "CPU", settings))
-            for name in description.graphs
-        }
+        graphs = {}
+        for name in description.graphs:
+            model = core.compile_model(core.read_model(together / f"{name}.onnx"), "CPU", settings)
+            inputs = tuple(each.get_any_name() for each in model.inputs)
+            graphs[name] = Graph(run=partial(_first_output, model), inputs=inputs)
+        return graphs
     except RuntimeError as error:
         if ran_out(error):
             raise MemoryError(str(error)) from error
@@ -70,7 +73,7 @@ def _open_in_openvino(folder: Path, description: Description, others: Sequence[P
         shutil.rmtree(together, ignore_errors=True)
 
 
-def _compiled(model: Any) -> Graph:
-    return Graph(
-        run=lambda given: np.array(model(given)[0]), inputs=tuple(each.get_any_name() for each in model.inputs)
-    )
+def _first_output(
+    model: Callable[[dict[str, np.ndarray]], Mapping[int, np.ndarray]], given: dict[str, np.ndarray]
+) -> np.ndarray:
+    return np.array(model(given)[0])

@@ -11,6 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from sdsr.errors import ModelError
 from sdsr.graphs.description import Description
@@ -26,7 +27,7 @@ class Graph:
     run: Callable[[dict[str, np.ndarray]], np.ndarray]
     inputs: tuple[str, ...]
 
-    def __call__(self, **arrays: np.ndarray) -> np.ndarray:
+    def __call__(self, **arrays: ArrayLike) -> np.ndarray:
         """Return its output of arrays (float32), those that it has no input for left out; MemoryError where it is."""
         given = {name: np.asarray(arrays[name], np.float32, order="C") for name in self.inputs}
         try:

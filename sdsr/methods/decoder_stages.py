@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 from torch import nn
 
@@ -23,6 +22,7 @@ from sdsr.methods.recipe import OptimizerSettings, Stage
 from sdsr.methods.small_stages import image_discriminator
 from sdsr.objectives.decoding import Decoding
 from sdsr.restoration.plan import Plan
+from sdsr.restoration.restorer import Restorer
 
 DETAILED = Learns(parts=("decoder",), but=("decoder.faithful",))
 BOTH = Learns(parts=("decoder",))
@@ -31,7 +31,7 @@ SMALL_FIDELITY = 0.2
 """Of small methods' decoders; chosen by eye on degraded validation photos: with 0, noise gets crisp."""
 
 
-def decoder_stages(method: Method, discriminator: Callable[[Any], nn.Module], plan: Plan) -> tuple[Stage, ...]:
+def decoder_stages(method: Method, discriminator: Callable[[Restorer], nn.Module], plan: Plan) -> tuple[Stage, ...]:
     """Return them. All but the decoder stays as it is."""
     taught = Stage(
         name="decoder",

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import TYPE_CHECKING, cast
 
 import torch
 import torch.nn.functional as F
@@ -25,6 +25,9 @@ from sdsr.metrics.benchmark import Scores
 from sdsr.metrics.planes import Pixels, Values, values
 from sdsr.metrics.protocol import Measure, Protocol
 from sdsr.tensors import Image
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 SMALL = "small"
 _COLUMN = "clip_i"
@@ -79,7 +82,7 @@ class Clip:
     """A whole CLIP (transformers' CLIPModel) and its tokenizer: photos and texts to embeddings that can be compared."""
 
     model: nn.Module
-    tokenizer: Any
+    tokenizer: "PreTrainedTokenizerBase"
 
     def of_photo(self, image: Image) -> Embedding:
         """The projected embedding of a photo."""

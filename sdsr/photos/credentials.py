@@ -10,7 +10,7 @@ import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sdsr.errors import InputError, OutputError
 from sdsr.photos.formats import Format, begins_like
@@ -131,7 +131,7 @@ def _builder(c2pa: ModuleType, context: object, seal: Seal) -> "c2pa.Builder":
     return builder
 
 
-def _manifest(seal: Seal) -> dict[str, Any]:
+def _manifest(seal: Seal) -> dict[str, object]:
     software = {"name": seal.software, "version": seal.version}
     edited = {"action": "c2pa.edited", "softwareAgent": software, "digitalSourceType": seal.source_type}
     opened = {"action": "c2pa.opened", "parameters": {"ingredientIds": [_PARENT]}}

@@ -2,6 +2,7 @@
 
 import io
 import logging
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -153,7 +154,7 @@ def _notes(picture: pillow.Image) -> Notes:
     )
 
 
-def _described(info: dict[Any, Any], space: Space) -> bytes | None:
+def _described(info: Mapping[str | tuple[int, int], Any], space: Space) -> bytes | None:
     """Return the profile of the PNG chunks that Pillow keeps."""
     if space == "CMYK" or "srgb" in info:
         return None
@@ -186,7 +187,7 @@ def _eight_bits(samples: np.ndarray) -> np.ndarray:
     return np.rint(samples / np.float32(257)).astype(np.uint8)
 
 
-def _bytes(value: Any) -> bytes | None:
+def _bytes(value: object) -> bytes | None:
     return (value.encode() if isinstance(value, str) else value) if isinstance(value, str | bytes) and value else None
 
 

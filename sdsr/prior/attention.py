@@ -1,7 +1,6 @@
 """Attention by whole rows of its map, which some processors compute faster than torch's fused attention."""
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -36,14 +35,18 @@ class RowwiseAttention(TorchFunctionMode):
     bfloat16 on the CPU, over many keys, without a mask.
     """
 
-    def __torch_function__(self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_function__(
+        self, func: Callable[..., object], types: object, args: tuple = (), kwargs: dict | None = None
+    ) -> object:
         if func is F.scaled_dot_product_attention and _serves(*args, **(kwargs or {})):
             query, key, value = _inputs(*args, **(kwargs or {}))
             return by_rows(query, key, value)
         return func(*args, **(kwargs or {}))
 
 
-def _inputs(query: Tensor, key: Tensor, value: Tensor, *rest: Any, **options: Any) -> tuple[Tensor, Tensor, Tensor]:
+def _inputs(
+    query: Tensor, key: Tensor, value: Tensor, *rest: object, **options: object
+) -> tuple[Tensor, Tensor, Tensor]:
     return query, key, value
 
 

@@ -22,7 +22,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -109,7 +109,7 @@ def probe() -> float:
     rng = torch.Generator().manual_seed(0)
     shape = (1, _HEADS, _TOKENS, _HEAD_WIDTH)
     query, key, value = (torch.randn(shape, generator=rng).bfloat16() for _ in range(3))
-    least: dict[Any, float] = {}
+    least: dict[object, float] = {}
     with torch.inference_mode():
         for _ in range(_ROUNDS + 1):
             for attend in (F.scaled_dot_product_attention, by_rows):
@@ -143,7 +143,7 @@ def _recalled() -> float | None:
     return ratio if isinstance(ratio, float) and ratio > 0 else None
 
 
-def _key() -> dict[str, Any]:
+def _key() -> kept_probes.Key:
     return {
         "format": FORMAT,
         "of": "prior",

@@ -8,11 +8,11 @@ but for rounding. What it costs is detail; encoding stays the prior's own.
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from math import ceil
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import torch
 from diffusers.models.autoencoders.vae import DecoderTiny
@@ -20,6 +20,7 @@ from torch import FloatTensor, nn
 
 from sdsr.digests import file_sha256
 from sdsr.errors import ModelError
+from sdsr.prior.network_config import NetworkConfig
 from sdsr.prior.posterior import Picture, Posterior, decode_around
 from sdsr.prior.prior import Autoencoder, Prior
 from sdsr.prior.running import lay_out
@@ -171,7 +172,7 @@ def _blocks(names: Iterable[str]) -> tuple[int, ...]:
     return tuple(blocks)
 
 
-def _config(path: Path) -> Mapping[str, Any]:
+def _config(path: Path) -> NetworkConfig:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

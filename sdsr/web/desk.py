@@ -3,14 +3,12 @@
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
 from sdsr.web.abilities import Abilities, noted_abilities
 from sdsr.web.child import Child, ChildDiedError
 from sdsr.web.files import Files, remove
-from sdsr.web.lines import Message
+from sdsr.web.lines import JobWishes, Message
 from sdsr.web.live import TERMINAL, Event, Hub, Live
 from sdsr.web.problems import Problem, problem_named
 from sdsr.web.reader import SOURCE
@@ -66,7 +64,7 @@ class Desk:
         """Whether a model is loaded."""
         return any(worker.ready for worker in self.workers)
 
-    def queue(self, client: str, photo: str, kind: Kind, wishes: Mapping[str, object]) -> JobRow | None:
+    def queue(self, client: str, photo: str, kind: Kind, wishes: JobWishes) -> JobRow | None:
         """Add a job; None where too many wait."""
         job = self.store.add_job(
             client,
@@ -93,7 +91,7 @@ class Desk:
                 self.tasks = [task for task in self.tasks if not task.done()]
                 self.tasks.append(asyncio.create_task(worker.child.send(do="cancel", id=job.id)))
 
-    def tell(self, job: JobRow, event: str, data: dict[str, Any]) -> None:
+    def tell(self, job: JobRow, event: str, data: Message) -> None:
         """Tell listeners of an event."""
         if event in TERMINAL:
             self.live.pop(job.id, None)

@@ -8,7 +8,8 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+
+from sdsr.web.lines import Message
 
 TERMINAL = ("done", "failed", "canceled")
 MOST_PENDING = 2000
@@ -24,9 +25,9 @@ class Live:
     steps: int | None = None
     windows: int | None = None
     chosen: str | None = None
-    previews: list[dict[str, Any]] = field(default_factory=list)
+    previews: list[Message] = field(default_factory=list)
 
-    def take(self, event: str, data: dict[str, Any]) -> None:
+    def take(self, event: str, data: Message) -> None:
         """Note what an event changes."""
         match event:
             case "window":
@@ -47,7 +48,7 @@ class Event:
 
     job: str
     name: str
-    data: dict[str, Any]
+    data: Message
 
 
 @dataclass(slots=True, kw_only=True, eq=False)

@@ -24,7 +24,7 @@ from sdsr.region import Region
 from sdsr.request import Request
 from sdsr.trust.consistency import Consistency, measure_consistency
 from sdsr.web.asked import request_of
-from sdsr.web.lines import Message
+from sdsr.web.lines import Message, Outcome
 from sdsr.web.pictures import BEFORE, MAP, PROXY, enlarged, keep_pixels, kept_pixels, proxy_size, view_of, write_proxy
 from sdsr.web.restored import photo_box
 
@@ -71,7 +71,7 @@ class Order:
 
 def restore(
     order: Order, maker: JobMaker, *, on_job: Callable[[Job], None], tell: Tell, pause: Pause | None = None
-) -> dict[str, object]:
+) -> Outcome:
     """Restore and write what the order asks for, and return what is to be said of it.
 
     `on_job` is given the job before it runs, so that it can be canceled. What is refused, is so before it is decoded.

@@ -8,7 +8,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
+
+from sdsr.web.lines import JobWishes, Message, Outcome
 
 State = Literal["queued", "running", "done", "failed", "canceled"]
 Kind = Literal["full", "crop"]
@@ -37,7 +39,7 @@ class PhotoRow:
     id: str
     client: str
     name: str
-    header: Mapping[str, Any]
+    header: Message
     bytes: int
     created: float
 
@@ -51,14 +53,14 @@ class JobRow:
     client: str
     photo: str
     kind: Kind
-    wishes: Mapping[str, Any]
+    wishes: JobWishes
     state: State
     attempts: int
     created: float
     started: float | None
     ended: float | None
-    outcome: Mapping[str, Any] | None
-    problem: Mapping[str, Any] | None
+    outcome: Outcome | None
+    problem: Message | None
 
 
 class Store:
@@ -110,7 +112,7 @@ class Store:
         return self._count("SELECT count(*) FROM photos WHERE client = ?", client)
 
     def add_job(
-        self, client: str, photo: str, kind: Kind, wishes: Mapping[str, object], *, most: int, most_of_client: int
+        self, client: str, photo: str, kind: Kind, wishes: JobWishes, *, most: int, most_of_client: int
     ) -> JobRow | None:
         """Queue a job; None where as many as may be are waiting or running already."""
         id = secrets.token_urlsafe(24)
@@ -120,7 +122,7 @@ class Store:
             self.database.execute(
                 "INSERT INTO jobs (id, client, photo, kind, wishes, state, created) "
                 "VALUES (?, ?, ?, ?, ?, 'queued', ?)",
-                (id, client, photo, kind, json.dumps(dict(wishes)), time.time()),
+                (id, client, photo, kind, json.dumps(wishes), time.time()),
             )
         return self.job(id)
 
@@ -169,9 +171,9 @@ class Store:
                 return _job(row)
         return None
 
-    def finish(self, id: str, outcome: Mapping[str, object]) -> bool:
+    def finish(self, id: str, outcome: Outcome) -> bool:
         """Note a result; False where the job runs no longer, since it was canceled."""
-        return self._end(id, "done", "running", outcome=json.dumps(dict(outcome)))
+        return self._end(id, "done", "running", outcome=json.dumps(outcome))
 
     def fail(self, id: str, problem: Mapping[str, object]) -> bool:
         return self._end(id, "failed", "running", problem=json.dumps(dict(problem)))

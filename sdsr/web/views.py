@@ -1,12 +1,12 @@
 """What the API answers with."""
 
-from collections.abc import Mapping
 from pathlib import PurePath
-from typing import Any, Literal
+from typing import Literal
 from urllib.parse import quote
 
 from pydantic import BaseModel, Field
 
+from sdsr.web.lines import Message, Outcome
 from sdsr.web.live import Live
 from sdsr.web.problems import ProblemDetails
 from sdsr.web.store import JobRow, PhotoRow
@@ -90,7 +90,7 @@ class JobView(BaseModel):
     width: int = Field(description="Of the whole result.")
     height: int
     region: list[int] | None = Field(description="The part of it that is made, [left, top, width, height].")
-    wishes: dict[str, Any] = Field(description="What was asked for.")
+    wishes: dict[str, object] = Field(description="What was asked for.")
     created: float = Field(description="Seconds since 1970, as the others.")
     started: float | None
     ended: float | None
@@ -106,7 +106,8 @@ class JobView(BaseModel):
     @classmethod
     def of(cls, job: JobRow, photo: PhotoRow, live: Live | None, position: int | None) -> "JobView":
         wishes = job.wishes
-        asked = dict(wishes["request"])
+        written = {"format": wishes["format"], "quality": wishes["quality"]}
+        asked = wishes["request"] | {name: value for name, value in written.items() if value is not None}
         live = live or Live(share=float(job.state == "done"))
         return cls(
             id=job.id,
@@ -117,7 +118,7 @@ class JobView(BaseModel):
             width=wishes["size"][0],
             height=wishes["size"][1],
             region=wishes["region"],
-            wishes=asked | {name: wishes[name] for name in ("format", "quality") if wishes[name] is not None},
+            wishes=asked,
             created=job.created,
             started=job.started,
             ended=job.ended,
@@ -164,7 +165,7 @@ class ModelList(BaseModel):
     max_file_bytes: int
 
 
-def preview_view(job: str, preview: Mapping[str, Any]) -> PreviewView:
+def preview_view(job: str, preview: Message) -> PreviewView:
     """Return what is told of a preview."""
     url = f"/v1/jobs/{job}/previews/{preview['number']}"
     return PreviewView(url=url, region=list(preview["region"]), final=preview["final"])
@@ -194,9 +195,8 @@ def disposition(name: str) -> str:
     return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
 
 
-def _result(job: JobRow, photo: PhotoRow, outcome: Mapping[str, Any]) -> ResultView:
+def _result(job: JobRow, photo: PhotoRow, outcome: Outcome) -> ResultView:
     at = f"/v1/jobs/{job.id}"
-    told = ("format", "bytes", "seconds", "model", "steps", "seed", "chosen", "consistency_db", "contradicts")
     return ResultView(
         url=f"{at}/result",
         name=download_name(photo, job),
@@ -206,5 +206,13 @@ def _result(job: JobRow, photo: PhotoRow, outcome: Mapping[str, Any]) -> ResultV
         before_url=f"{at}/proxy?of=photo",
         map_url=None if outcome["consistency_db"] is None else f"{at}/map",
         tiles_url=f"{at}/tiles",
-        **{name: outcome[name] for name in told},
+        format=outcome["format"],
+        bytes=outcome["bytes"],
+        seconds=outcome["seconds"],
+        model=outcome["model"],
+        steps=outcome["steps"],
+        seed=outcome["seed"],
+        chosen=outcome["chosen"],
+        consistency_db=outcome["consistency_db"],
+        contradicts=outcome["contradicts"],
     )

@@ -17,6 +17,7 @@ from sdsr.restoration.passes import MOST_PASSES
 from sdsr.trust.text import can_find_text
 from sdsr.web.abilities import Abilities
 from sdsr.web.asked import request_of
+from sdsr.web.lines import JobWishes
 
 MOST_PLACES = 16
 Place = Annotated[str, StringConstraints(pattern=r"^(text|\d{1,7},\d{1,7},[1-9]\d{0,6},[1-9]\d{0,6})$")]
@@ -83,7 +84,7 @@ class JobForm(BaseModel):
         asked |= {"protect": list(self.protect)} if self.protect else {}
         return asked | ({"mean_of": self.mean_of} if self.mean_of > 1 else {})
 
-    def wishes(self, header: Header, limits: Limits, model: str, models: Sequence[Abilities]) -> dict[str, object]:
+    def wishes(self, header: Header, limits: Limits, model: str, models: Sequence[Abilities]) -> JobWishes:
         """Return what a worker needs to know; raise InputError or LimitError for what can't be done with the photo.
 
         `models` is what can be wished of each model.
