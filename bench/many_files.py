@@ -1,4 +1,4 @@
-"""What a folder of many files costs before anything is restored: CPU time of listing, manifest, resume; memory.
+"""What a folder of many files costs before anything is restored: CPU time of listing, manifest, resume, telling; room.
 
 python bench/many_files.py [FILES] [FOLDER]
 
@@ -7,12 +7,14 @@ and runs what `sdsr upscale` does with it, in a process of its own: no photo is 
 """
 
 import json
+import os
 import resource
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import NoReturn
 
@@ -21,6 +23,7 @@ from sdsr.batch.manifest import Entry, Manifest, Stamp, Work
 from sdsr.batch.model import Model
 from sdsr.batch.settings import Settings, settings_sha256
 from sdsr.batch.walking import plan
+from sdsr.cli.upscale_report import report
 from sdsr.digests import file_sha256
 
 FILES = 100_000
@@ -70,6 +73,10 @@ def measure(root: Path) -> None:
         done += outcome.status == "skipped"
     costs["resume"] = time.process_time() - begun - costs["manifest"]
     assert done == len(tasks), f"{done} of {len(tasks)} were found finished"
+    begun = time.process_time()
+    with open(os.devnull, "w", encoding="utf-8") as nowhere, redirect_stdout(nowhere):
+        report(tasks, model(), Settings(), json=True, quiet=False)
+    costs["telling"] = time.process_time() - begun - costs["resume"] - costs["manifest"]
     memory_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(
         json.dumps(

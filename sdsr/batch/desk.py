@@ -84,7 +84,7 @@ class Desk:
 
     def needs_nothing(self, task: Task) -> bool:
         """Whether a photo is finished, with all that belongs beside it."""
-        if task.root is None or self.manifest(task.root).interrupted(task.target):
+        if task.root is None or self.manifest(task.root).interrupted(task.result):
             return False
         return self.finished(self.state(task)) and (self.beside is None or self.beside.is_there(task))
 
@@ -92,7 +92,7 @@ class Desk:
         """Return what is known of a task's result, which is in a folder of results."""
         assert task.root is not None
         read = self.settings.on_exists == "verify"
-        return self.manifest(task.root).state(task.source, task.target, self.settings_sha256, read=read)
+        return self.manifest(task.root).state(task.photo, task.result, self.settings_sha256, read=read)
 
     def finished(self, state: State) -> bool:
         return state == "finished" or (state == "another version" and self.settings.on_exists != "replace")
@@ -347,8 +347,8 @@ def failed(task: Task, desk: Desk, kind: Kind, error: str) -> Outcome:
 
 def _outcome(task: Task, desk: Desk, status: Status) -> Outcome:
     return Outcome(
-        input=str(task.source),
-        output=str(task.target),
+        input=task.photo,
+        output=task.result,
         status=status,
         model=desk.model.name,
         seed=desk.settings.request.seed,

@@ -47,11 +47,11 @@ class Stamp:
     changed_ns: int
 
     @classmethod
-    def of(cls, path: Path) -> "Stamp | None":
+    def of(cls, path: Path | str) -> "Stamp | None":
         """Return the stamp of a file; None where it can't be seen, or was modified so lately that it would not tell."""
         now = time.time_ns()
         try:
-            status = path.stat()
+            status = os.stat(path)
         except OSError:
             return None
         tick = _TICK_NS if status.st_mtime_ns % 10**9 else _COARSE_TICK_NS
@@ -59,7 +59,7 @@ class Stamp:
             return None
         return cls(size=status.st_size, modified_ns=status.st_mtime_ns, changed_ns=status.st_ctime_ns)
 
-    def fits(self, path: Path) -> bool:
+    def fits(self, path: Path | str) -> bool:
         """Whether a file has this size and these times."""
         try:
             status = os.stat(path)
@@ -81,7 +81,7 @@ class Work:
     input_stamp: Stamp | None = None
 
     @classmethod
-    def on(cls, source: Path, settings_sha256: str) -> "Work":
+    def on(cls, source: Path | str, settings_sha256: str) -> "Work":
         """Return the work on a photo as it is now."""
         stamp = Stamp.of(source)  # before it is read: what changes later has another
         return cls(input_sha256=file_sha256(source), settings_sha256=settings_sha256, input_stamp=stamp)
@@ -103,7 +103,7 @@ class Entry:
     at: float = 0.0
     origin: int = 0
 
-    def known_again(self, source: Path, target: Path) -> bool:
+    def known_again(self, source: Path | str, target: Path | str) -> bool:
         """Whether photo and result are those that it tells of, by size and times."""
         given = self.work.input_stamp
         made = self.output_stamp
@@ -149,11 +149,11 @@ class Manifest:
         if entries:
             self._append(entries)
 
-    def finished(self, source: Path, target: Path, settings_sha256: str) -> bool:
+    def finished(self, source: Path | str, target: Path | str, settings_sha256: str) -> bool:
         """Whether the result is there, complete and unchanged, and made from just this photo and these settings."""
         return self.state(source, target, settings_sha256) in ("finished", "another version")
 
-    def state(self, source: Path, target: Path, settings_sha256: str, *, read: bool = False) -> State:
+    def state(self, source: Path | str, target: Path | str, settings_sha256: str, *, read: bool = False) -> State:
         """Return what is known of a result: "unknown" without a note, "missing" without a file.
 
         It is "finished" if it is what was noted and made from this photo and these settings ("another version" if by
@@ -168,7 +168,7 @@ class Manifest:
         same = entry.work.settings_sha256 == settings_sha256
         if same and not read and entry.known_again(source, target):
             return finished
-        if not target.is_file():
+        if not os.path.isfile(target):
             return "missing"
         stamp = Stamp.of(target)
         output_sha256 = file_sha256(target)
@@ -188,7 +188,7 @@ class Manifest:
         """Whether a process noted this result after this manifest was opened."""
         return self._name(target) in self._noted_since
 
-    def interrupted(self, target: Path) -> bool:
+    def interrupted(self, target: Path | str) -> bool:
         """Whether the result was begun, and by whom it was never noted as done."""
         entry = self._entries.get(self._name(target))
         return entry is not None and entry.output_sha256 is None
@@ -246,11 +246,11 @@ class Manifest:
             self._contradicting[name] = [*(each for each in others if each.origin != older.origin), older]
         self._entries[name] = entry
 
-    def _true_entry(self, name: str, target: Path) -> Entry | None:
+    def _true_entry(self, name: str, target: Path | str) -> Entry | None:
         """Return what is noted of a result; where machines contradict each other, by the one that tells of the file."""
         entry = self._entries.get(name)
         others = self._contradicting.get(name)
-        if entry is None or not others or not target.is_file():
+        if entry is None or not others or not os.path.isfile(target):
             return entry
         sha256 = file_sha256(target)
         return next((each for each in (entry, *others) if each.output_sha256 == sha256), entry)
@@ -294,10 +294,10 @@ class Manifest:
                 return self.root / FOLDER / f"{hashlib.sha256(machine.encode()).hexdigest()[:16]}.jsonl"
         return self.path
 
-    def _name(self, target: Path) -> str:
+    def _name(self, target: Path | str) -> str:
         text = str(target)
         if not text.startswith(self._prefix):
-            return target.relative_to(self.root).as_posix()
+            return Path(target).relative_to(self.root).as_posix()
         return text[len(self._prefix) :].replace(os.sep, "/")
 
 
@@ -319,7 +319,10 @@ def _line(name: str, entry: Entry) -> bytes:
 
 def _parsed(line: bytes, origin: int) -> tuple[str, Entry]:
     """Return the result's name and entry; ValueError, KeyError or TypeError for what is no whole line."""
-    noted = _DECODER.decode(line.decode())
+    text = line.decode()
+    noted, end = _DECODER.raw_decode(text)
+    if text[end:].strip():
+        raise ValueError("more than one value")
     work = Work(
         input_sha256=noted["input_sha256"],
         settings_sha256=sys.intern(noted["settings_sha256"]),

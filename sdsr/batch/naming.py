@@ -46,11 +46,16 @@ def name_length(name: str) -> int:
     return len(name.encode("utf-16-le", "surrogatepass")) // 2 if WINDOWS else len(os.fsencode(name))
 
 
-def name_key(path: Path) -> str:
-    """Return what two paths share where a file system knows no case, or only one spelling of an accent."""
-    return text_key(str(path))
+def split_suffix(name: str) -> tuple[str, str]:
+    """Return the stem and the suffix of a name, as a path has them.
+
+    >>> split_suffix("a.b.jpg"), split_suffix(".jpg"), split_suffix("a.")
+    (('a.b', '.jpg'), ('.jpg', ''), ('a.', ''))
+    """
+    dot = name.rfind(".")
+    return (name[:dot], name[dot:]) if 0 < dot < len(name) - 1 else (name, "")
 
 
 def text_key(text: str) -> str:
-    """Return what `name_key` does of a path's text."""
+    """Return what two paths share where a file system knows no case, or only one spelling of an accent."""
     return unicodedata.normalize("NFC", text.casefold())

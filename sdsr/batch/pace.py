@@ -44,7 +44,7 @@ class Pace:
         self.at_work = task
         self.at_work_px = pixels
         self.share = 0.0
-        self.begun.add(str(task.source))
+        self.begun.add(task.photo)
 
     def advance(self, task: Task, share: float, now_s: float) -> None:
         """A share of a photo is done."""
@@ -55,9 +55,10 @@ class Pace:
     def settle(self, outcome: Outcome, now_s: float) -> None:
         """A photo needs no more work; it may have been restored elsewhere, without a word before."""
         self.settled += 1
-        source = str(Path(outcome.input))  # of a URL, whose slashes a task's path has lost
-        if source in self.begun:
-            self.begun.remove(source)
+        # of a URL a task's path has lost a slash; of very many that are passed over nothing is made
+        photo = str(Path(outcome.input)) if self.begun else ""
+        if photo in self.begun:
+            self.begun.remove(photo)
         elif outcome.status == "done" and outcome.size is not None:
             pixels = outcome.size[0] * outcome.size[1]
             self.began_s = now_s - outcome.seconds if self.began_s is None else self.began_s

@@ -6,12 +6,14 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
-from sdsr.batch.naming import fitted, name_key, name_limit, text_key
+from sdsr.batch.naming import fitted, name_limit, split_suffix, text_key
 from sdsr.batch.templates import Template
 from sdsr.errors import InputError
-from sdsr.photos.finding import find_photos
+from sdsr.photos.finding import find_names
 from sdsr.photos.foreign import known_by_suffix
 from sdsr.photos.formats import HEAD_BYTES, SUFFIX_OF, SUFFIXES, Format, begins_like
 from sdsr.photos.sources import is_pipe
@@ -24,13 +26,27 @@ _WITHOUT_WAITING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 class Task:
     """One photo and where its result goes; `root` is the folder of results it belongs to, None for a lone file.
 
+    `photo` and `result` are their paths as text, since there may be very many; `source` and `target` are them as paths.
     `name` is the photo's path below the folder that was named, with slashes; a lone file's is its own.
     """
 
-    source: Path
-    target: Path
+    photo: str
+    result: str
     root: Path | None = None
     name: str = ""
+
+    @classmethod
+    def of(cls, source: Path, target: Path, *, root: Path | None = None, name: str = "") -> "Task":
+        """Return the task of two paths."""
+        return cls(photo=str(source), result=str(target), root=root, name=name)
+
+    @property
+    def source(self) -> Path:
+        return Path(self.photo)
+
+    @property
+    def target(self) -> Path:
+        return Path(self.result)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,13 +58,8 @@ class Naming:
     template: Template | None = None
     model: str = ""
 
-    def target(self, folder: Path, source: Path, *, tagged: bool, limit: int | None = None) -> Path:
-        """Return where a photo's result goes in a folder, by the template or else with its size if `tagged`.
-
-        No name is longer than `limit`, which is the folder's if not given.
-        """
-        if self.template is None and not tagged:
-            return folder / fitted(folder, source.stem, _suffix(source, self.format), limit=limit)
+    def target(self, folder: Path, source: Path) -> Path:
+        """Return where a photo's result goes in a folder, by the template or else with its size."""
         template = self.template or _TAGGED
         values = {"stem": source.stem, "size": tag(self.request), "model": self.model, "seed": str(self.request.seed)}
         if "{folder}" in template.text:
@@ -58,7 +69,14 @@ class Naming:
             folder /= fitted(folder, parent)
         ending = stem.removeprefix(source.stem) if self.template is None else ""
         stem = source.stem if self.template is None else stem
-        return folder / fitted(folder, stem, ending + _suffix(source, self.format))
+        return folder / fitted(folder, stem, ending + _suffix(source, source.suffix, self.format))
+
+    def below(self, folder: Path, photo: str, name: str, limit: int) -> str:
+        """Return where the result of a photo of this name goes in a folder that mirrors its own."""
+        if self.template is not None:
+            return str(self.target(folder, Path(photo)))
+        stem, suffix = split_suffix(name)
+        return _joined(folder, fitted(folder, stem, _suffix(photo, suffix, self.format), limit=limit))
 
 
 _TAGGED = Template(text="{stem}_{size}")
@@ -95,10 +113,10 @@ def plan_named(sources: Sequence[Path], naming: Naming, *, output: Path | None) 
             tasks += _folder_tasks(source, output or _beside(source, naming.request), naming)
         elif as_file:
             assert output is not None
-            tasks.append(Task(source=source, target=output, name=source.name))
+            tasks.append(Task.of(source, output, name=source.name))
         else:
-            target = naming.target(output or source.parent, source, tagged=True)
-            tasks.append(Task(source=source, target=target, root=output, name=source.name))
+            target = naming.target(output or source.parent, source)
+            tasks.append(Task.of(source, target, root=output, name=source.name))
     return list(distinct(tasks))
 
 
@@ -116,7 +134,7 @@ def tag(request: Request) -> str:
     return f"x{request.scale or 4:g}"
 
 
-def sniff(source: Path) -> Format | None:
+def sniff(source: Path | str) -> Format | None:
     """Return the format that a file begins like; whether it is a photo at all, the reader decides."""
     try:
         file = os.open(source, os.O_RDONLY | _WITHOUT_WAITING)  # a pipe would block
@@ -152,29 +170,35 @@ def _names_a_file(output: Path | None) -> bool:
 def _folder_tasks(folder: Path, root: Path, naming: Naming) -> Iterator[Task]:
     if root.resolve() == folder.resolve():
         raise InputError(f"output (={root}) must be another folder than the photos'; name a new one.")
-    photos = find_photos(folder, besides=root)
+    photos = find_names(folder, besides=root)
     if not photos:
         raise InputError(f"folder (={folder}) holds no photo ({', '.join(SUFFIXES)}); name another.")
     yield from mirrored(photos, folder, root, naming, name_limit(root))
 
 
-def mirrored(photos: Iterable[Path], folder: Path, root: Path, naming: Naming, limit: int) -> Iterator[Task]:
-    """Yield the tasks of a folder's photos, whose results keep its tree; names of parts have at most `limit` bytes."""
-    parents: dict[str, tuple[Path, str]] = {}  # of photos: where their results go, and the path below the folder
-    for photo in photos:
-        parent, name = os.path.split(str(photo))
-        if parent not in parents:
-            below = photo.parent.relative_to(folder)
-            beyond = root.joinpath(*(fitted(root, part, limit=limit) for part in below.parts))
-            parents[parent] = beyond, "" if below == Path() else f"{below.as_posix()}/"
-        beyond, below_folder = parents[parent]
-        target = naming.target(beyond, photo, tagged=False, limit=limit)
-        yield Task(source=photo, target=target, root=root, name=below_folder + name)
+def mirrored(
+    photos: Iterable[tuple[Path, str]], folder: Path, root: Path, naming: Naming, limit: int
+) -> Iterator[Task]:
+    """Yield the tasks of a folder's photos, whose results keep its tree; names of parts have at most `limit` bytes.
+
+    Photos are given by their folders, in or below the `folder`, and their names there.
+    """
+    for here, group in groupby(photos, key=itemgetter(0)):
+        parts = here.relative_to(folder).parts
+        beyond = root.joinpath(*(fitted(root, part, limit=limit) for part in parts))
+        below = "".join(f"{part}/" for part in parts)
+        for _, name in group:
+            photo = _joined(here, name)
+            yield Task(photo=photo, result=naming.below(beyond, photo, name, limit), root=root, name=below + name)
 
 
-def _suffix(source: Path, format: Format | None) -> str:
+def _joined(folder: Path, name: str) -> str:
+    """Return the text of the path of a name in a folder."""
+    return name if str(folder) == "." else os.path.join(folder, name)
+
+
+def _suffix(source: Path | str, own: str, format: Format | None) -> str:
     """Return the suffix of a result: the source's own where that says the truth."""
-    own = source.suffix
     meant = SUFFIXES.get(own.lower())
     format = format or sniff(source) or meant or "PNG"
     return own if meant == format else SUFFIX_OF[format]
@@ -182,25 +206,35 @@ def _suffix(source: Path, format: Format | None) -> str:
 
 def distinct(tasks: Iterable[Task]) -> Iterator[Task]:
     """Yield the tasks; where several would write one file, those that change format say what they were (a.png.jpg)."""
-    keyed = {(str(task.source), str(task.target)): task for task in tasks}
-    keys = [text_key(target) for _, target in keyed]
-    wanted = Counter(keys)
-    if len(wanted) == len(keyed):
-        yield from keyed.values()
+    found = list(tasks)
+    wanted = Counter(text_key(task.result) for task in found)
+    if len(wanted) < len(found):
+        found = list({(task.photo, task.result): task for task in found}.values())
+        wanted = Counter(text_key(task.result) for task in found)
+    if len(wanted) == len(found):
+        yield from found
         return
-    taken = {key for key in keys if wanted[key] == 1}
-    for key, task in zip(keys, keyed.values(), strict=True):
-        target = task.target
-        if wanted[key] > 1:
-            stem = target.stem
-            suffix = target.suffix
-            names = [target.name if suffix == task.source.suffix else f"{stem}{task.source.suffix}{suffix}"]
-            names = [fitted(target.parent, Path(name).stem, suffix) for name in names]
-            names += [fitted(target.parent, stem, f"_{number}{suffix}") for number in range(2, len(keyed) + 2)]
-            candidates = [target.with_name(name) for name in names]
-            target = next(candidate for candidate in candidates if name_key(candidate) not in taken)
-            taken.add(name_key(target))
-        yield replace(task, target=target)
+    taken = {key for key, count in wanted.items() if count == 1}
+    for task in found:
+        if wanted[text_key(task.result)] > 1:
+            result = next(each for each in _other_names(task, len(found)) if text_key(each) not in taken)
+            taken.add(text_key(result))
+            task = replace(task, result=result)
+        yield task
+
+
+def _other_names(task: Task, tasks: int) -> Iterator[str]:
+    """Yield what a result may be called instead: after what the photo was, then by numbers."""
+    target = task.target
+    stem = target.stem
+    suffix = target.suffix
+    own = task.source.suffix
+    if suffix == own:
+        yield task.result
+    else:
+        yield str(target.with_name(fitted(target.parent, f"{stem}{own}", suffix)))
+    for number in range(2, tasks + 2):
+        yield str(target.with_name(fitted(target.parent, stem, f"_{number}{suffix}")))
 
 
 def _beside(folder: Path, request: Request) -> Path:

@@ -44,7 +44,7 @@ def one_line(text: str) -> str:
     >>> one_line("a\\nb"), one_line("\\x1b[31mé")
     ('a\\\\nb', '\\\\x1b[31mé')
     """
-    return "".join(_escaped(character) for character in text)
+    return text if text.isprintable() else "".join(_escaped(character) for character in text)
 
 
 def _escaped(character: str) -> str:

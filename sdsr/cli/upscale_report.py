@@ -5,7 +5,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TextIO
 
@@ -26,6 +26,8 @@ from sdsr.batch.restoring import Beside
 from sdsr.batch.settings import Settings
 from sdsr.batch.walking import Task
 from sdsr.cli.printing import echo_json, echo_line, one_line
+
+_FIELDS = tuple(field.name for field in fields(Outcome))
 
 
 def report(
@@ -51,7 +53,7 @@ def report(
                 tally.count(outcome)
                 progress.settle(outcome)
                 if json:
-                    echo_json(asdict(outcome), file=out)
+                    echo_json({name: getattr(outcome, name) for name in _FIELDS}, file=out)
                 elif outcome.error is not None:
                     where = "" if len(tasks) == 1 else f"{outcome.input}: "
                     echo_line(f"sdsr: error: {where}{outcome.error}", err=True)
@@ -176,14 +178,17 @@ class _Shown:
 
     def advance(self, task: Task, share: float) -> None:
         self.pace.advance(task, share, time.monotonic())
-        self._show(task.source.name)
+        self._show(task.photo)
 
     def settle(self, outcome: Outcome) -> None:
         self.pace.settle(outcome, time.monotonic())
         if self.pace.at_work is None:
-            self._show(Path(outcome.input).name)
+            self._show(outcome.input)
 
-    def _show(self, name: str) -> None:
+    def _show(self, photo: str) -> None:
+        if self.bar.disable:
+            return
+        name = Path(photo).name
         pace = self.pace
         total = len(self.tasks)
         number = f"{min(pace.settled + 1, total)}/{total} " if total > 1 else ""

@@ -19,25 +19,33 @@ _WANTED = SUFFIXES.keys() | PICTURE_SUFFIXES  # pictures that aren't read are na
 def find_photos(folder: Path, *, besides: Path | None = None) -> list[Path]:
     """Return the photos in a folder and its folders, sorted; hidden and system ones and `besides` are passed over.
 
+    What is passed over and what is told of it, `find_names` says.
+    """
+    return [here / name for here, name in find_names(folder, besides=besides)]
+
+
+def find_names(folder: Path, *, besides: Path | None = None) -> list[tuple[Path, str]]:
+    """Return what `find_photos` does as folders and names in them, which of very many photos take little room.
+
     A link to a folder is followed, unless that one is reached anyway or lies above. What isn't followed or can't be
     read, and what is no picture (videos, documents), is named in the log. A link that leads nowhere and what is no
     plain file are returned like photos, so that their reader says what is wrong.
     """
-    found: list[tuple[tuple[str, ...], Path]] = []
+    found: list[tuple[tuple[str, ...], Path, str]] = []
     others: Counter[str] = Counter()
     for here, names in _folders(folder, besides.resolve() if besides else None):
         parts = here.parts
         for name in names:
             suffix = f".{name.rpartition('.')[2].lower()}"
             if suffix in _WANTED:
-                found.append(((*parts, name), here / name))
+                found.append(((*parts, name), here, name))
             elif known_by_suffix(suffix) is not None:
                 others[suffix] += 1
     if others:
         told = ", ".join(f"{count} {suffix}" for suffix, count in sorted(others.items()))
         log.warning("%s also holds files that are no photos (%s); they are passed over.", folder, told)
     found.sort(key=itemgetter(0))  # by folders, then by name, as paths are; which comparing paths takes long to do
-    return [photo for _, photo in found]
+    return [(here, name) for _, here, name in found]
 
 
 def is_photo_name(name: str) -> bool:

@@ -33,7 +33,7 @@ def test_globs(name: str, glob: str, expected: bool) -> None:
 
 
 def test_excluded_ones_go_and_nothing_left_is_told() -> None:
-    tasks = [Task(source=Path(name), target=Path("out"), name=name) for name in ("a.jpg", "x/b.jpg", "x/c.png")]
+    tasks = [Task.of(Path(name), Path("out"), name=name) for name in ("a.jpg", "x/b.jpg", "x/c.png")]
     chosen = Choice(include=("*.jpg", "c.*"), exclude=("x/b.*",)).of(tasks)
     assert [task.name for task in chosen] == ["a.jpg", "x/c.png"]
     with pytest.raises(InputError, match="none of 3 photos is left by --include y"):

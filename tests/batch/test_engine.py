@@ -340,9 +340,9 @@ def test_no_name_ends_a_batch(tree: Path, upscaler: Upscaler, name: str) -> None
 def test_a_name_that_cannot_be_is_reported_and_the_rest_go_on(tree: Path, upscaler: Upscaler) -> None:
     out = tree.parent / "out"
     impossible = ("x" * 300 + ".png", "\ud800.png", "/".join(["x" * 200] * 30) + "/a.png", "gone.png")
-    tasks = [Task(source=tree / "a.png", target=out / name, root=out) for name in impossible[:3]]
-    tasks += [Task(source=tree / name, target=out / f"{index}.png", root=out) for index, name in enumerate(impossible)]
-    tasks += [Task(source=tree / "a.png", target=out / "a.png", root=out)]
+    tasks = [Task.of(tree / "a.png", out / name, root=out) for name in impossible[:3]]
+    tasks += [Task.of(tree / name, out / f"{index}.png", root=out) for index, name in enumerate(impossible)]
+    tasks += [Task.of(tree / "a.png", out / "a.png", root=out)]
     outcomes = list(process(tasks, Model.of(upscaler), Settings(request=TWICE), on_progress=lambda task, share: None))
     assert [outcome.status for outcome in outcomes] == ["failed"] * 7 + ["done"]
     assert all(outcome.error and ";" in outcome.error for outcome in outcomes[:-1])

@@ -11,7 +11,7 @@ from sdsr.batch.walking import Task
 
 
 def task(number: int) -> Task:
-    return Task(source=Path(f"{number}.png"), target=Path(f"out/{number}.png"))
+    return Task.of(Path(f"{number}.png"), Path(f"out/{number}.png"))
 
 
 def outcome(number: int, status: str = "done") -> Outcome:

@@ -41,7 +41,7 @@ def test_shards_are_about_as_large() -> None:
 
 def test_tasks_are_parted_by_their_place_below_the_folder_of_results() -> None:
     for root in (Path("/mnt/one/out"), Path("elsewhere")):
-        tasks = [Task(source=Path(f"{n}.png"), target=root / "sub" / f"{n}.png", root=root) for n in range(20)]
+        tasks = [Task.of(Path(f"{n}.png"), root / "sub" / f"{n}.png", root=root) for n in range(20)]
         ours = Shard(number=1, count=2).of(tasks)
         assert [int(task.source.stem) for task in ours] == [
             n for n in range(20) if Shard(number=1, count=2).holds(f"sub/{n}.png")

@@ -217,7 +217,7 @@ class BucketDesk:
             fetched.seconds = time.perf_counter() - begun
             self.at_work[str(fetched.copy)] = fetched
             target = fetched.folder / "result" / fitted(fetched.folder, task.target.stem, task.target.suffix)
-            yield Task(source=fetched.copy, target=target, name=task.name)
+            yield Task.of(fetched.copy, target, name=task.name)
 
     def _fetch(self, task: Task) -> _Fetched | None:
         """Return a photo's copy with its lease; None where it is settled, or another process has it."""

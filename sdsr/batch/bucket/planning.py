@@ -66,7 +66,8 @@ def plan_bucket(places: Places, naming: Naming, *, alone: bool = False) -> tuple
         raise InputError(f"{places.photos} holds no photo ({', '.join(SUFFIXES)}); check the URL.")
     folder = Path(places.photos)
     root = Path(places.results)
-    tasks = list(distinct(mirrored((folder / name for name in names), folder, root, naming, USUAL_LIMIT)))
+    found = ((folder / below, last) for below, _, last in (name.rpartition("/") for name in names))
+    tasks = list(distinct(mirrored(found, folder, root, naming, USUAL_LIMIT)))
     return tasks, Bucket(places=places, photos={name: objects[name] for name in names}, alone=alone)
 
 
