@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from sdsr.batch.engine import process
-from sdsr.batch.manifest import Entry, Manifest, Stamp, Work
+from sdsr.batch.entries import Entry, Stamp, Work
+from sdsr.batch.manifest import Manifest
 from sdsr.batch.model import Model
 from sdsr.batch.settings import Settings, settings_sha256
 from sdsr.batch.walking import plan

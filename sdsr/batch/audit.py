@@ -9,7 +9,8 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from sdsr.batch.claims import Claims, count_claims
-from sdsr.batch.manifest import NAME, Entry, Manifest
+from sdsr.batch.entries import Entry
+from sdsr.batch.manifest import NAME, Manifest
 from sdsr.digests import file_sha256
 from sdsr.errors import InputError, OutputError
 from sdsr.photos.finding import find_photos

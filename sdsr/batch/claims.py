@@ -12,47 +12,22 @@ server's clock, and by having been watched. So clocks that jump, or differ betwe
 
 import errno
 import hashlib
-import json
 import os
 import secrets
-import socket
-import sys
 import time
-import uuid
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from threading import Event, Thread
-from typing import IO
 
+from sdsr.batch.alive import TOUCH_S, Alive, Owner, lock, this_machine
 from sdsr.errors import OutputError
 
 FOLDER = ".sdsr-claims"
-TOUCH_S = 10.0
-"""How often a process says that it is alive."""
 EXPIRY_S = 60.0
 """How long one of another machine may say nothing."""
 WATCH_S = 2.5 * TOUCH_S
 """How long it is watched at least, whatever clocks say: it would have touched its file."""
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV, errno.EMLINK}
-_LOCKED_BYTE = 1 << 20  # of Windows' locks, beyond what is written
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Owner:
-    """Who has a lease: what its file says."""
-
-    token: str
-    machine: str
-    locks: bool
-
-    @classmethod
-    def of(cls, path: Path) -> "Owner | None":
-        """Return what a file says; None where that isn't written yet. Raises OSError."""
-        try:
-            return cls(**json.loads(path.read_bytes()))
-        except (ValueError, TypeError):
-            return None
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -86,7 +61,7 @@ class Claims:
         self.token = secrets.token_hex(8)
         self._machine = machine or this_machine()
         self._locks = locks
-        self._alive: _Alive | None = None
+        self._alive: Alive | None = None
         self._made_root = False
         self._held = set[Path]()
         self._watched: dict[str, tuple[int, float]] = {}
@@ -150,7 +125,7 @@ class Claims:
             raise OutputError(f"folder (={self.root}) can't be written ({error.strerror}); choose another.") from error
         return Claim(claims=self, key=key, number=number)
 
-    def _come_alive(self) -> "_Alive":
+    def _come_alive(self) -> "Alive":
         for attempts_left in (2, 1, 0):
             if self._alive is not None:
                 break
@@ -158,7 +133,7 @@ class Claims:
             self.folder.mkdir(parents=True, exist_ok=True)
             owner = Owner(token=self.token, machine=self._machine, locks=self._locks)
             try:
-                self._alive = _Alive(self.folder, owner)
+                self._alive = Alive(self.folder, owner)
                 self._made_root = made
             except FileNotFoundError:  # another process found its new folder empty and removed it just now
                 if not attempts_left:
@@ -166,7 +141,7 @@ class Claims:
         assert self._alive is not None
         return self._alive
 
-    def _make(self, alive: "_Alive", lease: Path) -> bool:
+    def _make(self, alive: "Alive", lease: Path) -> bool:
         """Make a lease, whole, if there is none; return whether it was made."""
         made = False
         try:
@@ -197,7 +172,7 @@ class Claims:
         try:
             with (self.folder / f"{owner.token}.alive").open("rb") as file:
                 touched_ns = os.fstat(file.fileno()).st_mtime_ns
-                locked = owner.locks and not _lock(file, shared=True)
+                locked = owner.locks and not lock(file, shared=True)
         except FileNotFoundError:  # removed when it ended
             return True
         if locked:
@@ -223,45 +198,6 @@ class Claims:
         return alive.path.stat().st_mtime_ns
 
 
-class _Alive:
-    """The file that a process keeps locked, and touches, while it lives."""
-
-    def __init__(self, folder: Path, owner: Owner) -> None:
-        self.path = folder / f"{owner.token}.alive"
-        new = self.path if os.name == "nt" else self.path.with_suffix(".new")  # nobody looks at it before it is locked
-        self._file = new.open("xb", buffering=0)
-        try:
-            if owner.locks and not _lock(self._file):  # a file system without locks
-                owner = replace(owner, locks=False)
-            said = json.dumps(asdict(owner)).encode()
-            if self._file.write(said) != len(said):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            new.replace(self.path)
-        except OSError:  # of a full disk: nothing stays open, or there, for each photo that is tried
-            self._file.close()
-            with suppress(OSError):
-                new.unlink()
-            raise
-        self._ended = Event()
-        self._thread = Thread(target=self._keep_touching, name="sdsr-alive", daemon=True)
-        self._thread.start()
-
-    def touch(self) -> None:
-        with suppress(OSError):  # of a disk that is away; whoever watches will see
-            os.utime(self.path)  # without a time: the file server's
-
-    def close(self) -> None:
-        self._ended.set()
-        self._thread.join()
-        self._file.close()
-        with suppress(OSError):
-            self.path.unlink()
-
-    def _keep_touching(self) -> None:
-        while not self._ended.wait(TOUCH_S):
-            self.touch()
-
-
 def count_claims(root: Path) -> int:
     """Return how many photos are being restored into a folder of results, as far as can be told at once."""
     highest: dict[str, Path] = {}
@@ -270,41 +206,15 @@ def count_claims(root: Path) -> int:
     return sum(_seems_alive(path) for path in highest.values())
 
 
-def this_machine() -> str:
-    """Return what no other machine is called that may see the same files, nor this one after it starts again."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    except OSError:
-        return f"{socket.gethostname()}-{uuid.getnode():x}"
-
-
 def _seems_alive(lease: Path) -> bool:
     with suppress(OSError):
         owner = Owner.of(lease)
         if owner is not None:
             with (lease.parent / f"{owner.token}.alive").open("rb") as file:
-                free = owner.locks and _lock(file, shared=True)
+                free = owner.locks and lock(file, shared=True)
                 silent_s = time.time() - os.fstat(file.fileno()).st_mtime
             return not free or (owner.machine != this_machine() and silent_s < EXPIRY_S)
     return False
-
-
-def _lock(file: IO[bytes], *, shared: bool = False) -> bool:
-    """Lock a file until it is closed; return whether that could be."""
-    try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            file.seek(_LOCKED_BYTE)
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-            file.seek(0)
-        else:
-            import fcntl
-
-            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
 
 
 def _monotonic() -> float:

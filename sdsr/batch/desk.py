@@ -9,7 +9,8 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, TypeVar
 
-from sdsr.batch.manifest import Manifest, State, Work
+from sdsr.batch.entries import Work
+from sdsr.batch.manifest import Manifest, State
 from sdsr.batch.model import Model
 from sdsr.batch.outcome import Kind, Outcome, Status, kind_of
 from sdsr.batch.restoring import Beside, OnProgress, Read, Restored, check_target

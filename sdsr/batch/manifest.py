@@ -13,17 +13,16 @@ import json
 import logging
 import os
 import socket
-import sys
-import time
 import uuid
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from threading import RLock
 from typing import BinaryIO, Literal
 
 from sdsr import __version__
+from sdsr.batch.entries import Entry, Stamp, Work, parsed, written
 from sdsr.digests import file_sha256
 from sdsr.errors import OutputError
 
@@ -32,86 +31,7 @@ log = logging.getLogger(__name__)
 NAME = ".sdsr-manifest.jsonl"
 FOLDER = ".sdsr-manifests"
 """Of the files of other machines than the one that began `NAME`."""
-_DECODER = json.JSONDecoder()
 _OWN = -1  # origin of what this process noted and hasn't read yet
-_TICK_NS = 20_000_000  # a file that is changed twice within this may keep its time
-_COARSE_TICK_NS = 2_000_000_000  # where a file system counts whole seconds
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stamp:
-    """Size and times of a file, by which it is known again without being read."""
-
-    size: int
-    modified_ns: int
-    changed_ns: int
-
-    @classmethod
-    def of(cls, path: Path | str) -> "Stamp | None":
-        """Return the stamp of a file; None where it can't be seen, or was modified so lately that it would not tell."""
-        now = time.time_ns()
-        try:
-            status = os.stat(path)
-        except OSError:
-            return None
-        tick = _TICK_NS if status.st_mtime_ns % 10**9 else _COARSE_TICK_NS
-        if now - status.st_mtime_ns < tick:
-            return None
-        return cls(size=status.st_size, modified_ns=status.st_mtime_ns, changed_ns=status.st_ctime_ns)
-
-    def fits(self, path: Path | str) -> bool:
-        """Whether a file has this size and these times."""
-        try:
-            status = os.stat(path)
-        except OSError:
-            return False
-        return (
-            status.st_mtime_ns == self.modified_ns
-            and status.st_size == self.size
-            and status.st_ctime_ns == self.changed_ns
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Work:
-    """What a result is made from: the sha256 of the photo, and that of the model and all settings."""
-
-    input_sha256: str
-    settings_sha256: str
-    input_stamp: Stamp | None = None
-
-    @classmethod
-    def on(cls, source: Path | str, settings_sha256: str) -> "Work":
-        """Return the work on a photo as it is now."""
-        stamp = Stamp.of(source)  # before it is read: what changes later has another
-        return cls(input_sha256=file_sha256(source), settings_sha256=settings_sha256, input_stamp=stamp)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """What is noted of a result: its work, and its sha256, which is None while it is only begun.
-
-    `replaces` is the sha256 of what was there under its name when it was begun, `version` that of sdsr. It was noted
-    at a time `at` by its machine's clock, in the file number `origin` of those that were read.
-    """
-
-    work: Work
-    output_sha256: str | None
-    output_stamp: Stamp | None = None
-    replaces: str | None = None
-    version: str | None = None
-    at: float = 0.0
-    origin: int = 0
-
-    def known_again(self, source: Path | str, target: Path | str) -> bool:
-        """Whether photo and result are those that it tells of, by size and times."""
-        given = self.work.input_stamp
-        made = self.output_stamp
-        return given is not None and made is not None and made.fits(target) and given.fits(source)
-
-    def stands_for(self, sha256: str) -> bool:
-        """Whether a file of this sha256 is what the entry tells of."""
-        return sha256 == self.output_sha256 if self.output_sha256 is not None else sha256 != self.replaces
 
 
 State = Literal["unknown", "missing", "finished", "changed", "another photo", "other settings", "another version"]
@@ -228,7 +148,7 @@ class Manifest:
                         break
                     seen += len(line)
                     with suppress(ValueError, KeyError, TypeError):  # a line that a kill cut short
-                        name, entry = _parsed(line, origin)
+                        name, entry = parsed(line, origin)
                         self._learn(name, entry)
                         self._noted_since.add(name)
         except FileNotFoundError:
@@ -265,7 +185,7 @@ class Manifest:
             log.debug("%s", error)
 
     def _append(self, entries: Mapping[str, Entry]) -> None:
-        lines = b"".join(_line(name, entry) for name, entry in entries.items())
+        lines = b"".join(written(name, entry) for name, entry in entries.items())
         with self._lock:
             try:
                 self._own = self._own or self._claimed()
@@ -307,42 +227,6 @@ def this_machine() -> str:
         machine_id = Path("/etc/machine-id").read_text(encoding="ascii").strip()
         return f"{socket.gethostname()}-{machine_id}"
     return f"{socket.gethostname()}-{uuid.getnode():x}"
-
-
-def _line(name: str, entry: Entry) -> bytes:
-    noted = {"status": "begun" if entry.output_sha256 is None else "done", "output": name, **asdict(entry.work)}
-    noted |= {"output_sha256": entry.output_sha256, "output_stamp": entry.output_stamp and asdict(entry.output_stamp)}
-    noted |= {"replaces": entry.replaces} if entry.replaces else {}
-    noted |= {"version": entry.version, "at": round(time.time(), 3)}
-    return json.dumps(noted).encode() + b"\n"
-
-
-def _parsed(line: bytes, origin: int) -> tuple[str, Entry]:
-    """Return the result's name and entry; ValueError, KeyError or TypeError for what is no whole line."""
-    text = line.decode()
-    noted, end = _DECODER.raw_decode(text)
-    if text[end:].strip():
-        raise ValueError("more than one value")
-    work = Work(
-        input_sha256=noted["input_sha256"],
-        settings_sha256=sys.intern(noted["settings_sha256"]),
-        input_stamp=_stamp(noted.get("input_stamp")),
-    )
-    stamp = _stamp(noted.get("output_stamp"))
-    entry = Entry(
-        work=work,
-        output_sha256=noted["output_sha256"],
-        output_stamp=stamp,
-        replaces=noted.get("replaces"),
-        version=sys.intern(noted.get("version") or "") or None,
-        at=noted.get("at", 0.0),
-        origin=origin,
-    )
-    return noted["output"], entry
-
-
-def _stamp(noted: dict[str, int] | None) -> Stamp | None:
-    return None if noted is None else Stamp(**noted)
 
 
 def _separator(file: BinaryIO) -> bytes:

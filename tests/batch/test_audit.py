@@ -8,7 +8,8 @@ from PIL import Image
 
 from sdsr.batch.audit import Status, merge, status, verify
 from sdsr.batch.claims import Claims
-from sdsr.batch.manifest import NAME, Manifest, Work
+from sdsr.batch.entries import Work
+from sdsr.batch.manifest import NAME, Manifest
 from sdsr.errors import InputError, OutputError
 
 SETTINGS = "2" * 64

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from sdsr.batch import claims as module
-from sdsr.batch.claims import EXPIRY_S, FOLDER, TOUCH_S, Claim, Claims, count_claims
+from sdsr.batch.alive import TOUCH_S
+from sdsr.batch.claims import EXPIRY_S, FOLDER, Claim, Claims, count_claims
 from sdsr.errors import OutputError
 
 HOLD = """

@@ -11,7 +11,8 @@ from PIL import Image
 from sdsr import job
 from sdsr.batch.claims import Claim, Claims
 from sdsr.batch.engine import process
-from sdsr.batch.manifest import NAME, Manifest, Work
+from sdsr.batch.entries import Work
+from sdsr.batch.manifest import NAME, Manifest
 from sdsr.batch.model import Model
 from sdsr.batch.outcome import Outcome
 from sdsr.batch.settings import Settings, settings_sha256

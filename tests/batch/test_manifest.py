@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from sdsr.batch import manifest
-from sdsr.batch.manifest import FOLDER, NAME, Manifest, Stamp, Work
+from sdsr.batch.entries import Stamp, Work
+from sdsr.batch.manifest import FOLDER, NAME, Manifest
 
 SETTINGS = "2" * 64
 HOUR_NS = 3600 * 10**9
@@ -172,7 +173,7 @@ def test_where_machines_contradict_each_other_the_result_tells(
     one, two = Manifest(root, machine="one"), Manifest(root, machine="two")
     one.begin(target, work(photo))
     one.finish(written(target), work(photo))
-    monkeypatch.setattr("sdsr.batch.manifest.time.time", lambda: 0.0)  # the clock of the other is behind
+    monkeypatch.setattr("sdsr.batch.entries.time.time", lambda: 0.0)  # the clock of the other is behind
     other = replace(work(photo), settings_sha256="4" * 64)
     two.begin(target, other)
     target.write_bytes(b"another result")

@@ -14,8 +14,9 @@ import time
 from dataclasses import asdict, dataclass
 from threading import Event, Thread
 
+from sdsr.batch.alive import TOUCH_S
 from sdsr.batch.bucket.store import Store
-from sdsr.batch.claims import EXPIRY_S, FOLDER, TOUCH_S
+from sdsr.batch.claims import EXPIRY_S, FOLDER
 from sdsr.errors import SdsrError
 
 

@@ -1,0 +1,99 @@
+"""The file by which other processes know that one lives: locked as long as it does, and touched now and then."""
+
+import errno
+import json
+import os
+import socket
+import sys
+import uuid
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from threading import Event, Thread
+from typing import IO
+
+TOUCH_S = 10.0
+"""How often a process says that it is alive."""
+_LOCKED_BYTE = 1 << 20  # of Windows' locks, beyond what is written
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owner:
+    """Who has a lease: what its file says."""
+
+    token: str
+    machine: str
+    locks: bool
+
+    @classmethod
+    def of(cls, path: Path) -> "Owner | None":
+        """Return what a file says; None where that isn't written yet. Raises OSError."""
+        try:
+            return cls(**json.loads(path.read_bytes()))
+        except (ValueError, TypeError):
+            return None
+
+
+class Alive:
+    """The file that a process keeps locked, and touches, while it lives."""
+
+    def __init__(self, folder: Path, owner: Owner) -> None:
+        self.path = folder / f"{owner.token}.alive"
+        new = self.path if os.name == "nt" else self.path.with_suffix(".new")  # nobody looks at it before it is locked
+        self._file = new.open("xb", buffering=0)
+        try:
+            if owner.locks and not lock(self._file):  # a file system without locks
+                owner = replace(owner, locks=False)
+            said = json.dumps(asdict(owner)).encode()
+            if self._file.write(said) != len(said):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            new.replace(self.path)
+        except OSError:  # of a full disk: nothing stays open, or there, for each photo that is tried
+            self._file.close()
+            with suppress(OSError):
+                new.unlink()
+            raise
+        self._ended = Event()
+        self._thread = Thread(target=self._keep_touching, name="sdsr-alive", daemon=True)
+        self._thread.start()
+
+    def touch(self) -> None:
+        with suppress(OSError):  # of a disk that is away; whoever watches will see
+            os.utime(self.path)  # without a time: the file server's
+
+    def close(self) -> None:
+        self._ended.set()
+        self._thread.join()
+        self._file.close()
+        with suppress(OSError):
+            self.path.unlink()
+
+    def _keep_touching(self) -> None:
+        while not self._ended.wait(TOUCH_S):
+            self.touch()
+
+
+def this_machine() -> str:
+    """Return what no other machine is called that may see the same files, nor this one after it starts again."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return f"{socket.gethostname()}-{uuid.getnode():x}"
+
+
+def lock(file: IO[bytes], *, shared: bool = False) -> bool:
+    """Lock a file until it is closed; return whether that could be."""
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            file.seek(_LOCKED_BYTE)
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+            file.seek(0)
+        else:
+            import fcntl
+
+            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
