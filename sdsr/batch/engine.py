@@ -12,8 +12,10 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from sdsr.batch.desk import Desk, Opened, open_task, restore_opened, write_opened
+from sdsr.batch.desk import Desk
+from sdsr.batch.finishing import restore_opened, write_opened
 from sdsr.batch.model import Model
+from sdsr.batch.opening import Opened, open_task
 from sdsr.batch.outcome import Outcome
 from sdsr.batch.restoring import Beside
 from sdsr.batch.settings import Settings

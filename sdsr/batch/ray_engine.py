@@ -16,11 +16,12 @@ from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from sdsr.batch.desk import Desk, failed, skipped
+from sdsr.batch.desk import Desk
 from sdsr.batch.model import Model
 from sdsr.batch.outcome import Outcome
 from sdsr.batch.restoring import Beside
 from sdsr.batch.settings import Settings
+from sdsr.batch.settling import failed, skipped
 from sdsr.batch.walking import Task
 from sdsr.errors import InputError, ModelError, SdsrError
 from sdsr.photos.urls import url_of

@@ -21,12 +21,13 @@ from sdsr.batch.bucket.notes import Note, Notes
 from sdsr.batch.bucket.planning import Bucket, Places, target_name
 from sdsr.batch.bucket.store import Seen, Store
 from sdsr.batch.claims import FOLDER
-from sdsr.batch.desk import Desk, failed, skipped
+from sdsr.batch.desk import Desk
 from sdsr.batch.engine import work
 from sdsr.batch.model import Model
 from sdsr.batch.naming import fitted
 from sdsr.batch.outcome import Kind, Outcome, kind_of
 from sdsr.batch.settings import Settings
+from sdsr.batch.settling import failed, skipped
 from sdsr.batch.walking import Task
 from sdsr.digests import file_sha256
 from sdsr.errors import InputError, OutputError, SdsrError

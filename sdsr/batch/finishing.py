@@ -1,0 +1,98 @@
+"""The later steps of a photo at the desk: restored, written, and noted."""
+
+import logging
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from sdsr.batch.desk import Desk
+from sdsr.batch.opening import Opened
+from sdsr.batch.outcome import Outcome
+from sdsr.batch.restoring import OnProgress, Restored
+from sdsr.batch.settling import outcome, reported
+from sdsr.errors import OutputError, ResultError
+
+log = logging.getLogger(__name__)
+
+
+def restore_opened(opened: Opened, desk: Desk, on_progress: OnProgress) -> Restored | Outcome:
+    """Return a photo restored, or how it failed; the time it took is added to what opening it took."""
+    from sdsr.batch.restoring import read, restore_read
+    from sdsr.photos.probe import format_of
+
+    task = opened.task
+    begun = time.perf_counter()
+
+    def attempt() -> Restored:
+        found = opened.read or read(task.source, desk.maker(), desk.settings, format=format_of(task.target))
+        opened.read = None  # so that nothing but what restores it holds it
+        with desk.computing:
+            try:
+                return restore_read(found, desk.maker(), desk.settings, on_progress=on_progress)
+            except ResultError as error:
+                maker = desk.float32_maker()
+                if maker is None:
+                    raise
+                log.warning("%s: %s It is tried again in float32.", task.source.name, error)
+                return restore_read(found, maker, desk.settings, on_progress=on_progress)
+
+    result = reported(attempt, task, desk, begun - opened.seconds)
+    opened.seconds += time.perf_counter() - begun
+    return result
+
+
+def write_opened(opened: Opened, restored: Restored, desk: Desk) -> Outcome | None:
+    """Write a result, note it, make what belongs beside it, and return what became of the photo.
+
+    None where this process was taken for dead meanwhile, as after a sleep of the machine, and another has the photo.
+    """
+    begun = time.perf_counter() - opened.seconds
+
+    def attempt() -> Outcome | None:
+        if opened.claim is not None and not opened.claim.holds():
+            log.warning("%s was taken over by another process while this one slept.", opened.task.source.name)
+            return None
+        _write(opened, restored, desk)
+        height, width = restored.result.size
+        seconds = round(time.perf_counter() - begun, 3)
+        return replace(
+            outcome(opened.task, desk, "done"),
+            size=(width, height),
+            chosen=restored.chosen,
+            again=opened.again,
+            seconds=seconds,
+        )
+
+    return reported(attempt, opened.task, desk, begun)
+
+
+def _write(opened: Opened, restored: Restored, desk: Desk) -> None:
+    from sdsr.photos.files import write_photo
+    from sdsr.photos.probe import format_of
+
+    task = opened.task
+    settings = desk.settings
+    _make_folder(task.target.parent)
+    manifest = None if task.root is None else desk.manifest(task.root)
+    if manifest is not None:
+        manifest.begin(task.target, opened.work)
+    seal = settings.seal(restored.result, task.target.name, task.source, desk.model.name)
+    write_photo(
+        restored.result,
+        task.target,
+        format=format_of(task.target),
+        quality=settings.quality,
+        overwrite=opened.replaces,
+        seal=seal,
+    )
+    if desk.beside is not None:
+        desk.beside.make(task, restored)
+    if manifest is not None:
+        manifest.finish(task.target, opened.work)
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"folder (={folder}) can't be made ({error.strerror}); choose another.") from error

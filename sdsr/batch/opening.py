@@ -1,0 +1,160 @@
+"""The first step of a photo at the desk: claimed, unless it is finished; read; and why its result is made again."""
+
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sdsr.batch.desk import Desk
+from sdsr.batch.entries import Work
+from sdsr.batch.manifest import State
+from sdsr.batch.outcome import Outcome
+from sdsr.batch.restoring import Read, check_target
+from sdsr.batch.settling import reported, skipped
+from sdsr.batch.walking import Task
+from sdsr.errors import OutputError
+
+if TYPE_CHECKING:
+    from sdsr.batch.claims import Claim
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Opened:
+    """A photo that is to be restored, and that no other process may restore until it is let go.
+
+    `size` is the result's (height, width). It is `light` if it may lie in memory beside others; if not, it is read
+    when it is restored (`read` is None until then). `again` says why there is something to replace.
+    """
+
+    task: Task
+    size: tuple[int, int]
+    work: Work
+    light: bool
+    read: Read | None
+    again: str | None
+    replaces: bool
+    seconds: float
+    held: ExitStack
+    claim: "Claim | None" = None
+
+    def let_go(self) -> None:
+        """Leave the photo to whoever comes; more than once if need be."""
+        self.held.close()
+
+
+def open_task(task: Task, desk: Desk) -> Opened | Outcome | None:
+    """Return a photo ready to be restored, or what became of it without that; None while another process has it."""
+    begun = time.perf_counter()
+
+    def attempt() -> Opened | Outcome | None:
+        if desk.needs_nothing(task):
+            return skipped(task, desk)
+        with ExitStack() as held:
+            opened = _open(task, desk, held)
+            if isinstance(opened, Opened):
+                opened.held = held.pop_all()
+                opened.seconds = time.perf_counter() - begun
+            return opened
+
+    return reported(attempt, task, desk, begun)
+
+
+def _open(task: Task, desk: Desk, held: ExitStack) -> Opened | Outcome | None:
+    """Claim a photo and read it, unless it is finished by now; None where another process has it."""
+    from sdsr.photos.parts import remove_parts
+
+    if task.root is None:
+        return _read(task, desk, None, held)
+    claim = desk.claims(task.root).take(task.target)
+    if claim is None:
+        return None
+    held.callback(claim.release)
+    manifest = desk.manifest(task.root)
+    manifest.refresh()
+    if manifest.interrupted(task.target) or task.target.exists():  # whoever was writing it is dead
+        remove_parts(task.target)
+    state = desk.state(task)
+    if desk.finished(state):
+        _make_beside(task, desk)
+        return skipped(task, desk)
+    opened = _read(task, desk, state, held)
+    opened.claim = claim
+    return opened
+
+
+def _read(task: Task, desk: Desk, state: State | None, held: ExitStack) -> Opened:
+    """Return a photo to restore; what can't be done is refused before the model is loaded."""
+    from sdsr.photos.probe import check_output, format_of, probe
+
+    settings = desk.settings
+    header = probe(task.source, settings.limits)
+    width, height = settings.request.size(header.width, header.height)
+    check_output(header, (height, width), format_of(task.target), settings.limits)
+    if desk.beside is not None:
+        desk.beside.check((header.height, header.width), (height, width))
+    again = None if state is None else _reason_to_replace(task, desk, state)
+    replaces = again is not None or settings.overwrite
+    check_target(task.target, overwrite=replaces, new_folders=task.root is not None)
+    work = Work.on(task.source, desk.settings_sha256)
+    maker = desk.maker()
+    from sdsr.batch.memory import is_light
+    from sdsr.batch.restoring import read
+
+    light = is_light(header, (height, width), settings.request)
+    found = read(task.source, maker, settings, format=format_of(task.target)) if light else None
+    return Opened(
+        task=task,
+        size=(height, width),
+        work=work,
+        light=light,
+        read=found,
+        again=again,
+        replaces=replaces,
+        seconds=0.0,
+        held=held,
+    )
+
+
+def _reason_to_replace(task: Task, desk: Desk, state: State) -> str | None:
+    """Return why a result that is ours is made again; None where there is none. Raises OutputError where it may not."""
+    assert task.root is not None
+    manifest = desk.manifest(task.root)
+    begun = manifest.interrupted(task.target)
+    match state:
+        case "missing":
+            return None if begun else "its result was gone"
+        case "another photo":
+            return "the photo changed"
+        case "another version":
+            return "another version made it"
+        case "other settings" if manifest.noted_since(task.target):
+            raise OutputError(
+                f"{task.target} was made by another process just now, by other settings or weights; give each its own "
+                "folder, or stop one of them."
+            )
+        case "other settings":
+            return "settings or weights changed"
+        case "changed" if begun:
+            return "it was being replaced"
+        case "changed" if desk.settings.on_exists != "skip":
+            return "its result changed"
+        case "changed":
+            raise OutputError(
+                f"{task.target} exists already, and isn't what was written there; choose --on-exists verify or replace "
+                "to make it again, or another folder."
+            )
+    return None
+
+
+def _make_beside(task: Task, desk: Desk) -> None:
+    """Make what is missing beside a finished result; the photo is restored again where several passes are looked at."""
+    if desk.beside is None or desk.beside.is_there(task):
+        return
+    restored = None
+    if desk.settings.passes > 1:
+        from sdsr.batch.restoring import restore
+        from sdsr.photos.probe import format_of
+
+        with desk.computing:
+            restored = restore(task.source, desk.maker(), desk.settings, format=format_of(task.target))
+    desk.beside.make(task, restored)
