@@ -80,7 +80,7 @@ def process_on_ray(
 def _passed(tasks: Sequence[Task], desk: Desk, bucket: "Bucket | None") -> Iterator[tuple[Task, Outcome | None]]:
     """Yield each task with its outcome if it is finished."""
     if bucket is not None:
-        from sdsr.batch.bucket.engine import BucketDesk
+        from sdsr.batch.bucket.desk import BucketDesk
 
         of_bucket = BucketDesk.open(bucket.places, desk.model, desk.settings)
         try:
@@ -178,7 +178,7 @@ class _Worker:
         if places is None:
             self.desk = Desk(model=model, settings=settings, beside=beside)
         else:
-            from sdsr.batch.bucket.engine import BucketDesk
+            from sdsr.batch.bucket.desk import BucketDesk
 
             self.desk = BucketDesk.open(places, model, settings)
 
@@ -187,7 +187,9 @@ class _Worker:
 
         if isinstance(self.desk, Desk):
             return list(work(tasks, self.desk, on_progress=lambda task, share: None))
-        return list(self.desk.work(tasks, on_progress=lambda task, share: None))
+        from sdsr.batch.bucket.engine import work_bucket
+
+        return list(work_bucket(self.desk, tasks, on_progress=lambda task, share: None))
 
     def close(self) -> None:
         """Give up claims, and note what was found finished."""

@@ -9,7 +9,9 @@ import fsspec
 import pytest
 
 from sdsr.batch.bucket import leases
-from sdsr.batch.bucket.engine import BucketDesk, process_bucket
+from sdsr.batch.bucket.copies import fetch
+from sdsr.batch.bucket.desk import BucketDesk
+from sdsr.batch.bucket.engine import process_bucket
 from sdsr.batch.bucket.leases import Leases
 from sdsr.batch.bucket.notes import Notes
 from sdsr.batch.bucket.planning import Places, plan_bucket
@@ -154,7 +156,7 @@ def test_a_result_that_a_killed_process_could_not_note_is_made_again(
 ) -> None:
     tasks, _ = plan_bucket(PLACES, Naming(request=TWICE.request))
     desk = BucketDesk.open(PLACES, Model.of(upscaler), TWICE)
-    assert [desk._fetch(task) is not None for task in tasks[:2]] == [True, True]
+    assert [fetch(desk, task) is not None for task in tasks[:2]] == [True, True]
     bucket.pipe_file("/bucket/out/a.jpg", b"uploaded and not noted")
     assert statuses(run(upscaler, limit=2)).keys() == {"broken.jpg", "sub/[ab]#*?.png", "sub/b.png"}, (
         "a living one keeps"
