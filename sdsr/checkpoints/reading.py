@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
 from sdsr.errors import ModelError
+from sdsr.prior.weight_files import below
 
 _ZIP = b"PK\x03\x04"
 _PICKLE = b"\x80"
@@ -102,8 +103,7 @@ def without_wrappers(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def unwrapped(state: Mapping[str, Tensor], depth: int = _MOST_PREFIXES) -> Iterator[dict[str, Tensor]]:
     """Yield what a state may be inside a program's prefixes ("generator_ema.", "model."), an average first."""
     for prefix in _PREFIXES:
-        inside = {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
-        if inside:
+        if inside := below(state, prefix):
             yield inside
             if depth > 1:
                 yield from unwrapped(inside, depth - 1)

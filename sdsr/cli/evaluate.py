@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from sdsr.cli.measures import chosen_measures
 from sdsr.cli.options import Choosing, Features, Json
 from sdsr.cli.processors import share_processors
 from sdsr.errors import InputError
@@ -12,7 +13,6 @@ from sdsr.metrics import report
 from sdsr.metrics.anchors import score_anchors
 from sdsr.metrics.benchmark import score
 from sdsr.metrics.comparison import compare_photos, labels_of
-from sdsr.metrics.protocol import protocol as protocol_named
 from sdsr.metrics.rank import mean_ranks
 from sdsr.metrics.save import check_target, save_image, save_text
 
@@ -51,8 +51,6 @@ def evaluate(
     Several folders of results also get their mean rank over all measures.
     """
     from sdsr.metrics.clip import with_clip, with_gain
-    from sdsr.metrics.features import with_features
-    from sdsr.metrics.perceptual import with_perceptual
 
     share_processors(jobs)
     unpaired = alone or len(folders) == 1
@@ -64,8 +62,7 @@ def evaluate(
     for target in (csv, markdown, sheet):
         if target:
             check_target(target, overwrite=overwrite, image=target is sheet)
-    chosen = with_perceptual(protocol_named(protocol), perceptual or [])
-    chosen = with_features(chosen, choosing=choosing) if features or choosing else chosen
+    chosen = chosen_measures(protocol, perceptual, features=features, choosing=choosing)
     chosen = with_clip(chosen, clip) if clip else chosen
     rows = {
         label: score(folder, truth, protocol=chosen, jobs=jobs)

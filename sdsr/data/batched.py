@@ -13,12 +13,23 @@ from numpy.random import Generator
 from torch import Tensor
 from torch.nn import functional as F
 
-from sdsr.data.degradation import RESIZE_MODES, Degradation, FinalSinc, Jpeg, LowImage, ResizeMode, Stage
+from sdsr.data.degradation import (
+    RESIZE_MODES,
+    Degradation,
+    FinalSinc,
+    Jpeg,
+    LowImage,
+    ResizeMode,
+    Stage,
+    draw_factor,
+    draw_mode,
+    finished,
+    lq_size,
+)
 from sdsr.data.filters import filter2d
 from sdsr.data.jpeg import jpeg
 from sdsr.data.kernels import Blur, random_kernel, random_sinc
 from sdsr.data.noise import Noise
-from sdsr.errors import InputError
 from sdsr.tensors import Image
 
 Photos = Float[Tensor, "b 3 _ _"]  # of whatever size the last step left
@@ -36,10 +47,7 @@ def degrade_batch(hq: Image, settings: Degradation, rng: Generator) -> LowImage:
 
     Raises InputError where the sides are no multiple of the scale.
     """
-    height, width = hq.shape[-2:]
-    if height % settings.scale or width % settings.scale:
-        raise InputError(f"HQ size (={width}x{height}) must be a multiple of {settings.scale}; crop it.")
-    size = (height // settings.scale, width // settings.scale)
+    size = lq_size(hq, settings)
     grain = torch.Generator(hq.device).manual_seed(int(rng.integers(2**62)))
     image = _first(hq, settings.first, rng, grain)
     image = _second(image, settings.second, size, rng, grain)
@@ -48,14 +56,14 @@ def degrade_batch(hq: Image, settings: Degradation, rng: Generator) -> LowImage:
         image = _compressed(image, settings.second.jpeg, rng)
     image = F.interpolate(image, size=size, **_mode(settings.second, rng))
     image = _sharpened_by_sinc(image, settings.final_sinc, rng)
-    image = (_compressed(image, settings.second.jpeg, rng) if jpeg_last else image).clamp(0, 1)
-    return (image * 255).round() / 255 if settings.rounded else image
+    image = _compressed(image, settings.second.jpeg, rng) if jpeg_last else image
+    return finished(image, settings)
 
 
 def _first(image: Photos, stage: Stage, rng: Generator, grain: torch.Generator) -> Photos:
     chosen = _chosen(image, stage.probability, rng)
     changed = _blurred(image, stage.blur, rng)
-    factor = _factor(stage, rng)
+    factor = draw_factor(stage.resize, rng)
     changed = F.interpolate(changed, scale_factor=factor, **_mode(stage, rng))
     changed = _noised(changed, stage.noise, rng, grain)
     if stage.probability < 1:  # those that were passed over still have to have the size of the others
@@ -65,7 +73,7 @@ def _first(image: Photos, stage: Stage, rng: Generator, grain: torch.Generator) 
 
 def _second(image: Photos, stage: Stage, size: tuple[int, int], rng: Generator, grain: torch.Generator) -> Photos:
     chosen = _chosen(image, stage.probability, rng)
-    factor = _factor(stage, rng)
+    factor = draw_factor(stage.resize, rng)
     between = (max(int(size[0] * factor), 1), max(int(size[1] * factor), 1))
     changed = F.interpolate(_blurred(image, stage.blur, rng), size=between, **_mode(stage, rng))
     changed = _noised(changed, stage.noise, rng, grain)
@@ -122,14 +130,8 @@ def _compressed(image: Photos, settings: Jpeg, rng: Generator) -> Photos:
     return torch.where(chosen, jpeg(image.clamp(0, 1), quality.to(image.device)), image)
 
 
-def _factor(stage: Stage, rng: Generator) -> float:
-    smallest, largest = stage.resize.factor
-    direction = rng.choice(3, p=stage.resize.chances)
-    return (rng.uniform(1, largest), rng.uniform(smallest, 1), 1.0)[direction]
-
-
 def _mode(stage: Stage, rng: Generator) -> ResizeMode:
-    return RESIZE_MODES[stage.resize.modes[rng.integers(len(stage.resize.modes))]]
+    return RESIZE_MODES[draw_mode(stage.resize, rng)]
 
 
 def _chosen(image: Photos, probability: float, rng: Generator) -> Tensor:

@@ -109,7 +109,7 @@ class Degradation:
 
 
 def degradation(name: str) -> Degradation:
-    """The parameter set of that name or of that method; `degradation_names()` lists them."""
+    """The parameter set of that name or of that method; InputError lists them for another."""
     entries = _entries()
     if name not in entries:
         nearest = difflib.get_close_matches(name, entries, n=1, cutoff=0.3) or list(entries)
@@ -117,9 +117,12 @@ def degradation(name: str) -> Degradation:
     return _parsed(name, _resolved(name))
 
 
-def degradation_names() -> tuple[str, ...]:
-    """All names that `degradation` knows."""
-    return tuple(_entries())
+def lq_size(hq: Image, settings: Degradation) -> tuple[int, int]:
+    """Return (H / scale, W / scale); InputError where the sides are no multiple of the scale."""
+    height, width = hq.shape[-2:]
+    if height % settings.scale or width % settings.scale:
+        raise InputError(f"HQ size (={width}x{height}) must be a multiple of {settings.scale}; crop it.")
+    return height // settings.scale, width // settings.scale
 
 
 def truth(hq: Image, settings: Degradation) -> Image:
@@ -139,18 +142,15 @@ def degrade(hq: Image, settings: Degradation, seeds: Sequence[int]) -> LowImage:
 
     Raises InputError where the sides are no multiple of the scale, or there is not one seed per photo.
     """
-    height, width = hq.shape[-2:]
-    if height % settings.scale or width % settings.scale:
-        raise InputError(f"HQ size (={width}x{height}) must be a multiple of {settings.scale}; crop it.")
+    size = lq_size(hq, settings)
     _check_seeds(hq, seeds)
-    size = (height // settings.scale, width // settings.scale)
     lq = [
         functional.interpolate(photo[None], size=size, mode="area")
         if _is_clean(settings, seed)
         else _degraded(photo[None], settings, size, np.random.default_rng(seed))
         for photo, seed in zip(hq, seeds, strict=True)
     ]
-    return _finished(torch.cat(lq), settings)
+    return finished(torch.cat(lq), settings)
 
 
 def enlarge(lq: LowImage, hq: Image, settings: Degradation, seeds: Sequence[int]) -> Image:
@@ -163,8 +163,10 @@ def enlarge(lq: LowImage, hq: Image, settings: Degradation, seeds: Sequence[int]
             enlarged.append(photo[None])
             continue
         random = settings.resized_back == "random"
-        mode = _mode(settings.second.resize, np.random.default_rng((seed, _ENLARGE_STREAM))) if random else "bicubic"
-        enlarged.append(_finished(_resized(small[None], size, mode), settings))
+        mode = (
+            draw_mode(settings.second.resize, np.random.default_rng((seed, _ENLARGE_STREAM))) if random else "bicubic"
+        )
+        enlarged.append(finished(_resized(small[None], size, mode), settings))
     return torch.cat(enlarged)
 
 
@@ -174,8 +176,8 @@ def _degraded(image: Image, settings: Degradation, size: tuple[int, int], rng: G
     final = settings.final_sinc
     if rng.random() < first.probability:
         image = _blurred(image, first.blur, rng)
-        factor = _factor(first.resize, rng)
-        mode = _mode(first.resize, rng)
+        factor = draw_factor(first.resize, rng)
+        mode = draw_mode(first.resize, rng)
         if factor != 1:
             # the sampling grid follows the factor, not the ratio of the rounded sizes
             image = functional.interpolate(image, scale_factor=factor, **RESIZE_MODES[mode])
@@ -183,13 +185,13 @@ def _degraded(image: Image, settings: Degradation, size: tuple[int, int], rng: G
     image = _compressed(image, first.jpeg, rng)
     if rng.random() < second.probability:
         image = _blurred(image, second.blur, rng)
-        factor = _factor(second.resize, rng)
+        factor = draw_factor(second.resize, rng)
         between = (max(int(size[0] * factor), 1), max(int(size[1] * factor), 1))
-        image = add_noise(_resized(image, between, _mode(second.resize, rng)), second.noise, rng)
+        image = add_noise(_resized(image, between, draw_mode(second.resize, rng)), second.noise, rng)
     jpeg_last = rng.random() < 0.5
     if not jpeg_last:
         image = _compressed(image, second.jpeg, rng)
-    image = _resized(image, size, _mode(second.resize, rng))
+    image = _resized(image, size, draw_mode(second.resize, rng))
     if rng.random() < final.probability:
         image = filter2d(image, random_sinc(int(rng.choice(final.sizes)), rng))
     return _compressed(image, second.jpeg, rng) if jpeg_last else image
@@ -199,13 +201,15 @@ def _blurred(image: Image, blur: Blur, rng: Generator) -> Image:
     return filter2d(image, random_kernel(blur, rng)) if rng.random() < blur.probability else image
 
 
-def _factor(resize: Resize, rng: Generator) -> float:
+def draw_factor(resize: Resize, rng: Generator) -> float:
+    """Draw how many times larger a stage's resize makes a photo."""
     smallest, largest = resize.factor
     direction = rng.choice(3, p=resize.chances)
     return (rng.uniform(1, largest), rng.uniform(smallest, 1), 1.0)[direction]
 
 
-def _mode(resize: Resize, rng: Generator) -> str:
+def draw_mode(resize: Resize, rng: Generator) -> str:
+    """Draw a stage's kind of resize, a key of `RESIZE_MODES`."""
     return resize.modes[rng.integers(len(resize.modes))]
 
 
@@ -219,7 +223,8 @@ def _compressed(image: Image, settings: Jpeg, rng: Generator) -> Image:
     return jpeg(image.clamp(0, 1), torch.tensor([rng.uniform(*settings.quality)], dtype=torch.float32))
 
 
-def _finished(image: Image, settings: Degradation) -> Image:
+def finished(image: Image, settings: Degradation) -> Image:
+    """Return the LQ photo in [0, 1], of whole levels where the degradation has these."""
     image = image.clamp(0, 1)
     return (image * 255).round() / 255 if settings.rounded else image
 

@@ -7,6 +7,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from sdsr.losses.filters import high_pass
 from sdsr.losses.light_trunk import Halve
+from sdsr.losses.trunks import outputs_of
 from sdsr.tensors import Image
 
 WIDTHS = (16, 48, 96, 128)  # channels at H, H/2, H/4, H/8
@@ -36,8 +37,5 @@ class PatchDiscriminator(nn.Module):
 
     def forward(self, image: Image) -> list[Tensor]:
         x = 4 * high_pass(image) if self.sees == "detail" else 2 * image - 1
-        features = []
-        for stage in self.stages:
-            x = stage(x)
-            features.append(x)
+        features = outputs_of(self.stages, x)
         return [head(feature) for head, feature in zip(self.heads, features[1:], strict=True)]

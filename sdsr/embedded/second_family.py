@@ -11,7 +11,7 @@ from sdsr.embedded import FACTS
 from sdsr.embedded.generative import GenerativeReconstruction
 from sdsr.embedded.recipes import SMALL_PRIOR, Autoencoder, SmallPrior
 from sdsr.methods.recipe import OptimizerSettings, Recipe, Stage
-from sdsr.methods.small_stages import image_discriminator
+from sdsr.methods.small_stages import DISCRIMINATOR_OPTIMIZER, image_discriminator
 
 SMALL_AUTOENCODER_2 = Recipe(
     facts=FACTS["small-autoencoder-2"],
@@ -22,9 +22,7 @@ SMALL_AUTOENCODER_2 = Recipe(
             objective=GenerativeReconstruction(),
             optimizer=OptimizerSettings(learning_rate=5e-4, warmup_steps=100, decay_from=0.5),
             discriminator=image_discriminator,
-            discriminator_optimizer=OptimizerSettings(
-                learning_rate=3e-4, betas=(0.5, 0.99), warmup_steps=20, decay_from=0.6
-            ),
+            discriminator_optimizer=DISCRIMINATOR_OPTIMIZER,
             steps=20_000,
             batch=16,
             crop_px=256,

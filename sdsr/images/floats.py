@@ -22,6 +22,13 @@ def image_array(photo: Photo, region: Region | None = None) -> Float[np.ndarray,
     return np.ascontiguousarray(_unit(pixels).transpose(2, 0, 1)[None])
 
 
+def levels_as_image(levels: Float[np.ndarray, "height width 3"]) -> Image:
+    """Return floats in 0 ... 255, as measures have them, as an image."""
+    import torch
+
+    return torch.from_numpy(levels / 255).float().permute(2, 0, 1)[None]
+
+
 def plane(photo: Photo, region: Region | None = None) -> Float[np.ndarray, "1 1 height width"]:
     """Return the alpha of the photo, or of a region of it, as a float32 array in [0, 1]; ones where it has none."""
     alpha = np.full(photo.size, _top(photo.pixels.dtype), photo.pixels.dtype) if photo.alpha is None else photo.alpha

@@ -13,9 +13,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sdsr.losses.filters import sobel
+from sdsr.losses.filters import hann_window, sobel
 from sdsr.losses.small_perceptual import load_small_perceptual
-from sdsr.losses.trunks import POOL_PLACES, VGG16_CHANNELS, renamed_trunk, vgg16_stages
+from sdsr.losses.trunks import POOL_PLACES, VGG16_CHANNELS, outputs_of, renamed_trunk, vgg16_stages
 from sdsr.prior.weight_files import fill, read_tensors
 from sdsr.tensors import Image
 
@@ -54,9 +54,7 @@ class L2Pooling(nn.Module):
     """Half the size: root of the squares averaged by a 3x3 Hann window, so that nothing aliases."""
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h2 w2"]:
-        taps = torch.tensor([0.25, 0.5, 0.25], dtype=x.dtype, device=x.device)
-        window = torch.outer(taps, taps).expand(x.shape[1], 1, 3, 3)
-        averaged = F.conv2d(x.square(), window, stride=2, padding=1, groups=x.shape[1])
+        averaged = F.conv2d(x.square(), hann_window(x), stride=2, padding=1, groups=x.shape[1])
         return (averaged.clamp(min=0) + 1e-12).sqrt()  # a convolution's rounding may be below zero where all is zero
 
 
@@ -74,12 +72,7 @@ class DistsNetwork(nn.Module):
         self.register_buffer("deviation", torch.tensor([0.229, 0.224, 0.225]).reshape(1, 3, 1, 1))
 
     def forward(self, image: Image) -> list[Tensor]:
-        features = [image]
-        x = (image - self.mean) / self.deviation
-        for stage in self.stages.values():
-            x = stage(x)
-            features.append(x)
-        return features
+        return [image, *outputs_of(self.stages.values(), (image - self.mean) / self.deviation)]
 
 
 class Dists(nn.Module):

@@ -8,6 +8,12 @@ from torch.nn import functional as F
 from sdsr.tensors import Image, Latent, Plane
 
 
+def hann_window(x: Latent) -> Float[Tensor, "c 1 3 3"]:
+    """The 3x3 Hann window for each channel of `x`: what is halved after it doesn't alias."""
+    taps = torch.tensor([0.25, 0.5, 0.25], dtype=x.dtype, device=x.device)
+    return torch.outer(taps, taps).expand(x.shape[1], 1, 3, 3)
+
+
 def gaussian_blur(x: Latent, sigma: float | Float[Tensor, " b"]) -> Latent:
     """Each channel blurred by a Gaussian of `sigma` pixels, one value or one per sample; borders are replicated."""
     batch, channels, _, _ = x.shape

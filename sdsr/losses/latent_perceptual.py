@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from sdsr.errors import ModelError
 from sdsr.losses.light_trunk import LightTrunk
 from sdsr.losses.lpips import LpipsNetwork
-from sdsr.losses.trunks import renamed_trunk
+from sdsr.losses.trunks import outputs_of, renamed_trunk
 from sdsr.prior.weight_files import fill, read_tensors
 
 WIDTHS = (64, 96, 128)
@@ -70,12 +70,7 @@ class LatentVgg16(nn.Module):
         return [self.get_parameter(f"{name}.model.1.weight").flatten().clamp(min=0) for name in self.names]
 
     def forward(self, latent: Float[Tensor, "b c h w"]) -> list[Tensor]:
-        x = latent
-        features = []
-        for stage in self.net.values():
-            x = stage(x)
-            features.append(x)
-        return features
+        return outputs_of(self.net.values(), latent)
 
     def begin_from(self, classifier: Path) -> None:
         """Raises ModelError where the file is missing or no VGG-16."""

@@ -8,7 +8,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sdsr.losses.filters import hann_window
 from sdsr.losses.perceptual import PerceptualDistance
+from sdsr.losses.trunks import outputs_of
 
 Map = Float[Tensor, "b c h w"]
 
@@ -17,9 +19,7 @@ class Halve(nn.Module):
     """Half the size after a [1 2 1] blur, so that neither features nor gradients alias into a grid."""
 
     def forward(self, x: Map) -> Float[Tensor, "b c h2 w2"]:
-        taps = torch.tensor([0.25, 0.5, 0.25], dtype=x.dtype, device=x.device)
-        kernel = torch.outer(taps, taps).expand(x.shape[1], 1, 3, 3)
-        return F.conv2d(F.pad(x, (1, 1, 1, 1), "replicate"), kernel, stride=2, groups=x.shape[1])
+        return F.conv2d(F.pad(x, (1, 1, 1, 1), "replicate"), hann_window(x), stride=2, groups=x.shape[1])
 
 
 class LightTrunk(nn.Module):
@@ -50,12 +50,7 @@ class LightTrunk(nn.Module):
         return [weight.exp() for weight in self.log_weights]
 
     def forward(self, image: Map) -> list[Tensor]:
-        x = image
-        features = []
-        for stage in self.stages:
-            x = stage(x)
-            features.append(x)
-        return features
+        return outputs_of(self.stages, image)
 
     def distance(self) -> PerceptualDistance:
         """Return the trunk, frozen, as a distance with its learned channel weights."""

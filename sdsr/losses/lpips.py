@@ -19,10 +19,11 @@ from sdsr.losses.trunks import (
     POOL_PLACES,
     VGG16_CHANNELS,
     alexnet_stages,
+    outputs_of,
     renamed_trunk,
     vgg16_stages,
 )
-from sdsr.prior.weight_files import fill, read_tensors
+from sdsr.prior.weight_files import below, fill, read_tensors
 
 Trunk = Literal["vgg16", "alexnet", "latent_vgg16"]
 
@@ -63,12 +64,7 @@ class LpipsNetwork(nn.Module):
         self.net = nn.ModuleDict({f"slice{index}": stage for index, stage in enumerate(stages, start=1)})
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> list[Tensor]:
-        x = self.scaling_layer(x)
-        features = []
-        for stage in self.net.values():
-            x = stage(x)
-            features.append(x)
-        return features
+        return outputs_of(self.net.values(), self.scaling_layer(x))
 
 
 def load_lpips_or_small(weights: str | None, device: torch.device) -> PerceptualDistance:
@@ -94,7 +90,7 @@ def load_lpips(
     # Some files hold the channel weights twice (`lins.0...`) and the scaling constants: neither is needed.
     linear = {name: tensors[f"{name}.model.1.weight"] for name in heads if f"{name}.model.1.weight" in tensors}
     fill(heads, linear, path)
-    stages = {name.removeprefix("net."): tensor for name, tensor in tensors.items() if name.startswith("net.")}
+    stages = below(tensors, "net.")
     if classifier is not None:
         stages = renamed_trunk(read_tensors(classifier), network.net)
     fill(network.net, stages, classifier or path)

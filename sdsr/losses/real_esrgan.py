@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sdsr.data.degradation import LowImage
-from sdsr.prior.weight_files import fill, read_tensors
+from sdsr.prior.weight_files import below, fill, read_tensors
 from sdsr.tensors import Image
 
 WIDTH = 64
@@ -100,8 +100,7 @@ def _shape(tensors: Mapping[str, Tensor]) -> dict[str, int]:
 def _unwrapped(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Without the name that BasicSR's checkpoints put around all tensors; the averaged ones, where both are there."""
     for wrapper in _WRAPPERS:
-        chosen = {name.removeprefix(wrapper): value for name, value in tensors.items() if name.startswith(wrapper)}
-        if chosen:
+        if chosen := below(tensors, wrapper):
             return chosen
     return dict(tensors)
 

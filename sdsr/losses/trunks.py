@@ -1,7 +1,7 @@
 """The convolution trunks of VGG16 and AlexNet in five stages, with the layer numbers of their published files."""
 
-from collections.abc import Mapping
-from itertools import pairwise
+from collections.abc import Iterable, Mapping
+from itertools import accumulate, pairwise
 
 from torch import Tensor, nn
 
@@ -10,6 +10,11 @@ ALEXNET_CHANNELS = (64, 192, 384, 256, 256)
 
 POOL_PLACES = (4, 9, 16, 23)
 """Where VGG16 halves the resolution: before each stage but the first."""
+
+
+def outputs_of(stages: Iterable[nn.Module], x: Tensor) -> list[Tensor]:
+    """Return what each of some stages makes of the one before's output, the first of `x`."""
+    return list(accumulate(stages, lambda x, stage: stage(x), initial=x))[1:]
 
 
 def vgg16_stages(pools: Mapping[int, nn.Module], in_channels: int = 3) -> list[nn.Sequential]:

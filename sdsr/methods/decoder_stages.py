@@ -19,7 +19,7 @@ from sdsr.losses.terms import (
 from sdsr.methods.learning import Learns
 from sdsr.methods.method import Method
 from sdsr.methods.recipe import OptimizerSettings, Stage
-from sdsr.methods.small_stages import image_discriminator
+from sdsr.methods.small_stages import DISCRIMINATOR_OPTIMIZER, image_discriminator
 from sdsr.objectives.decoding import Decoding
 from sdsr.restoration.plan import Plan
 from sdsr.restoration.restorer import Restorer
@@ -60,9 +60,7 @@ def decoder_stages(method: Method, discriminator: Callable[[Restorer], nn.Module
         name="detail",
         objective=_beyond_the_teacher(plan),
         discriminator=discriminator,
-        discriminator_optimizer=OptimizerSettings(
-            learning_rate=3e-4, betas=(0.5, 0.99), warmup_steps=20, decay_from=0.6
-        ),
+        discriminator_optimizer=DISCRIMINATOR_OPTIMIZER,
         optimizer=OptimizerSettings(learning_rate=3e-4, warmup_steps=50, decay_from=0.6),
         init_from="stage decoder",
     )

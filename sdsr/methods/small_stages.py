@@ -17,6 +17,9 @@ from sdsr.objectives.discriminator import Discriminator, Pixels
 from sdsr.objectives.restoration import Restoration
 from sdsr.restoration.restorer import Restorer
 
+DISCRIMINATOR_OPTIMIZER = OptimizerSettings(learning_rate=3e-4, betas=(0.5, 0.99), warmup_steps=20, decay_from=0.6)
+"""Of discriminators of small models."""
+
 
 def image_discriminator(model: object) -> Discriminator:
     """Return a projected discriminator of pictures on the features of EfficientNet-Lite1, whatever makes them."""
@@ -66,9 +69,7 @@ def small_stages(
         objective=replace(objective, terms=terms, **weights, **heard),
         optimizer=OptimizerSettings(learning_rate=2e-4, warmup_steps=50, decay_from=0.6),
         discriminator=discriminators,
-        discriminator_optimizer=OptimizerSettings(
-            learning_rate=3e-4, betas=(0.5, 0.99), warmup_steps=20, decay_from=0.6
-        ),
+        discriminator_optimizer=DISCRIMINATOR_OPTIMIZER,
         batch=12,
         ema_decay=0.995,
         init_from=f"stage {first}",

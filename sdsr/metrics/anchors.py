@@ -8,9 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image as PillowImage
 
-from sdsr.errors import InputError
 from sdsr.metrics.benchmark import Scores, score_pairs
-from sdsr.metrics.pairs import Pair, photos_by_name, read_pixels
+from sdsr.metrics.pairs import Pair, given_and_true, read_pixels
 from sdsr.metrics.planes import Pixels, blurred, eight_bit
 from sdsr.metrics.protocol import Protocol
 
@@ -44,12 +43,7 @@ def score_anchors(
     lq: Path, truth: Path, protocol: Protocol, *, names: Sequence[str] = (), scale: int = 4, jobs: int = 1
 ) -> dict[str, Scores]:
     """Scores of bicubic, of the truth itself and of the grain, for these photos (none named: all) of two folders."""
-    given = photos_by_name(lq)
-    original = photos_by_name(truth)
-    original = {name: original[name] for name in names or original}
-    missing = [name for name in original if name not in given]
-    if missing:
-        raise InputError(f"{lq} has no photo {missing[0]} ({len(missing)} are missing); give the folder of LQ photos.")
+    given, original = given_and_true(lq, truth, names or None)
     pictures = {
         "bicubic": {name: partial(bicubic, given[name], scale) for name in original},
         "truth itself": {name: partial(read_pixels, path) for name, path in original.items()},

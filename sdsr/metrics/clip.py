@@ -21,6 +21,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from sdsr.errors import InputError, ModelError
+from sdsr.images.floats import levels_as_image
 from sdsr.metrics.benchmark import Scores
 from sdsr.metrics.planes import Pixels, Values, values
 from sdsr.metrics.protocol import Measure, Protocol
@@ -104,7 +105,7 @@ def similarities(photos: Mapping[str, Pixels], texts: Sequence[str], clip: Clip)
     """The cosine of each photo's embedding with each text's, in their order (arXiv:2410.13807, Fig. 4)."""
     with torch.inference_mode():
         described = [clip.of_text(text) for text in texts]
-        seen = {label: clip.of_photo(_image(values(pixels))) for label, pixels in photos.items()}
+        seen = {label: clip.of_photo(levels_as_image(values(pixels))) for label, pixels in photos.items()}
     return {label: tuple(_cosine(photo, text) for text in described) for label, photo in seen.items()}
 
 
@@ -175,7 +176,7 @@ def _is_small(name: str) -> bool:
 def _clip_i(name: str, result: Values, truth: Values) -> float:
     encode = _image_encoder(name)
     with torch.inference_mode():
-        return _cosine(encode(_image(result)), encode(_image(truth)))
+        return _cosine(encode(levels_as_image(result)), encode(levels_as_image(truth)))
 
 
 def _gained(label: str, scores: Scores, enlarged: Scores) -> Scores:
@@ -198,10 +199,6 @@ def _likeness(protocol: Protocol) -> Measure:
 
 def _first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0]
-
-
-def _image(photo: Values) -> Image:
-    return torch.from_numpy(photo / 255).float().permute(2, 0, 1)[None]
 
 
 def _cosine(one: Embedding, other: Embedding) -> float:

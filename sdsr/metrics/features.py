@@ -9,8 +9,8 @@ from functools import cache, partial
 from typing import Literal
 
 import torch
-from torch import Tensor
 
+from sdsr.images.floats import levels_as_image
 from sdsr.losses.dists import Dists
 from sdsr.losses.efficientnet import LiteName, load_efficientnet_lite
 from sdsr.metrics.planes import Values
@@ -49,7 +49,7 @@ def object_distance(result: Values, truth: Values, *, name: LiteName = "lite2") 
 
 def _measured(distance: Dists, *photos: Values) -> float:
     with torch.inference_mode():
-        return float(distance(*map(_tensor, photos)))
+        return float(distance(*map(levels_as_image, photos)))
 
 
 @cache
@@ -62,10 +62,6 @@ def _objects(name: LiteName) -> Dists:
     network = load_efficientnet_lite(name)
     nothing = [torch.zeros(width) for width in network.channels]
     return Dists(network, nothing, [*nothing[:-1], torch.ones(network.channels[-1])])
-
-
-def _tensor(photo: Values) -> Tensor:
-    return torch.from_numpy(photo / 255).float().permute(2, 0, 1)[None]
 
 
 def _measure(kind: Literal["features", "objects"], name: LiteName) -> Measure:

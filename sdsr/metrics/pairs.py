@@ -3,7 +3,7 @@
 import logging
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -54,6 +54,22 @@ def photos_by_name(folder: Path) -> dict[str, Path]:
     if not found:
         raise InputError(f"{folder} holds no photo ({', '.join(sorted(SUFFIXES))}); give a folder of photos.")
     return found
+
+
+def given_and_true(
+    lq: Path, truth: Path, names: Collection[str] | None = None
+) -> tuple[dict[str, Path], dict[str, Path]]:
+    """Return the LQ photos and the true ones of two folders, by name: of these names, or all that have a truth.
+
+    Raises InputError where an LQ photo is missing.
+    """
+    given = photos_by_name(lq)
+    original = photos_by_name(truth)
+    wanted = original if names is None else names
+    missing = [name for name in wanted if name not in given]
+    if missing:
+        raise InputError(f"{lq} has no photo {missing[0]} ({len(missing)} are missing); give the folder of LQ photos.")
+    return {name: given[name] for name in wanted}, {name: original[name] for name in wanted}
 
 
 def pair_folders(results: Path, truth: Path | None = None) -> tuple[Pair, ...]:

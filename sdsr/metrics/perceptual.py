@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from sdsr.errors import InputError, ModelError
+from sdsr.images.floats import levels_as_image
 from sdsr.metrics.planes import Values
 from sdsr.metrics.protocol import Measure, Protocol
 
@@ -48,9 +49,8 @@ def with_perceptual(protocol: Protocol, names: Sequence[str]) -> Protocol:
 
 
 def _score(name: str, *photos: Values) -> float:
-    tensors = [torch.from_numpy(photo / 255).float().permute(2, 0, 1)[None] for photo in photos]
     with torch.inference_mode():
-        return float(np.asarray(_metric(name)(*tensors)).item())
+        return float(np.asarray(_metric(name)(*map(levels_as_image, photos))).item())
 
 
 @cache

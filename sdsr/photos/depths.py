@@ -20,6 +20,13 @@ def narrowed(samples: np.ndarray, bits: int) -> np.ndarray:
     return ((samples.astype(np.uint32) * top + 32767) // 65535).astype(np.uint16)
 
 
+def eight_bits(samples: np.ndarray) -> np.ndarray:
+    """Return 8 or 16 bits rounded to 8."""
+    if samples.dtype == np.uint8:
+        return samples
+    return ((samples.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
+
+
 def unassociated(color: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     """Return color (h, w, c) that was multiplied by its alpha (h, w, 1) divided by it."""
     top = int(np.iinfo(color.dtype).max)

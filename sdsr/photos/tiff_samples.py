@@ -10,6 +10,7 @@ import numpy as np
 import tifffile
 
 from sdsr.errors import InputError
+from sdsr.photos.depths import unassociated
 from sdsr.photos.formats import CHANNELS, Space
 from sdsr.photos.profiles import lab_to_srgb
 from sdsr.photos.ranges import full_range
@@ -151,5 +152,4 @@ def _unassociated(color: np.ndarray, alpha: np.ndarray) -> np.ndarray:
             "the TIFF's alpha is marked as associated, and its color exceeds it; it is taken as unassociated."
         )
         return color
-    straight = color.astype(np.float32) * top / np.maximum(alpha, 1)
-    return np.rint(np.minimum(straight, top)).astype(color.dtype)
+    return unassociated(color, alpha)

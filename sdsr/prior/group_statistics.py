@@ -20,6 +20,9 @@ from sdsr.tensors import Image, Latent, Region
 Statistics = dict[nn.GroupNorm, tuple[Tensor, Tensor]]
 """The mean and the biased variance, (b, groups) each, of what a layer normalises."""
 
+PATCH_CELLS = 16
+"""The side of a mosaic's patches."""
+
 
 @contextmanager
 def recorded(model: nn.Module) -> Iterator[Statistics]:
@@ -59,7 +62,7 @@ def imposed(statistics: Statistics) -> Iterator[None]:
         yield
 
 
-def mosaic(latent: Latent, side: int, patch: int) -> Float[Tensor, "b c _ _"]:
+def mosaic(latent: Latent, side: int, patch: int = PATCH_CELLS) -> Float[Tensor, "b c _ _"]:
     """Return patches spread evenly over a latent, side by side: at most `side` cells high and wide.
 
     A side that is short enough is kept as it is. Patches keep the detail whose contrast the statistics depend on; a
@@ -69,7 +72,9 @@ def mosaic(latent: Latent, side: int, patch: int) -> Float[Tensor, "b c _ _"]:
     return latent[..., rows, :][..., columns]
 
 
-def mosaic_of_picture(picture: Picture, size: tuple[int, int], side: int, patch: int, factor: int) -> Image:
+def mosaic_of_picture(
+    picture: Picture, size: tuple[int, int], side: int, factor: int, patch: int = PATCH_CELLS
+) -> Image:
     """Return the patches of a picture that belong to those of a latent's mosaic; `size` is the latent's, in cells."""
     rows, columns = (_runs(length, side, patch) for length in size)
     lines = []

@@ -40,7 +40,6 @@ MODEL_FOLDERS = ("vae", "unet", "text_encoder")
 FLOW_FOLDERS = ("vae", "transformer")
 WINDOW_CELLS = 128
 _CACHED_PROMPTS = 64
-_PATCH_CELLS = 16
 _MAPS_ALIVE = 8  # of the first level's width in float32, a value for each pixel; 6 are counted
 _VARIANTS = (None, "fp16")
 
@@ -87,7 +86,7 @@ class PublishedLatents:
             if max(size) <= self.window_cells:
                 return self._encode(picture(whole.scaled(self.factor)))
             with torch.no_grad(), recorded(self.model.encoder) as statistics:
-                self._encode(mosaic_of_picture(picture, size, self.window_cells, _PATCH_CELLS, self.factor))
+                self._encode(mosaic_of_picture(picture, size, self.window_cells, self.factor))
             with imposed(statistics):
                 return encode_in_parts(
                     self._encode,
@@ -132,7 +131,7 @@ class PublishedLatents:
         """The statistics to decode all parts of this latent with, remembered as long as the latent lives."""
         if latent not in self._statistics:
             with torch.no_grad(), recorded(self.model.decoder) as statistics:
-                self._decode(mosaic(latent, self.window_cells, _PATCH_CELLS))
+                self._decode(mosaic(latent, self.window_cells))
             self._statistics[latent] = statistics
         return self._statistics[latent]
 

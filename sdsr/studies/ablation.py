@@ -19,7 +19,7 @@ import torch
 from sdsr.checkpoints.weights import run_metadata
 from sdsr.data.photos import open_photos
 from sdsr.errors import InputError
-from sdsr.images.floats import quantize
+from sdsr.images.floats import levels_as_image, quantize
 from sdsr.losses.perceptual import PerceptualDistance
 from sdsr.losses.small_perceptual import load_small_perceptual
 from sdsr.methods.recipe import Recipe, Stage
@@ -54,8 +54,7 @@ def _distance() -> PerceptualDistance:
 
 @torch.inference_mode()
 def _small_perceptual(result: Values, truth: Values) -> float:
-    images = [torch.from_numpy(photo / 255).float().permute(2, 0, 1)[None] for photo in (result, truth)]
-    return float(_distance()(*images))
+    return float(_distance()(levels_as_image(result), levels_as_image(truth)))
 
 
 _SMALL = Measure(name="small_perceptual", function=_small_perceptual, plane="rgb", needs_truth=True, better="lower")

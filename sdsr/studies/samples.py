@@ -10,9 +10,8 @@ import numpy as np
 import torch
 
 from sdsr.data.degradation import Degradation, LowImage
-from sdsr.errors import InputError
 from sdsr.images.floats import image, quantize
-from sdsr.metrics.pairs import photos_by_name, read_pixels
+from sdsr.metrics.pairs import given_and_true, photos_by_name, read_pixels
 from sdsr.metrics.planes import Pixels, eight_bit
 from sdsr.photos.files import Photo, read_photo
 from sdsr.studies.degraded import degraded_photo
@@ -33,11 +32,7 @@ class Sample:
 
 def paired_samples(lq: Path, hr: Path, count: int | None = None) -> tuple[Sample, ...]:
     """The first `count` photos of two folders, matched by name as `sdsr evaluate` does."""
-    given = photos_by_name(lq)
-    original = photos_by_name(hr)
-    missing = [name for name in original if name not in given]
-    if missing:
-        raise InputError(f"{lq} has no photo {missing[0]} ({len(missing)} are missing); give the folder of LQ photos.")
+    given, original = given_and_true(lq, hr)
     return tuple(
         Sample(name=name, lq=partial(read_photo, given[name]), truth=partial(read_pixels, path))
         for name, path in list(original.items())[:count]

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image as pillow
 
 from sdsr.errors import InputError
+from sdsr.photos.depths import eight_bits
 from sdsr.photos.photo import Photo
 
 PROXY_PX = 1600
@@ -31,13 +32,6 @@ def view_of(photo: Photo) -> np.ndarray:
         return pixels
     assert photo.alpha is not None, "it is transparent"
     return np.dstack((pixels, eight_bits(photo.alpha)))
-
-
-def eight_bits(samples: np.ndarray) -> np.ndarray:
-    """Return 8 or 16 bits rounded to 8."""
-    if samples.dtype == np.uint8:
-        return samples
-    return ((samples.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
 
 
 def keep_pixels(pixels: np.ndarray, folder: Path) -> None:

@@ -1,5 +1,6 @@
 import json
 from dataclasses import replace
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,6 @@ from sdsr.data.degradation import (
     Resize,
     Stage,
     degradation,
-    degradation_names,
     degrade,
     enlarge,
     truth,
@@ -168,7 +168,7 @@ def test_a_photo_depends_on_itself_and_its_seed_only(name):
     assert len({photo.sum().item() for photo in degrade(hq[:1].expand(6, -1, -1, -1), settings, seeds)}) == 5
 
 
-@pytest.mark.parametrize("name", degradation_names())
+@pytest.mark.parametrize("name", json.loads(files("sdsr.data").joinpath("degradations.json").read_text()))
 def test_lq_is_an_image_of_a_quarter_of_the_size(name):
     settings = degradation(name)
     hq = photos(3)[..., :48]

@@ -163,6 +163,6 @@ def test_memory_is_bounded_by_the_part(rng):
 def test_a_mosaic_of_a_picture_is_that_of_its_latent(rng):
     cells = torch.arange(float(20 * 50)).view(1, 1, 20, 50)
     picture = cells.repeat_interleave(2, -1).repeat_interleave(2, -2).expand(-1, 3, -1, -1)
-    small_picture = mosaic_of_picture(lambda region: picture[region.slices], (20, 50), 24, 8, 2)
+    small_picture = mosaic_of_picture(lambda region: picture[region.slices], (20, 50), 24, 2, 8)
     assert torch.equal(small_picture[:, :1, ::2, ::2], mosaic(cells, 24, 8))
-    assert torch.equal(mosaic_of_picture(lambda region: picture[region.slices], (20, 50), 50, 8, 2), picture)
+    assert torch.equal(mosaic_of_picture(lambda region: picture[region.slices], (20, 50), 50, 2, 8), picture)

@@ -6,10 +6,9 @@ from typing import Annotated
 
 import typer
 
+from sdsr.cli.measures import chosen_measures, print_rows
 from sdsr.cli.options import Device, FirstPhotos, Json, NoiseSeed, Perceptual, PhotosCsv, Prior, ProtocolName
-from sdsr.metrics import report
-from sdsr.metrics.protocol import protocol as protocol_named
-from sdsr.metrics.save import check_target, save_text
+from sdsr.metrics.save import check_target
 
 
 def steps(
@@ -32,7 +31,6 @@ def steps(
 
     InvSR's are the paper's lists of one to five times, AddSR's one to four steps with and without self-refinement.
     """
-    from sdsr.metrics.perceptual import with_perceptual
     from sdsr.studies.comparison import Comparison, compare
     from sdsr.studies.samples import paired_samples
     from sdsr.studies.steps import plans_of_steps
@@ -40,13 +38,11 @@ def steps(
 
     if csv:
         check_target(csv, overwrite=overwrite)
-    chosen = with_perceptual(protocol_named(protocol), perceptual or [])
+    chosen = chosen_measures(protocol, perceptual)
     samples = paired_samples(lq, hr, photos)
     upscaler = Upscaler.from_pretrained(model, prior=prior, device=device)
     plans = plans_of_steps(upscaler)
     with typer.progressbar(length=len(samples) * len(plans), label=upscaler.recipe.name, file=sys.stderr) as bar:
         comparison = Comparison(samples=samples, protocol=chosen, seed=seed)
         rows = compare(upscaler, plans, comparison, lambda: bar.update(1))
-    if csv:
-        save_text(report.table_csv(rows), csv)
-    typer.echo(report.table_json(rows) if json else report.markdown(rows))
+    print_rows(rows, csv=csv, json=json)

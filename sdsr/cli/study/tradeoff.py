@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sdsr.cli.measures import chosen_measures, print_rows
 from sdsr.cli.options import Choosing, Device, Features, Json, NoiseSeed, Perceptual, PhotosCsv, Prior, ProtocolName
 from sdsr.errors import InputError
-from sdsr.metrics import report
-from sdsr.metrics.protocol import protocol as protocol_named
-from sdsr.metrics.save import check_target, save_text
+from sdsr.metrics.save import check_target
 
 if TYPE_CHECKING:
     from sdsr.studies.samples import Sample
@@ -47,8 +46,6 @@ def tradeoff(
 
     The same command goes on after an interruption; other fidelities of the same photos need no restoring.
     """
-    from sdsr.metrics.features import with_features
-    from sdsr.metrics.perceptual import with_perceptual
     from sdsr.studies.samples import evenly_spaced
     from sdsr.studies.tradeoff import FIDELITIES, Tradeoff, compare_fidelities
     from sdsr.upscaling import Upscaler
@@ -56,8 +53,7 @@ def tradeoff(
     if csv:
         check_target(csv, overwrite=overwrite)
     found = _samples(folders, degraded)
-    chosen = with_perceptual(protocol_named(protocol), perceptual or [])
-    chosen = with_features(chosen, choosing=choosing) if features or choosing else chosen
+    chosen = chosen_measures(protocol, perceptual, features=features, choosing=choosing)
     samples = evenly_spaced(found, photos)
     wanted = Tradeoff(folder=output, fidelities=tuple(fidelity or FIDELITIES), steps=steps, seed=seed)
     upscaler = Upscaler.from_pretrained(model, prior=prior, device=device)
@@ -65,9 +61,7 @@ def tradeoff(
     total = len(samples) * len(wanted.fidelities)
     with typer.progressbar(length=total, label=upscaler.recipe.name, file=sys.stderr) as bar:
         rows = compare_fidelities(upscaler, samples, wanted, chosen, lambda: bar.update(1))
-    if csv:
-        save_text(report.table_csv(rows), csv)
-    typer.echo(report.table_json(rows) if json else report.markdown(rows))
+    print_rows(rows, csv=csv, json=json)
 
 
 def _samples(folders: Sequence[Path], degraded: str | None) -> "tuple[Sample, ...]":

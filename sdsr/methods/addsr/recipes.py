@@ -27,6 +27,7 @@ from sdsr.methods.guided_decoding import DecoderSettings
 from sdsr.methods.learning import Learns
 from sdsr.methods.recipe import OptimizerSettings, Recipe, Stage
 from sdsr.methods.small_canvas import SMALL_CANVAS
+from sdsr.methods.small_stages import DISCRIMINATOR_OPTIMIZER
 from sdsr.methods.tags import ATTENTION, CONTROL_ATTENTION
 from sdsr.methods.variant import Variant
 from sdsr.objectives.discriminator import Discriminator, PixelsBesideLq
@@ -196,9 +197,7 @@ ADDSR_SMALL = replace(
                 ea_dists=0.05,
             ),
             optimizer=OptimizerSettings(learning_rate=6e-4, warmup_steps=50, decay_from=0.6),
-            discriminator_optimizer=OptimizerSettings(
-                learning_rate=3e-4, betas=(0.5, 0.99), warmup_steps=20, decay_from=0.6
-            ),
+            discriminator_optimizer=DISCRIMINATOR_OPTIMIZER,
             steps=20_000,
             batch=8,
             accumulate=1,

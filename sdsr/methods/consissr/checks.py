@@ -17,7 +17,6 @@ from torch import Tensor
 from sdsr.checkpoints.converted import Converted, Finding
 
 UNET = "model.diffusion_model."
-CONTROL = "control_model."
 IMAGE_PROMPT = "ft_layers_4"
 
 _MLP = re.compile(r"cond_stage_model\.(ft_layers\w*)\.1\.weight")

@@ -12,6 +12,7 @@ from torch import Tensor
 from sdsr.checkpoints.converted import Converted, Shapes
 from sdsr.methods.one_step.convert import encoder_shapes, low_rank, unet_shapes
 from sdsr.methods.one_step.generator import ENCODER_LORA, FIRST_LAYER, LORA, OSEDIFF
+from sdsr.prior.weight_files import below
 
 UNET = "state_dict_unet."
 AUTOENCODER = "state_dict_vae."
@@ -26,8 +27,8 @@ def convert(state: Mapping[str, Tensor]) -> Converted:
         FIRST_LAYER: {"weight": (320, 4, 3, 3), "bias": (320,)},
     }
     scale = OSEDIFF.alpha / OSEDIFF.rank
-    unet, beside = low_rank(_below(state, UNET), shapes[LORA], scale=scale)
-    encoder, other = low_rank(_below(state, AUTOENCODER), shapes[ENCODER_LORA], scale=scale)
+    unet, beside = low_rank(below(state, UNET), shapes[LORA], scale=scale)
+    encoder, other = low_rank(below(state, AUTOENCODER), shapes[ENCODER_LORA], scale=scale)
     first = {_FIRST[name]: tensor for name, tensor in beside.items() if name in _FIRST}
     wanted = {part: tuple(names) for part, names in shapes.items()}
     held = {LORA: unet, ENCODER_LORA: encoder, FIRST_LAYER: first}
@@ -45,7 +46,3 @@ def convert(state: Mapping[str, Tensor]) -> Converted:
         missing=tuple(f"{part}.{name}" for part, names in wanted.items() for name in names if name not in held[part]),
         shapes=shapes,
     )
-
-
-def _below(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}

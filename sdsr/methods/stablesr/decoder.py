@@ -14,8 +14,6 @@ from sdsr.prior.stable_diffusion import WINDOW_CELLS, PublishedLatents
 from sdsr.restoration.lq_image import LqImage
 from sdsr.tensors import Image, Latent, Region
 
-_PATCH_CELLS = 16
-
 
 @dataclass(frozen=True, slots=True)
 class WrappedDecoder:
@@ -69,9 +67,9 @@ class WrappedDecoder:
             with torch.no_grad(), recorded(networks) as statistics:
                 size = clean.shape[-2], clean.shape[-1]
                 image = mosaic_of_picture(
-                    lambda region: lq_image.part(region).enlarged(), size, WINDOW_CELLS, _PATCH_CELLS, prior.factor
+                    lambda region: lq_image.part(region).enlarged(), size, WINDOW_CELLS, prior.factor
                 )
-                self._decoded(prior, mosaic(clean, WINDOW_CELLS, _PATCH_CELLS), image, fidelity)
+                self._decoded(prior, mosaic(clean, WINDOW_CELLS), image, fidelity)
             known[fidelity] = statistics
         return known[fidelity]
 

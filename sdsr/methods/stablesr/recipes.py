@@ -17,6 +17,7 @@ from sdsr.methods.guided_decoding import DecoderSettings
 from sdsr.methods.learning import Learns
 from sdsr.methods.recipe import OptimizerSettings, Recipe, Stage
 from sdsr.methods.small_canvas import SMALL_CANVAS
+from sdsr.methods.small_stages import DISCRIMINATOR_OPTIMIZER
 from sdsr.methods.stablesr import FACTS
 from sdsr.methods.stablesr.encoder import EncoderSettings
 from sdsr.methods.stablesr.fusion import Fusion
@@ -164,9 +165,7 @@ STABLESR_SMALL = replace(
             crop_px=128,
             degradation="photo",
             discriminator=Patches(widths=(16, 48, 96, 128)),
-            discriminator_optimizer=OptimizerSettings(
-                learning_rate=3e-4, betas=(0.5, 0.99), warmup_steps=20, decay_from=0.6
-            ),
+            discriminator_optimizer=DISCRIMINATOR_OPTIMIZER,
             ema_decay=0.99,
         ),
         tuning_stage(SMALL_DECODED, SMALL_PLAN, after="modulation"),
