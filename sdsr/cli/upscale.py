@@ -15,7 +15,7 @@ from sdsr.batch.bucket.planning import Bucket, Places, plan_bucket
 from sdsr.batch.choosing import Choice
 from sdsr.batch.estimate import estimate
 from sdsr.batch.model import Model
-from sdsr.batch.ray_engine import Cluster
+from sdsr.batch.ray_cluster import Cluster
 from sdsr.batch.settings import Settings
 from sdsr.batch.shards import Shard
 from sdsr.batch.templates import Template

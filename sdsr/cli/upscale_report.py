@@ -21,7 +21,8 @@ from sdsr.batch.estimate import Estimate, told_bytes
 from sdsr.batch.model import Model
 from sdsr.batch.outcome import KINDS, Kind, Outcome
 from sdsr.batch.pace import Pace, mean_pixels, told_time
-from sdsr.batch.ray_engine import Cluster, process_on_ray
+from sdsr.batch.ray_cluster import Cluster
+from sdsr.batch.ray_engine import process_on_ray
 from sdsr.batch.restoring import Beside
 from sdsr.batch.settings import Settings
 from sdsr.batch.walking import Task
