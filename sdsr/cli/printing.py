@@ -32,9 +32,10 @@ def echo_line(text: str, *, err: bool = False, file: TextIO | None = None) -> No
 def echo_json(value: object, *, file: TextIO | None = None) -> None:
     """Print JSON on one line, readable where the output is UTF-8, else in ASCII."""
     text = json.dumps(value, ensure_ascii=False)
-    encoding = (getattr(file or sys.stdout, "encoding", None) or "ascii").lower().replace("_", "-")
-    if encoding not in ("utf-8", "utf8") or not _encodable(text):
-        text = json.dumps(value)
+    if not text.isascii():
+        encoding = (getattr(file or sys.stdout, "encoding", None) or "ascii").lower().replace("_", "-")
+        if encoding not in ("utf-8", "utf8") or not _encodable(text):
+            text = json.dumps(value)
     typer.echo(text, file=file)
 
 
