@@ -90,11 +90,11 @@ test-browser: export OMP_NUM_THREADS := 1
 test-browser: $(INSTALLED)
 	$(BIN)/python -m pytest -m browser tests/web $(PYTEST_ARGS)
 
-# Many photos on a Ray cluster of this machine, one of its workers killed.
+# Many photos on a Ray cluster of this machine, one of its workers killed, in a folder and in a bucket of Moto's server.
 test-ray: export OMP_NUM_THREADS := 1
 test-ray: $(INSTALLED)
-	@$(PIP) -e '.[ray]'
-	$(BIN)/python -m pytest -m ray tests/cli/test_ray.py $(PYTEST_ARGS)
+	@$(PIP) -e '.[ray,bucket]' moto flask flask-cors
+	$(BIN)/python -m pytest -m ray tests/cli/test_ray.py tests/cli/test_ray_bucket.py $(PYTEST_ARGS)
 
 # Half an hour: the start, a hundred clients, ten thousand jobs, Schemathesis. As much: graphs in other runtimes, large photos and many.
 # Then batches, for some hours: a hundred thousand files, ten thousand photos, kills.

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import secrets
 import socket
 import sys
 import uuid
@@ -71,6 +72,11 @@ class Alive:
     def _keep_touching(self) -> None:
         while not self._ended.wait(TOUCH_S):
             self.touch()
+
+
+def new_token() -> str:
+    """Return what a process is called among those that share a folder or a bucket."""
+    return secrets.token_hex(8)
 
 
 def this_machine() -> str:

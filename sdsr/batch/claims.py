@@ -13,13 +13,12 @@ server's clock, and by having been watched. So clocks that jump, or differ betwe
 import errno
 import hashlib
 import os
-import secrets
 import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from sdsr.batch.alive import TOUCH_S, Alive, Owner, lock, this_machine
+from sdsr.batch.alive import TOUCH_S, Alive, Owner, lock, new_token, this_machine
 from sdsr.errors import OutputError
 
 FOLDER = ".sdsr-claims"
@@ -55,10 +54,10 @@ class Claim:
 class Claims:
     """The claims of one process on the photos of one folder of results; their folder is there while one has any."""
 
-    def __init__(self, root: Path, *, machine: str | None = None, locks: bool = True) -> None:
+    def __init__(self, root: Path, *, token: str | None = None, machine: str | None = None, locks: bool = True) -> None:
         self.root = root
         self.folder = root / FOLDER
-        self.token = secrets.token_hex(8)
+        self.token = token or new_token()
         self._machine = machine or this_machine()
         self._locks = locks
         self._alive: Alive | None = None
@@ -93,6 +92,11 @@ class Claims:
             for path in self.folder.glob("*.alive"):
                 if self._dead(path):
                     path.unlink(missing_ok=True)
+
+    def bury(self, token: str) -> None:
+        """Let a process that is known to be dead be taken for dead by all at once, without being watched for long."""
+        with suppress(OSError):
+            (self.folder / f"{token}.alive").unlink()
 
     def lease(self, key: str, number: int) -> Path:
         return self.folder / f"{key}.{number}"

@@ -6,6 +6,7 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, TypeVar
 
+from sdsr.batch.alive import new_token
 from sdsr.batch.manifest import Manifest, State
 from sdsr.batch.model import Model
 from sdsr.batch.restoring import Beside
@@ -31,11 +32,12 @@ class LoadingError(Exception):
 
 @dataclass(slots=True, kw_only=True)
 class Desk:
-    """What the photos of a batch share while they are worked on."""
+    """What the photos of a batch share while they are worked on; `token` is what its claims are known by."""
 
     model: Model
     settings: Settings
     beside: Beside | None = None
+    token: str = field(default_factory=new_token)
     settings_sha256: str = ""
     loaded: "list[JobMaker]" = field(default_factory=list)
     manifests: dict[Path, Manifest] = field(default_factory=dict)
@@ -74,7 +76,7 @@ class Desk:
         from sdsr.batch.claims import Claims
 
         if root not in self.claimed:
-            self.claimed[root] = Claims(root)
+            self.claimed[root] = Claims(root, token=self.token)
         return self.claimed[root]
 
     def needs_nothing(self, task: Task) -> bool:

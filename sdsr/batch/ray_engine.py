@@ -7,11 +7,13 @@ any of them goes on where another stopped. All machines must see photos and resu
 
 import logging
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from sdsr.batch.alive import new_token
 from sdsr.batch.desk import Desk
 from sdsr.batch.model import Model
 from sdsr.batch.outcome import Outcome
@@ -21,7 +23,6 @@ from sdsr.batch.settings import Settings
 from sdsr.batch.settling import failed, skipped
 from sdsr.batch.walking import Task
 from sdsr.errors import ModelError, SdsrError
-from sdsr.photos.urls import url_of
 
 if TYPE_CHECKING:
     from sdsr.batch.bucket.planning import Bucket, Places
@@ -66,7 +67,7 @@ def _passed(tasks: Sequence[Task], desk: Desk, bucket: "Bucket | None") -> Itera
     if bucket is not None:
         from sdsr.batch.bucket.desk import BucketDesk
 
-        of_bucket = BucketDesk.open(bucket.places, desk.model, desk.settings)
+        of_bucket = BucketDesk.open(bucket.places, desk)
         try:
             yield from of_bucket.passed(tasks, bucket)
             of_bucket.check_shared(alone=bucket.alone)
@@ -88,9 +89,10 @@ def _on_cluster(
     try:
         count, share = shares(ray.cluster_resources(), cluster.workers)
         actor = ray.remote(max_restarts=0, **share)(_Worker)
-        start = partial(actor.remote, desk.model, desk.settings, desk.beside, bucket and bucket.places)
-        workers = [start() for _ in range(min(count, len(tasks), limit or count))]
-        yield from _shared(ray, workers, start, tasks, desk, limit=limit)
+        crew = _Crew(actor=actor, desk=desk, places=None if bucket is None else bucket.places)
+        count = min(count, len(tasks), limit or count)
+        yield from _shared(ray, crew, [crew.hire() for _ in range(count)], tasks, limit=limit)
+        crew.clear(tasks)
     finally:
         if started:
             ray.shutdown()
@@ -98,10 +100,9 @@ def _on_cluster(
 
 def _shared(
     ray: ModuleType,
-    workers: Sequence[Any],
-    start: Callable[[], Any],
+    crew: "_Crew",
+    workers: "Sequence[_Hired]",
     tasks: Sequence[Task],
-    desk: Desk,
     *,
     limit: int | None = None,
 ) -> Iterator[Outcome]:
@@ -114,7 +115,7 @@ def _shared(
     restored = 0
     at_once = max(1, min(_MOST_AT_ONCE, min(len(tasks), limit or len(tasks)) // (4 * len(workers))))
     idle = list(workers)
-    flying: dict[Any, tuple[Any, list[Task]]] = {}
+    flying: dict[Any, tuple[_Hired, list[Task]]] = {}
     deaths: Counter[Task] = Counter()
     while flying or (waiting and restored != limit):
         while waiting and idle:
@@ -123,7 +124,7 @@ def _shared(
             if not given:
                 break
             worker = idle.pop()
-            flying[worker.restore.remote(given)] = worker, given
+            flying[worker.actor.restore.remote(given)] = worker, given
         (ready, *_), _ = ray.wait(list(flying), num_returns=1)
         worker, given = flying.pop(ready)
         try:
@@ -133,7 +134,8 @@ def _shared(
             raise _cause(error) from error
         except (ray.exceptions.RayActorError, ray.exceptions.WorkerCrashedError) as error:
             log.warning("a worker died (%s); its photos go to a new one.", type(error).__name__)
-            idle.append(start())
+            crew.bury(worker, given)
+            idle.append(crew.hire())
             deaths.update(given)
             for task in given:
                 if deaths[task] < MOST_DEATHS:
@@ -142,29 +144,75 @@ def _shared(
                     said = (
                         f"{MOST_DEATHS} workers died at {task.source.name}; see Ray's log, and give each more memory."
                     )
-                    yield failed(task, desk, "system", said)
+                    yield failed(task, crew.desk, "system", said)
             at_once = 1  # so that the one at which they die is known
             continue
         restored += sum(outcome.size is not None for outcome in found)
         yield from found
-    ray.wait([worker.close.remote() for worker in idle], num_returns=len(idle), timeout=_CLOSING_S)
-    roots = {task.root for task in tasks if task.root is not None and url_of(task.root) is None}
-    for root in roots:  # what dead workers left
-        claims = desk.claims(root)
-        claims.remove_abandoned()
-        claims.close()
+    ray.wait([worker.actor.close.remote() for worker in idle], num_returns=len(idle), timeout=_CLOSING_S)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Hired:
+    """A worker's actor, and the token that its claims are known by."""
+
+    actor: Any
+    token: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Crew:
+    """Workers of one batch: hired, and buried where Ray knows that they are dead, so that nobody watches them."""
+
+    actor: Any
+    desk: Desk
+    places: "Places | None"
+
+    def hire(self) -> _Hired:
+        token = new_token()
+        desk = self.desk
+        return _Hired(actor=self.actor.remote(desk.model, desk.settings, desk.beside, token, self.places), token=token)
+
+    def bury(self, worker: _Hired, given: Sequence[Task]) -> None:
+        """Let go of what a dead worker had claimed of the photos that it was given."""
+        if self.places is None:
+            for root in _roots(given):
+                self.desk.claims(root).bury(worker.token)
+            return
+        from sdsr.batch.bucket.leases import Leases
+        from sdsr.batch.bucket.store import Store
+
+        try:
+            Leases(Store(self.places.results)).bury(worker.token)
+        except SdsrError as error:  # of a network that is away; then it is watched
+            log.warning("%s", error)
+
+    def clear(self, tasks: Sequence[Task]) -> None:
+        """Remove what dead workers left in folders."""
+        if self.places is None:
+            for root in _roots(tasks):
+                claims = self.desk.claims(root)
+                claims.remove_abandoned()
+                claims.close()
+
+
+def _roots(tasks: Sequence[Task]) -> set[Path]:
+    return {task.root for task in tasks if task.root is not None}
 
 
 class _Worker:
     """A process of the cluster with the model on its device."""
 
-    def __init__(self, model: Model, settings: Settings, beside: Beside | None, places: "Places | None") -> None:
+    def __init__(
+        self, model: Model, settings: Settings, beside: Beside | None, token: str, places: "Places | None"
+    ) -> None:
+        desk = Desk(model=model, settings=settings, beside=beside, token=token)
         if places is None:
-            self.desk = Desk(model=model, settings=settings, beside=beside)
+            self.desk = desk
         else:
             from sdsr.batch.bucket.desk import BucketDesk
 
-            self.desk = BucketDesk.open(places, model, settings)
+            self.desk = BucketDesk.open(places, desk)
 
     def restore(self, tasks: list[Task]) -> list[Outcome]:
         from sdsr.batch.engine import work

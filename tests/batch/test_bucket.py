@@ -17,6 +17,7 @@ from sdsr.batch.bucket.notes import Notes
 from sdsr.batch.bucket.planning import Places, plan_bucket
 from sdsr.batch.bucket.store import Seen, Store
 from sdsr.batch.claims import EXPIRY_S, FOLDER
+from sdsr.batch.desk import Desk
 from sdsr.batch.engine import process
 from sdsr.batch.manifest import NAME
 from sdsr.batch.model import Model
@@ -155,7 +156,7 @@ def test_a_result_that_a_killed_process_could_not_note_is_made_again(
     bucket: fsspec.AbstractFileSystem, upscaler: Upscaler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tasks, _ = plan_bucket(PLACES, Naming(request=TWICE.request))
-    desk = BucketDesk.open(PLACES, Model.of(upscaler), TWICE)
+    desk = BucketDesk.open(PLACES, Desk(model=Model.of(upscaler), settings=TWICE))
     assert [fetch(desk, task) is not None for task in tasks[:2]] == [True, True]
     bucket.pipe_file("/bucket/out/a.jpg", b"uploaded and not noted")
     assert statuses(run(upscaler, limit=2)).keys() == {"broken.jpg", "sub/[ab]#*?.png", "sub/b.png"}, (
@@ -174,7 +175,7 @@ def test_what_was_there_before_a_killed_process_is_not_taken_for_its_result(
     bucket: fsspec.AbstractFileSystem, upscaler: Upscaler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bucket.pipe_file("/bucket/out/a.jpg", b"somebody's work")
-    desk = BucketDesk.open(PLACES, Model.of(upscaler), TWICE)
+    desk = BucketDesk.open(PLACES, Desk(model=Model.of(upscaler), settings=TWICE))
     assert desk.leases.take("a.jpg", "0" * 64, desk.results.seen("a.jpg").version) is not None  # pyright: ignore
     killed(desk, monkeypatch)
     assert "exists already" in (run(upscaler)["a.jpg"].error or "")
@@ -195,6 +196,22 @@ def test_one_that_slept_leaves_what_was_taken_over(bucket: fsspec.AbstractFileSy
     assert taken.holds(), "what the other has is not released"
     for each in (one, other):
         each.close()
+
+
+def test_one_that_is_known_to_be_dead_is_not_watched(bucket: fsspec.AbstractFileSystem) -> None:
+    gone, heir = (Leases(Store(PLACES.results)) for _ in range(2))
+    lease = gone.take("a.png", "0" * 64, None)
+    assert lease is not None
+    gone._ended.set()
+    assert heir.take("a.png", "0" * 64, None) is None
+    heir.bury(gone.token)
+    taken = heir.take("a.png", "0" * 64, None)
+    assert taken is not None
+    assert not lease.holds(), "should it live after all, it leaves what was taken over"
+    taken.release()
+    for each in (gone, heir):
+        each.close()
+    assert not bucket.exists(f"/bucket/out/{FOLDER}"), "nor is anything left of it"
 
 
 def test_a_store_that_cannot_tell_who_was_first_asks_for_shards(

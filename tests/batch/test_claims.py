@@ -135,6 +135,20 @@ def test_another_machine_is_dead_when_it_is_silent(tmp_path: Path, clock: Clock)
     assert not list((tmp_path / FOLDER).glob("*.[0-9]"))
 
 
+def test_one_that_is_known_to_be_dead_is_not_watched(tmp_path: Path) -> None:
+    gone, claim = of_another_machine(tmp_path)
+    heir = Claims(tmp_path)
+    assert take(heir) is None
+    heir.bury(gone.token)
+    taken = take(heir)
+    assert taken is not None
+    assert taken.holds()
+    assert not claim.holds(), "should it live after all, it leaves what was taken over"
+    gone.close()
+    taken.release()
+    heir.close()
+
+
 def test_clocks_that_jump_kill_nobody(tmp_path: Path, clock: Clock) -> None:
     others, _ = of_another_machine(tmp_path)
     claims = Claims(tmp_path)

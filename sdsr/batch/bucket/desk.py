@@ -15,9 +15,7 @@ from sdsr.batch.bucket.planning import Bucket, Places, target_name
 from sdsr.batch.bucket.store import Seen, Store
 from sdsr.batch.claims import FOLDER
 from sdsr.batch.desk import Desk
-from sdsr.batch.model import Model
 from sdsr.batch.outcome import Kind, Outcome
-from sdsr.batch.settings import Settings
 from sdsr.batch.settling import failed, skipped
 from sdsr.batch.walking import Task
 from sdsr.errors import InputError, SdsrError
@@ -55,12 +53,13 @@ class BucketDesk:
     busy: list[Task] = field(default_factory=list)
 
     @classmethod
-    def open(cls, places: Places, model: Model, settings: Settings) -> "BucketDesk":
+    def open(cls, places: Places, local: Desk) -> "BucketDesk":
+        """Return the desk of a bucket; what is restored here, of copies, is restored at a `local` one."""
         results = Store(places.results)
-        leases = Leases(results)
+        leases = Leases(results, local.token)
         return cls(
             places=places,
-            local=Desk(model=model, settings=settings),
+            local=local,
             photos=Store(places.photos),
             results=results,
             leases=leases,

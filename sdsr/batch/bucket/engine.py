@@ -14,6 +14,7 @@ from contextlib import closing
 from sdsr.batch.bucket.copies import fetch, settle
 from sdsr.batch.bucket.desk import BucketDesk
 from sdsr.batch.bucket.planning import Bucket
+from sdsr.batch.desk import Desk
 from sdsr.batch.engine import work
 from sdsr.batch.model import Model
 from sdsr.batch.naming import fitted
@@ -42,7 +43,7 @@ def process_bucket(
 
     Raises InputError where processes can't share the bucket and this one doesn't say that its part is its own.
     """
-    desk = BucketDesk.open(bucket.places, model, settings)
+    desk = BucketDesk.open(bucket.places, Desk(model=model, settings=settings))
     try:
         left: list[Task] = []
         for task, outcome in desk.passed(tasks, bucket):

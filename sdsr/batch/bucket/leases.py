@@ -9,12 +9,11 @@ could not note is known.
 
 import hashlib
 import json
-import secrets
 import time
 from dataclasses import asdict, dataclass
 from threading import Event, Thread
 
-from sdsr.batch.alive import TOUCH_S
+from sdsr.batch.alive import TOUCH_S, new_token
 from sdsr.batch.bucket.store import Store
 from sdsr.batch.claims import EXPIRY_S, FOLDER
 from sdsr.errors import SdsrError
@@ -55,9 +54,9 @@ class Lease:
 class Leases:
     """The leases of one process on the photos of one bucket of results."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, token: str | None = None) -> None:
         self.store = store
-        self.token = secrets.token_hex(8)
+        self.token = token or new_token()
         self._held = set[str]()
         self._watched: dict[str, tuple[str, float]] = {}
         self._found_dead = set[str]()
@@ -92,6 +91,10 @@ class Leases:
 
     def forget(self, key: str, number: int) -> None:
         self._held.discard(_lease(key, number))
+
+    def bury(self, token: str) -> None:
+        """Let a process that is known to be dead be taken for dead by all at once, without being watched for long."""
+        self.store.remove(_alive(token))
 
     def touch(self) -> None:
         """Say now that this process is alive."""
