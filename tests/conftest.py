@@ -61,7 +61,7 @@ from torch import Tensor  # noqa: E402
 
 if "OMP_NUM_THREADS" not in os.environ:
     torch.set_num_threads(1)
-pytest_plugins = ["tests.cmyk", "tests.consissr_checkpoint", "tests.folders", "tests.signers"]
+pytest_plugins = ["tests.cmyk", "tests.consissr_checkpoint", "tests.folders", "tests.signers", "tests.tiny"]
 settings.register_profile("suite", derandomize=True, database=None, deadline=None, max_examples=30)
 settings.load_profile("suite")
 

@@ -9,23 +9,14 @@ from sdsr.errors import InputError
 from sdsr.images.floats import image, image_array, quantize
 from sdsr.images.reducing import reduce_photo
 from sdsr.images.resize import resample
-from sdsr.methods import METHODS
 from sdsr.photos.photo import Photo
 from sdsr.request import Request
 from sdsr.restoration.protection import protection
 from sdsr.tensors import Region
-from sdsr.upscaling import Upscaler
 
 SMALL_WINDOWS = Request(scale=4, memory_bytes=96 * 64**2)
 PLACE = Region(top=4, left=6, height=8, width=9)
 SMALL = Request(scale=2, consistent=True, protect=(PLACE,))
-
-
-@pytest.fixture(scope="module")
-def upscaler() -> Upscaler:
-    recipe = METHODS["d3sr-small"]
-    assert recipe.method is not None
-    return Upscaler(recipe, recipe.method.build("tiny"))
 
 
 def gentle(size: tuple[int, int] = (20, 30), dtype: type = np.uint8, *, alpha: bool = False) -> Photo:

@@ -19,12 +19,6 @@ TOO_MUCH = 1 << 50
 """Bytes that no machine has, so that torch really says no."""
 
 
-@pytest.fixture(scope="module")
-def upscaler() -> Upscaler:
-    assert RECIPE.method is not None
-    return Upscaler(RECIPE, RECIPE.method.build("tiny"))
-
-
 def host(cells: int) -> None:
     torch.empty(TOO_MUCH, dtype=torch.uint8)
 

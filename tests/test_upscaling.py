@@ -26,12 +26,6 @@ RECIPE = METHODS["d3sr-small"]
 
 
 @pytest.fixture(scope="module")
-def upscaler() -> Upscaler:
-    assert RECIPE.method is not None
-    return Upscaler(RECIPE, RECIPE.method.build("tiny"))
-
-
-@pytest.fixture(scope="module")
 def many_steps(upscaler: Upscaler) -> Upscaler:
     """Three ancestral steps from noise, so that the seed is felt and there is something to preview."""
     restorer = replace(upscaler.restorer, parts=replace(upscaler.restorer.parts, start=from_noise))

@@ -17,7 +17,7 @@ from sdsr.images.kernels import KEYS, Kernel
 from sdsr.images.reducing import reduce_photo
 from sdsr.images.resize import resample
 from sdsr.photos.photo import Photo
-from sdsr.tensors import Region
+from sdsr.tensors import Array, Region
 
 TOLERANCE = 0.25 / 255
 STEPS = 30
@@ -54,7 +54,7 @@ def project(
     return Projection(result=changed, error=float(error), steps=taken)
 
 
-def _reduced_enlargement(correction: np.ndarray, size: tuple[int, int], kernel: Kernel) -> np.ndarray:
+def _reduced_enlargement(correction: Array, size: tuple[int, int], kernel: Kernel) -> Array:
     """D U c: what is left of a correction after it was enlarged to `size` and reduced again; U c is never made."""
     height, width = correction.shape[-2:]
     rows = apply_banded(correction, _round_trip(height, size[0], kernel), slice(0, height), dim=-2)

@@ -6,16 +6,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sdsr.methods import METHODS
-from sdsr.upscaling import Upscaler
-
-
-@pytest.fixture(scope="session")
-def upscaler() -> Upscaler:
-    recipe = METHODS["d3sr-small"]
-    assert recipe.method is not None
-    return Upscaler(recipe, recipe.method.build("tiny"))
-
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:

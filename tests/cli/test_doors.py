@@ -3,7 +3,6 @@
 import io
 import struct
 import sys
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,26 +12,17 @@ import pytest
 from PIL import Image
 
 from sdsr.cli import main as cli
-from sdsr.methods import METHODS
 from sdsr.photos.files import Photo, Traits, encode_photo, read_photo
 from sdsr.photos.notes import Notes, kept_resources, text_chunk
 from sdsr.upscaling import Upscaler
+from tests.pictures import chunk, saved
 
 XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"/></x:xmpmeta>'
 IIM = b"\x1c\x02x\0\x09A caption"
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A method's folder that names the tiny prior."""
-    folder, recipe = tmp_path_factory.mktemp("models") / "tiny-method", METHODS["d3sr-small"]
-    assert recipe.method is not None
-    Upscaler(recipe, recipe.method.build("tiny")).save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def upscaler(model: Path) -> Upscaler:
+def loaded(model: Path) -> Upscaler:
     return Upscaler.from_pretrained(model, device="cpu")
 
 
@@ -54,16 +44,6 @@ def exif_block(orientation: int) -> bytes:
     exif[0x0112], exif[0x010F] = orientation, "Maker"
     exif.get_ifd(0x8769)[0x927C] = b"maker note"
     return exif.tobytes()
-
-
-def saved(image: Image.Image, format: str, **options) -> bytes:
-    file = io.BytesIO()
-    image.save(file, format, **options)
-    return file.getvalue()
-
-
-def chunk(kind: bytes, body: bytes) -> bytes:
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
 def photos() -> dict[str, bytes]:
@@ -90,8 +70,8 @@ PHOTOS = photos()
 
 
 @pytest.mark.parametrize("name", PHOTOS)
-def test_every_door_gives_the_same_picture(name, typed, model, upscaler, tmp_path, monkeypatch):
-    monkeypatch.setattr(Upscaler, "from_pretrained", lambda *_, **__: upscaler)  # it is loaded once for all doors
+def test_every_door_gives_the_same_picture(name, typed, model, loaded, tmp_path, monkeypatch):
+    monkeypatch.setattr(Upscaler, "from_pretrained", lambda *_, **__: loaded)  # it is loaded once for all doors
     source = tmp_path / "in" / name
     source.parent.mkdir()
     source.write_bytes(PHOTOS[name])
@@ -104,7 +84,7 @@ def test_every_door_gives_the_same_picture(name, typed, model, upscaler, tmp_pat
         pipes.setattr(sys, "stdout", piped)
         assert typed("upscale", "-", "-o", "-", *options) == 0
     with Image.open(source) as image:
-        upscaler(image, scale=2).images[0].save(tmp_path / "python.png")
+        loaded(image, scale=2).images[0].save(tmp_path / "python.png")
     one = (tmp_path / "one.png").read_bytes()
     (of_folder,) = (path for path in (tmp_path / "out").iterdir() if path.suffix == ".png")
     assert of_folder.read_bytes() == one

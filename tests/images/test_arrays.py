@@ -19,29 +19,11 @@ from sdsr.errors import InputError
 from sdsr.images.arrays import as_output, as_photo
 from sdsr.photos.files import encode_photo, read_photo
 from sdsr.photos.photo import Photo, Traits
+from tests.pictures import exif_block, saved, smooth
 
 ADOBE = imagecodecs.cms_profile("adobergb")
 XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf dc:rights="Ann"/></x:xmpmeta>'
 LOADED = (False, True)
-
-
-def smooth(height: int, width: int, channels: int = 3, dtype: Any = np.uint8) -> np.ndarray:
-    """A picture without symmetry and without hard edges."""
-    y, x = np.mgrid[0:height, 0:width] / max(height, width)
-    planes = [0.2 + 0.6 * x, 0.8 - 0.5 * y, 0.3 + 0.2 * x + 0.3 * y, 0.1 + 0.4 * y]
-    return np.rint(np.stack(planes[:channels], axis=-1) * np.iinfo(dtype).max).astype(dtype)
-
-
-def exif_block(orientation: int = 1) -> bytes:
-    exif = Image.Exif()
-    exif[0x0112], exif[0x010F] = orientation, "Maker"
-    return exif.tobytes()
-
-
-def saved(image: Image.Image, format: str, **options: Any) -> bytes:
-    file = io.BytesIO()
-    image.save(file, format, **options)
-    return file.getvalue()
 
 
 def opened(data: bytes, loaded: bool) -> Image.Image:

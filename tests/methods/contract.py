@@ -199,7 +199,3 @@ def fixed_sample(photo: Tensor, stage: Stage) -> Sample:
     if not stage.taught:
         return Sample(hq=hq, lq=lq)
     return Sample(hq=hq, lq=lq, teacher=hq, numbers=tuple(range(len(hq))))  # known again, so restored once
-
-
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)

@@ -18,12 +18,9 @@ from sdsr.objectives.pairs import lq_image_of
 from sdsr.objectives.restorer_step import RestorerStep
 from sdsr.objectives.training_step import Sample
 from sdsr.restoration.sample import sample as restore
+from tests.tensors import seeded
 
 OBJECTIVE = Decoding(plan=PLAN, crop_px=32)
-
-
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 @pytest.fixture

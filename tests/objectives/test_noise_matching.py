@@ -15,6 +15,7 @@ from sdsr.prior.condition import Condition
 from sdsr.prior.prior import Posterior, Prior
 from sdsr.prior.tiny import tiny_prior
 from sdsr.restoration.restorer import Parts, Restorer, from_noise
+from tests.tensors import seeded
 
 
 class Advice(nn.Module):
@@ -79,10 +80,6 @@ def restorer() -> Restorer:
         negative_prompt="degraded",
     )
     return Restorer(prior=tiny_prior(), parts=parts)
-
-
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def test_the_loss_is_the_error_of_the_noise(sample, rng):

@@ -17,16 +17,13 @@ from sdsr.objectives.restorer_step import encode_pair
 from sdsr.objectives.training_step import Sample
 from sdsr.restoration.lq_image import LqImage
 from sdsr.restoration.restorer import from_noise
+from tests.tensors import seeded
 
 NOISE = CanvasNoise(seeds=(1, 2))
 TERMS = (
     Term(name="latent", weight=0.5, function=latent_l2),
     Term(name="image", weight=2.0, function=image_l1),
 )
-
-
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 @pytest.fixture

@@ -14,16 +14,11 @@ from sdsr.photos.av1 import sequence_size
 from sdsr.photos.boxes import box
 from sdsr.photos.files import Limits, Photo, Traits, encode_photo, probe, read_photo
 from sdsr.photos.heif import Item, read_items, write_items
+from tests.pictures import difference, exif_block, smooth
 
 BRANDS = b"avif\0\0\0\0avifmif1miaf"
 XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf dc:rights="Ann"/></x:xmpmeta>'
 LOSSY = 6
-
-
-def smooth(height: int, width: int, channels: int = 3, dtype: type = np.uint8) -> np.ndarray:
-    y, x = np.mgrid[0:height, 0:width] / max(height, width)
-    planes = [0.2 + 0.6 * x, 0.8 - 0.5 * y, 0.3 + 0.2 * x + 0.3 * y, 0.1 + 0.4 * y]
-    return np.rint(np.stack(planes[:channels], axis=-1) * np.iinfo(dtype).max).astype(dtype)
 
 
 def saved(image: Image.Image, **options) -> bytes:
@@ -34,17 +29,6 @@ def saved(image: Image.Image, **options) -> bytes:
 
 def coded(samples: np.ndarray, level: int = 95, **options) -> bytes:
     return bytes(imagecodecs.avif_encode(samples, level, **{"pixelformat": "444", "speed": 8} | options))
-
-
-def difference(left: np.ndarray, right: np.ndarray) -> int:
-    assert left.shape == right.shape
-    return int(np.abs(left.astype(int) - right).max())
-
-
-def exif_of(orientation: int = 1) -> bytes:
-    exif = Image.Exif()
-    exif[0x0112], exif[0x010F] = orientation, "Maker"
-    return exif.tobytes()
 
 
 def changed(data: bytes, **properties: bytes | None) -> bytes:
@@ -78,7 +62,7 @@ def test_each_depth_comes_back_as_it_went(bits, channels):
 def test_what_is_written_reads_the_same_elsewhere(channels):
     samples, adobe = smooth(33, 47, channels), imagecodecs.cms_profile("adobergb")
     gray = np.repeat(samples[..., :1], 3, axis=2)
-    traits = Traits(space="GRAY" if channels == 1 else "RGB", exif=exif_of()[6:], xmp=XMP)
+    traits = Traits(space="GRAY" if channels == 1 else "RGB", exif=exif_block()[6:], xmp=XMP)
     traits = replace(traits, icc=None if channels == 1 else adobe)
     alpha = np.ascontiguousarray(samples[..., 3]) if channels == 4 else None
     photo = Photo(pixels=gray if channels == 1 else np.ascontiguousarray(samples[..., :3]), alpha=alpha, traits=traits)
@@ -99,7 +83,7 @@ def test_what_is_written_reads_the_same_elsewhere(channels):
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_orientation_is_applied_and_reset(orientation):
-    data = saved(Image.fromarray(smooth(24, 40)), exif=exif_of(orientation))
+    data = saved(Image.fromarray(smooth(24, 40)), exif=exif_block(orientation))
     with Image.open(io.BytesIO(data)) as image:
         expected = np.asarray(ImageOps.exif_transpose(image))
     photo, header = read_photo(data), probe(data)
@@ -115,7 +99,7 @@ def test_exif_alone_turns_nothing():
     items = read_items(coded(smooth(24, 40)))
     exif = Item(kind=b"Exif", references={b"cdsc": (1,)})
     photo = (items.items[items.primary], items.payload(items.primary))
-    data = write_items(BRANDS, [photo, (exif, bytes(4) + exif_of(6)[6:])])
+    data = write_items(BRANDS, [photo, (exif, bytes(4) + exif_block(6)[6:])])
     assert read_photo(data).size == (24, 40), "HEIF, 6.5.10: only properties turn"
     assert read_photo(data).traits.exif is not None
 

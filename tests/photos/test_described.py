@@ -14,6 +14,7 @@ from PIL import Image
 from sdsr.errors import InputError
 from sdsr.images.arrays import as_photo
 from sdsr.photos.files import encode_photo, read_photo
+from tests.pictures import chunk
 
 D65 = (0.3127, 0.3290)
 PRIMARIES = {
@@ -40,10 +41,6 @@ def colors(dtype=np.uint16) -> np.ndarray:
     rng = np.random.default_rng(0)
     values = rng.uniform(0.15, 0.95, (12, 16, 1)) + rng.uniform(-0.05, 0.05, (12, 16, 3))
     return np.rint(values * np.iinfo(dtype).max).astype(dtype)
-
-
-def chunk(kind: bytes, body: bytes) -> bytes:
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
 def png(samples: np.ndarray, *chunks: bytes) -> bytes:

@@ -25,6 +25,7 @@ from sdsr.photos.files import (
 )
 from sdsr.photos.layout import lay_out
 from sdsr.photos.profiles import from_srgb
+from tests.pictures import difference, smooth
 
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF")
 SUFFIX = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "TIFF": ".tif"}
@@ -32,22 +33,10 @@ LOSSY = 6  # levels of 255 that quality 95 may cost on smooth colors
 XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf tiff:Orientation="1" dc:rights="Ann"/></x:xmpmeta>'
 
 
-def smooth(height: int, width: int, channels: int = 3, dtype=np.uint8) -> np.ndarray:
-    """A picture without symmetry and without hard edges."""
-    y, x = np.mgrid[0:height, 0:width] / max(height, width)
-    planes = [0.2 + 0.6 * x, 0.8 - 0.5 * y, 0.3 + 0.2 * x + 0.3 * y, 0.1 + 0.4 * y]
-    return np.rint(np.stack(planes[:channels], axis=-1) * np.iinfo(dtype).max).astype(dtype)
-
-
 def saved(image: Image.Image, format: str, **options) -> bytes:
     file = io.BytesIO()
     image.save(file, format, **({"quality": 95} if format in ("JPEG", "WEBP") else {}) | options)
     return file.getvalue()
-
-
-def difference(left: np.ndarray, right: np.ndarray) -> int:
-    assert left.shape == right.shape
-    return int(np.abs(left.astype(int) - right).max())
 
 
 @pytest.mark.parametrize("format", FORMATS)

@@ -19,21 +19,10 @@ from PIL import Image
 from sdsr.errors import InputError, LimitError, OutputError
 from sdsr.photos import files
 from sdsr.photos.files import Limits, Photo, encode_photo, probe, read_photo, write_photo
+from tests.pictures import saved, tiff
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (40, 56, 3), np.uint8)
 PHOTO = Photo(pixels=PIXELS)
-
-
-def saved(image: Image.Image, format: str, **options) -> bytes:
-    file = io.BytesIO()
-    image.save(file, format, **options)
-    return file.getvalue()
-
-
-def tiff(samples: np.ndarray, **options) -> bytes:
-    file = io.BytesIO()
-    tifffile.imwrite(file, samples, **options)
-    return file.getvalue()
 
 
 def valid_files() -> dict[str, bytes]:

@@ -14,6 +14,7 @@ from sdsr.photos.boxes import box, boxes
 from sdsr.photos.files import Limits, Photo, Traits, encode_photo, probe, read_photo
 from sdsr.photos.jxl_header import Distribution, read_head
 from sdsr.photos.reading import turned_upright
+from tests.pictures import difference, smooth
 
 CONTAINER = box(b"JXL ", b"\r\n\x87\n") + box(b"ftyp", b"jxl \0\0\0\0jxl ")
 XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf dc:rights="Ann"/></x:xmpmeta>'
@@ -51,19 +52,8 @@ def codestream_of(data: bytes) -> bytes:
     return next(data[start:end] for kind, start, end in boxes(data) if kind == b"jxlc")
 
 
-def smooth(height: int, width: int, channels: int = 3, dtype: type = np.uint8) -> np.ndarray:
-    y, x = np.mgrid[0:height, 0:width] / max(height, width)
-    planes = [0.2 + 0.6 * x, 0.8 - 0.5 * y, 0.3 + 0.2 * x + 0.3 * y, 0.1 + 0.4 * y]
-    return np.rint(np.stack(planes[:channels], axis=-1) * np.iinfo(dtype).max).astype(dtype)
-
-
 def coded(samples: np.ndarray, **options) -> bytes:
     return bytes(imagecodecs.jpegxl_encode(samples.squeeze(), **{"lossless": True} | options))
-
-
-def difference(left: np.ndarray, right: np.ndarray) -> int:
-    assert left.shape == right.shape
-    return int(np.abs(left.astype(int) - right).max())
 
 
 def told(color: tuple[int, int, int] | None = None, *, gamma: float | None = None, profile: bool = False) -> Bits:

@@ -15,6 +15,7 @@ from sdsr.images.arrays import as_output, as_photo
 from sdsr.photos.companions import GAIN_MAP, VIDEO
 from sdsr.photos.files import Photo, Traits, encode_photo, read_photo
 from sdsr.photos.notes import IPTC, Notes, kept_resources, raw_profile_chunk, resources_of, text_chunk, text_of
+from tests.pictures import chunk
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (12, 16, 3), np.uint8)
 IIM = b"\x1c\x02x\0\x09A caption" + b"\x1c\x02P\0\x03Ann"
@@ -45,10 +46,6 @@ def segment(marker: int, content: bytes) -> bytes:
 def jpeg(*segments: bytes) -> bytes:
     data = encode_photo(Photo(pixels=PIXELS), "JPEG")
     return data[:2] + b"".join(segments) + data[2:]
-
-
-def chunk(kind: bytes, body: bytes) -> bytes:
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
 def png(*chunks: tuple[bytes, bytes]) -> bytes:

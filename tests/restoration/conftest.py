@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from sdsr.prior.condition import Condition
 from sdsr.prior.small_autoencoder import SmallAutoencoder
 from sdsr.prior.tiny import tiny_prior
+from sdsr.restoration.lq_image import LqImage
 from sdsr.restoration.restorer import Parts, PromptedCondition, Restorer, from_noise
 
 
@@ -36,3 +37,9 @@ def stir(autoencoder: nn.Module) -> None:
 def given(photo: Tensor) -> Tensor:
     """A part of the photo (1, 3, 27, 38), which x4 makes 108 x 152: no multiple of a window, a tile or 16."""
     return photo[..., 20:47, 30:68]
+
+
+@pytest.fixture
+def lq_image(given: Tensor) -> LqImage:
+    """It on a canvas of four times its size."""
+    return LqImage.of(given, (108, 152), 16)

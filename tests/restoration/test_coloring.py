@@ -4,15 +4,9 @@ import torch
 from sdsr.diffusion.noise import CanvasNoise
 from sdsr.images.color import SIGNED_VARIANCE_FLOOR, adain, wavelet, ycbcr
 from sdsr.restoration.coloring import finished_tiles
-from sdsr.restoration.lq_image import LqImage
 from sdsr.restoration.sample import Sampled
 
 WHOLE = {"wavelet": wavelet, "adain": adain, "ycbcr": ycbcr, "none": lambda content, style: content}
-
-
-@pytest.fixture
-def lq_image(given) -> LqImage:
-    return LqImage.of(given, (108, 152), 16)
 
 
 @pytest.fixture

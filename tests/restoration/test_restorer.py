@@ -6,16 +6,10 @@ import torch
 from sdsr.diffusion.noise import CanvasNoise
 from sdsr.prior.condition import Condition
 from sdsr.prior.small_autoencoder import SmallAutoencoder
-from sdsr.restoration.lq_image import LqImage
 from sdsr.restoration.restorer import PromptedCondition, Restorer, from_noised_photo, from_photo, latent_region
 from sdsr.tensors import Region
 
 NOISE = CanvasNoise(seeds=(7,))
-
-
-@pytest.fixture
-def lq_image(given) -> LqImage:
-    return LqImage.of(given, (108, 152), 16)
 
 
 def test_observing_encodes_the_enlarged_photo_and_asks_the_conditioner(restorer, lq_image):

@@ -8,7 +8,6 @@ from sdsr.diffusion.noise import CanvasNoise
 from sdsr.diffusion.steps import ancestral
 from sdsr.prior.condition import Condition
 from sdsr.prior.stable_diffusion import PublishedLatents
-from sdsr.restoration.lq_image import LqImage
 from sdsr.restoration.plan import Plan
 from sdsr.restoration.restorer import PromptedCondition, Restorer, latent_region
 from sdsr.restoration.sample import sample
@@ -17,11 +16,6 @@ from sdsr.tensors import Region
 
 NOISE = CanvasNoise(seeds=(11,))
 PLAN = Plan(times=(800, 300), step=ancestral)
-
-
-@pytest.fixture
-def lq_image(given) -> LqImage:
-    return LqImage.of(given, (108, 152), 16)
 
 
 def test_one_window_is_the_restorer_itself(restorer, lq_image):

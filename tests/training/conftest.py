@@ -3,21 +3,17 @@
 import csv
 import io
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from accelerate.state import AcceleratorState, GradientState
 from PIL import Image as pillow
 
 
 @pytest.fixture(autouse=True)
-def fresh_accelerate() -> Iterator[None]:
-    """Accelerate keeps its state for the process; each run of these tests is a process of its own to it."""
-    yield
-    AcceleratorState._reset_state(reset_partial_state=True)
-    GradientState._reset_state()
+def fresh(fresh_accelerate: None) -> None:
+    """Each test is a process of its own to accelerate."""
 
 
 @pytest.fixture

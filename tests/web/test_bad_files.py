@@ -1,15 +1,14 @@
 """Every file that the tests of photos refuse, uploaded: a typed answer, and nothing kept."""
 
-import io
 import struct
 import zlib
 
 import numpy as np
 import pytest
-import tifffile
 from PIL import Image
 
 from tests.photos import test_foreign, test_hostile, test_unfinished
+from tests.pictures import chunk, saved, tiff
 from tests.served import SAMPLE, problem
 from tests.web.conftest import Indoor
 
@@ -19,25 +18,14 @@ CUTS = (1, 9, 30, 60, 97)
 
 def png(width: int, height: int, data: bytes) -> bytes:
     """A PNG that announces a size, whatever its data holds."""
-
-    def chunk(kind: bytes, body: bytes) -> bytes:
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
-
-
-def tiff(samples: np.ndarray, **options) -> bytes:
-    file = io.BytesIO()
-    tifffile.imwrite(file, samples, **options)
-    return file.getvalue()
 
 
 def unlike_photos() -> dict[str, bytes]:
     """Files that open, and aren't the picture of one moment in a known color space."""
     first, second = Image.fromarray(test_hostile.PIXELS), Image.fromarray(test_hostile.PIXELS[::-1])
     several = {"save_all": True, "append_images": [second]}
-    saved = test_hostile.saved
     return {
         "animated png": saved(first, "PNG", **several),
         "animated webp": saved(first, "WEBP", **several),

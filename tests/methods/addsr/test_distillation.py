@@ -25,6 +25,7 @@ from sdsr.objectives.restorer_step import RestorerStep
 from sdsr.objectives.training_step import Sample
 from sdsr.prior.tiny import tiny_prior
 from sdsr.restoration.plan import Refinement
+from tests.tensors import pair, seeded
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "addsr_step"
 TIMES = trailing(4)
@@ -97,18 +98,13 @@ def teacher_of(trained: RestorerStep) -> TeacherDistance:
     return teacher
 
 
-def rule(**changes) -> StudentStep:
-    return training_step(**changes).rule
-
-
 @pytest.fixture
 def sample(photo) -> Sample:
-    hq = torch.cat([photo[..., :64, :64], photo[..., -64:, -64:]])
-    return Sample(hq=hq, lq=torch.nn.functional.avg_pool2d(hq, 4))
+    return pair(photo)
 
 
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+def rule(**changes) -> StudentStep:
+    return training_step(**changes).rule
 
 
 def test_the_teacher_stays_while_the_student_learns(sample):

@@ -15,22 +15,17 @@ from sdsr.methods.consissr.recipes import (
     CONSISSR_PUBLISHED,
     CONSISSR_SMALL,
 )
-from sdsr.objectives.training_step import Sample
 from sdsr.prior.condition import condition_at
 from sdsr.prior.prior import Posterior
 from sdsr.prior.tiny import tiny_prior
 from sdsr.restoration.lq_image import LqImage
 from sdsr.restoration.sample import sample
+from tests.tensors import pair
 
 
 @pytest.fixture
 def lq_image(photo) -> LqImage:
     return LqImage.of(photo[..., :16, :24], (64, 96), 16)
-
-
-def pair(photo) -> Sample:
-    hq = torch.cat([photo[..., :64, :64], photo[..., -64:, -64:]])
-    return Sample(hq=hq, lq=torch.nn.functional.avg_pool2d(hq, 4))
 
 
 @pytest.mark.parametrize("recipe", [CONSISSR, CONSISSR_SMALL], ids=lambda recipe: recipe.name)

@@ -13,15 +13,12 @@ from sdsr.losses.perceptual import feature_distance
 from sdsr.methods.invsr.latent_perceptual import LATENT_PERCEPTUAL, SMALL_LATENT_PERCEPTUAL, Ranked
 from sdsr.methods.invsr.latent_ranking import LatentRanking
 from sdsr.objectives.training_step import Sample
+from tests.tensors import seeded
 
 
 @pytest.fixture
 def sample(photo) -> Sample:
     return Sample(hq=torch.cat([photo[..., :64, :64], photo[..., -64:, -64:]]))
-
-
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def test_it_learns_what_it_is_taught(sample):

@@ -18,7 +18,6 @@ from sdsr.methods.invsr.method import PART, PredictedNoise, PredictorSettings, r
 from sdsr.methods.invsr.predictor import Gaussian
 from sdsr.methods.invsr.recipes import INVSR, INVSR_SMALL, SMALL_METHOD
 from sdsr.methods.invsr.times import plan_for
-from sdsr.objectives.training_step import Sample
 from sdsr.photos.photo import Photo
 from sdsr.prior.tiny import tiny_prior
 from sdsr.request import Wishes
@@ -28,6 +27,7 @@ from sdsr.restoration.sample import sample
 from sdsr.restoration.windowed import Windowed
 from sdsr.tensors import Region
 from sdsr.upscaling import Request, Upscaler
+from tests.tensors import pair
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "invsr_start_and_sampling"
 NOISE = CanvasNoise(seeds=(5,))
@@ -203,11 +203,6 @@ def test_a_predictor_of_published_kind_fits_any_prior(photo):
     clean = sample(restorer, LqImage.of(photo[..., :9, :14], (36, 56), 16), plan_for(3), NOISE).clean
     assert clean.shape == (1, 4, 8, 8)
     assert clean.isfinite().all()
-
-
-def pair(photo: torch.Tensor) -> Sample:
-    hq = torch.cat([photo[..., :64, :64], photo[..., -64:, -64:]])
-    return Sample(hq=hq, lq=torch.nn.functional.avg_pool2d(hq, 4))
 
 
 def test_each_photo_starts_at_a_trained_time_of_its_own(photo):

@@ -5,7 +5,6 @@ from dataclasses import replace
 import pytest
 import torch
 from safetensors.torch import load_file
-from torch import nn
 
 from sdsr.diffusion.noise import CanvasNoise
 from sdsr.discriminators.patch import PatchDiscriminator
@@ -19,15 +18,10 @@ from sdsr.objectives.training_step import Sample
 from sdsr.restoration.restorer import Restorer
 from sdsr.training.run import RunSettings, checkpoints
 from sdsr.training.trainer import train
+from tests import tensors
+from tests.tensors import stir
 
 OBJECTIVE = Fusion(sampling_steps=2)
-
-
-def stir(module: nn.Module, deviation: float) -> None:
-    rng = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for parameter in module.parameters():
-            parameter.add_(deviation * torch.randn(parameter.shape, generator=rng))
 
 
 def built() -> Restorer:
@@ -48,8 +42,7 @@ def restorer() -> Restorer:
 
 @pytest.fixture
 def pair(photo) -> Sample:
-    hq = torch.cat([photo[..., :64, :64], photo[..., -64:, -64:]])
-    return Sample(hq=hq, lq=torch.nn.functional.avg_pool2d(hq, 4))
+    return tensors.pair(photo)
 
 
 def patches() -> Discriminator:

@@ -18,7 +18,6 @@ from sdsr.methods.ablations import ABLATIONS
 from sdsr.methods.stablesr.decoder import WrappedDecoder
 from sdsr.methods.stablesr.feature_wrapping import FeatureWrapping, noted
 from sdsr.methods.stablesr.recipes import SMALL_METHOD, STABLESR, STABLESR_768V, STABLESR_SMALL, STABLESR_TURBO
-from sdsr.objectives.training_step import Sample
 from sdsr.photos.photo import Photo
 from sdsr.prior.shapes import shape_prior
 from sdsr.prior.small_autoencoder import SmallAutoencoder
@@ -31,6 +30,7 @@ from sdsr.restoration.sample import sample
 from sdsr.restoration.windowed import Windowed
 from sdsr.tensors import Region
 from sdsr.upscaling import Request, Upscaler
+from tests.tensors import pair, stir
 
 WRAPPED = replace(STABLESR_SMALL, method=SMALL_METHOD, color_fix="wavelet")
 """The small recipe with the paper's own decoder."""
@@ -42,13 +42,6 @@ published_windows = partial(Windowed, window_px=512, overlap_px=256, weight=publ
 
 def count(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
-
-
-def stir(module: nn.Module, deviation: float = 0.1) -> None:
-    rng = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for parameter in module.parameters():
-            parameter.add_(deviation * torch.randn(parameter.shape, generator=rng))
 
 
 def test_flat_pictures_take_colors_as_published_on_both_ranges(restorer):
@@ -75,11 +68,6 @@ def restorer() -> Restorer:
     stir(restorer.prior.modules["autoencoder"])
     stir(restorer.parts.modules["feature_wrapping"], 0.05)
     return restorer
-
-
-def pair(photo) -> Sample:
-    hq = torch.cat([photo[..., :64, :64], photo[..., -64:, -64:]])
-    return Sample(hq=hq, lq=torch.nn.functional.avg_pool2d(hq, 4))
 
 
 def test_full_size_is_the_published_one():
