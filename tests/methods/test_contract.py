@@ -24,6 +24,7 @@ from sdsr.prior.weight_files import module_sha256
 from sdsr.restoration.lq_image import LqImage
 from sdsr.restoration.restorer import latent_region
 from sdsr.upscaling import Request
+from tests.tensors import seeded
 
 
 def _load_contract():
@@ -214,7 +215,7 @@ def test_every_trained_parameter_gets_a_gradient_and_nothing_else_does(name: str
     optimizer = torch.optim.SGD(trained.values(), lr=0.1)
     reached: set[str] = set()
     for step in range(5):  # what begins at zero hides what lies behind it for a step or two, or more in a row of them
-        training_step(sample, contract.seeded(step), 1.0).loss.backward()
+        training_step(sample, seeded(step), 1.0).loss.backward()
         reached |= {path for path, p in trained.items() if p.grad is not None and p.grad.any()}
         optimizer.step()
         optimizer.zero_grad()
@@ -238,7 +239,7 @@ def test_a_few_steps_lower_the_loss_of_a_fixed_batch(name: str, stage: Stage, ph
     parameters = [p for part in training_step.trainable_modules.values() for p in part.parameters() if p.requires_grad]
     optimizer, losses = torch.optim.Adam(parameters, lr=contract.rate(name, stage)), []
     for _ in range(10):
-        outcome = training_step(sample, contract.seeded(), 0.0)
+        outcome = training_step(sample, seeded(), 0.0)
         losses.append(float(outcome.loss.detach()))
         optimizer.zero_grad()
         outcome.loss.backward()
@@ -252,8 +253,8 @@ def test_figures_and_pictures_of_a_stage(stage: Stage, photo):
     training_step, _ = contract.training(replace(stage, discriminator=None))
     sample = contract.fixed_sample(photo, stage)
     with torch.no_grad():
-        figures = training_step.measure(sample, contract.seeded())
-        columns = training_step.pictures(sample, contract.seeded())
+        figures = training_step.measure(sample, seeded())
+        columns = training_step.pictures(sample, seeded())
     assert figures
     assert all(np.isfinite(value) for value in figures.values())
     assert {len(column) for column in columns.values()} == {2}

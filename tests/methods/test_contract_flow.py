@@ -16,6 +16,7 @@ from sdsr.methods import METHODS
 from sdsr.methods.settings import with_settings
 from sdsr.prior.tiny_flow import tiny_flow_prior
 from sdsr.prior.weight_files import module_sha256
+from tests.tensors import seeded
 
 NAME = "d3sr-flow"
 PRIOR = "tiny-flow"
@@ -67,6 +68,6 @@ def test_the_frozen_networks_stay_as_they_were_while_it_learns(photo, monkeypatc
     optimizer = torch.optim.Adam(
         [p for part in training_step.trainable_modules.values() for p in part.parameters()], lr=1e-2
     )
-    training_step(contract.fixed_sample(photo, STAGE), contract.seeded(), 1.0).loss.backward()
+    training_step(contract.fixed_sample(photo, STAGE), seeded(), 1.0).loss.backward()
     optimizer.step()
     assert module_sha256(training_step.restorer.prior.modules["transformer"]) == before
