@@ -5,8 +5,6 @@ the next is read and the last is written. Torch and decoders are loaded when the
 finding everything finished takes no time.
 """
 
-import logging
-import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,12 +17,10 @@ from sdsr.batch.opening import Opened, open_task
 from sdsr.batch.outcome import Outcome
 from sdsr.batch.restoring import Beside
 from sdsr.batch.settings import Settings
+from sdsr.batch.waiting import in_rounds
 from sdsr.batch.walking import Task
 
-log = logging.getLogger(__name__)
-
-_PATIENCE_S = 0.2  # between looks at photos of others, longer and longer
-_MOST_PATIENCE_S = 5.0
+_PATIENCE_S = 0.2  # between looks at photos of others, at first
 _PASSED_AT_ONCE = 64  # photos that need nothing, looked at while one is restored
 
 Settled = Outcome | None
@@ -65,30 +61,12 @@ def work(
 ) -> Generator[Outcome, None, None]:
     """Do what `process` does at a desk, which keeps its model and stays open."""
     line = _Line(desk=desk, on_progress=on_progress, on_size=on_size, left=limit)
-    waiting: Iterable[Task] = tasks
-    first = True
-    patience_s = _PATIENCE_S
+
+    def look(waiting: Iterable[Task]) -> Iterator[Outcome | Task]:
+        return (outcome or task for task, outcome in line.run(waiting))
+
     try:
-        while line.left != 0:
-            again: list[Task] = []
-            advanced = False
-            for task, outcome in line.run(waiting):
-                if outcome is None:
-                    again.append(task)
-                    continue
-                advanced = True
-                yield outcome
-            if not again:
-                return
-            if first:
-                log.info("waiting for %d photos that other processes are restoring.", len(again))
-            if not (advanced or first):
-                time.sleep(patience_s)
-                patience_s = min(_MOST_PATIENCE_S, 1.5 * patience_s)
-            elif advanced:
-                patience_s = _PATIENCE_S
-            waiting = again
-            first = False
+        yield from in_rounds(tasks, look, enough=lambda: line.left == 0, patience_s=_PATIENCE_S)
     finally:
         line.close()
 

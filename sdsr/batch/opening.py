@@ -5,6 +5,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sdsr.batch import again
 from sdsr.batch.desk import Desk
 from sdsr.batch.entries import Work
 from sdsr.batch.manifest import State
@@ -12,7 +13,6 @@ from sdsr.batch.outcome import Outcome
 from sdsr.batch.restoring import Read, check_target
 from sdsr.batch.settling import reported, skipped
 from sdsr.batch.walking import Task
-from sdsr.errors import OutputError
 
 if TYPE_CHECKING:
     from sdsr.batch.claims import Claim
@@ -92,8 +92,8 @@ def _read(task: Task, desk: Desk, state: State | None, held: ExitStack) -> Opene
     check_output(header, (height, width), format_of(task.target), settings.limits)
     if desk.beside is not None:
         desk.beside.check((header.height, header.width), (height, width))
-    again = None if state is None else _reason_to_replace(task, desk, state)
-    replaces = again is not None or settings.overwrite
+    reason = None if state is None else _reason_to_replace(task, desk, state)
+    replaces = reason is not None or settings.overwrite
     check_target(task.target, overwrite=replaces, new_folders=task.root is not None)
     work = Work.on(task.source, desk.settings_sha256)
     maker = desk.maker()
@@ -108,7 +108,7 @@ def _read(task: Task, desk: Desk, state: State | None, held: ExitStack) -> Opene
         work=work,
         light=light,
         read=found,
-        again=again,
+        again=reason,
         replaces=replaces,
         seconds=0.0,
         held=held,
@@ -122,27 +122,21 @@ def _reason_to_replace(task: Task, desk: Desk, state: State) -> str | None:
     begun = manifest.interrupted(task.target)
     match state:
         case "missing":
-            return None if begun else "its result was gone"
+            return None if begun else again.GONE
         case "another photo":
-            return "the photo changed"
+            return again.ANOTHER_PHOTO
         case "another version":
-            return "another version made it"
+            return again.ANOTHER_VERSION
         case "other settings" if manifest.noted_since(task.target):
-            raise OutputError(
-                f"{task.target} was made by another process just now, by other settings or weights; give each its own "
-                "folder, or stop one of them."
-            )
+            raise again.contested(task.target)
         case "other settings":
-            return "settings or weights changed"
+            return again.OTHER_SETTINGS
         case "changed" if begun:
             return "it was being replaced"
         case "changed" if desk.settings.on_exists != "skip":
-            return "its result changed"
+            return again.RESULT_CHANGED
         case "changed":
-            raise OutputError(
-                f"{task.target} exists already, and isn't what was written there; choose --on-exists verify or replace "
-                "to make it again, or another folder."
-            )
+            raise again.changed(task.target)
     return None
 
 

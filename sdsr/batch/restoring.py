@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from sdsr.batch import again
 from sdsr.batch.settings import Settings
 from sdsr.batch.walking import Task
 from sdsr.errors import OutputError
@@ -129,7 +130,7 @@ def check_target(target: Path, *, overwrite: bool, new_folders: bool = False) ->
     except OSError as error:
         raise OutputError(f"{target.name} can't be written ({error.strerror}); choose another name.") from error
     if there and not overwrite:
-        raise OutputError(f"{target} exists already; choose another name or folder, or say --on-exists replace.")
+        raise again.exists(target)
     if target.is_dir():
         raise OutputError(f"{target} is a folder; choose another name.")
     if not folder.is_dir():

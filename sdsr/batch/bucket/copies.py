@@ -5,6 +5,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from sdsr.batch import again
 from sdsr.batch.bucket.desk import BucketDesk, Fetched
 from sdsr.batch.bucket.leases import Lease
 from sdsr.batch.bucket.notes import Note
@@ -14,7 +15,7 @@ from sdsr.batch.naming import fitted
 from sdsr.batch.outcome import Outcome, kind_of
 from sdsr.batch.walking import Task
 from sdsr.digests import file_sha256
-from sdsr.errors import InputError, OutputError, SdsrError
+from sdsr.errors import InputError, SdsrError
 
 log = logging.getLogger(__name__)
 
@@ -60,10 +61,10 @@ def _copied(desk: BucketDesk, task: Task, seen: Seen, lease: Lease, folder: Path
         desk.photos.fetch(task.name, copy)
     except FileNotFoundError as error:
         raise InputError(f"{desk.photos.url_to(task.name)} isn't there any more; list the photos anew.") from error
-    again = _reason(desk, task, note, seen, result, lease, copy)
-    if again == "":
+    reason = _reason(desk, task, note, seen, result, lease, copy)
+    if reason == "":
         return None
-    return Fetched(task=task, folder=folder, copy=copy, seen=seen, lease=lease, again=again, seconds=0.0)
+    return Fetched(task=task, folder=folder, copy=copy, seen=seen, lease=lease, again=reason, seconds=0.0)
 
 
 def _reason(
@@ -72,15 +73,13 @@ def _reason(
     """Return why a result is made again; None for one that never was, "" for one that is finished after all."""
     name = target_name(task)
     if result is None:
-        return None if note is None or note.output_sha256 is None else "its result was gone"
+        return None if note is None or note.output_sha256 is None else again.GONE
     if any(intent.replaces != result.version for intent in lease.before) and not (note and note.fits(result)):
         return _CUT_OFF
     if note is None and desk.local.settings.overwrite:
         return "it was not known as ours"
     if note is None:
-        raise OutputError(
-            f"{desk.results.url_to(name)} exists already; choose another folder, or say --on-exists replace."
-        )
+        raise again.exists(desk.results.url_to(name))
     if note.output_sha256 is None:
         return _CUT_OFF
     output_sha256 = note.output_sha256
@@ -88,17 +87,14 @@ def _reason(
         output_sha256 = _result_sha256(desk, name, copy.parent)
     if note.output_sha256 != output_sha256:
         if desk.local.settings.on_exists != "skip":
-            return "its result changed"
-        raise OutputError(
-            f"{desk.results.url_to(name)} exists already, and isn't what was written there; choose --on-exists "
-            "verify or replace to make it again, or another folder."
-        )
+            return again.RESULT_CHANGED
+        raise again.changed(desk.results.url_to(name))
     if note.settings_sha256 != desk.local.settings_sha256:
-        return "settings or weights changed"
+        return again.OTHER_SETTINGS
     if note.input_sha256 != file_sha256(copy):
-        return "the photo changed"
+        return again.ANOTHER_PHOTO
     if not desk.ours(note):
-        return "another version made it"
+        return again.ANOTHER_VERSION
     versions = {"input_version": seen.version, "output_version": result.version}
     desk.notes.add({name: replace(note, **versions, at=time.time())})
     return ""
@@ -120,8 +116,8 @@ def settle(desk: BucketDesk, fetched: Fetched, outcome: Outcome) -> Outcome | No
     finally:
         desk.let_go(fetched)
     seconds = round(fetched.seconds + outcome.seconds + time.perf_counter() - begun, 3)
-    again = fetched.again if outcome.status == "done" else None
-    return replace(desk.named(outcome, task), again=again, seconds=seconds)
+    reason = fetched.again if outcome.status == "done" else None
+    return replace(desk.named(outcome, task), again=reason, seconds=seconds)
 
 
 def _upload(desk: BucketDesk, fetched: Fetched, result: Path) -> None:

@@ -4,7 +4,6 @@ What restores them is what restores files (`sdsr.batch.engine`), on copies that 
 processes may share a bucket by leases, where its driver makes objects only where none is.
 """
 
-import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,12 +19,11 @@ from sdsr.batch.model import Model
 from sdsr.batch.naming import fitted
 from sdsr.batch.outcome import Outcome, kind_of
 from sdsr.batch.settings import Settings
+from sdsr.batch.waiting import in_rounds
 from sdsr.batch.walking import Task
 from sdsr.errors import SdsrError
 
-log = logging.getLogger(__name__)
-
-_PATIENCE_S = 2.0  # between looks at photos of others
+_PATIENCE_S = 2.0  # between looks at photos of others, at first; each takes requests
 _MOST_WAITING = 1  # results on disk that wait to be uploaded
 
 
@@ -67,19 +65,19 @@ def work_bucket(
     limit: int | None = None,
 ) -> Iterator[Outcome]:
     """Restore photos, those of other processes in the end, if they leave them."""
-    waiting: Sequence[Task] = tasks
     restored = 0
-    while waiting and restored != limit:
+
+    def look(waiting: Iterable[Task]) -> Iterator[Outcome | Task]:
+        nonlocal restored
+        if desk.busy:
+            desk.notes.refresh()
         desk.busy = []
         for outcome in _pass(desk, waiting, on_progress, on_size, None if limit is None else limit - restored):
             restored += outcome.status == "done"
             yield outcome
-        if desk.busy and restored != limit:
-            if len(waiting) == len(tasks):
-                log.info("waiting for %d photos that other processes are restoring.", len(desk.busy))
-            time.sleep(_PATIENCE_S)
-            desk.notes.refresh()
-        waiting = desk.busy
+        yield from desk.busy
+
+    yield from in_rounds(tasks, look, enough=lambda: restored == limit, patience_s=_PATIENCE_S)
 
 
 def _pass(
