@@ -25,7 +25,7 @@ from sdsr.batch.outcome import Outcome
 from sdsr.batch.settings import Settings
 from sdsr.batch.shards import Shard
 from sdsr.batch.walking import Naming, Task, plan
-from sdsr.errors import InputError
+from sdsr.errors import InputError, OutputError
 from sdsr.request import Request
 from sdsr.upscaling import Upscaler
 
@@ -212,6 +212,25 @@ def test_one_that_is_known_to_be_dead_is_not_watched(bucket: fsspec.AbstractFile
     for each in (gone, heir):
         each.close()
     assert not bucket.exists(f"/bucket/out/{FOLDER}"), "nor is anything left of it"
+
+
+def test_a_result_just_made_by_other_settings_is_not_fought_over(
+    bucket: fsspec.AbstractFileSystem, upscaler: Upscaler
+) -> None:
+    tasks, _ = plan_bucket(PLACES, Naming(request=TWICE.request))
+    other = outcomes(upscaler, Settings(request=Request(scale=3.0)))
+    next(other)
+    earlier = Notes(Store(PLACES.results), "opened when a.jpg was noted")
+    list(other)  # which writes anew the object that has both
+    earlier.refresh()
+    assert [earlier.noted_since(name) for name in ("a.jpg", "a.png")] == [False, True]
+    bucket.rm("/bucket/out", recursive=True)
+    desk = BucketDesk.open(PLACES, Desk(model=Model.of(upscaler), settings=TWICE))
+    run(upscaler, Settings(request=Request(scale=3.0)), limit=1)
+    with pytest.raises(OutputError, match="by another process just now, by other settings"):
+        fetch(desk, tasks[0])
+    desk.close()
+    assert run(upscaler, limit=1)["a.jpg"].again == "settings or weights changed", "one of an earlier run is"
 
 
 def test_a_store_that_cannot_tell_who_was_first_asks_for_shards(

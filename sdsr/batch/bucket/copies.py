@@ -89,6 +89,8 @@ def _reason(
         if desk.local.settings.on_exists != "skip":
             return again.RESULT_CHANGED
         raise again.changed(desk.results.url_to(name))
+    if note.settings_sha256 != desk.local.settings_sha256 and desk.notes.noted_since(name):
+        raise again.contested(desk.results.url_to(name))
     if note.settings_sha256 != desk.local.settings_sha256:
         return again.OTHER_SETTINGS
     if note.input_sha256 != file_sha256(copy):

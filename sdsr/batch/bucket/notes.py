@@ -47,8 +47,10 @@ class Notes:
         self._read: dict[str, Seen] = {}
         self._own = b""
         self._number = 1
+        self._noted_since = set[str]()
         self._lock = RLock()  # one thread looks, another notes
         self.refresh()
+        self._noted_since.clear()
 
     def of(self, name: str, result: Seen | None) -> Note | None:
         """Return what is noted of a result: what tells of the one that is there, or else what was noted last."""
@@ -60,6 +62,10 @@ class Notes:
                 if not others
                 else next((each for each in (latest, *others) if each and each.fits(result)), latest)
             )
+
+    def noted_since(self, name: str) -> bool:
+        """Whether this result was noted after these notes were opened."""
+        return name in self._noted_since
 
     def refresh(self) -> None:
         """Read what others noted since."""
@@ -98,7 +104,10 @@ class Notes:
 
     def _learn(self, name: str, note: Note) -> None:
         before = self._latest.get(name)
-        if before is not None and before != note:
+        if note == before or note in self._older.get(name, ()):  # read again, as objects are written anew
+            return
+        self._noted_since.add(name)
+        if before is not None:
             note, older = (note, before) if note.at >= before.at else (before, note)
             self._older[name] = [*self._older.get(name, ()), older]
         self._latest[name] = note
