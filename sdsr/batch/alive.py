@@ -13,6 +13,8 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import IO
 
+from sdsr.batch.objects import parse_object
+
 TOUCH_S = 10.0
 """How often a process says that it is alive."""
 _LOCKED_BYTE = 1 << 20  # of Windows' locks, beyond what is written
@@ -30,7 +32,7 @@ class Owner:
     def of(cls, path: Path) -> "Owner | None":
         """Return what a file says; None where that isn't written yet. Raises OSError."""
         try:
-            return cls(**json.loads(path.read_bytes()))
+            return cls(**parse_object(path.read_bytes()))
         except (ValueError, TypeError):
             return None
 

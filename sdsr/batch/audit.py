@@ -38,7 +38,7 @@ class Status:
 def status(root: Path) -> Status:
     """Return how far a folder of results is; no result is read. Raises InputError where it has no manifest."""
     manifest = _open(root)
-    there = {name: (root / name).is_file() for name in manifest.entries}
+    there = {name: os.path.isfile(root / name) for name in manifest.entries}
     gone = [manifest.entries[name] for name, is_there in there.items() if not is_there]
     found = {photo.relative_to(root).as_posix() for photo in find_photos(root)}
     return Status(
@@ -91,7 +91,7 @@ def _merge_one(manifest: Manifest, claims: Claims, source: Path, name: str, entr
     if claim is None:
         raise OutputError(f"{target} is being written by another process; merge when that is done.")
     try:
-        if target.is_file():
+        if os.path.isfile(target):
             if file_sha256(target) != digest:
                 return "different"
             if name not in manifest.entries:
@@ -127,7 +127,7 @@ def _copy(source: Path, target: Path, digest: str) -> None:
 
 
 def _state(path: Path, entry: Entry) -> State:
-    if not path.is_file():
+    if not os.path.isfile(path):
         return "interrupted" if entry.output_sha256 is None else "missing"
     if entry.stands_for(file_sha256(path)):
         return "whole"

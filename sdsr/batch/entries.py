@@ -7,9 +7,9 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from sdsr.batch.objects import number_of, parse_object, text_of
 from sdsr.digests import file_sha256
 
-_DECODER = json.JSONDecoder()
 _TICK_NS = 20_000_000  # a file that is changed twice within this may keep its time
 _COARSE_TICK_NS = 2_000_000_000  # where a file system counts whole seconds
 
@@ -100,26 +100,24 @@ def written(name: str, entry: Entry) -> bytes:
 
 def parsed(line: bytes, origin: int) -> tuple[str, Entry]:
     """Return the result's name and entry; ValueError, KeyError or TypeError for what is no whole line."""
-    text = line.decode()
-    noted, end = _DECODER.raw_decode(text)
-    if text[end:].strip():
-        raise ValueError("more than one value")
+    noted = parse_object(line)
+    output_sha256 = noted["output_sha256"]
     work = Work(
-        input_sha256=noted["input_sha256"],
+        input_sha256=text_of(noted["input_sha256"]),
         settings_sha256=sys.intern(noted["settings_sha256"]),
         input_stamp=_stamp(noted.get("input_stamp")),
     )
     stamp = _stamp(noted.get("output_stamp"))
     entry = Entry(
         work=work,
-        output_sha256=noted["output_sha256"],
+        output_sha256=None if output_sha256 is None else text_of(output_sha256),
         output_stamp=stamp,
         replaces=noted.get("replaces"),
         version=sys.intern(noted.get("version") or "") or None,
-        at=noted.get("at", 0.0),
+        at=number_of(noted.get("at", 0.0)),
         origin=origin,
     )
-    return noted["output"], entry
+    return text_of(noted["output"]), entry
 
 
 def _stamp(noted: dict[str, int] | None) -> Stamp | None:

@@ -23,6 +23,7 @@ from typing import BinaryIO, Literal
 
 from sdsr import __version__
 from sdsr.batch.entries import Entry, Stamp, Work, parsed, written
+from sdsr.batch.objects import parse_object
 from sdsr.digests import file_sha256
 from sdsr.errors import OutputError
 
@@ -207,8 +208,8 @@ class Manifest:
         self.root.mkdir(parents=True, exist_ok=True)
         with suppress(FileExistsError), self.path.open("xb") as file:
             file.write(json.dumps({"machine": machine}).encode() + b"\n")
-        with self.path.open("rb") as file, suppress(ValueError, AttributeError):
-            began = json.loads(file.readline()).get("machine")
+        with self.path.open("rb") as file, suppress(ValueError):
+            began = parse_object(file.readline()).get("machine")
             if began not in (None, machine):
                 (self.root / FOLDER).mkdir(exist_ok=True)
                 return self.root / FOLDER / f"{hashlib.sha256(machine.encode()).hexdigest()[:16]}.jsonl"

@@ -233,6 +233,27 @@ def test_a_result_just_made_by_other_settings_is_not_fought_over(
     assert run(upscaler, limit=1)["a.jpg"].again == "settings or weights changed", "one of an earlier run is"
 
 
+@pytest.mark.parametrize("junk", [b"", b"[]", b"{}", b"[" * 100_000, b'{"token": 1', b"\xff"])
+def test_whatever_else_is_where_leases_and_notes_are_is_passed_over(
+    bucket: fsspec.AbstractFileSystem, junk: bytes
+) -> None:
+    bucket.pipe_file("/bucket/out/.sdsr-manifests/other.jsonl", junk + b"\n")
+    assert Notes(Store(PLACES.results), "own").of("a.png", None) is None
+    one = Leases(Store(PLACES.results))
+    lease = one.take("a.png", "0" * 64, None)
+    assert lease is not None
+    bucket.pipe_file(f"/bucket/out/{FOLDER}/{lease.key}.1", junk)
+    assert not lease.holds()
+    other = Leases(Store(PLACES.results))
+    taken = other.take("a.png", "0" * 64, None)
+    assert taken is not None
+    assert taken.before == (), "what nobody knows replaced nothing"
+    taken.release()
+    for each in (one, other):
+        each.close()
+    assert not bucket.exists(f"/bucket/out/{FOLDER}")
+
+
 def test_a_store_that_cannot_tell_who_was_first_asks_for_shards(
     bucket: fsspec.AbstractFileSystem, upscaler: Upscaler, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,5 +1,6 @@
 """What counts as finished, what a kill leaves behind, and what need not be read again."""
 
+import json
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from sdsr.batch import manifest
+from sdsr.batch.audit import merge, status, verify
 from sdsr.batch.entries import Stamp, Work
 from sdsr.batch.manifest import FOLDER, NAME, Manifest
 
@@ -181,3 +183,27 @@ def test_where_machines_contradict_each_other_the_result_tells(
     later = Manifest(root)
     assert later.state(photo, target, "4" * 64) == "finished"
     assert later.state(photo, target, SETTINGS) == "other settings"
+
+
+NO_LINES = [b"[1]", b'"x"', b"null", b"[" * 100_000, b"\0" * 4096, b"\xff\xfe", b"{}", b'{"output": 1', b"{} {}"]
+WRONG = [{"output": 5}, {"output": None}, {"output_sha256": 5}, {"input_sha256": []}, {"version": 5}, {"at": "now"}]
+
+
+@pytest.mark.parametrize("of_another_machine", [False, True])
+def test_whatever_else_is_in_a_manifest_is_passed_over(tmp_path: Path, *, of_another_machine: bool) -> None:
+    good = {"output": "a.png", "input_sha256": "1", "settings_sha256": "2", "output_sha256": "3", "at": 1.0}
+    lines = [*NO_LINES, *(json.dumps(good | wrong).encode() for wrong in WRONG), json.dumps(good).encode()]
+    path = tmp_path / FOLDER / "another.jsonl" if of_another_machine else tmp_path / NAME
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"\n".join(lines) + b"\n")
+    (tmp_path / NAME).touch()
+    assert Manifest(tmp_path).entries.keys() == {"a.png"}
+    assert [state for _, state in verify(tmp_path)] == ["missing"]
+
+
+def test_a_name_that_no_file_can_have_is_of_none(tmp_path: Path) -> None:
+    noted = {"output": "x" * 5000, "input_sha256": "1", "settings_sha256": "2", "output_sha256": "3"}
+    (tmp_path / NAME).write_text(json.dumps(noted) + "\n")
+    assert [state for _, state in verify(tmp_path)] == ["missing"]
+    assert status(tmp_path).missing == 1
+    assert [merged for _, merged in merge(tmp_path / "whole", [tmp_path])] == ["not whole"]

@@ -16,6 +16,7 @@ from threading import Event, Thread
 from sdsr.batch.alive import TOUCH_S, new_token
 from sdsr.batch.bucket.store import Store
 from sdsr.batch.claims import EXPIRY_S, FOLDER
+from sdsr.batch.objects import parse_object
 from sdsr.errors import SdsrError
 
 
@@ -26,6 +27,9 @@ class Intent:
     token: str
     settings_sha256: str
     replaces: str | None
+
+
+NOBODY = Intent(token="", settings_sha256="", replaces=None)
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -75,16 +79,19 @@ class Leases:
             owner = self.owner(key, number)
             if owner is None or not self._dead(owner.token):  # none: released just now
                 return None
-            before.insert(0, owner)
+            if owner is not NOBODY:
+                before.insert(0, owner)
             number += 1
         return Lease(leases=self, key=key, number=number, before=tuple(before))
 
     def owner(self, key: str, number: int) -> Intent | None:
-        """Return who made a lease; None where there is none."""
+        """Return who made a lease; None where there is none, and NOBODY where something else is in its place."""
         try:
-            return Intent(**json.loads(self.store.read(_lease(key, number))))
+            return Intent(**parse_object(self.store.read(_lease(key, number))))
         except FileNotFoundError:
             return None
+        except (ValueError, TypeError):
+            return NOBODY
 
     def remove(self, key: str, number: int) -> None:
         self.store.remove(_lease(key, number))

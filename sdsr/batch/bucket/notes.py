@@ -10,10 +10,12 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from threading import RLock
+from typing import Any
 
 from sdsr import __version__
 from sdsr.batch.bucket.store import Seen, Store
 from sdsr.batch.manifest import FOLDER, NAME
+from sdsr.batch.objects import number_of, parse_object, text_of
 
 MOST_BYTES = 256 << 10
 """How large an object of notes gets, as it is written whole with each that is added: some 600 notes."""
@@ -97,10 +99,8 @@ class Notes:
     def _learn_all(self, data: bytes) -> None:
         for line in data.splitlines():
             with suppress(ValueError, KeyError, TypeError):  # a line that a kill cut short, in a folder's
-                noted = json.loads(line)
-                keys = ("input_sha256", "settings_sha256", "output_sha256")
-                more = {key: noted.get(key) for key in ("input_version", "output_version", "version")}
-                self._learn(noted["output"], Note(**{key: noted[key] for key in keys}, **more, at=noted.get("at", 0.0)))
+                noted = parse_object(line)
+                self._learn(text_of(noted["output"]), _note_of(noted))
 
     def _learn(self, name: str, note: Note) -> None:
         before = self._latest.get(name)
@@ -111,6 +111,20 @@ class Notes:
             note, older = (note, before) if note.at >= before.at else (before, note)
             self._older[name] = [*self._older.get(name, ()), older]
         self._latest[name] = note
+
+
+def _note_of(noted: dict[str, Any]) -> Note:
+    """Return the note of a line; KeyError or TypeError where it has none."""
+    output_sha256 = noted["output_sha256"]
+    return Note(
+        input_sha256=text_of(noted["input_sha256"]),
+        settings_sha256=text_of(noted["settings_sha256"]),
+        output_sha256=None if output_sha256 is None else text_of(output_sha256),
+        input_version=noted.get("input_version"),
+        output_version=noted.get("output_version"),
+        version=noted.get("version"),
+        at=number_of(noted.get("at", 0.0)),
+    )
 
 
 def _line(name: str, note: Note) -> bytes:
