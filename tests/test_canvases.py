@@ -83,7 +83,7 @@ def test_what_is_around_a_photo_moves_nothing_in_its_middle_but_a_little(embedde
     assert middle.mean() < 0.5
 
 
-FULL_SIZE = {name: recipe for name, recipe in METHODS.items() if not recipe.name.endswith("-small")}
+FULL_SIZE = {name: recipe for name, recipe in METHODS.items() if recipe.prior != "small"}
 
 
 def test_each_method_says_its_native_size():

@@ -245,7 +245,7 @@ def _perceptual(distance: Distance, record: StepRecord) -> Scalar:
 
 
 def latent_perceptual(distance: Distance) -> Callable[[StepRecord], Scalar]:
-    """Mean of a per-sample distance of latents (InvSR's latent LPIPS)."""
+    """Mean of a per-sample distance of latents (latent LPIPS of InvSR, arXiv:2412.09013)."""
 
     return partial(_latent_perceptual, distance)
 

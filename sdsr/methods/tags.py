@@ -1,4 +1,4 @@
-"""Soft tags of a photo for a UNet and its ControlNet: SeeSR's, and a row of ConsisSR's table of prompts."""
+"""Soft tags of a photo for a UNet and its ControlNet: SeeSR's (arXiv:2311.16518), and a row of ConsisSR's prompts."""
 
 from dataclasses import dataclass
 

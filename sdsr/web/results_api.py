@@ -120,7 +120,8 @@ def _tile(here: Service, job: JobRow, photo: PhotoRow, before: bool, place: tupl
         region = Region(top=top, left=left, height=height, width=width)
     width, height = job.wishes["size"]
     box = photo_box(region, (photo.header["height"], photo.header["width"]), (height, width))
-    return enlarged_tile(kept_pixels(here.files.photo(photo.id)), box, tuple(job.outcome["size"]), column, row)
+    made = job.outcome["size"]
+    return enlarged_tile(kept_pixels(here.files.photo(photo.id)), box, (made[0], made[1]), column, row)
 
 
 class _Outlet:

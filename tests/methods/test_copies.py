@@ -21,7 +21,7 @@ from sdsr.restoration.restorer import Restorer
 from sdsr.training.recipes import RECIPES
 from sdsr.upscaling import Request, Upscaler
 
-ON_TINY = [name for name in METHODS if name.endswith("-small")] + ["d3sr", "hypir"]
+ON_TINY = [name for name, recipe in METHODS.items() if recipe.prior == "small"] + ["d3sr", "hypir"]
 COPIES: dict[str, Callable[[object], object]] = {
     "deepcopy": deepcopy,
     "pickle": lambda it: pickle.loads(pickle.dumps(it)),

@@ -14,7 +14,9 @@ from sdsr.restoration.lq_image import LqImage
 from sdsr.restoration.sample import sample
 
 TINY = DecoderSettings(width=8, blocks=1)
-DECODED = [name for name in METHODS if name.endswith("-small") and getattr(METHODS[name].method, "decoder", None)]
+DECODED = [
+    name for name, recipe in METHODS.items() if recipe.prior == "small" and getattr(recipe.method, "decoder", None)
+]
 
 
 def test_there_are_some():

@@ -1,4 +1,4 @@
-"""What ConsisSR's published checkpoint must be asked before anything is assumed of it.
+"""What ConsisSR's (arXiv:2410.13807) published checkpoint must be asked before anything is assumed of it.
 
 The published training code leaves doubt on what it trained: it starts two layers in series at zero, runs half the UNet
 without gradients, and may leave image projections random. Each check is one such question. `state` has the published

@@ -1,4 +1,6 @@
-"""Generators of one step from the LQ latent: an adapted Stable Diffusion, as in D3SR, OSEDiff and HYPIR.
+"""Generators of one step from the LQ latent: an adapted Stable Diffusion.
+
+As in D3SR (arXiv:2410.04224), OSEDiff (arXiv:2406.08177) and HYPIR (arXiv:2507.20590).
 
 z_H = (z_L - sqrt(1 - a) eps(z_L; T)) / sqrt(a) at one fixed time T, no noise. What tells these methods apart is a
 value: the time, what of the prior is adapted and how much, and which prompt is told.

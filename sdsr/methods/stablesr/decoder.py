@@ -1,4 +1,4 @@
-"""Decoding with StableSR's feature wrapping: a latent to pixels, beside the photo that it was restored from."""
+"""Decoding with StableSR's feature wrapping (arXiv:2305.07015): a latent to pixels, beside the photo it was made of."""
 
 from dataclasses import dataclass, field
 
