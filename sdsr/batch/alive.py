@@ -13,7 +13,7 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import IO
 
-from sdsr.batch.objects import parse_object
+from sdsr.batch.objects import known_fields
 
 TOUCH_S = 10.0
 """How often a process says that it is alive."""
@@ -32,8 +32,8 @@ class Owner:
     def of(cls, path: Path) -> "Owner | None":
         """Return what a file says; None where that isn't written yet. Raises OSError."""
         try:
-            return cls(**parse_object(path.read_bytes()))
-        except (ValueError, TypeError):
+            return cls(**known_fields(cls, path.read_bytes()))
+        except ValueError:
             return None
 
 

@@ -121,4 +121,6 @@ def parsed(line: bytes, origin: int) -> tuple[str, Entry]:
 
 
 def _stamp(noted: dict[str, int] | None) -> Stamp | None:
-    return None if noted is None else Stamp(**noted)
+    if noted is None:
+        return None
+    return Stamp(size=noted["size"], modified_ns=noted["modified_ns"], changed_ns=noted["changed_ns"])

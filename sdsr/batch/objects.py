@@ -1,7 +1,11 @@
 """JSON objects that other processes wrote, maybe not to the end, and whatever else is found in their places."""
 
 import json
-from typing import Any
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 _DECODER = json.JSONDecoder()
 
@@ -16,6 +20,18 @@ def parse_object(data: bytes) -> dict[str, Any]:
     if not isinstance(value, dict) or text[end:].strip():
         raise ValueError("no JSON object")
     return value
+
+
+def known_fields(kind: type["DataclassInstance"], data: bytes) -> dict[str, Any]:
+    """Return what a JSON object says of a dataclass's fields; what a later version added is no matter.
+
+    Raises ValueError for what is no object, or says less.
+    """
+    found = parse_object(data)
+    try:
+        return {field.name: found[field.name] for field in fields(kind)}
+    except KeyError as error:
+        raise ValueError(f"says no {error}") from error
 
 
 def text_of(value: object) -> str:

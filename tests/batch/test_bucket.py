@@ -254,6 +254,19 @@ def test_whatever_else_is_where_leases_and_notes_are_is_passed_over(
     assert not bucket.exists(f"/bucket/out/{FOLDER}")
 
 
+def test_the_living_of_a_later_version_live(bucket: fsspec.AbstractFileSystem) -> None:
+    one, other = (Leases(Store(PLACES.results)) for _ in range(2))
+    lease = one.take("a.png", "0" * 64, None)
+    assert lease is not None
+    path = f"/bucket/out/{FOLDER}/{lease.key}.1"
+    bucket.pipe_file(path, json.dumps(json.loads(bucket.cat_file(path)) | {"more": [1]}).encode())
+    assert other.take("a.png", "0" * 64, None) is None
+    assert lease.holds()
+    lease.release()
+    for each in (one, other):
+        each.close()
+
+
 def test_a_store_that_cannot_tell_who_was_first_asks_for_shards(
     bucket: fsspec.AbstractFileSystem, upscaler: Upscaler, monkeypatch: pytest.MonkeyPatch
 ) -> None:

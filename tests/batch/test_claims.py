@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from sdsr.batch import claims as module
-from sdsr.batch.alive import TOUCH_S
+from sdsr.batch.alive import TOUCH_S, Owner
 from sdsr.batch.claims import EXPIRY_S, FOLDER, Claim, Claims, count_claims
 from sdsr.errors import OutputError
 
@@ -147,6 +147,16 @@ def test_one_that_is_known_to_be_dead_is_not_watched(tmp_path: Path) -> None:
     gone.close()
     taken.release()
     heir.close()
+
+
+def test_the_living_of_a_later_version_live(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    later = {"token": "later", "machine": "elsewhere", "locks": False, "more": [1]}
+    monkeypatch.setattr("sdsr.batch.alive.asdict", lambda owner: later)
+    claims, _ = of_another_machine(tmp_path)
+    monkeypatch.undo()
+    owner = Owner.of(next(claims.folder.glob("*.1")))
+    assert owner == Owner(token="later", machine="elsewhere", locks=False)
+    claims.close()
 
 
 def test_clocks_that_jump_kill_nobody(tmp_path: Path, clock: Clock) -> None:

@@ -201,6 +201,21 @@ def test_whatever_else_is_in_a_manifest_is_passed_over(tmp_path: Path, *, of_ano
     assert [state for _, state in verify(tmp_path)] == ["missing"]
 
 
+def test_what_a_later_version_adds_to_a_line_is_passed_over_and_not_the_line(tree: Path) -> None:
+    out = tree.parent / "out"
+    out.mkdir()
+    (out / "a.png").write_bytes(b"made")
+    Manifest(out).finish(out / "a.png", Work.on(tree / "a.png", "settings"))
+    *others, line = (out / NAME).read_text().splitlines()
+    noted = json.loads(line) | {"more": [1]}
+    noted |= {
+        name: {"size": 1, "modified_ns": 2, "changed_ns": 3, "more": 4} for name in ("input_stamp", "output_stamp")
+    }
+    (out / NAME).write_text("\n".join([*others, json.dumps(noted), ""]))
+    assert Manifest(out).entries["a.png"].output_stamp == Stamp(size=1, modified_ns=2, changed_ns=3)
+    assert Manifest(out).finished(tree / "a.png", out / "a.png", "settings")
+
+
 def test_a_name_that_no_file_can_have_is_of_none(tmp_path: Path) -> None:
     noted = {"output": "x" * 5000, "input_sha256": "1", "settings_sha256": "2", "output_sha256": "3"}
     (tmp_path / NAME).write_text(json.dumps(noted) + "\n")

@@ -16,7 +16,7 @@ from threading import Event, Thread
 from sdsr.batch.alive import TOUCH_S, new_token
 from sdsr.batch.bucket.store import Store
 from sdsr.batch.claims import EXPIRY_S, FOLDER
-from sdsr.batch.objects import parse_object
+from sdsr.batch.objects import known_fields
 from sdsr.errors import SdsrError
 
 
@@ -87,10 +87,10 @@ class Leases:
     def owner(self, key: str, number: int) -> Intent | None:
         """Return who made a lease; None where there is none, and NOBODY where something else is in its place."""
         try:
-            return Intent(**parse_object(self.store.read(_lease(key, number))))
+            return Intent(**known_fields(Intent, self.store.read(_lease(key, number))))
         except FileNotFoundError:
             return None
-        except (ValueError, TypeError):
+        except ValueError:
             return NOBODY
 
     def remove(self, key: str, number: int) -> None:
