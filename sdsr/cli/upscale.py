@@ -1,9 +1,9 @@
 """`sdsr upscale`: photos in, restored and enlarged photos out."""
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -83,6 +83,49 @@ _WITHOUT_LABEL = (
     "sdsr: --no-label leaves out of the XMP: that a model had a part in the picture (DigitalSourceType), which one "
     "(AISystemUsed, AISystemVersionUsed), and the step: weights, settings, seed, prompt, sha256 of the photo."
 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wanted:
+    """The model that was asked for, where it finds its parts, and what computes it."""
+
+    model: str
+    prior: str | None
+    device: str | None
+    engine: EngineChoice
+    decoder: Path | None
+
+    def described(self, request: Request) -> Model:
+        """Return the model by its description and its decoder's, before anything of it is loaded."""
+        described = Model.described(self.model, partial(self.load, request), self.load_float32)
+        if self.decoder is None:
+            return described
+        from sdsr.digests import combined_sha256
+        from sdsr.prior.tiny_decoder import decoder_sha256
+
+        return replace(described, sha256=combined_sha256([described.sha256, decoder_sha256(self.decoder)]))
+
+    def load(self, request: Request, photos: int = 1) -> "JobMaker":
+        """Return it, ready to restore so many photos; InputError for a device, steps or a start that can't be."""
+        from sdsr.engines import load_model
+
+        maker = load_model(
+            self.model,
+            engine=self.engine.named,
+            prior=self.prior,
+            device=self.device,
+            photos=photos,
+            decoder=self.decoder,
+        )
+        _check_plan(maker, request)
+        return maker
+
+    def load_float32(self) -> "JobMaker | None":
+        from sdsr.engines import load_float32
+
+        return load_float32(
+            self.model, engine=self.engine.named, prior=self.prior, device=self.device, decoder=self.decoder
+        )
 
 
 def upscale(
@@ -170,25 +213,21 @@ def upscale(
     photos = [without_file_scheme(photo) for photo in photos]
     output = output and without_file_scheme(output)
     piped = _piped(photos, output, json=json, report=report, of_many=[each for each, said in of_many.items() if said])
-    load = partial(_load, model, prior, device, engine, request, decoder=decoder)
+    wanted = _Wanted(model=model, prior=prior, device=device, engine=engine, decoder=decoder)
     if no_label and not quiet:
         typer.echo(_WITHOUT_LABEL, err=True)
     with _terminated_like_interrupted():
         if piped:
-            restore_piped(photos[0], output, load, settings)
+            restore_piped(photos[0], output, partial(wanted.load, request), settings)
             return
-        described = Model.described(model, load, partial(_load_float32, model, prior, device, engine, decoder))
-        described = described if decoder is None else _known_with(described, decoder)
+        described = wanted.described(request)
         naming = Naming(request=request, format=settings.format, template=template, model=described.name)
         tasks, bucket = _planned(photos, output, naming, alone=part is not None)
         tasks = choice.of(tasks) if include or exclude else tasks
         tasks = tasks if part is None else _part(tasks, part, quiet=json or quiet)
-        described = replace(described, load=partial(load, photos=len(tasks)))
-        if bucket is not None and (dry_run or report):
-            option = "--dry-run" if dry_run else "--report"
-            raise InputError(
-                f"{option} is of files, and {bucket.places.photos} is a bucket; leave it out, or copy some photos here."
-            )
+        described = replace(described, load=partial(wanted.load, request, photos=len(tasks)))
+        if bucket is not None:
+            _check_of_files(bucket, {"--dry-run": dry_run, "--report": report})
         if dry_run:
             tell_estimate(estimate(tasks, described, settings, limit=limit), json=json)
             return
@@ -219,6 +258,15 @@ def _planned(
     if places is not None:
         return plan_bucket(places, naming, alone=alone)
     return plan_named(photos, naming, output=output), None
+
+
+def _check_of_files(bucket: Bucket, options: Mapping[str, bool]) -> None:
+    """Raise InputError for an option that was given and is of files, where photos are in a bucket."""
+    given = next((option for option, said in options.items() if said), None)
+    if given is not None:
+        raise InputError(
+            f"{given} is of files, and {bucket.places.photos} is a bucket; leave it out, or copy some photos here."
+        )
 
 
 def _cluster(engine: EngineChoice, address: str | None, workers: int | None) -> Cluster | None:
@@ -267,39 +315,6 @@ def _pages(model: str, settings: Settings) -> "Pages":
     from sdsr.cli.upscale_pages import Pages  # which compares pictures, and loads torch
 
     return Pages(model=model, settings=settings)
-
-
-def _load(
-    model: str,
-    prior: str | None,
-    device: str | None,
-    engine: EngineChoice,
-    request: Request,
-    photos: int = 1,
-    decoder: Path | None = None,
-) -> "JobMaker":
-    """Return the model, ready to restore; a device, or a number of steps or start, that can't be is an InputError."""
-    from sdsr.engines import load_model
-
-    maker = load_model(model, engine=engine.named, prior=prior, device=device, photos=photos, decoder=decoder)
-    _check_plan(maker, request)
-    return maker
-
-
-def _known_with(described: Model, decoder: Path) -> Model:
-    """Return the model known by its decoder's file, too."""
-    from sdsr.digests import combined_sha256
-    from sdsr.prior.tiny_decoder import decoder_sha256
-
-    return replace(described, sha256=combined_sha256([described.sha256, decoder_sha256(decoder)]))
-
-
-def _load_float32(
-    model: str, prior: str | None, device: str | None, engine: EngineChoice, decoder: Path | None = None
-) -> "JobMaker | None":
-    from sdsr.engines import load_float32
-
-    return load_float32(model, engine=engine.named, prior=prior, device=device, decoder=decoder)
 
 
 def _check_plan(maker: "JobMaker", request: Request) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sdsr.errors import InputError
-from sdsr.photos.depths import narrowed, stretched
+from sdsr.photos.depths import eight_bits, narrowed, stretched
 from sdsr.photos.exif_resolution import resolution_of, with_resolution
 from sdsr.photos.formats import CHANNELS, FORMATS, Format, Space
 from sdsr.photos.metadata import resized_exif
@@ -62,7 +62,7 @@ class Layout:
         samples = from_srgb(pixels, self.icc, self.space)
         if self.photo.alpha is not None:
             samples = np.concatenate((samples, self.photo.alpha[rows, :, None]), axis=-1)
-        return _rounded(samples, self.dtype)
+        return eight_bits(samples) if self.bits == 8 else samples
 
     def stored_strips(self) -> Iterator[tuple[int, np.ndarray]]:
         """Yield the strips as they read back from a lossless file, which may hold fewer bits than 16."""
@@ -95,31 +95,17 @@ def lay_out(photo: Photo, format: Format, quality: int | None = None) -> Layout:
     check_transparency(photo, format)
     if not FORMATS[format].alpha:
         photo = replace(photo, alpha=None)
-    space = photo.traits.space
-    icc = photo.traits.icc
-    exif = photo.traits.exif
-    if space not in FORMATS[format].spaces or (space == "CMYK" and (icc is None or photo.alpha is not None)):
-        logger.info("%s can't hold this photo as %s; it is written as RGB in sRGB.", format, space)
-        space = "RGB"
-        icc = None
-    if icc is not None and not FORMATS[format].profiles:
-        logger.info("%s is written without the photo's ICC profile, in sRGB.", format)
-        icc = None
+    space, icc = _color(photo, format)
     bits = _bits(photo, format)
     if lost := photo.traits.notes.lost_in(format):
         logger.warning("%s has no place for %s of this photo; left out.", format, lost)
-    height, width = photo.size
-    exif = None if exif is None else resized_exif(exif, width, height)
-    dpi = photo.traits.dpi
-    if dpi and format not in _OWN_RESOLUTION and resolution_of(exif) != dpi:
-        exif = with_resolution(exif, dpi)
     return Layout(
         photo=photo,
         format=format,
         bits=bits,
         space=space,
         icc=icc,
-        exif=exif,
+        exif=_exif(photo, format),
         quality=quality or DEFAULT_QUALITY,
         lossless=_is_lossless(photo, format, space, quality),
     )
@@ -130,6 +116,29 @@ def check_transparency(photo: Photo, format: Format) -> None:
     if not FORMATS[format].alpha and photo.transparent:
         others = ", ".join(facts.name for facts in FORMATS.values() if facts.alpha)
         raise InputError(f"the photo has transparency, which {format} can't hold; write one of {others}.")
+
+
+def _color(photo: Photo, format: Format) -> tuple[Space, bytes | None]:
+    """Return the color space and the profile that the format writes; None is sRGB."""
+    space = photo.traits.space
+    icc = photo.traits.icc
+    if space not in FORMATS[format].spaces or (space == "CMYK" and (icc is None or photo.alpha is not None)):
+        logger.info("%s can't hold this photo as %s; it is written as RGB in sRGB.", format, space)
+        return "RGB", None
+    if icc is not None and not FORMATS[format].profiles:
+        logger.info("%s is written without the photo's ICC profile, in sRGB.", format)
+        return space, None
+    return space, icc
+
+
+def _exif(photo: Photo, format: Format) -> bytes | None:
+    """Return the EXIF of this size, with the resolution where the format has no place of its own for it."""
+    height, width = photo.size
+    exif = None if photo.traits.exif is None else resized_exif(photo.traits.exif, width, height)
+    dpi = photo.traits.dpi
+    if dpi and format not in _OWN_RESOLUTION and resolution_of(exif) != dpi:
+        return with_resolution(exif, dpi)
+    return exif
 
 
 def _bits(photo: Photo, format: Format) -> int:
@@ -149,9 +158,3 @@ def _is_lossless(photo: Photo, format: Format, space: Space, quality: int | None
     if space == "GRAY" and FORMATS[format].lossless_gray:
         return True
     return always if always is not None else quality is None and traits.lossless and traits.format == format
-
-
-def _rounded(samples: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    if samples.dtype == dtype:
-        return samples
-    return ((samples.astype(np.uint32) * 255 + 32767) // 65535).astype(dtype)

@@ -226,13 +226,8 @@ class _Reader:
         self.kept += 1 + len(given)
         if self.kept > _MAX_KEPT:
             raise ValueError(f"more than {_MAX_KEPT} elements and attributes")
-        around = self.open[-1].namespaces if self.open else {}
-        declared = {name[6:]: given.pop(name) for name in tuple(given) if name.partition(":")[0] == "xmlns"}
-        if any(len(uri) > _MAX_URI for uri in declared.values()):
-            raise ValueError(f"the name of a namespace has more than {_MAX_URI} characters")
-        namespaces = around | declared if declared else around
-        if len(namespaces) > _MAX_PREFIXES:
-            raise ValueError(f"more than {_MAX_PREFIXES} prefixes")
+        declared = {name: uri for name, uri in given.items() if name.partition(":")[0] == "xmlns"}
+        namespaces = self._namespaces(declared)
         match = _START_TAG.match(self.data, index)
         if match is None:
             raise ValueError("no start tag where one is announced")
@@ -242,12 +237,26 @@ class _Reader:
             start=index,
             opened=match.end(),
             namespaces=namespaces,
-            attributes={resolved(name, namespaces, attribute=True): value for name, value in given.items()},
+            attributes={
+                resolved(name, namespaces, attribute=True): value
+                for name, value in given.items()
+                if name not in declared
+            },
         )
         if self.open:
             self.open[-1].children.append(element)
         self.root = self.root or element
         self.open.append(element)
+
+    def _namespaces(self, declared: dict[str, str]) -> dict[str, str]:
+        """Return what prefixes mean inside an element: what they mean around it, and what it declares (`xmlns:...`)."""
+        around = self.open[-1].namespaces if self.open else {}
+        if any(len(uri) > _MAX_URI for uri in declared.values()):
+            raise ValueError(f"the name of a namespace has more than {_MAX_URI} characters")
+        namespaces = around | {name[6:]: uri for name, uri in declared.items()} if declared else around
+        if len(namespaces) > _MAX_PREFIXES:
+            raise ValueError(f"more than {_MAX_PREFIXES} prefixes")
+        return namespaces
 
     def end(self, index: int) -> None:
         self.depth -= 1

@@ -23,6 +23,7 @@ from sdsr.methods.recipe import Recipe, Stage
 from sdsr.methods.settings import with_settings
 from sdsr.methods.trained import left_out
 from sdsr.objectives.restoration import Restoration
+from sdsr.objectives.training_step import TrainingStep
 from sdsr.prior.loading import choose_dtype
 from sdsr.prior.prior import Prior
 from sdsr.prior.weight_files import read_tensors
@@ -72,27 +73,12 @@ def launch(recipe: Recipe | str, settings: LaunchSettings, run: RunSettings) -> 
     run = replace(run, steps=run.steps or stage.steps)
     photos = _photos(settings, stage)
     process = PartialState(cpu=not torch.accelerator.is_available())  # or processes on CPUs wouldn't know of each other
-    sampling = Sampling(
-        size_px=stage.crop_px,
-        batch_size=stage.batch,
-        horizontal_flip=stage.flips[0],
-        vertical_flip=stage.flips[1],
-        seed=run.seed,
-        rank=process.process_index,
-        world_size=process.num_processes,
-    )
     assert process.device is not None, "accelerate chooses a device"
     dtype = precision_of(settings.precision, process.device)
     model = stage.build(settings.prior or recipe.prior, process.device)
     model = _prepared(model, dtype, checkpointing=run.gradient_checkpointing)
     discriminator = stage.discriminator(model) if stage.discriminator else None
-    if stage.init_from and not settings.init_from:
-        log.warning("%s begins anew, though made to begin with parts of %s (--from)", stage.name, stage.init_from)
-    if isinstance(model, Restorer):  # before there is a training step, whose teacher begins as its student
-        load_parts(dict(model.parts.modules.items()), settings.init_from, strict=settings.strict)
-    training_step = stage.objective.training_step(model, discriminator)
-    if not isinstance(model, Restorer):
-        load_parts(training_step.trainable_modules, settings.init_from, strict=settings.strict)
+    training_step = _begun(stage, model, discriminator, settings)
     validation = []
     if settings.validation:
         validation = validation_samples(
@@ -101,13 +87,38 @@ def launch(recipe: Recipe | str, settings: LaunchSettings, run: RunSettings) -> 
     return train(
         training_step,
         stage,
-        make_source(photos, stage, sampling),
+        make_source(photos, stage, _sampling(stage, run, process)),
         validation,
         run,
         metadata=_metadata(recipe, stage, model, run, settings),
         mixed_precision="bf16" if dtype == torch.bfloat16 else "no",
         fresh=not settings.init_from,
     )
+
+
+def _sampling(stage: Stage, run: RunSettings, process: PartialState) -> Sampling:
+    """Return which crops this process trains on."""
+    return Sampling(
+        size_px=stage.crop_px,
+        batch_size=stage.batch,
+        horizontal_flip=stage.flips[0],
+        vertical_flip=stage.flips[1],
+        seed=run.seed,
+        rank=process.process_index,
+        world_size=process.num_processes,
+    )
+
+
+def _begun(stage: Stage, model: object, discriminator: nn.Module | None, settings: LaunchSettings) -> TrainingStep:
+    """Return the training step of a model that begins with the parts that it was told to begin with."""
+    if stage.init_from and not settings.init_from:
+        log.warning("%s begins anew, though made to begin with parts of %s (--from)", stage.name, stage.init_from)
+    if isinstance(model, Restorer):  # before there is a training step, whose teacher begins as its student
+        load_parts(dict(model.parts.modules.items()), settings.init_from, strict=settings.strict)
+    training_step = stage.objective.training_step(model, discriminator)
+    if not isinstance(model, Restorer):
+        load_parts(training_step.trainable_modules, settings.init_from, strict=settings.strict)
+    return training_step
 
 
 def find_recipe(name: str) -> Recipe:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 
 import torch
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
-from torch import Tensor
+from torch import Tensor, nn
 
 from sdsr.adapters.control import HINT_WIDTHS, photo_control
 from sdsr.adapters.image_attention import ImageAttention
@@ -37,6 +37,9 @@ _NAMES = {
 }
 """What is ours in the names of a Swin transformer, and what it is called there."""
 
+_PARTS = {"unet": ("unet", "attention"), "controlnet": ("controlnet", "control_attention")}
+"""What is in a file of each kind."""
+
 _VISUAL = "visual_encoder."
 _PROJECTION = "image_proj."
 _HARD_TAGS = ("label_embed", "wordvec_proj.", "tagging_head.", "tag_encoder.", "text_decoder.", "fc.", "logit_scale")
@@ -55,36 +58,21 @@ def convert(
     A name may begin with its file's, up to the last "/". `layout` are the arguments of the UNet in diffusers, `widths`
     those of the ControlNet's layers on the photo, `swin` the settings of the tagger.
     """
-    with torch.device("meta"):
-        unet = UNet2DConditionModel(**layout)
-        controlnet = photo_control(unet, widths=widths)
-        tagger = SwinTagger(swin=swin)
-        attention = ImageAttention(unet)
-        control_attention = ImageAttention(controlnet)
+    networks = _networks(layout, widths, swin)
     files = _sorted_by_content(state)
     parts = {}
     missing = []
     unknown = [*files["other"]]
-    for kind, networks in (
-        ("unet", {"unet": unet, "attention": attention}),
-        ("controlnet", {"controlnet": controlnet, "control_attention": control_attention}),
-    ):
+    for kind, names in _PARTS.items():
         held = dict(files[kind])
-        for part, network in networks.items():
-            names = network.state_dict()
-            missing += [f"{kind}/{name}" for name in names if name not in held]
-            parts[part] = {name: held.pop(name) for name in names if name in held}
+        for part in names:
+            own = networks[part].state_dict()
+            missing += [f"{kind}/{name}" for name in own if name not in held]
+            parts[part] = {name: held.pop(name) for name in own if name in held}
         unknown += [f"{kind}/{name}" for name in held]
-    parts["tagger"], needed, dropped = _tagger(files["tagger"], tagger.state_dict())
+    parts["tagger"], needed, dropped = _tagger(files["tagger"], networks["tagger"].state_dict())
     missing += [f"tagger/{name}" for name in needed if name not in files["tagger"]]
     unknown += [f"tagger/{name}" for name in files["tagger"] if name not in needed and name not in dropped]
-    networks = {
-        "unet": unet,
-        "attention": attention,
-        "controlnet": controlnet,
-        "control_attention": control_attention,
-        "tagger": tagger,
-    }
     return Converted(
         parts=parts,
         missing=tuple(missing),
@@ -92,6 +80,20 @@ def convert(
         dropped=tuple(f"tagger/{name}" for name in dropped),
         shapes={part: shapes_of(network) for part, network in networks.items()},
     )
+
+
+def _networks(layout: NetworkConfig, widths: tuple[int, ...], swin: NetworkConfig) -> dict[str, nn.Module]:
+    """Return the parts without weights."""
+    with torch.device("meta"):
+        unet = UNet2DConditionModel(**layout)
+        controlnet = photo_control(unet, widths=widths)
+        return {
+            "unet": unet,
+            "attention": ImageAttention(unet),
+            "controlnet": controlnet,
+            "control_attention": ImageAttention(controlnet),
+            "tagger": SwinTagger(swin=swin),
+        }
 
 
 def merged(weight: Tensor, first: Tensor, second: Tensor) -> Tensor:
