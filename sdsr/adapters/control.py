@@ -6,7 +6,7 @@ The hint is added after the first convolution. It is the photo's latent in Consi
 from typing import TypeVar
 
 import torch
-from diffusers.models.controlnets.controlnet import ControlNetModel
+from diffusers.models.controlnets.controlnet import ControlNetConditioningEmbedding, ControlNetModel
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -18,6 +18,17 @@ HINT_WIDTHS = (16, 32, 96, 256)
 
 Hint = Float[Tensor, "hints channels rows columns"]
 """What a ControlNet looks at, one for each noisy latent or one for all: latents or photos, as it was made."""
+
+
+HintFeatures = Float[Tensor, "hints width height width_cells"]
+"""What a ControlNet's layers of the hint make of one: what it adds after its first convolution."""
+
+
+class HintLayers(ControlNetConditioningEmbedding):
+    """The stock layers of the hint, which let pass what they made of one already: it depends on no time."""
+
+    def forward(self, conditioning: Tensor) -> Tensor:
+        return conditioning if conditioning.shape[1] == self.conv_out.out_channels else super().forward(conditioning)
 
 
 Layer = TypeVar("Layer", nn.Linear, nn.Conv2d)
@@ -79,12 +90,13 @@ def residuals(
     noisy: Latent,
     t: int | Time,
     condition: Condition,
-    hint: Hint,
+    hint: Hint | HintFeatures,
     *,
     scale: float | int = 1.0,
 ) -> tuple[tuple[Tensor, ...], Tensor]:
     """Return `Condition.residuals`: `scale` times the ControlNet's view of the hint, under the same condition.
 
+    The hint may be given as its `hint_features`, which are made once for all steps.
     It computes in the surrounding precision; enter `Prior.precision()` where the prior's is wanted.
     """
     skips, bottleneck = controlnet(
@@ -99,7 +111,15 @@ def residuals(
     return tuple(skips), bottleneck
 
 
+def hint_features(controlnet: ControlNetModel, hint: Hint) -> HintFeatures:
+    """Return what the layers of the hint make of it, in the surrounding precision."""
+    return controlnet.controlnet_cond_embedding(hint)
+
+
 def _beside(unet: UNet2DConditionModel, controlnet: ControlNetModel) -> ControlNetModel:
-    """The ControlNet on the UNet's device."""
+    """The ControlNet on the UNet's device; its layers of the hint take features, too."""
+    layers = controlnet.controlnet_cond_embedding
+    assert layers.conv_in.in_channels != layers.conv_out.out_channels, "a hint can't be told from its features"
+    layers.__class__ = HintLayers
     nn.Module.to(controlnet, unet.device)
     return controlnet
