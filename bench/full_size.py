@@ -64,7 +64,7 @@ def main() -> None:
     recipe = METHODS[arguments.method]
     told: dict[str, Any] = {"machine": machine(), "method": arguments.method}
     began = time.perf_counter()
-    restorer = _restorer(recipe, arguments.prior or recipe.prior, DTYPES[arguments.dtype])
+    restorer = random_restorer(recipe, arguments.prior or recipe.prior, DTYPES[arguments.dtype])
     print(f"{recipe.name} on {restorer.prior.name}, {arguments.dtype}, {heading(machine())}")
     print(f"{arguments.size} px x {arguments.scale}, made in {time.perf_counter() - began:.1f} s\n")
     step, around = _restored(recipe, restorer, arguments.size, arguments.scale, steps=arguments.steps)
@@ -86,7 +86,7 @@ def main() -> None:
     write_json(arguments.json, told)
 
 
-def _restorer(recipe: Recipe, prior: str, dtype: torch.dtype) -> Restorer:
+def random_restorer(recipe: Recipe, prior: str, dtype: torch.dtype) -> Restorer:
     """The method with all its weights in `dtype`, as exported ones are; random where the architecture is published."""
     assert recipe.method is not None, f"{recipe.name} restores nothing"
     if prior in SHAPES:  # without an image encoder: a method that needs one leaves a blank one of its own to be filled

@@ -22,6 +22,7 @@ from sdsr.lean_imports import import_diffusers
 from sdsr.method_folders import ASSETS
 from sdsr.models import DEFAULT_MODEL, ModelFolder, find_model
 from sdsr.request import Wishes
+from sdsr.restoration.peak import BY_GRAPHS
 from sdsr.restoration.plan import Plan
 from sdsr.restoration.wishing import by_decoder, wished_plan
 
@@ -119,6 +120,7 @@ def open_model(found: ModelFolder, *, runtime: Runtime | None = "onnx", photos: 
         image=image_array,
         plan=partial(_plan, description),
         facts=description.facts,
+        allocations=BY_GRAPHS,
         canvas=description.canvas,
         color_fix=description.color_fix,
         adain_floor=description.adain_floor,

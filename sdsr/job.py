@@ -42,13 +42,15 @@ class Preview:
 class Progress:
     """How far a job is, counted in windows encoded, denoised or decoded; `report` is told the share that is done.
 
-    `cancelled` may be set from another thread; counting then raises CancelledError.
+    `cancelled` may be set from another thread; counting then raises CancelledError. `notes` tell, in words, what was
+    done otherwise than decided, as memory ran out.
     """
 
     report: Callable[[float], None] | None = None
     total: float = 1.0
     done: float = 0.0
     cancelled: Event = field(default_factory=Event)
+    notes: list[str] = field(default_factory=list)
 
     @property
     def share(self) -> float:
@@ -176,7 +178,14 @@ class Job:
 
         height, width = self.size
         windows = len(self.windows)
-        for tile in finished_tiles(self.restorer, self.canvas, sampled, self.color_fix, adain_floor=self.adain_floor):
+        for tile in finished_tiles(
+            self.restorer,
+            self.canvas,
+            sampled,
+            self.color_fix,
+            adain_floor=self.adain_floor,
+            on_note=self.progress.notes.append,
+        ):
             yield tile
             self.progress.add(windows * tile.region.height * tile.region.width / (height * width))
 
@@ -239,7 +248,7 @@ class Job:
 def _finished(result: Photo) -> Iterator[Preview]:
     """Yield a finished result in strips."""
     from sdsr.images.floats import image
-    from sdsr.restoration.coloring import TILE_PX
+    from sdsr.restoration.tiles import TILE_PX
 
     height, width = result.size
     for top in range(0, height, TILE_PX):

@@ -17,6 +17,7 @@ from sdsr.restoration.canvas import Canvas
 from sdsr.restoration.finish import Finish
 from sdsr.restoration.lq_image import LqImage
 from sdsr.restoration.passes import Passes, run_passes, turned_region
+from sdsr.restoration.peak import BY_TORCH, Allocations
 from sdsr.restoration.plan import Plan
 from sdsr.restoration.protocol import RestoringParts
 from sdsr.restoration.window_sizes import least_window_px, most_window_px, window_size
@@ -38,8 +39,9 @@ class JobMaker:
     """A model, ready to restore photos, and all that decides how; its jobs are run one after another.
 
     `image` makes floats of a photo, of the kind that `restorer` computes with. `plan` decides a photo's plan. `starts`
-    are those that the model was trained at, in its paper's counting. `free_bytes` returns the memory that its windows
-    may use where that is not the host's, else None.
+    are those that the model was trained at, in its paper's counting. `allocations` say
+    how its runtime takes memory (`peak.py`). `free_bytes` returns the memory that its windows may use where that is not
+    the host's, else None.
     """
 
     restorer: RestoringParts[Any, Any]
@@ -52,6 +54,7 @@ class JobMaker:
     credit: Credit
     listens: bool = False
     starts: tuple[int, ...] = ()
+    allocations: Allocations = BY_TORCH
     free_bytes: Callable[[], int | None] = lambda: None
 
     @property
@@ -87,7 +90,7 @@ class JobMaker:
             request=request,
             canvas=canvas,
             plan=plan,
-            restorer=self.windowed(size, request.memory_bytes, progress.add),
+            restorer=replace(self.windowed(size, request.memory_bytes, progress.add), on_note=progress.notes.append),
             noise=CanvasNoise(seeds=(request.seed,)),
             color_fix=request.color_fix or self.color_fix,
             adain_floor=self.adain_floor,

@@ -1,13 +1,13 @@
 """What is done where memory runs out in a restoration: it is begun again, in windows of half the memory."""
 
 import logging
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeVar
 
 from sdsr.errors import LimitError
 from sdsr.request import Request
+from sdsr.restoration.tiles import ran_out
 
 Result = TypeVar("Result")
 
@@ -38,16 +38,9 @@ def in_smaller_windows(
         note = f"smaller windows ({_mib(request.memory_bytes or 0)}), as memory ran out"
 
 
-def ran_out(error: BaseException) -> bool:
-    """Whether an error means that memory was not enough, on the host or on an accelerator."""
-    torch = sys.modules.get("torch")
-    kinds = (MemoryError,) if torch is None else (MemoryError, torch.OutOfMemoryError)
-    return isinstance(error, kinds) or "can't allocate memory" in str(error)
-
-
-def chosen_with(chosen: str | None, note: str | None) -> str | None:
+def chosen_with(chosen: str | None, *notes: str | None) -> str | None:
     """Return what was chosen for a photo, with what memory made of it."""
-    return "; ".join(filter(None, (chosen, note))) or None
+    return "; ".join(filter(None, (chosen, *notes))) or None
 
 
 def _halved(request: Request, least_bytes: int, now: int) -> Request:

@@ -217,7 +217,7 @@ class Upscaler:
             restorer=self.restorer,
             image=image,
             plan=method.plan,
-            facts=self.restorer.prior.facts,
+            facts=self.restorer.facts(guided=self.recipe.plan is not None and self.recipe.plan.guidance != 1.0),
             canvas=self.recipe.canvas,
             color_fix=self.recipe.color_fix,
             adain_floor=self.recipe.adain_floor,

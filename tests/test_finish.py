@@ -14,7 +14,7 @@ from sdsr.request import Request
 from sdsr.restoration.protection import protection
 from sdsr.tensors import Region
 
-SMALL_WINDOWS = Request(scale=4, memory_bytes=96 * 64**2)
+SMALL_WINDOWS = Request(scale=4, memory_bytes=20 * 64**2)
 PLACE = Region(top=4, left=6, height=8, width=9)
 SMALL = Request(scale=2, consistent=True, protect=(PLACE,))
 

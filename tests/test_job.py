@@ -19,7 +19,7 @@ from sdsr.upscaling import Upscaler
 
 RECIPE = METHODS["d3sr-small"]
 THREE_STEPS = Plan(times=(900, 500, 100), step=ancestral)
-SMALL_WINDOWS = Request(scale=4, memory_bytes=96 * 64**2)
+SMALL_WINDOWS = Request(scale=4, memory_bytes=20 * 64**2)
 
 
 @pytest.fixture(scope="module")

@@ -9,15 +9,14 @@ from sdsr.errors import LimitError
 from sdsr.jobs import JobMaker
 from sdsr.photos.files import Header
 from sdsr.request import Request
+from sdsr.restoration.peak import KEPT_BYTES, MARGIN, Peak, picture_bytes, predict
+from sdsr.restoration.window_sizes import window_px
 
 log = logging.getLogger(__name__)
 
-OUTPUT_BYTES_PER_PX = 12  # pixels, alpha, latents, and the file while it is written and read back
-INPUT_BYTES_PER_PX = 16  # the photo as it was read, and in float32
 PASSES_BYTES_PER_PX = 44  # of several passes: their sum in float64, the spread, and a pass turned back
 PROJECTION_BYTES_PER_PX = 60  # of the photo: what is left of it, the correction, and its round trip, in float32
 _LIGHT = 16  # parts of what may be used; up to three photos are in memory at once
-BASE_BYTES = 512 << 20  # a tile being corrected in color, and decoded where that takes no more
 
 
 def within_memory(
@@ -28,20 +27,19 @@ def within_memory(
     What may be used is `request.memory_bytes` for the whole process, or what is free. Windows shrink, with a warning,
     where that asks for it. Raises LimitError where the photo can't be restored in it; nothing was decoded yet.
     """
-    held = _whole_picture_bytes(header, size) + _part_bytes(maker, size)
-    held += size[0] * size[1] * PASSES_BYTES_PER_PX if passes > 1 else 0
-    held += header.height * header.width * PROJECTION_BYTES_PER_PX if request.consistent else 0
+    peak = predicted(maker, header, size, request, passes=passes)
     free = psutil.virtual_memory().available
     allowed = free if request.memory_bytes is None else min(free, request.memory_bytes - _resident_bytes())
-    least = maker.least_window_bytes
-    if allowed < held + least:
-        needed = held + least + (0 if request.memory_bytes is None else _resident_bytes())
+    allowed = round((allowed - KEPT_BYTES) / MARGIN)
+    least = peak.held + max(peak.part, maker.least_window_bytes)
+    if allowed < least:
+        needed = round(MARGIN * least) + KEPT_BYTES + (0 if request.memory_bytes is None else _resident_bytes())
         limit = free if request.memory_bytes is None else request.memory_bytes
         raise LimitError(
             f"output size (={size[1]}x{size[0]}) needs {_mib(needed)}, and {_mib(limit)} may be used;"
             " enlarge less, or give more with --memory or by closing other programs."
         )
-    windows = _window_bytes(maker, allowed - held)
+    windows = _window_bytes(maker, allowed - peak.held)
     most = maker.most_window_bytes
     per_px = maker.facts.bytes_per_px
     if request.memory_bytes is None and windows < min(most, size[0] * size[1] * per_px):
@@ -49,23 +47,31 @@ def within_memory(
     return replace(request, memory_bytes=min(windows, most))
 
 
+def predicted(
+    maker: JobMaker, header: Header, size: tuple[int, int], request: Request = Request(), *, passes: int = 1
+) -> Peak:
+    """Return what restoring a photo to a `size` (height, width) takes, from file to file, in windows of the most."""
+    photo = header.height, header.width
+    canvas = maker.canvas.layout(photo, size, maker.facts.multiple_px).region
+    window = window_px(maker.canvas, (canvas.height, canvas.width), facts=maker.facts)
+    peak = predict(maker.canvas, maker.facts, photo, size, window_px=window, by=maker.allocations, depth=_depth(header))
+    held = peak.held
+    held += size[0] * size[1] * PASSES_BYTES_PER_PX if passes > 1 else 0
+    held += photo[0] * photo[1] * PROJECTION_BYTES_PER_PX if request.consistent else 0
+    return replace(peak, held=held)
+
+
 def is_light(header: Header, size: tuple[int, int], request: Request) -> bool:
     """Whether a photo and its result of `size` (height, width) may lie in memory while another one is restored."""
     free = psutil.virtual_memory().available
     allowed = free if request.memory_bytes is None else min(free, request.memory_bytes)
-    return _whole_picture_bytes(header, size) * _LIGHT < allowed
+    pictures = picture_bytes((header.height, header.width), size, depth=_depth(header))
+    return pictures * _LIGHT < allowed
 
 
-def _whole_picture_bytes(header: Header, size: tuple[int, int]) -> int:
-    depth = 2 if header.bits > 8 else 1
-    return size[0] * size[1] * OUTPUT_BYTES_PER_PX * depth + header.height * header.width * INPUT_BYTES_PER_PX
-
-
-def _part_bytes(maker: JobMaker, size: tuple[int, int]) -> int:
-    """Return what encoding or decoding a part of the picture needs."""
-    facts = maker.facts
-    height, width = (min(side, facts.part_px) for side in size)
-    return max(BASE_BYTES, height * width * facts.part_bytes_per_px)
+def _depth(header: Header) -> int:
+    """Return the bytes of a sample."""
+    return 2 if header.bits > 8 else 1
 
 
 def _window_bytes(maker: JobMaker, host_bytes: int) -> int:

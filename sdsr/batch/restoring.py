@@ -90,7 +90,8 @@ def restore_read(
     def run(request: "Request") -> Restored:
         job = maker.job(photo, request, on_progress=on_progress)
         if passes == 1:
-            return Restored(lq=photo, result=job.run(), chosen=job.chosen)
+            result = job.run()
+            return Restored(lq=photo, result=result, chosen=chosen_with(job.chosen, *job.progress.notes))
         found = maker.passes(photo, request, count=passes, on_progress=on_progress)
         result = found.first if request.mean_of == 1 else found.mean
         return Restored(lq=photo, result=result, chosen=job.chosen, spread=found.spread)

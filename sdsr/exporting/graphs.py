@@ -164,7 +164,7 @@ def _described(
         weights_sha256=found.weights_sha256,
         graphs={name: file_sha256(folder / f"{name}.onnx") for name in (*NAMES, *([DETAILED] if parts.guided else []))},
         weights=dict(weights),
-        facts=restorer.prior.facts,
+        facts=restorer.facts(),
         canvas=recipe.canvas,
         time=plan.times[0],
         fidelity=plan.fidelity,

@@ -1,7 +1,7 @@
 """A one-step model restores a photo by its graphs: the verbs of a restorer, on NumPy's arrays."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 import numpy as np
@@ -59,6 +59,16 @@ class GraphRestorer:
     @property
     def factor(self) -> int:
         return self.description.facts.factor
+
+    @property
+    def tile_px(self) -> int:
+        return self.description.encode_cells * self.factor
+
+    def in_tiles(self, tile_px: int) -> "GraphRestorer":
+        cells = tile_px // self.factor
+        if cells >= self.description.encode_cells:
+            return self
+        return replace(self, description=replace(self.description, encode_cells=cells))
 
     def posterior_of(self, picture: Callable[[Region], Image], size: tuple[int, int]) -> Posterior:
         """Encode a picture of `size` (height, width) in parts whose context is all that the encoder sees."""

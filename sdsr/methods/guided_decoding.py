@@ -58,6 +58,10 @@ class GuidedDecoding:
         """Pixels around a decoded one that the network looks at."""
         return self.decoder.halo_px
 
+    def context_px(self, prior: Prior) -> int:
+        """Return `halo_px` in whole cells."""
+        return self.halo_px + -self.halo_px % prior.factor
+
     def as_module(self) -> nn.Module:
         """Return it as a module of tensors alone, which can be exported as a graph."""
         return DecodeGuided(self.decoder)

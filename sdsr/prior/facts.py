@@ -9,8 +9,8 @@ class Facts:
 
     `factor`: pixels per latent cell, along one side. `multiple_px`: what the sides of a canvas are multiples of.
     `native_px`: the side of the squares that it was trained on. `bytes_per_px`: memory in use at once for each pixel of
-    a window, weights aside, on the safe side. `part_px` and `part_bytes_per_px`: the largest part of a picture that is
-    encoded or decoded at once, with its context, and what each of its pixels needs meanwhile.
+    a window, weights aside. `part_px` and `part_bytes_per_px`: the largest part of a picture that is encoded or decoded
+    at once, with its context, and what each of its pixels needs meanwhile.
     """
 
     factor: int

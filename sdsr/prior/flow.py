@@ -43,12 +43,12 @@ class TransformerBackbone:
 
     @property
     def bytes_per_cell(self) -> int:
-        """Memory in use at once for each cell of a latent, weights aside; on the safe side."""
+        """Memory in use at once for each cell of a latent in float32, weights aside."""
         return -(-_TOKEN_MAPS_ALIVE * 4 * self.network.inner_dim // self.multiple**2)
 
     @property
     def bears_two(self) -> bool:
-        """Whether two conditions at once stay within `bytes_per_cell` in float32."""
+        """Whether two conditions may be one batch in float32."""
         return False
 
     def predict(self, noisy: Latent, timestep: Tensor, condition: Condition) -> Latent:

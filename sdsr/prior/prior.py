@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from math import ceil
 from typing import Any, Protocol
 
 import torch
@@ -21,6 +22,9 @@ from sdsr.prior.posterior import encode_in_parts as encode_in_parts
 from sdsr.prior.running import computing
 from sdsr.prior.unet import UNetBackbone
 from sdsr.tensors import Image, Latent, Region, Times, Tokens
+
+HALF_SHARE = 0.53
+"""What is in use at once in bfloat16, of that in float32: pixels and normalisation stay wide (0.52 to 0.6 counted)."""
 
 
 class Autoencoder(Protocol):
@@ -41,7 +45,16 @@ class Autoencoder(Protocol):
 
     @property
     def bytes_per_px(self) -> int:
-        """Memory in use at once for each pixel of such a part, weights aside; on the safe side."""
+        """Memory in use at once for each pixel of such a part in float32, weights aside."""
+        ...
+
+    @property
+    def tile_cells(self) -> int:
+        """The side of such a part without its context, in cells."""
+        ...
+
+    def in_tiles(self, tile_cells: int) -> "Autoencoder":
+        """Return the same in parts of this side, itself where they are no smaller."""
         ...
 
     def posterior(self, image: Image) -> Posterior: ...
@@ -103,12 +116,12 @@ class Backbone(Protocol):
 
     @property
     def bytes_per_cell(self) -> int:
-        """Memory in use at once for each cell of a latent, weights aside; on the safe side."""
+        """Memory in use at once for each cell of a latent in float32, weights aside."""
         ...
 
     @property
     def bears_two(self) -> bool:
-        """Whether two conditions at once stay within `bytes_per_cell` in float32; in half of that they do."""
+        """Whether two conditions may be one batch in float32; in half of that they may."""
         ...
 
     def predict(self, noisy: Latent, timestep: Tensor, condition: Condition) -> Latent:
@@ -193,16 +206,22 @@ class Prior:
 
     @property
     def facts(self) -> Facts:
-        """What windows and memory are chosen by."""
+        """What windows and memory are chosen by, whatever a method adds."""
+        share = 1.0 if self.dtype == torch.float32 else HALF_SHARE
         return Facts(
             factor=self.factor,
             channels=self.channels,
             multiple_px=self.multiple_px,
             native_px=self.native_px,
-            bytes_per_px=-(-self.backbone.bytes_per_cell // self.factor**2),
+            bytes_per_px=ceil(share * self.backbone.bytes_per_cell / self.factor**2),
             part_px=self.autoencoder.part_px,
-            part_bytes_per_px=self.autoencoder.bytes_per_px,
+            part_bytes_per_px=ceil(share * self.autoencoder.bytes_per_px),
         )
+
+    @property
+    def bears_two(self) -> bool:
+        """Whether two conditions may be one batch."""
+        return self.dtype != torch.float32 or self.backbone.bears_two
 
     @property
     def times(self) -> range:
@@ -267,8 +286,7 @@ class Prior:
 
         It takes two where their ports differ, and where both would need more memory than a pass is said to.
         """
-        room = self.dtype != torch.float32 or self.backbone.bears_two
-        both = condition.joined(negative_condition, len(noisy)) if room else None
+        both = condition.joined(negative_condition, len(noisy)) if self.bears_two else None
         if both is None:
             return self.denoise(noisy, t, condition), self.denoise(noisy, t, negative_condition)
         times = t.expand(len(noisy)).repeat(2) if isinstance(t, torch.Tensor) and t.ndim else t

@@ -24,7 +24,8 @@ TOKEN_WIDTH = 128
 NATIVE_SIZE_PX = 512
 IMAGE_ENCODER_PX = 64
 WINDOW_CELLS = 128
-_BYTES_PER_PX = 400  # 238 are counted, in float32
+_MAPS_ALIVE = 4  # of the width at H/2 in float32; 3.7 are counted of either autoencoder
+_LEAST_BYTES_PER_PX = 160  # where maps at H/2 are narrow: those at H
 
 
 def small_unet(latent_channels: int, widths: tuple[int, ...] = (160, 160), heads: int = 4) -> UNet2DConditionModel:
@@ -101,13 +102,20 @@ class SmallImageEncoder(nn.Module):
 class SmallLatents:
     """The autoencoder as a prior sees it: deterministic, so a posterior has no deviation.
 
-    `linear`: it encodes by its lapped transform alone.
+    `linear`: it encodes by its lapped transform alone. `tile_cells`: see `Autoencoder`.
     """
 
     factor = FACTOR
 
-    def __init__(self, model: SmallAutoencoder | FoldedAutoencoder, *, linear: bool = False) -> None:
+    def __init__(
+        self,
+        model: SmallAutoencoder | FoldedAutoencoder,
+        *,
+        linear: bool = False,
+        tile_cells: int = WINDOW_CELLS,
+    ) -> None:
         self.model = model
+        self.tile_cells = tile_cells
         self.channels: int = model.config["latent_channels"]
         self.linear = linear
 
@@ -116,13 +124,18 @@ class SmallLatents:
         """The same, but that it encodes by its lapped transform alone; this one where it has none."""
         return SmallLatents(self.model, linear=True) if isinstance(self.model, SmallAutoencoder) else self
 
+    def in_tiles(self, tile_cells: int) -> "SmallLatents":
+        if tile_cells >= self.tile_cells:
+            return self
+        return SmallLatents(self.model, linear=self.linear, tile_cells=tile_cells)
+
     @property
     def part_px(self) -> int:
-        return (WINDOW_CELLS + 2 * self.margin) * FACTOR
+        return (self.tile_cells + 2 * self.margin) * FACTOR
 
     @property
     def bytes_per_px(self) -> int:
-        return _BYTES_PER_PX
+        return max(_LEAST_BYTES_PER_PX, _MAPS_ALIVE * self.model.config["widths"][0])  # of 4 bytes, for 4 pixels
 
     def posterior(self, image: Image) -> Posterior:
         return Posterior(mean=self.encode(image).float())
@@ -140,7 +153,7 @@ class SmallLatents:
 
     def posterior_of(self, picture: Picture, size: tuple[int, int]) -> Posterior:
         """Return the latent, in parts whose context is all that the encoder sees, so that they are the whole's."""
-        side, margin = WINDOW_CELLS, self.encoder_margin
+        side, margin = self.tile_cells, self.encoder_margin
         return encode_in_parts(self.posterior, picture, size, side=side, margin=margin, factor=FACTOR)
 
     def decode(self, latent: Latent) -> Image:

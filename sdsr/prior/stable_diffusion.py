@@ -3,6 +3,7 @@
 transformers is imported by the functions that need it, since that takes seconds.
 """
 
+import copy
 import functools
 import json
 import logging
@@ -40,7 +41,7 @@ MODEL_FOLDERS = ("vae", "unet", "text_encoder")
 FLOW_FOLDERS = ("vae", "transformer")
 WINDOW_CELLS = 128
 _CACHED_PROMPTS = 64
-_MAPS_ALIVE = 8  # of the first level's width in float32, a value for each pixel; 6 are counted
+_MAPS_ALIVE = 6  # of the first level's width in float32, a value for each pixel, as are counted
 _VARIANTS = (None, "fp16")
 
 _log = logging.getLogger(__name__)
@@ -67,6 +68,18 @@ class PublishedLatents:
         std = torch.tensor(config.get("latents_std") or [1.0]).view(shape)
         self._scale = config["scaling_factor"] / std
         self._shift = torch.tensor(config.get("latents_mean") or [config.get("shift_factor") or 0.0]).view(shape)
+
+    @property
+    def tile_cells(self) -> int:
+        return self.window_cells
+
+    def in_tiles(self, tile_cells: int) -> "PublishedLatents":
+        if tile_cells >= self.window_cells:
+            return self
+        smaller = copy.copy(self)  # with its lock: what one imposes on the network, the other mustn't see
+        smaller.window_cells = tile_cells
+        smaller._statistics = TensorNotes()
+        return smaller
 
     @property
     def part_px(self) -> int:

@@ -29,9 +29,8 @@ from sdsr.tensors import Image, Latent, Region
 
 NAME = "tiny_decoder"
 WEIGHTS = "diffusion_pytorch_model.safetensors"
-WINDOW_CELLS = 128
 _BLOCK_CONVOLUTIONS = 3
-_MAPS_ALIVE = 6  # of the last level's width in float32, a value for each pixel; 4 are counted
+_MAPS_ALIVE = 4  # of the last level's width in float32, a value for each pixel, as are counted
 _FIRST = "layers.0.weight"
 
 
@@ -84,8 +83,16 @@ class TinyDecoded:
         self.channels = own.channels
 
     @property
+    def tile_cells(self) -> int:
+        return self.own.tile_cells
+
+    def in_tiles(self, tile_cells: int) -> "TinyDecoded":
+        own = self.own.in_tiles(tile_cells)
+        return self if own is self.own else TinyDecoded(own, self.decoder)
+
+    @property
     def part_px(self) -> int:
-        return max(self.own.part_px, (WINDOW_CELLS + 2 * self.decoder.margin) * self.factor)
+        return max(self.own.part_px, (self.tile_cells + 2 * self.decoder.margin) * self.factor)
 
     @property
     def bytes_per_px(self) -> int:

@@ -8,12 +8,12 @@ from torch import Tensor
 from sdsr.prior.condition import Condition
 from sdsr.tensors import Latent
 
-_MAPS_ALIVE = 48
-"""Maps of the first level's width in float32 that a pass may hold at once.
+_MAPS_ALIVE = 28
+_MAPS_ALIVE_UNATTENDED = 10
+"""Maps of the first level's width in float32 that a pass holds at once, if that level attends, and if it doesn't.
 
-26 are counted of Stable Diffusion's UNet, 9 of the small one, whose first level attends to nothing
-(bench/window_memory.py). The rest is for buffers of kernels, and for what a method adds; where it suffices, for a
-second condition."""
+26 are counted of Stable Diffusion's UNet, 9 of the small one (bench/window_memory.py); the rest is for buffers of
+kernels. What a method adds, and a second condition, `Restorer.facts` counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +33,13 @@ class UNetBackbone:
 
     @property
     def bytes_per_cell(self) -> int:
-        """Memory in use at once for each cell of a latent, weights aside; on the safe side."""
-        return _MAPS_ALIVE * 4 * self.network.config["block_out_channels"][0]
+        """Memory in use at once for each cell of a latent in float32, weights aside."""
+        maps = _MAPS_ALIVE_UNATTENDED if self.bears_two else _MAPS_ALIVE
+        return maps * 4 * self.network.config["block_out_channels"][0]
 
     @property
     def bears_two(self) -> bool:
-        """Whether two conditions at once stay within `bytes_per_cell` in float32: where the first level attends not."""
+        """Whether two conditions may be one batch in float32: where the first level attends not, a pass is small."""
         return "Attn" not in self.network.config["down_block_types"][0]
 
     def predict(self, noisy: Latent, timestep: Tensor, condition: Condition) -> Latent:

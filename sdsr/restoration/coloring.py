@@ -16,9 +16,8 @@ from sdsr.request import ColorFix
 from sdsr.restoration.lq_image import LqImage
 from sdsr.restoration.protocol import Restoring
 from sdsr.restoration.sample import Sampled
+from sdsr.restoration.tiles import TILE_PX, OnNote, in_smaller_tiles
 from sdsr.tensors import Image, Region, Tensor
-
-TILE_PX = 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,20 +36,31 @@ def finished_tiles(
     color_fix: ColorFix,
     *,
     adain_floor: float = VARIANCE_FLOOR,
-    tile_px: int = TILE_PX,
+    tile_px: int | None = None,
+    on_note: OnNote | None = None,
 ) -> Iterator[Tile]:
     """Yield the result in tiles that don't overlap; together they are the whole picture decoded and corrected at once.
+
+    They are the restorer's unless `tile_px` says otherwise. Where memory runs out they come again from the first, half
+    as wide, and `on_note` is told so; raises LimitError where they can't be smaller.
 
     The wavelet fix looks at a halo around each tile; AdaIN decodes everything twice, the first time to measure,
     and adds `adain_floor` to each variance. A result that was made at another size, which is small, is put together
     and shrunk.
     """
-    tiles = _made_tiles(restorer, lq_image, sampled, color_fix, adain_floor, tile_px)
+    if tile_px is not None:
+        restorer = restorer.in_tiles(tile_px)
+
+    def made(restorer: Restoring) -> Iterator[Tile]:
+        side = min(tile_px or TILE_PX, restorer.tile_px)
+        return _made_tiles(restorer, lq_image, sampled, color_fix, adain_floor, side)
+
+    tiles = in_smaller_tiles(restorer, made, on_note)
     if lq_image.wanted is None:
         yield from tiles
         return
     whole = shrunk(lq_image, _assembled(lq_image, tiles))
-    for region in _grid(lq_image.final_size, tile_px):
+    for region in _grid(lq_image.final_size, tile_px or TILE_PX):
         yield Tile(region=region, image=whole[region.slices])
 
 
@@ -102,10 +112,10 @@ def _made_tiles(
     exchanged = _moments(restorer, lq_image, sampled, tiles) if color_fix == "adain" else None
     for tile in tiles:
         wide = tile.expand(WAVELET_HALO_PX if color_fix == "wavelet" else 0, within=size)
-        content = decoded(restorer, lq_image, sampled, wide)
-        style = _style(lq_image, wide)
-        fixed = _fixed(content, like(style, content), color_fix, exchanged, adain_floor)
-        yield Tile(region=tile, image=fixed[tile.relative_to(wide).slices])
+        image = decoded(restorer, lq_image, sampled, wide)
+        if color_fix != "none":
+            image = _fixed(image, like(_style(lq_image, wide), image), color_fix, exchanged, adain_floor)
+        yield Tile(region=tile, image=image[tile.relative_to(wide).slices])
 
 
 def finished(

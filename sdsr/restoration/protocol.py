@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 Array = TypeVar("Array")
 Known = TypeVar("Known")
+Own = TypeVar("Own")
 
 
 class Restoring(Protocol[Array, Known]):
@@ -34,6 +35,15 @@ class Restoring(Protocol[Array, Known]):
     @property
     def factor(self) -> int:
         """Pixels to a cell of the latent, on each side."""
+        ...
+
+    @property
+    def tile_px(self) -> int:
+        """The side of what is encoded or decoded at once, without the context around it."""
+        ...
+
+    def in_tiles(self: Own, tile_px: int) -> Own:
+        """Return the same in tiles of this side (a multiple of the factor), itself where they are no smaller."""
         ...
 
     def encode_lq(self, lq_image: "LqImage", prompt: str | None, noise: "CanvasNoise") -> Known:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from math import ceil
 from typing import Protocol
 
 from torch import nn
@@ -9,10 +10,14 @@ from torch import nn
 from sdsr.diffusion.noise import CanvasNoise
 from sdsr.diffusion.schedule import NoiseSchedule
 from sdsr.prior.condition import Conditioning, condition_at
+from sdsr.prior.facts import Facts
 from sdsr.prior.prior import Picture, Posterior, Prior
 from sdsr.restoration.cells import latent_region, noise_region
 from sdsr.restoration.lq_image import LqImage
 from sdsr.tensors import Image, Latent, Region, Time
+
+_TWO_CONDITIONS = 2.2
+"""What a pass under two conditions has in use, of one under one (2.2 counted)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +74,10 @@ class Decoder(Protocol):
 
     def __call__(self, prior: Prior, clean: Latent, lq_image: LqImage, cells: Region, fidelity: float) -> Image: ...
 
+    def context_px(self, prior: Prior) -> int:
+        """Return how many pixels around a part are decoded with it where the latent is large."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
@@ -76,7 +85,8 @@ class Parts:
 
     `prompt` is used where none is given, `negative_prompt` for guidance. `decoder` is one that looks at the photo, None
     the prior's own. `fuse` makes restoring as fast as it can be; afterwards nothing learns any more. `on_mode` says
-    whether the conditioner looks at the mode of the photo's latent, where the latent itself is a sample.
+    whether the conditioner looks at the mode of the photo's latent, where the latent itself is a sample. `pass_share`:
+    what a pass has in use at once, of what the prior's own has.
     """
 
     conditioner: Conditioner
@@ -87,6 +97,7 @@ class Parts:
     decoder: Decoder | None = None
     fuse: Callable[[], None] | None = None
     on_mode: bool = False
+    pass_share: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +118,26 @@ class Restorer:
     @property
     def factor(self) -> int:
         return self.prior.factor
+
+    @property
+    def tile_px(self) -> int:
+        return self.prior.autoencoder.tile_cells * self.factor
+
+    def in_tiles(self, tile_px: int) -> "Restorer":
+        autoencoder = self.prior.autoencoder.in_tiles(tile_px // self.factor)
+        if autoencoder is self.prior.autoencoder:
+            return self
+        return replace(self, prior=self.prior.adapted(autoencoder=autoencoder))
+
+    def facts(self, *, guided: bool = False) -> Facts:
+        """Return what windows and memory are chosen by: the prior's, with what the method adds, and guidance."""
+        own = self.prior.facts
+        twice = guided and self.parts.negative_prompt is not None and self.prior.bears_two
+        share = self.parts.pass_share * (_TWO_CONDITIONS if twice else 1)
+        part_px = own.part_px
+        if self.parts.decoder is not None:
+            part_px = max(part_px, self.tile_px + 2 * self.parts.decoder.context_px(self.prior))
+        return replace(own, bytes_per_px=ceil(share * own.bytes_per_px), part_px=part_px)
 
     def encode_lq(self, lq_image: LqImage, prompt: str | None, noise: CanvasNoise) -> EncodedLq:
         """Encode the enlarged photo and condition on it."""

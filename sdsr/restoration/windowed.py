@@ -11,6 +11,7 @@ from sdsr.prior.posterior import Picture, Posterior
 from sdsr.restoration.cells import latent_region
 from sdsr.restoration.lq_image import LqImage
 from sdsr.restoration.protocol import Encoded, RestoringParts
+from sdsr.restoration.tiles import OnNote, in_smaller_tiles
 from sdsr.tensors import Image, Latent, Region
 
 T = TypeVar("T")
@@ -24,7 +25,8 @@ class Windowed:
     canvas this is the same but for the times' own scale, and clean estimates can be shown and corrected.
     `window_px` and `overlap_px` are multiples of the canvas's own multiple. `weight(height, width)` weighs the cells of
     a window. `on_window` is called after each window of `encode_lq` and `denoise`. `around_px` (top, left, bottom,
-    right): what more is encoded on each side of the canvas, where it is a part of a larger one.
+    right): what more is encoded on each side of the canvas, where it is a part of a larger one. `on_note` is told where
+    memory ran out and what was done.
     """
 
     restorer: RestoringParts[Any, Any]
@@ -33,6 +35,15 @@ class Windowed:
     on_window: Callable[[], None] | None = None
     weight: Weight = tapered_weight
     around_px: tuple[int, int, int, int] = (0, 0, 0, 0)
+    on_note: OnNote | None = None
+
+    @property
+    def tile_px(self) -> int:
+        return self.restorer.tile_px
+
+    def in_tiles(self, tile_px: int) -> "Windowed":
+        restorer = self.restorer.in_tiles(tile_px)
+        return self if restorer is self.restorer else replace(self, restorer=restorer)
 
     @property
     def schedule(self) -> Schedule[Any]:
@@ -66,10 +77,14 @@ class Windowed:
         top, left, bottom, right = self.around_px
         canvas = Region.whole(lq_image.region.height, lq_image.region.width)
         size = canvas.height + top + bottom, canvas.width + left + right
-        wide = self.restorer.posterior_of(
-            lambda region: lq_image.part(replace(region, top=region.top - top, left=region.left - left)).enlarged(),
-            size,
-        )
+
+        def picture(region: Region) -> Image:
+            return lq_image.part(replace(region, top=region.top - top, left=region.left - left)).enlarged()
+
+        def encoded(restorer: RestoringParts[Any, Any]) -> Iterator[Posterior]:
+            yield restorer.posterior_of(picture, size)
+
+        (wide,) = in_smaller_tiles(self.restorer, encoded, self.on_note)
         return wide.part(latent_region(replace(canvas, top=top, left=left), self.factor))
 
     def start(self, encoded: list[Encoded], t: int, noise: CanvasNoise) -> Latent:

@@ -9,13 +9,15 @@ import psutil
 import pytest
 import torch
 
-from sdsr.batch.memory import BASE_BYTES, INPUT_BYTES_PER_PX, OUTPUT_BYTES_PER_PX, within_memory
+from sdsr.batch.memory import predicted, within_memory
 from sdsr.batch.restoring import restore
 from sdsr.batch.settings import Settings
 from sdsr.errors import LimitError
 from sdsr.job import Job
 from sdsr.photos.files import Header, Photo
 from sdsr.prior.small import SmallLatents
+from sdsr.prior.unet import UNetBackbone
+from sdsr.restoration.peak import KEPT_BYTES, MARGIN
 from sdsr.upscaling import Request, Upscaler
 
 HEADER = Header(format="JPEG", width=4000, height=3000, bits=8, gray=False, alpha=False)
@@ -38,7 +40,7 @@ def test_a_budget_counts_what_is_held_already(upscaler: Upscaler, monkeypatch: p
         within_memory(upscaler.maker, HEADER, SIZE, Request(memory_bytes=10**9))
     small = within_memory(upscaler.maker, HEADER, (64, 64), Request(memory_bytes=10**10))
     assert small.memory_bytes is not None
-    assert small.memory_bytes <= 10**10 - BASE_BYTES
+    assert small.memory_bytes <= 10**10 / MARGIN - KEPT_BYTES
 
 
 def test_decoding_by_a_large_autoencoder_counts(upscaler: Upscaler, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,7 +56,9 @@ def test_windows_shrink_aloud_when_little_is_free(
     upscaler: Upscaler, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     header = Header(format="PNG", width=500, height=500, bits=8, gray=False, alpha=False)
-    free(monkeypatch, BASE_BYTES + 2000**2 * OUTPUT_BYTES_PER_PX + 500**2 * INPUT_BYTES_PER_PX + 10**7)
+    monkeypatch.setattr(UNetBackbone, "bytes_per_cell", 64 * 1000)  # so that windows are what counts
+    peak = predicted(upscaler.maker, header, (2000, 2000))
+    free(monkeypatch, round(KEPT_BYTES + MARGIN * (peak.held + peak.part)))
     with caplog.at_level(logging.WARNING):
         less = within_memory(upscaler.maker, header, (2000, 2000), Request())
     assert less.memory_bytes is not None

@@ -16,7 +16,7 @@ from sdsr.request import Request
 
 SAMPLE = Path(sdsr.__file__).parent / "assets" / "sample.jpg"
 ORIGINAL = SAMPLE.with_name("sample_hq.jpg")
-SMALL_WINDOWS = 480 * 128**2
+SMALL_WINDOWS = 100 * 128**2
 """Bytes that leave room for windows of 128 px."""
 
 

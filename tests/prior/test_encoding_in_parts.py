@@ -5,7 +5,6 @@ import torch
 from diffusers import AutoencoderKL
 from torch import nn
 
-from sdsr.prior import small
 from sdsr.prior.group_statistics import imposed, mosaic, mosaic_of_picture, recorded
 from sdsr.prior.prior import encode_in_parts
 from sdsr.prior.small import SmallLatents
@@ -56,9 +55,9 @@ def halves(rng, factor: int, size: tuple[int, int] = SIZE):
 
 @pytest.mark.parametrize("depths", [(1, 2, 2), (0, 1, 1), (2, 0, 3)])
 @pytest.mark.parametrize("linear", [False, True])
-def test_a_small_latent_in_parts_with_margin_is_the_wholes(rng, depths, linear, monkeypatch):
-    monkeypatch.setattr(small, "WINDOW_CELLS", 8)
-    latents, picture, asked = SmallLatents(autoencoder(depths), linear=linear), halves(rng, 8), []
+def test_a_small_latent_in_parts_with_margin_is_the_wholes(rng, depths, linear):
+    latents = SmallLatents(autoencoder(depths), linear=linear).in_tiles(8)
+    picture, asked = halves(rng, 8), []
 
     def pixels(region):
         asked.append(region)

@@ -44,6 +44,10 @@ class Toys:
     schedule: NoiseSchedule = field(default_factory=NoiseSchedule.scaled_linear)
     channels: int = 4
     factor: int = 8
+    tile_px: int = 1024
+
+    def in_tiles(self, tile_px: int) -> "Toys":
+        return self
 
     def encode_lq(self, lq_image: LqImage, prompt: str | None, noise: CanvasNoise) -> EncodedLq:
         self.control.append(lq_image.enlarged())

@@ -25,7 +25,11 @@ class Halving:
     schedule: NoiseSchedule = field(default_factory=NoiseSchedule.scaled_linear)
     channels: int = 4
     factor: int = 8
+    tile_px: int = 1024
     asked: list[tuple] = field(default_factory=list)
+
+    def in_tiles(self, tile_px: int) -> "Halving":
+        raise AssertionError("sampling makes no pixels")
 
     def encode_lq(self, lq_image: LqImage, prompt: str | None, noise: CanvasNoise) -> str:
         return f"seen {prompt}"

@@ -116,6 +116,7 @@ class SeeSR:
                 modules=modules,
                 prompt=said.positive,
                 negative_prompt=said.negative if self.role == "seesr" else None,
+                pass_share=1.5,
             ),
         )
         return decoded(restorer, self.decoder)

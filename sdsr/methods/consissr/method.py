@@ -96,6 +96,7 @@ class ConsisSR:
                 prompt=said.positive,
                 negative_prompt=said.negative,
                 on_mode=True,
+                pass_share=1.5,
             ),
         )
         return decoded(restorer, self.decoder)

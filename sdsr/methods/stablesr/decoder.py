@@ -10,7 +10,7 @@ from sdsr.prior.group_statistics import Statistics, imposed, mosaic, mosaic_of_p
 from sdsr.prior.notes import OwnLock, TensorNotes
 from sdsr.prior.prior import Prior
 from sdsr.prior.small import SmallLatents
-from sdsr.prior.stable_diffusion import WINDOW_CELLS, PublishedLatents
+from sdsr.prior.stable_diffusion import PublishedLatents
 from sdsr.restoration.lq_image import LqImage
 from sdsr.tensors import Image, Latent, Region
 
@@ -21,7 +21,7 @@ class WrappedDecoder:
 
     With `fidelity` 0 it is the prior's own decoder.
 
-    So memory is bounded by the part, at the price of encoding it once more. Of a latent of more than `WINDOW_CELLS` a
+    So memory is bounded by the part, at the price of encoding it once more. Of a latent of more than a tile a
     side, parts are decoded with context around them and with the statistics of one mosaic of latent and photo, encoder
     and fusion included, so that normalisation makes no step in tone between them.
     """
@@ -36,13 +36,17 @@ class WrappedDecoder:
         if not fidelity:
             return prior.decode_part(clean, cells)
         with self._lock:
-            if max(size) <= WINDOW_CELLS:
+            if max(size) <= prior.autoencoder.tile_cells:
                 return self._decoded(prior, clean, lq_image.enlarged(), fidelity)[cells.scaled(factor).slices]
             wide = cells.expand(self._margin(prior), within=size)
             with imposed(self._statistics_of(prior, clean, lq_image, fidelity)):
                 image = lq_image.part(wide.scaled(factor)).enlarged()
                 decoded = self._decoded(prior, clean[wide.slices], image, fidelity)
             return decoded[cells.relative_to(wide).scaled(factor).slices]
+
+    def context_px(self, prior: Prior) -> int:
+        """Return how many pixels around a part are decoded with it."""
+        return self._margin(prior) * prior.factor
 
     def _decoded(self, prior: Prior, clean: Latent, image: Image, fidelity: float) -> Image:
         model = _latents(prior).model
@@ -63,15 +67,15 @@ class WrappedDecoder:
         if clean not in self._statistics:
             self._statistics[clean] = {}
         known = self._statistics[clean]
-        if fidelity not in known:
+        asked = fidelity, prior.autoencoder.tile_cells
+        if asked not in known:
             with torch.no_grad(), recorded(networks) as statistics:
                 size = clean.shape[-2], clean.shape[-1]
-                image = mosaic_of_picture(
-                    lambda region: lq_image.part(region).enlarged(), size, WINDOW_CELLS, prior.factor
-                )
-                self._decoded(prior, mosaic(clean, WINDOW_CELLS), image, fidelity)
-            known[fidelity] = statistics
-        return known[fidelity]
+                side = prior.autoencoder.tile_cells
+                image = mosaic_of_picture(lambda region: lq_image.part(region).enlarged(), size, side, prior.factor)
+                self._decoded(prior, mosaic(clean, side), image, fidelity)
+            known[asked] = statistics
+        return known[asked]
 
 
 def _latents(prior: Prior) -> PublishedLatents | SmallLatents:

@@ -104,6 +104,7 @@ class StableSR:
                 modules=nn.ModuleDict({ENCODER: encoder, MODULATION: modulation}),
                 prompt=said.positive,
                 negative_prompt=said.negative or None,
+                pass_share=1.2,
             ),
         )
         return self._wrapped(restorer) if self.decoder is None else decoded(restorer, self.decoder)

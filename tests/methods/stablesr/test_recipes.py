@@ -145,15 +145,15 @@ def test_fidelity_0_is_the_prior_bit_for_bit_and_the_rest_is_its_formula(restore
 
 
 @torch.no_grad()
-def test_parts_are_decoded_like_the_whole(restorer, photo, monkeypatch):
+def test_parts_are_decoded_like_the_whole(restorer, photo):
     lq_image = LqImage.of(photo[..., :64, :96], (256, 384), 16)
-    windowed = Windowed(restorer=restorer, window_px=128, overlap_px=64)
+    tiled = restorer.in_tiles(128)
+    windowed = Windowed(restorer=tiled, window_px=128, overlap_px=64)
     clean = torch.randn(1, 4, 32, 48, generator=torch.Generator().manual_seed(2))
     whole = restorer.decode(clean, lq_image, fidelity=1.0)
-    monkeypatch.setattr("sdsr.methods.stablesr.decoder.WINDOW_CELLS", 16)
     for region in (Region(top=0, left=0, height=64, width=64), Region(top=104, left=200, height=48, width=80)):
         for found in (
-            restorer.decode(clean, lq_image, region, fidelity=1.0),
+            tiled.decode(clean, lq_image, region, fidelity=1.0),
             windowed.decode(clean, lq_image, region, fidelity=1.0),
         ):
             torch.testing.assert_close(found, whole[region.slices], atol=1e-4, rtol=0)
@@ -178,7 +178,7 @@ def test_parts_of_an_autoencoder_that_normalises_share_their_statistics(photo, m
     clean = tone + 0.5 * torch.randn(1, 4, 48, 16, generator=torch.Generator().manual_seed(2))
     cells = Region(top=4, left=0, height=4, width=16)
     whole = decoder(prior, clean, lq_image, cells, 1.0)
-    monkeypatch.setattr("sdsr.methods.stablesr.decoder.WINDOW_CELLS", 32)
+    prior = prior.adapted(autoencoder=prior.autoencoder.in_tiles(32))
     monkeypatch.setattr("sdsr.methods.stablesr.decoder.WrappedDecoder._margin", lambda self, prior: 12)
     together = decoder(prior, clean, lq_image, cells, 1.0)
     monkeypatch.setattr("sdsr.methods.stablesr.decoder.WrappedDecoder._statistics_of", lambda *_: {})
