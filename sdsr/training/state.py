@@ -19,6 +19,7 @@ from torch import nn
 from sdsr.errors import ModelError
 from sdsr.methods.recipe import OptimizerSettings, Stage
 from sdsr.objectives.training_step import Calibrated, Outcome, Sample, TrainingStep
+from sdsr.restoration.tiles import ran_out
 from sdsr.tensors import Image
 from sdsr.training.optim import make_optimizer, rate, set_rate
 from sdsr.training.run import (
@@ -44,6 +45,7 @@ from sdsr.training.sharding import (
     whole,
     whole_states,
 )
+from sdsr.training.splitting import split
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +79,7 @@ class RunState:
         self.first = first
         self.clock = Clock()
         self.saved_step: int | None = None
+        self.pieces = 1  # that each batch is computed in
         self.in_step = False  # between a step's first change of parameters and its end
         module = cast(nn.Module, training_step).to(accelerator.device).train()
         if settings.shard:
@@ -117,30 +120,70 @@ class RunState:
         return self.settings.progress(self.clock.step, self.clock.seconds)
 
     def step(self, batches: Iterator[Sample]) -> dict[str, float]:
-        """Do one optimizer step of each side, over `accumulate` batches; return the last one's scalars."""
-        scalars: dict[str, float] = {}
-        for part in range(self.stage.accumulate):
-            last = part == self.stage.accumulate - 1
-            sample = on_device(next(batches), self.accelerator.device)
-            rng = self._rng(self.clock.step * self.stage.accumulate + part)
-            outcome = self._descend(self.main, last, sample, rng, self.progress())
-            scalars = {"loss": float(outcome.loss.detach()), **outcome.scalars}
-            if self.discriminator is not None and outcome.record is not None:
-                verdict = self._descend(self.discriminator, last, outcome.record.detached(), rng)
-                scalars |= {f"discriminator/{name}": value for name, value in verdict.scalars.items()}
+        """Do one optimizer step of each side, over `accumulate` batches; return the last one's scalars.
+
+        Where memory runs out, all of it is done again with each batch in twice the pieces, whose gradients add up to
+        its own, but for losses that look at a batch as a whole; later steps keep to that. Noise is another then.
+        """
+        samples = [next(batches) for _ in range(self.stage.accumulate)]
+        while True:
+            try:
+                scalars = self._step(samples)
+                break
+            except (MemoryError, RuntimeError) as error:
+                if not ran_out(error) or not self._may_split(samples):
+                    raise
+            self._split_further(len(samples[0].hq))  # outside, where what the error holds of the attempt is let go
         self.averages.step(self.shares)
         return scalars
 
-    def _descend(self, side: Side, last: bool, *inputs: object) -> Outcome:
+    def _step(self, samples: Sequence[Sample]) -> dict[str, float]:
+        scalars: dict[str, float] = {}
+        for part, whole_sample in enumerate(samples):
+            sample = on_device(whole_sample, self.accelerator.device)
+            rng = self._rng(self.clock.step * self.stage.accumulate + part)
+            scalars = {}
+            pieces = list(split(sample, self.pieces))
+            for index, (share, piece) in enumerate(pieces):
+                last = part == len(samples) - 1 and index == len(pieces) - 1
+                for name, value in self._both_descend(last, share, piece, rng).items():
+                    scalars[name] = scalars.get(name, 0.0) + share * value
+        return scalars
+
+    def _both_descend(self, last: bool, share: float, sample: Sample, rng: torch.Generator) -> dict[str, float]:
+        outcome = self._descend(self.main, last, share, sample, rng, self.progress())
+        scalars = {"loss": float(outcome.loss.detach()), **outcome.scalars}
+        if self.discriminator is not None and outcome.record is not None:
+            verdict = self._descend(self.discriminator, last, share, outcome.record.detached(), rng)
+            scalars |= {f"discriminator/{name}": value for name, value in verdict.scalars.items()}
+        return scalars
+
+    def _may_split(self, samples: Sequence[Sample]) -> bool:
+        """Whether a step may be done again in smaller pieces: alone, nothing stepped yet, and several photos each."""
+        alone = self.accelerator.num_processes == 1  # others would wait for a gradient that doesn't come
+        return alone and not self.in_step and self.pieces < len(samples[0].hq)
+
+    def _split_further(self, batch: int) -> None:
+        self.pieces = min(2 * self.pieces, batch)
+        log.warning("memory ran out: batches of %d go on in %d pieces, whose gradients add up.", batch, self.pieces)
+        for side in (self.main, self.discriminator):
+            if side is not None:
+                side.optimizer.zero_grad(set_to_none=True)
+        if torch.accelerator.is_available():
+            torch.accelerator.empty_cache()
+
+    def _descend(self, side: Side, last: bool, share: float, *inputs: object) -> Outcome:
         """Add up the gradients of a step's batches, and take the step with the last of them.
 
+        `share` is what the inputs are of their batch.
         Not `accelerator.accumulate`, which counts its calls: the discriminator's would be taken for the main side's.
         """
         with nullcontext() if last else self.accelerator.no_sync(side.module):
             with self.accelerator.autocast():
                 outcome = side.module(*inputs)
             sharded = self.settings.shard and side is self.main
-            self.accelerator.backward(reaching_all(outcome.loss, self._trained()) if sharded else outcome.loss)
+            loss = outcome.loss if share == 1.0 else share * outcome.loss
+            self.accelerator.backward(reaching_all(loss, self._trained()) if sharded else loss)
         if last:
             set_rate(side.optimizer, rate(side.settings, self.clock.step, self.progress()))
             norm = self.accelerator.clip_grad_norm_(

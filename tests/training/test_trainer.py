@@ -189,6 +189,37 @@ def test_two_batches_of_two_are_one_of_four(tmp_path, stage):
         torch.testing.assert_close(mine, theirs, atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_where_memory_runs_out_a_batch_goes_on_in_pieces(tmp_path, stage, accumulate, caplog):
+    """It comes to what the whole batch would have come to."""
+
+    class Bounded(Toy):
+        def forward(self, sample: Sample, rng: torch.Generator, progress: float) -> Outcome:
+            if len(sample.hq) > 2:
+                torch.empty(1 << 50, dtype=torch.uint8)  # more than any machine has, so that torch really says no
+            return super().forward(sample, rng, progress)
+
+    stage = replace(stage, batch=5, accumulate=accumulate)
+    bounded, whole = Bounded(ToyDiscriminator()), Toy(ToyDiscriminator())
+    run(tmp_path / "whole", whole, stage, 3)
+    with caplog.at_level("WARNING"):
+        run(tmp_path / "bounded", bounded, stage, 3)
+    assert caplog.text.count("memory ran out") == 2
+    assert "batches of 5 go on in 4 pieces" in caplog.text
+    assert len(bounded.steps) == 4 * 3 * accumulate + 1, "and one piece of two, before the next was too large"
+    for mine, theirs in zip(bounded.parameters(), whole.parameters(), strict=True):
+        torch.testing.assert_close(mine, theirs, atol=1e-5, rtol=0)
+
+
+def test_where_one_photo_is_too_much_the_run_ends(tmp_path, stage):
+    class Never(Toy):
+        def forward(self, sample: Sample, rng: torch.Generator, progress: float) -> Outcome:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    with pytest.raises(torch.OutOfMemoryError):
+        run(tmp_path, Never(), stage, 3)
+
+
 @pytest.mark.parametrize("accumulate", [1, 2, 3])
 def test_both_sides_step_once_per_step_however_many_batches_it_has(tmp_path, stage, accumulate):
     counts = {"main": 0, "discriminator": 0}
