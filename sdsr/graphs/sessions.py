@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from sdsr.errors import ModelError
+from sdsr.graphs.allocating import free_large_at_once
 from sdsr.graphs.description import Description
 from sdsr.quiet_runtimes import import_onnx_runtime
 
@@ -44,9 +45,10 @@ def open_graphs(
     """Return a model's graphs, ready to run by one of ONNX Runtime's providers; what it can't, the CPU does.
 
     Weights are looked for in the folder, then in `others`. Raises ModelError for files that are missing or that aren't
-    the described ones.
+    the described ones. Memory is allocated as suits them (`allocating.py`).
     """
     places = (folder, *others)
+    free_large_at_once()
     weights = {name: _read(places, name, digest) for name, digest in description.weights.items()}
     return {
         name: _opened(_read((folder,), f"{name}.onnx", digest), weights, folder, provider)

@@ -32,7 +32,7 @@ class Allocations:
 
 
 BY_TORCH = Allocations(once_bytes=10 << 20)
-BY_GRAPHS = Allocations(once_bytes=50 << 20, share=1.1)
+BY_GRAPHS = Allocations(once_bytes=22 << 20, share=0.55)
 """ONNX Runtime's."""
 
 
