@@ -116,15 +116,15 @@ def test_consissrs_tables_meet_native_squares_only(consissr, size):
 
 
 def test_memory_for_less_than_native_windows_is_an_error(consissr):
-    per_px = consissr.restorer.prior.facts.bytes_per_px
+    per_px = consissr.maker.facts.bytes_per_px
     least = per_px * 64**2
     assert consissr.windowed((256, 256), least).window_px == 64
     restorer = consissr.restorer
     full = Upscaler(CONSISSR, restorer)
     assert full.windowed((512, 2000), None).window_px == 512
     assert full.maker.least_window_px == 512
-    with pytest.raises(InputError, match=rf"memory \(=17 MiB\) must be at least {per_px * 512**2 // 2**20 + 1} MiB"):
-        full.windowed((512, 2000), 18_000_000)
+    with pytest.raises(InputError, match=rf"memory \(=7 MiB\) must be at least {per_px * 512**2 // 2**20 + 1} MiB"):
+        full.windowed((512, 2000), 8_000_000)
 
 
 def test_a_small_result_is_made_at_the_priors_size_and_shrunk(photo):
