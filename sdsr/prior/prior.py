@@ -23,8 +23,8 @@ from sdsr.prior.running import computing
 from sdsr.prior.unet import UNetBackbone
 from sdsr.tensors import Image, Latent, Region, Times, Tokens
 
-HALF_SHARE = 0.53
-"""What is in use at once in bfloat16, of that in float32: pixels and normalisation stay wide (0.52 to 0.6 counted)."""
+HALF_SHARE = 0.49
+"""What is in use at once in bfloat16, of that in float32, as processes are measured to take (bench/memory.py)."""
 
 
 class Autoencoder(Protocol):
