@@ -12,7 +12,7 @@ from sdsr import engines, kept_probes
 from sdsr.engines import choose_runtime, load_model
 from sdsr.errors import InputError, ModelError
 from sdsr.graphs import probing
-from sdsr.graphs.description import Description, read_graphs
+from sdsr.graphs.description import DETAILED, Description, read_graphs
 from sdsr.graphs.probing import Probed, fastest, keep, machine, probe, recall
 from sdsr.graphs.runtimes import REMEDIES, runtimes_here
 from sdsr.graphs.sessions import Graph
@@ -49,10 +49,12 @@ def test_another_result_is_not_taken_however_fast() -> None:
 
 def added(value: float) -> Mapping[str, Graph]:
     """Graphs that reduce a picture, leave it, and enlarge it again, with something added."""
+    decode = Graph(run=lambda given: np.kron(given["latent"], np.ones((8, 8))) + value, inputs=("latent",))
     return {
         "encode": Graph(run=lambda given: given["image"][..., ::8, ::8], inputs=("image",)),
         "denoise": Graph(run=lambda given: given["noisy"], inputs=("noisy",)),
-        "decode": Graph(run=lambda given: np.kron(given["latent"], np.ones((8, 8))) + value, inputs=("latent",)),
+        "decode": decode,
+        DETAILED: decode,
     }
 
 

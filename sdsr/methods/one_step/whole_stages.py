@@ -24,13 +24,16 @@ def wholly_trained(stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
     """Return a decoder's stages with one before the last: `whole`, where the UNet learns what the decoder needs.
 
     Its loss looks through another network than the stages before, so that theirs is left to choose by, and its pairs
-    are milder: on harder ones alone, results of camera photos got dirtier with time.
+    are milder: on harder ones alone, results of camera photos got dirtier with time. It is held to the teacher's
+    features nearly as much as to the HQ photo's, which keeps meshes out of textures that can't be restored.
     """
     *before, detail, faithful = stages
     objective = detail.objective
     assert isinstance(objective, Decoding), "the decoder stages learn to decode"
-    objective = replace(objective, whole=True, network="lite1", features=0.7, edges=0.2)
-    weights = {"lattice": 2.0, "spectral_peaks": 0.1}
+    objective = replace(
+        objective, whole=True, network="lite1", taught=0.15, features=0.5, edges=0.15, adversarial_image=0.03
+    )
+    weights = {"image": 0.2, "gradient": 0.1, "spectral_peaks": 0.1}
     whole = replace(
         detail,
         name="whole",
