@@ -12,7 +12,7 @@ from PIL import Image as pillow
 from bench import gallery
 from sdsr.errors import InputError
 from sdsr.losses.real_esrgan import RealEsrgan
-from sdsr.methods.one_step.recipes import D3SR_SMALL, DECODED, PLAN, UNDECODED
+from sdsr.methods.one_step.recipes import D3SR_SMALL, DECODED, UNDECODED
 from sdsr.upscaling import Upscaler
 
 NEW = ["new, 0 (default)", "new, 0.5", "new, 1"]
