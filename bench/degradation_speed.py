@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from PIL import Image as pillow
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
 from bench.measuring import heading, in_turn, machine, table, write_json
 from sdsr.data.degradation import degradation, degrade
 

@@ -15,6 +15,7 @@ decodes by TAESD's architecture. On a busy machine, compare processor time.
 import argparse
 import resource
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -27,6 +28,7 @@ from diffusers.models.controlnets.controlnet import ControlNetModel
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import nn
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
 from bench.measuring import heading, in_turn, machine, timed, write_json
 from sdsr.diffusion.noise import CanvasNoise
 from sdsr.methods import METHODS

@@ -9,6 +9,7 @@ compare processor time.
 """
 
 import argparse
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -18,6 +19,8 @@ import numpy as np
 from PIL import Image as pillow
 
 import sdsr
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
 from bench.measuring import heading, in_turn, machine, table, timed, write_json
 from sdsr.engines import load_model
 from sdsr.jobs import JobMaker

@@ -23,6 +23,7 @@ from typing import Any
 
 from PIL import Image as pillow
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
 from bench.measuring import heading, machine, table, write_json
 from sdsr.engines import load_model
 from sdsr.jobs import JobMaker

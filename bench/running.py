@@ -7,6 +7,7 @@ part, of processor time (on a card, of the clock's).
 """
 
 import argparse
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -16,6 +17,7 @@ from unittest.mock import patch
 
 import torch
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
 from bench.measuring import Timing, heading, in_turn, machine, write_json
 from sdsr.prior import running
 from sdsr.prior.condition import Condition

@@ -17,6 +17,7 @@ from unittest.mock import patch
 import numpy as np
 import torch
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
 from bench.latency import sample
 from bench.measuring import heading, machine, table, write_json
 from sdsr.photos.photo import Photo

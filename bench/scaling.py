@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from PIL import Image as pillow
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
 from bench.measuring import heading, machine, table, write_json
 
 SCALE = 4

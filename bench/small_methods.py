@@ -8,6 +8,7 @@ it is below: bicubic and the truth, then InvSR, AddSR, ConsisSR, SeeSR and Stabl
 """
 
 import argparse
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
 from bench.gallery import CHOSEN, SCALE, SIDE_PX, Shown, photos_of
 from sdsr.checkpoints.weights import fill_restorer
 from sdsr.data.degradation import LowImage, degradation, degrade

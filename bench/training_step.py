@@ -9,6 +9,7 @@ that the run takes, timed in the same turn. Without `--stages`, the first stage 
 """
 
 import argparse
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
 from bench.measuring import heading, in_turn, machine, table, write_json
 from sdsr.embedded.recipes import SMALL_AUTOENCODER, TINY_DECODER
 from sdsr.methods import METHODS

@@ -9,6 +9,7 @@ here. Two minutes on two cores.
 """
 
 import argparse
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ import torch
 from PIL import Image as PillowImage
 from PIL import ImageDraw, ImageFont
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
 from bench.gallery import CHOSEN, FAILURES, photos_of
 from sdsr.data.degradation import degradation, degrade
 from sdsr.errors import ModelError, SdsrError

@@ -57,7 +57,7 @@ class Part:
 
     `added`: whether the method brings it, rather than its prior. `trained`: how many of its parameters learn, in some
     stage. MACs: `encode_lq` once for each photo, `one_pass` of the UNet and what advises it, `step` with all passes of
-    guidance, `decode` with the plan's fidelity, and `image`, the sum over the whole plan; of what is added inside
+    guidance after the first, which looks at the photo, too, `decode` with the plan's fidelity, and `image`, the sum over the whole plan; of what is added inside
     another network, they are that one's.
     """
 
@@ -206,17 +206,17 @@ def _work(restorer: Restorer, recipe: Recipe, *, given_px: int, size_px: int) ->
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH):  # the counter knows its matrix products on every device
         encoded, encode_lq = _measured(networks, lambda: restorer.encode_lq(lq_image, None, noise))
         noisy, start = _measured(networks, lambda: restorer.start(encoded, plan.start_time, noise))
-        clean, one_pass = _measured(networks, lambda: restorer.denoise(noisy, plan.times[0], encoded))
-        step = one_pass
-        if plan.guidance != 1.0:
-            step = _measured(networks, lambda: restorer.denoise(noisy, plan.times[0], encoded, plan.guidance))[1]
+        clean, first = _measured(networks, lambda: restorer.denoise(noisy, plan.times[0], encoded, plan.guidance))
+        step = _measured(networks, lambda: restorer.denoise(noisy, plan.times[0], encoded, plan.guidance))[1]
+        afresh = restorer.encode_lq(lq_image, None, noise)  # of which nothing is kept yet
+        one_pass = _measured(networks, lambda: restorer.denoise(noisy, plan.times[0], afresh))[1]
         _, decode = _measured(networks, lambda: restorer.decode(clean, lq_image, fidelity=plan.fidelity))
     work = {}
     for name in networks:
         before = encode_lq.get(name, Macs()) + start.get(name, Macs())
-        each, all_passes, after = (macs.get(name, Macs()) for macs in (one_pass, step, decode))
+        each, made, all_passes, after = (macs.get(name, Macs()) for macs in (one_pass, first, step, decode))
         if any(name in ran for ran in (encode_lq, start, step, decode)):
-            image = before + all_passes * len(plan.times) + after
+            image = before + made + all_passes * (len(plan.times) - 1) + after
             phases = (before, each, all_passes, after, image)
             work[name] = dict(zip(PHASES, phases, strict=True))
     return work

@@ -144,8 +144,9 @@ def test_consissr_at_full_size_is_what_its_authors_built() -> None:
     assert parts["unet"].one_pass.layers / TERA == pytest.approx(0.3658, abs=5e-5)
     assert parts["controlnet"].one_pass.layers / TERA == pytest.approx(0.1247, abs=5e-5)
     assert counted.macs("one_pass").attention / TERA == pytest.approx(0.088 + 0.002, abs=1e-3)
-    assert counted.macs("step") == counted.macs("one_pass") * 2
-    assert counted.steps * counted.macs("step").layers / TERA == pytest.approx(49.04, abs=5e-3)
+    assert counted.steps * 2 * counted.macs("one_pass").layers / TERA == pytest.approx(49.04, abs=5e-3)
+    hints = 2 * counted.macs("one_pass").layers - counted.macs("step").layers
+    assert hints / 1e9 == pytest.approx(8.894, abs=5e-3)  # which the authors' code makes anew in each pass
     assert parts["autoencoder"].decode.layers / 1e9 == pytest.approx(1240.1, abs=0.05)
     assert parts["autoencoder"].decode.total / 1e9 == pytest.approx(1257.3, abs=0.05)
 
