@@ -57,8 +57,8 @@ class Part:
 
     `added`: whether the method brings it, rather than its prior. `trained`: how many of its parameters learn, in some
     stage. MACs: `encode_lq` once for each photo, `one_pass` of the UNet and what advises it, `step` with all passes of
-    guidance after the first, which looks at the photo, too, `decode` with the plan's fidelity, and `image`, the sum over the whole plan; of what is added inside
-    another network, they are that one's.
+    guidance (what is made of a photo once, a ControlNet's hint, is in the first alone), `decode` with the plan's
+    fidelity, and `image`, the sum over the whole plan; of what is added inside another network, they are that one's.
     """
 
     name: str
