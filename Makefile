@@ -93,7 +93,8 @@ test-browser: $(INSTALLED)
 # Many photos on a Ray cluster of this machine, one of its workers killed, in a folder and in a bucket of Moto's server.
 test-ray: export OMP_NUM_THREADS := 1
 test-ray: $(INSTALLED)
-	@$(PIP) -e '.[ray,bucket]' moto flask flask-cors
+	@$(PIP) -e '.[ray,bucket]'
+	@$(PIP) moto flask flask-cors
 	$(BIN)/python -m pytest -m ray tests/cli/test_ray.py tests/cli/test_ray_bucket.py $(PYTEST_ARGS)
 
 # Half an hour: the start, a hundred clients, ten thousand jobs, Schemathesis. As much: graphs in other runtimes, large photos and many.

@@ -9,7 +9,7 @@ import os
 import platform
 import sys
 
-LARGE_BYTES = 4 << 20
+LARGE_BYTES = 10 << 20
 _M_MMAP_THRESHOLD = -3  # <malloc.h>
 _SAID = "MALLOC_MMAP_THRESHOLD_"
 
