@@ -120,7 +120,7 @@ def test_a_folder_is_restored(restored: Path) -> None:
     with Image.open(restored / "out" / "plain.jpg") as plain, Image.open(restored / "photos" / "plain.jpg") as given:
         assert plain.size == (64, 48)
         near = np.asarray(plain.resize(given.size, Image.Resampling.BOX), float) - np.asarray(given, float)
-    assert np.abs(near).mean() < 10  # of another photo it is above 40
+    assert np.abs(near).mean() < 8  # 6.7; of the photo upside down it is 41
     deep = imagecodecs.png_decode((restored / "out" / "deep.png").read_bytes())
     assert (deep.shape, deep.dtype) == ((40, 60, 4), np.uint16)
     assert set(deep[..., 3].flat) == {30000}

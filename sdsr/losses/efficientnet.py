@@ -25,7 +25,6 @@ from sdsr.tensors import Image
 
 LiteName = Literal["lite0", "lite1", "lite2"]
 Map = Float[Tensor, "b c h w"]
-"""Pixels per cell of the five maps: the stem's, then the last of each resolution."""
 
 _EPSILON = 1e-3  # of the batch normalization
 _STEM_CHANNELS = 32
@@ -122,7 +121,7 @@ class Block(nn.Module):
 class EfficientNetLite(nn.Module):
     """Five feature maps of an image in [0, 1], any size from 32 px, at strides 2, 2, 4, 8 and 16.
 
-    `channels` are their widths.
+    The stem's, then the last of each resolution; `channels` are their widths.
 
     Frozen and in evaluation mode for good; gradients flow to the image.
     """
