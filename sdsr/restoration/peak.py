@@ -32,7 +32,7 @@ class Allocations:
 
 
 BY_TORCH = Allocations(once_bytes=10 << 20)
-BY_GRAPHS = Allocations(once_bytes=22 << 20, share=0.55)
+BY_GRAPHS = Allocations(once_bytes=20 << 20, share=0.5)
 """ONNX Runtime's."""
 
 
