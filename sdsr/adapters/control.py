@@ -6,6 +6,7 @@ The hint is added after the first convolution. It is the photo's latent in Consi
 from typing import TypeVar
 
 import torch
+import torch.nn.functional as F
 from diffusers.models.controlnets.controlnet import ControlNetConditioningEmbedding, ControlNetModel
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from jaxtyping import Float
@@ -24,11 +25,26 @@ HintFeatures = Float[Tensor, "hints width height width_cells"]
 """What a ControlNet's layers of the hint make of one: what it adds after its first convolution."""
 
 
-class HintLayers(ControlNetConditioningEmbedding):
-    """The stock layers of the hint, which let pass what they made of one already: it depends on no time."""
+class HintLayers(nn.Module):
+    """The stock layers of the hint, under their names, which let pass what they made of one already.
 
-    def forward(self, conditioning: Tensor) -> Tensor:
-        return conditioning if conditioning.shape[1] == self.conv_out.out_channels else super().forward(conditioning)
+    That depends on neither time nor prompt, but a stock ControlNet makes it anew whenever it is asked.
+    """
+
+    def __init__(self, stock: ControlNetConditioningEmbedding) -> None:
+        super().__init__()
+        assert stock.conv_in.in_channels != stock.conv_out.out_channels, "a hint can't be told from its features"
+        self.conv_in = stock.conv_in
+        self.blocks = stock.blocks
+        self.conv_out = stock.conv_out
+
+    def forward(self, hint: Hint | HintFeatures) -> HintFeatures:
+        if hint.shape[1] == self.conv_out.out_channels:
+            return hint
+        features = F.silu(self.conv_in(hint))
+        for block in self.blocks:
+            features = F.silu(block(features))
+        return self.conv_out(features)
 
 
 Layer = TypeVar("Layer", nn.Linear, nn.Conv2d)
@@ -118,8 +134,6 @@ def hint_features(controlnet: ControlNetModel, hint: Hint) -> HintFeatures:
 
 def _beside(unet: UNet2DConditionModel, controlnet: ControlNetModel) -> ControlNetModel:
     """The ControlNet on the UNet's device; its layers of the hint take features, too."""
-    layers = controlnet.controlnet_cond_embedding
-    assert layers.conv_in.in_channels != layers.conv_out.out_channels, "a hint can't be told from its features"
-    layers.__class__ = HintLayers
+    controlnet.set_submodule("controlnet_cond_embedding", HintLayers(controlnet.controlnet_cond_embedding))
     nn.Module.to(controlnet, unet.device)
     return controlnet

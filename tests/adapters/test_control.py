@@ -8,7 +8,7 @@ from diffusers import ControlNetModel, UNet2DConditionModel
 from diffusers.models.attention_processor import Attention
 from torch import Tensor
 
-from sdsr.adapters.control import latent_control, photo_control, residuals
+from sdsr.adapters.control import hint_features, latent_control, photo_control, residuals
 from sdsr.prior.condition import Condition
 from sdsr.prior.tiny import tiny_prior
 
@@ -104,6 +104,20 @@ def test_one_prompt_and_hint_serve_a_batch_and_scale_is_linear():
     alone = residuals(controlnet, noisy[1:], 20, condition, hint, scale=0.5)
     for both, one in zip((*together[0], together[1]), (*alone[0], alone[1]), strict=True):
         assert (both[1:] - 2 * one).norm() < 1e-5 * both.norm()
+
+
+def test_features_of_a_hint_stand_for_it_and_are_the_stock_layers():
+    prior = tiny_prior()
+    controlnet, condition = stirred(latent_control, prior.unet), Condition(prompt=prior.embed(PROMPT))
+    noisy, hint = noise(1, 4, 8, 8), noise(1, 4, 8, 8, seed=2)
+    features = hint_features(controlnet, hint)
+    whole, known = (residuals(controlnet, noisy, 399, condition, each) for each in (hint, features))
+    torch.testing.assert_close(known, whole, rtol=0, atol=0)
+    stock = ControlNetModel.from_unet(prior.unet, conditioning_channels=4).controlnet_cond_embedding
+    for layer in stock.blocks:
+        layer.stride = (1, 1)
+    stock.load_state_dict(controlnet.controlnet_cond_embedding.state_dict())
+    torch.testing.assert_close(stock(hint), features, rtol=0, atol=0)
 
 
 def test_a_hint_that_is_begun_tells_photos_apart_at_once(photo):
