@@ -10,13 +10,11 @@ import uuid
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from threading import Event, Thread
 from typing import IO
 
+from sdsr.batch.leasing import Heartbeat
 from sdsr.batch.objects import known_fields
 
-TOUCH_S = 10.0
-"""How often a process says that it is alive."""
 _LOCKED_BYTE = 1 << 20  # of Windows' locks, beyond what is written
 
 
@@ -56,24 +54,17 @@ class Alive:
             with suppress(OSError):
                 new.unlink()
             raise
-        self._ended = Event()
-        self._thread = Thread(target=self._keep_touching, name="sdsr-alive", daemon=True)
-        self._thread.start()
+        self._heartbeat = Heartbeat(self.touch)
 
     def touch(self) -> None:
         with suppress(OSError):  # of a disk that is away; whoever watches will see
             os.utime(self.path)  # without a time: the file server's
 
     def close(self) -> None:
-        self._ended.set()
-        self._thread.join()
+        self._heartbeat.stop()
         self._file.close()
         with suppress(OSError):
             self.path.unlink()
-
-    def _keep_touching(self) -> None:
-        while not self._ended.wait(TOUCH_S):
-            self.touch()
 
 
 def new_token() -> str:

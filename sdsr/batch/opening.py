@@ -15,7 +15,7 @@ from sdsr.batch.settling import reported, skipped
 from sdsr.batch.walking import Task
 
 if TYPE_CHECKING:
-    from sdsr.batch.claims import Claim
+    from sdsr.batch.leasing import Lease
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -35,7 +35,7 @@ class Opened:
     replaces: bool
     seconds: float
     held: ExitStack
-    claim: "Claim | None" = None
+    claim: "Lease | None" = None
 
     def let_go(self) -> None:
         """Leave the photo to whoever comes; more than once if need be."""

@@ -12,8 +12,8 @@ from typing import NoReturn
 
 import pytest
 
-from sdsr.batch.claims import FOLDER
 from sdsr.batch.engine import process
+from sdsr.batch.leasing import FOLDER
 from sdsr.batch.model import Model
 from sdsr.batch.outcome import Outcome
 from sdsr.batch.settings import Settings

@@ -3,12 +3,13 @@
 import json
 import logging
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 import fsspec
 import pytest
 
-from sdsr.batch.bucket import leases
+from sdsr.batch import leasing
 from sdsr.batch.bucket.copies import fetch
 from sdsr.batch.bucket.desk import BucketDesk
 from sdsr.batch.bucket.engine import process_bucket
@@ -16,9 +17,9 @@ from sdsr.batch.bucket.leases import Leases
 from sdsr.batch.bucket.notes import Notes
 from sdsr.batch.bucket.planning import Places, plan_bucket
 from sdsr.batch.bucket.store import Seen, Store
-from sdsr.batch.claims import EXPIRY_S, FOLDER
 from sdsr.batch.desk import Desk
 from sdsr.batch.engine import process
+from sdsr.batch.leasing import EXPIRY_S, FOLDER
 from sdsr.batch.manifest import NAME
 from sdsr.batch.model import Model
 from sdsr.batch.outcome import Outcome
@@ -145,11 +146,16 @@ def test_no_more_than_the_limit_is_restored(bucket: fsspec.AbstractFileSystem, u
     assert statuses == ["done", "done", "failed", "skipped"]
 
 
+def silence(leases: Leases) -> None:
+    assert leases._heartbeat is not None
+    leases._heartbeat.stop()
+
+
 def killed(desk: BucketDesk, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a desk be as one whose process is killed: nothing is said any more, and time passes."""
-    desk.leases._ended.set()
-    clock = iter(range(0, 10**6, int(EXPIRY_S)))
-    monkeypatch.setattr(leases, "_monotonic", lambda: next(clock))
+    silence(desk.leases)
+    clock = count(0.0, EXPIRY_S)
+    monkeypatch.setattr(leasing, "_monotonic", lambda: next(clock))
     monkeypatch.setattr("sdsr.batch.bucket.engine._PATIENCE_S", 0.0)
 
 
@@ -168,7 +174,7 @@ def test_a_result_that_a_killed_process_could_not_note_is_made_again(
     assert [found[name].again for name in ("a.jpg", "a.png")] == ["it was cut off before it was noted", None]
     assert statuses(found) == DONE | {"sub/b.png": "skipped", "sub/[ab]#*?.png": "skipped"}
     assert not bucket.exists(f"/bucket/out/{FOLDER}"), "nor what the dead left"
-    desk.leases._thread = None
+    desk.leases._heartbeat = None
     desk.close()
 
 
@@ -181,7 +187,7 @@ def test_what_was_there_before_a_killed_process_is_not_taken_for_its_result(
     killed(desk, monkeypatch)
     assert "exists already" in (run(upscaler)["a.jpg"].error or "")
     assert bucket.cat_file("/bucket/out/a.jpg") == b"somebody's work"
-    desk.leases._thread = None
+    desk.leases._heartbeat = None
     desk.close()
 
 
@@ -203,7 +209,7 @@ def test_one_that_is_known_to_be_dead_is_not_watched(bucket: fsspec.AbstractFile
     gone, heir = (Leases(Store(PLACES.results)) for _ in range(2))
     lease = gone.take("a.png", "0" * 64, None)
     assert lease is not None
-    gone._ended.set()
+    silence(gone)
     assert heir.take("a.png", "0" * 64, None) is None
     heir.bury(gone.token)
     taken = heir.take("a.png", "0" * 64, None)

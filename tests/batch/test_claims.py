@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from sdsr.batch import claims as module
-from sdsr.batch.alive import TOUCH_S, Owner
-from sdsr.batch.claims import EXPIRY_S, FOLDER, Claim, Claims, count_claims
+from sdsr.batch import leasing
+from sdsr.batch.alive import Owner
+from sdsr.batch.claims import Claims, count_claims
+from sdsr.batch.leasing import EXPIRY_S, FOLDER, TOUCH_S, Lease
 from sdsr.errors import OutputError
 
 HOLD = """
@@ -38,11 +39,11 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(module, "_monotonic", clock)
+    monkeypatch.setattr(leasing, "_monotonic", clock)
     return clock
 
 
-def of_another_machine(root: Path) -> tuple[Claims, Claim]:
+def of_another_machine(root: Path) -> tuple[Claims, Lease]:
     """A process of a machine whose locks aren't seen here, and its claim on a.png."""
     claims = Claims(root, machine="elsewhere", locks=False)
     claim = claims.take(root / "a.png")
@@ -57,7 +58,7 @@ def last_touch(claims: Claims, *, seconds_ago: float) -> None:
     os.utime(path, (then, then))
 
 
-def take(claims: Claims) -> Claim | None:
+def take(claims: Claims) -> Lease | None:
     return claims.take(claims.root / "a.png")
 
 

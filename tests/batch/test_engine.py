@@ -9,9 +9,10 @@ import pytest
 from PIL import Image
 
 from sdsr import job
-from sdsr.batch.claims import Claim, Claims
+from sdsr.batch.claims import Claims
 from sdsr.batch.engine import process
 from sdsr.batch.entries import Work
+from sdsr.batch.leasing import Lease
 from sdsr.batch.manifest import NAME, Manifest
 from sdsr.batch.model import Model
 from sdsr.batch.outcome import Outcome
@@ -265,14 +266,14 @@ def test_what_another_leaves_undone_is_done(tree: Path, upscaler: Upscaler) -> N
 def test_who_was_taken_for_dead_leaves_the_photo_to_the_other(
     tree: Path, upscaler: Upscaler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[Claim] = []
-    own = Claim.holds
+    asked: list[Lease] = []
+    own = Lease.holds
 
-    def holds(self: Claim) -> bool:
+    def holds(self: Lease) -> bool:
         asked.append(self)
         return len(asked) > 1 and own(self)  # it slept while it restored
 
-    monkeypatch.setattr(Claim, "holds", holds)
+    monkeypatch.setattr(Lease, "holds", holds)
     tasks = plan([tree / "a.png"], TWICE, output=tree.parent / "out")
     (outcome,) = process(tasks, Model.of(upscaler), Settings(request=TWICE), on_progress=lambda task, share: None)
     assert outcome.status == "done"

@@ -9,12 +9,13 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 
+from sdsr import __version__
 from sdsr.batch.bucket.leases import Lease, Leases
 from sdsr.batch.bucket.notes import Note, Notes
 from sdsr.batch.bucket.planning import Bucket, Places, target_name
 from sdsr.batch.bucket.store import Seen, Store
-from sdsr.batch.claims import FOLDER
 from sdsr.batch.desk import Desk
+from sdsr.batch.leasing import FOLDER
 from sdsr.batch.outcome import Kind, Outcome
 from sdsr.batch.settling import failed, skipped
 from sdsr.batch.walking import Task
@@ -118,7 +119,7 @@ class BucketDesk:
 
     def ours(self, note: Note) -> bool:
         """Whether the note is of these settings, and of a version that counts."""
-        another = self.local.settings.on_exists == "replace" and note.version != _version()
+        another = self.local.settings.on_exists == "replace" and note.version != __version__
         return note.settings_sha256 == self.local.settings_sha256 and not another
 
     def failed(self, task: Task, kind: Kind, error: str) -> Outcome:
@@ -131,9 +132,3 @@ class BucketDesk:
 
 def _same(note: Note, photo: Seen | None) -> bool:
     return photo is not None and note.input_version is not None and note.input_version == photo.version
-
-
-def _version() -> str:
-    from sdsr import __version__
-
-    return __version__
