@@ -16,6 +16,7 @@ BROUGHT: dict[str, tuple[str, ...]] = {
         "batch/checking.py",
         "batch/choosing.py",
         "batch/estimate.py",
+        "batch/leasing.py",
         "batch/objects.py",
         "batch/pace.py",
         "batch/ray_*",
@@ -48,7 +49,7 @@ BROUGHT: dict[str, tuple[str, ...]] = {
     "restoring without torch": (
         "array_api.py",
         "cli/doctor_engines.py",
-        "cli/doctor_torch.py",
+        "cli/doctor_devices.py",
         "engines.py",
         "exporting/*",
         "extras.py",

@@ -6,11 +6,11 @@ bfloat16 where it has that. Nothing here loads torch unless it is the one that r
 
 import sys
 from functools import partial
-from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
 from sdsr.errors import InputError, ModelError
+from sdsr.extras import version_of
 from sdsr.graphs.description import DESCRIPTION, Description, read_graphs
 from sdsr.graphs.probing import PROBED_FROM, fastest, keep, machine, probe, recall
 from sdsr.graphs.restorer import GraphRestorer
@@ -163,10 +163,10 @@ def _check_device(device: str | None) -> None:
 
 def _accelerated() -> bool:
     """Whether torch is here and may have an accelerator, told without loading it; its version names its build."""
-    try:
-        build = metadata.version("torch").partition("+")[2]
-    except metadata.PackageNotFoundError:
+    version = version_of("torch")
+    if version is None:
         return False
+    build = version.partition("+")[2]
     if build in ("cpu", "xpu"):
         return build == "xpu"
     return sys.platform == "darwin" or any(Path(driver).exists() for driver in _DRIVERS) or _windows_driver()

@@ -1,4 +1,4 @@
-"""What the extra `methods` brings, and the sentence for whoever needs it and hasn't got it; imports nothing."""
+"""What the extra `methods` brings, and the sentence for whoever needs it and hasn't got it; loads none of it."""
 
 METHODS = ("torch", "diffusers", "transformers", "peft", "accelerate", "safetensors", "huggingface_hub")
 """Modules of the extra `methods`: what methods, training and studies compute with, and the core does without."""
@@ -10,3 +10,13 @@ def told_of(error: ModuleNotFoundError) -> str | None:
     if missing not in METHODS:
         return None
     return f"{missing} is missing, which methods, training and studies need; pip install 'sdsr[methods]'."
+
+
+def version_of(distribution: str) -> str | None:
+    """Return the version of a distribution that is installed; None where it isn't."""
+    from importlib import metadata  # which loads much
+
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None

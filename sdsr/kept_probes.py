@@ -6,8 +6,9 @@ import os
 import platform
 from collections.abc import Mapping
 from hashlib import sha256
-from importlib import metadata
 from pathlib import Path
+
+from sdsr.extras import version_of
 
 _log = logging.getLogger(__name__)
 Key = Mapping[str, object]
@@ -25,7 +26,7 @@ def this_machine(packages: tuple[str, ...], threads: int) -> Key:
     """Return what any answer depends on: the processor, the threads that compute, versions of these packages."""
     return {
         "processor": [platform.node(), platform.machine(), platform.processor(), os.cpu_count(), threads],
-        "versions": {name: version for name in packages if (version := _version(name))},
+        "versions": {name: version for name in packages if (version := version_of(name))},
     }
 
 
@@ -52,10 +53,3 @@ def keep(key: Key, answer: object) -> None:
 
 def _place(key: Key) -> Path:
     return cache_folder() / f"{sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]}.json"
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None

@@ -3,24 +3,22 @@
 import platform
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from importlib import metadata
 from importlib.util import find_spec
 from json import dumps
 from pathlib import Path
 
-import psutil
 import typer
 from packaging.requirements import Requirement
 from PIL import features
 from rich.table import Table
 
 import sdsr
+from sdsr.cli.doctor_devices import Device, devices
 from sdsr.cli.doctor_engines import EngineHere, engines
 from sdsr.cli.options import Json
-from sdsr.cli.processors import usable_cores
 from sdsr.cli.tables import print_tables
 from sdsr.digests import file_sha256
-from sdsr.processor import processor_class, processor_name
+from sdsr.extras import version_of
 
 ASSETS = Path(__file__).parents[1] / "assets"
 CORE = ("numpy", "pillow", "tifffile", "imagecodecs", "onnxruntime")
@@ -53,7 +51,7 @@ class Extra:
             if requirement.name == "sdsr":
                 found += [f"extra {name} is incomplete" for name in requirement.extras if EXTRAS[name].problems()]
                 continue
-            installed = _version(requirement.name)
+            installed = version_of(requirement.name)
             if installed is None:
                 found.append(f"{requirement.name} is missing")
             elif not requirement.specifier.contains(installed, prereleases=True):
@@ -108,20 +106,6 @@ EXTRAS = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Device:
-    """The processor or an accelerator: its memory, the precision chosen on it, how priors run on it in words, whether
-    it is the default."""
-
-    device: str
-    name: str
-    free_bytes: int
-    total_bytes: int
-    precision: str
-    runs: str
-    default: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Embedded:
     """A file of weights in the package."""
 
@@ -172,7 +156,7 @@ def examine() -> Facts:
     ]
     return Facts(
         versions=_versions(),
-        devices=list(_devices()),
+        devices=list(devices()),
         engines=engines(),
         embedded=embedded,
         published=_published(),
@@ -192,45 +176,9 @@ def _published() -> list[PublishedModel]:
     ]
 
 
-def _version(distribution: str) -> str | None:
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return None
-
-
 def _versions() -> dict[str, str | None]:
     own = {"sdsr": sdsr.__version__, "python": platform.python_version(), "system": platform.platform()}
-    return {**own, **{name: _version(name) for name in (*CORE, *METHODS)}}
-
-
-def _devices() -> Iterator[Device]:
-    """The processor, and what torch finds beside it, where torch is."""
-    memory = psutil.virtual_memory()
-    name = f"{processor_name() or platform.machine()}, {processor_class()}, {usable_cores()} threads"
-    if find_spec("torch") is None:
-        yield Device(
-            device="cpu",
-            name=name,
-            free_bytes=memory.available,
-            total_bytes=memory.total,
-            precision="float32",
-            runs="graphs alone, in float32",
-            default=True,
-        )
-        return
-    from sdsr.cli.doctor_torch import devices
-
-    for device, its_name, free, total, precision, runs, default in devices(name):
-        yield Device(
-            device=device,
-            name=its_name,
-            free_bytes=free,
-            total_bytes=total,
-            precision=precision,
-            runs=runs,
-            default=default,
-        )
+    return {**own, **{name: version_of(name) for name in (*CORE, *METHODS)}}
 
 
 def _tables(facts: Facts) -> Iterator[Table]:

@@ -9,12 +9,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache, partial
-from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
 import torch
 
 from sdsr.errors import InputError, ModelError
+from sdsr.extras import version_of
 from sdsr.images.floats import levels_as_image
 from sdsr.metrics.planes import Values
 from sdsr.metrics.protocol import Measure, Protocol
@@ -40,10 +40,11 @@ def with_perceptual(protocol: Protocol, names: Sequence[str]) -> Protocol:
         if name not in PERCEPTUAL:
             raise InputError(f"perceptual measure (={name}) is unknown; use one of {', '.join(PERCEPTUAL)}.")
         _metric(name)
+    version = version_of("pyiqa") or "of unknown version"
     return replace(
         protocol,
         name=f"{protocol.name}+{'+'.join(names)}",
-        description=f"{protocol.description}; {', '.join(names)} of pyiqa {_pyiqa_version()} on RGB",
+        description=f"{protocol.description}; {', '.join(names)} of pyiqa {version} on RGB",
         measures=(*protocol.measures, *(PERCEPTUAL[name] for name in names)),
     )
 
@@ -81,13 +82,6 @@ def _restricted_unpickling() -> Iterator[None]:
             del os.environ[_RESTRICTED]
         else:
             os.environ[_RESTRICTED] = before
-
-
-def _pyiqa_version() -> str:
-    try:
-        return version("pyiqa")
-    except PackageNotFoundError:
-        return "of unknown version"
 
 
 PERCEPTUAL = {

@@ -4,9 +4,9 @@ import json
 import math
 import platform
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from types import MappingProxyType
 
+from sdsr.extras import version_of
 from sdsr.metrics.benchmark import Scores
 from sdsr.metrics.protocol import Measure
 from sdsr.metrics.tables import aligned, csv_text
@@ -89,7 +89,7 @@ def table_json(
     content["anchors"] = {label: _figures(row) for label, row in anchors.items()}
     content["versions"] = {
         "python": platform.python_version(),
-        **{package: _version(package) for package in _PACKAGES},
+        **{package: version_of(package) for package in _PACKAGES},
     }
     return json.dumps(content, indent=2)
 
@@ -115,10 +115,3 @@ def _figures(scores: Scores) -> dict[str, float | None]:
 
 def _number(value: float) -> float | None:
     return value if math.isfinite(value) else None
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
