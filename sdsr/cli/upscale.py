@@ -32,7 +32,7 @@ from sdsr.cli.upscale_options import (
     EngineName,
     Exclude,
     Fidelity,
-    FormatName,
+    FormatOption,
     Height,
     Include,
     JsonLines,
@@ -61,7 +61,7 @@ from sdsr.cli.upscale_options import (
     WithReport,
     Workers,
     check_passes,
-    format_named,
+    engine_named,
     on_exists,
 )
 from sdsr.cli.upscale_pipe import PIPE, restore_piped
@@ -70,6 +70,7 @@ from sdsr.cli.upscale_report import tell_estimate
 from sdsr.errors import InputError
 from sdsr.models import DEFAULT_MODEL
 from sdsr.photos.credentials import read_signer
+from sdsr.photos.formats import BY_NAME
 from sdsr.photos.sources import is_pipe
 from sdsr.photos.urls import without_file_scheme
 from sdsr.request import Request
@@ -111,7 +112,7 @@ class _Wanted:
 
         maker = load_model(
             self.model,
-            engine=self.engine.named,
+            engine=engine_named(self.engine),
             prior=self.prior,
             device=self.device,
             photos=photos,
@@ -124,7 +125,7 @@ class _Wanted:
         from sdsr.engines import load_float32
 
         return load_float32(
-            self.model, engine=self.engine.named, prior=self.prior, device=self.device, decoder=self.decoder
+            self.model, engine=engine_named(self.engine), prior=self.prior, device=self.device, decoder=self.decoder
         )
 
 
@@ -143,7 +144,7 @@ def upscale(
     untrained_start: UntrainedStart = False,
     seed: NoiseSeed = 0,
     device: Device = None,
-    engine: EngineName = EngineChoice.auto,
+    engine: EngineName = "auto",
     address: Address = None,
     workers: Workers = None,
     memory: Memory = None,
@@ -156,7 +157,7 @@ def upscale(
     mean: Mean = False,
     report: WithReport = False,
     sign: Sign = None,
-    format: FormatName = None,
+    format: FormatOption = None,
     no_label: NoLabel = False,
     quality: Quality = None,
     shard: ShardName = None,
@@ -186,7 +187,7 @@ def upscale(
         untrained_start=untrained_start,
         prompt=prompt,
         fidelity=fidelity,
-        color_fix=color_fix.value if color_fix else None,
+        color_fix=color_fix,
         memory_bytes=parse_bytes(memory) if memory else None,
         label=not no_label,
         consistent=consistent,
@@ -195,7 +196,7 @@ def upscale(
     )
     settings = Settings(
         request=request,
-        format=format_named(format),
+        format=format and BY_NAME[format],
         quality=quality,
         on_exists=on_exists(if_exists, overwrite=overwrite),
         passes=passes or 1,
@@ -271,7 +272,7 @@ def _check_of_files(bucket: Bucket, options: Mapping[str, bool]) -> None:
 
 def _cluster(engine: EngineChoice, address: str | None, workers: int | None) -> Cluster | None:
     """Return the cluster that restores; None for this process. InputError for what means nothing without one."""
-    if engine is EngineChoice.ray:
+    if engine == "ray":
         return Cluster(address=address, workers=workers)
     for option, said in (("--address", address), ("--workers", workers)):
         if said is not None:

@@ -1,6 +1,5 @@
 """What `sdsr upscale` can be told, each with the sentence that `--help` shows."""
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -8,55 +7,13 @@ import typer
 
 from sdsr.batch.settings import OnExists
 from sdsr.errors import InputError
-from sdsr.photos.formats import Format
+from sdsr.photos.formats import FormatName
+from sdsr.request import ColorFix
 
 MOST_PASSES = 8
 
 
-class ColorFix(StrEnum):
-    """Where the result's colors come from."""
-
-    wavelet = "wavelet"
-    adain = "adain"
-    ycbcr = "ycbcr"
-    none = "none"
-
-
-class EngineChoice(StrEnum):
-    """What computes a restoration."""
-
-    auto = "auto"
-    torch = "torch"
-    onnx = "onnx"
-    openvino = "openvino"
-    coreml = "coreml"
-    directml = "directml"
-    ray = "ray"
-
-    @property
-    def named(self) -> Literal["torch", "onnx", "openvino", "coreml", "directml"] | None:
-        """The one that was named; None leaves it to the model and the machine."""
-        return None if self.value in ("auto", "ray") else self.value
-
-
-class ExistsChoice(StrEnum):
-    """What is done where a result is there."""
-
-    SKIP = "skip"
-    VERIFY = "verify"
-    REPLACE = "replace"  # strings have a method of that name
-
-
-class FileFormat(StrEnum):
-    """What can be written."""
-
-    jpeg = "jpeg"
-    png = "png"
-    webp = "webp"
-    tiff = "tiff"
-    avif = "avif"
-    jxl = "jxl"
-
+EngineChoice = Literal["auto", "torch", "onnx", "openvino", "coreml", "directml", "ray"]
 
 Photos = Annotated[
     list[Path], typer.Argument(readable=False, help="Photos, folders of photos, or - for standard input.")
@@ -120,7 +77,7 @@ Protect = Annotated[
         "and nothing invented; repeatable.",
     ),
 ]
-FormatName = Annotated[FileFormat | None, typer.Option(help="Format of the result; the photo's own by default.")]
+FormatOption = Annotated[FormatName | None, typer.Option(help="Format of the result; the photo's own by default.")]
 NoLabel = Annotated[
     bool,
     typer.Option(
@@ -177,7 +134,7 @@ NameTemplate = Annotated[
     ),
 ]
 OnExistsChoice = Annotated[
-    ExistsChoice | None,
+    OnExists | None,
     typer.Option(
         "--on-exists",
         help="Where a result is there: skip it if it is finished (the default; it is made again if photo or settings "
@@ -189,24 +146,16 @@ JsonLines = Annotated[bool, typer.Option("--json", help="Print one JSON line per
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
 
 
-def format_named(format: FileFormat | None) -> Format | None:
-    """Return the format as photos name it; None where none was chosen."""
-    names: dict[str, Format] = {
-        "jpeg": "JPEG",
-        "png": "PNG",
-        "webp": "WEBP",
-        "tiff": "TIFF",
-        "avif": "AVIF",
-        "jxl": "JXL",
-    }
-    return names[format] if format else None
+def engine_named(choice: EngineChoice) -> Literal["torch", "onnx", "openvino", "coreml", "directml"] | None:
+    """Return the engine that was named; None leaves it to the model and the machine."""
+    return None if choice in ("auto", "ray") else choice
 
 
-def on_exists(choice: ExistsChoice | None, *, overwrite: bool) -> OnExists:
+def on_exists(choice: OnExists | None, *, overwrite: bool) -> OnExists:
     """Return what is done where a result is there; raise InputError where two options say different things."""
-    if overwrite and choice not in (None, ExistsChoice.REPLACE):
+    if overwrite and choice not in (None, "replace"):
         raise InputError(f"--on-exists {choice} and --overwrite contradict each other; leave one of them out.")
-    return "replace" if overwrite else (choice or ExistsChoice.SKIP).value
+    return "replace" if overwrite else choice or "skip"
 
 
 def check_passes(passes: int | None, *, report: bool, mean: bool) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Format = Literal["JPEG", "PNG", "WEBP", "TIFF", "AVIF", "JXL"]
+FormatName = Literal["jpeg", "png", "webp", "tiff", "avif", "jxl"]
 Space = Literal["GRAY", "RGB", "CMYK"]
 
 CHANNELS: dict[Space, int] = {"GRAY": 1, "RGB": 3, "CMYK": 4}
@@ -70,6 +71,10 @@ FORMATS: dict[Format, Facts] = {
     ),
 }
 
+BY_NAME: dict[FormatName, Format] = {
+    "jpeg": "JPEG", "png": "PNG", "webp": "WEBP", "tiff": "TIFF", "avif": "AVIF", "jxl": "JXL"
+}  # fmt: skip
+"""As they are asked for."""
 SUFFIXES: dict[str, Format] = {suffix: format for format, facts in FORMATS.items() for suffix in facts.suffixes}
 SUFFIX_OF: dict[Format, str] = {format: facts.suffixes[0] for format, facts in FORMATS.items()}
 NAMES = ", ".join(facts.name for facts in FORMATS.values())

@@ -1,13 +1,13 @@
 """What a request may wish of a job: one form field each, checked before anything is queued."""
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import UploadFile
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StringConstraints
 
 from sdsr.errors import InputError
-from sdsr.photos.formats import Format
+from sdsr.photos.formats import BY_NAME, FormatName
 from sdsr.photos.limits import Limits
 from sdsr.photos.probe import Header, check_output
 from sdsr.region import Region
@@ -21,9 +21,6 @@ from sdsr.web.lines import JobWishes
 
 MOST_PLACES = 16
 Place = Annotated[str, StringConstraints(pattern=r"^(text|\d{1,7},\d{1,7},[1-9]\d{0,6},[1-9]\d{0,6})$")]
-FORMATS: dict[str, Format] = {
-    "jpeg": "JPEG", "png": "PNG", "webp": "WEBP", "tiff": "TIFF", "avif": "AVIF", "jxl": "JXL"
-}  # fmt: skip
 
 
 class PhotoForm(BaseModel):
@@ -64,9 +61,7 @@ class JobForm(BaseModel):
     mean_of: int = Field(
         1, ge=1, le=MOST_PASSES, description="The result is the mean of so many passes, mirrored; each costs as much."
     )
-    format: Literal["jpeg", "png", "webp", "tiff", "avif", "jxl"] | None = Field(
-        None, description="Of the result; the photo's own by default."
-    )
+    format: FormatName | None = Field(None, description="Of the result; the photo's own by default.")
     quality: int | None = Field(None, ge=1, le=100, description="Where the format is lossy; 95 by default.")
     region: str | None = Field(
         None,
@@ -95,7 +90,7 @@ class JobForm(BaseModel):
         Finish(places=places, consistent=request.consistent).check((header.height, header.width), (height, width))
         if "text" in request.protect and not can_find_text():
             raise InputError("the text detector (=rapidocr) is not installed; run: pip install 'sdsr[text]'.")
-        format = FORMATS[self.format] if self.format else header.format
+        format = BY_NAME[self.format] if self.format else header.format
         check_output(header, (height, width), format, limits)
         region = None if self.region is None else [int(number) for number in self.region.split(",")]
         if region is not None:
