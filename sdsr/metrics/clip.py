@@ -25,6 +25,7 @@ from sdsr.images.floats import levels_as_image
 from sdsr.metrics.benchmark import Scores
 from sdsr.metrics.planes import Pixels, Values, values
 from sdsr.metrics.protocol import Measure, Protocol
+from sdsr.photos.hostile import first_line
 from sdsr.tensors import Image
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ def _load_towers(folder: Path) -> nn.Module:
     try:
         loaded = CLIPModel.from_pretrained(folder, **options)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise ModelError(f"CLIP (={folder}) can't be loaded ({_first_line(error)}); {_REMEDY}") from error
+        raise ModelError(f"CLIP (={folder}) can't be loaded ({first_line(error)}); {_REMEDY}") from error
     model, info = cast("tuple[nn.Module, dict[str, set[str]]]", loaded)
     if info["missing_keys"]:
         raise ModelError(f"CLIP (={folder}) lacks {min(info['missing_keys'])}; {_REMEDY}")
@@ -195,10 +196,6 @@ def _gained(label: str, scores: Scores, enlarged: Scores) -> Scores:
 
 def _likeness(protocol: Protocol) -> Measure:
     return next(measure for measure in protocol.measures if measure.name in (_COLUMN, _SMALL_COLUMN))
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]
 
 
 def _cosine(one: Embedding, other: Embedding) -> float:

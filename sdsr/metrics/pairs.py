@@ -28,6 +28,11 @@ class Pair:
     result: Picture
     truth: Picture | None = None
 
+    @classmethod
+    def of(cls, name: str, result: Pixels, truth: Pixels) -> "Pair":
+        """Return the pair of two pictures in memory."""
+        return cls(name=name, result=lambda: result, truth=lambda: truth)
+
 
 def read_pixels(path: Path) -> Pixels:
     """The sRGB pixels of a photo file, upright."""

@@ -28,10 +28,11 @@ from sdsr.metrics.anchors import enlarge
 from sdsr.metrics.benchmark import score_pairs
 from sdsr.metrics.clip import gain_of, with_clip, with_gain
 from sdsr.metrics.pairs import Pair
-from sdsr.metrics.planes import Pixels, Values
+from sdsr.metrics.planes import Values
 from sdsr.metrics.protocol import PROTOCOLS, Measure, Protocol
 from sdsr.metrics.report import SIGNS
 from sdsr.metrics.save import save_text
+from sdsr.metrics.tables import csv_text
 from sdsr.photos.photo import Photo
 from sdsr.prior.loading import choose_device
 from sdsr.request import Wishes
@@ -143,11 +144,9 @@ def scored(folder: Path) -> list[Result]:
 def results_csv(results: Sequence[Result], measures: Sequence[Measure]) -> str:
     """A line for each variant and seed."""
     names = [measure.name for measure in measures]
-    lines = [",".join(("variant", "seed", "step", "seconds", *names))]
-    for row in results:
-        figures = (f"{row.figures[name]:.6f}" for name in names)
-        lines.append(",".join((f'"{row.variant}"', str(row.seed), str(row.step), str(row.seconds), *figures)))
-    return "\n".join(lines) + "\n"
+    head = ["variant", "seed", "step", "seconds", *names]
+    lines = ([row.variant, row.seed, row.step, row.seconds, *(row.figures[name] for name in names)] for row in results)
+    return csv_text([head, *lines])
 
 
 def summary(results: Sequence[Result], measures: Sequence[Measure]) -> list[list[str]]:
@@ -275,13 +274,9 @@ def _scored(upscaler: Upscaler, stage: Stage, settings: AblationSettings) -> dic
             given, truth = (quantize(image[None], np.uint8) for image in (lq, hq))
             request = Request(width=side, height=side, seed=len(restored))
             result = upscaler.upscale(Photo(pixels=given), request).pixels
-            restored.append(_pair(len(restored), result, truth))
-            enlarged.append(_pair(len(enlarged), enlarge(given, (side, side)), truth))
+            restored.append(Pair.of(str(len(restored)), result, truth))
+            enlarged.append(Pair.of(str(len(enlarged)), enlarge(given, (side, side)), truth))
     scores = score_pairs(restored, settings.protocol)
     if settings.clip:
         scores = with_gain({"restored": scores}, score_pairs(enlarged, settings.protocol))["restored"]
     return {measure.name: scores.of(measure) for measure in settings.measures}
-
-
-def _pair(index: int, result: Pixels, truth: Pixels) -> Pair:
-    return Pair(name=str(index), result=lambda: result, truth=lambda: truth)

@@ -73,7 +73,7 @@ def _measured(
     height, width = truth.shape[:2]
     job = upscaler.job(lq, Request(width=width, height=height, seed=comparison.seed))
     for label, pixels in _pictures(job, plans, comparison.latents, sample.name):
-        values = score_photo(_pair(sample.name, pixels, truth), comparison.protocol)
+        values = score_photo(Pair.of(sample.name, pixels, truth), comparison.protocol)
         if comparison.lq_consistency:
             values[CONSISTENCY.name] = consistency(pixels, lq)
         yield label, values
@@ -105,7 +105,3 @@ def _along(job: Job, latents: Latents | None, name: str) -> Iterator[tuple[Job, 
 def _path(plan: Plan) -> Plan:
     """The plan but for decoding: plans of one path lead to one latent."""
     return replace(plan, fidelity=0.0)
-
-
-def _pair(name: str, result: Pixels, truth: Pixels) -> Pair:
-    return Pair(name=name, result=lambda: result, truth=lambda: truth)

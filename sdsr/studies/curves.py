@@ -106,6 +106,5 @@ def _point(t: int, by_seed: Sequence[Sequence[float]]) -> Point:
 
 
 def _values(name: str, pixels: Pixels, truth: Pixels, protocol: Protocol) -> dict[str, float]:
-    pair = Pair(name=name, result=lambda: pixels, truth=lambda: truth)
-    found = score_photo(pair, protocol)
+    found = score_photo(Pair.of(name, pixels, truth), protocol)
     return {measure.name: measure.over_photos(np.array([found[measure.name]])) for measure in protocol.measures}

@@ -139,7 +139,7 @@ def test_the_table_shows_means_over_seeds_and_their_spread():
     assert head[:3] == ["variant", "seeds", "psnr_y ↑"]
     assert first[:3] == ["a", "2", "1.50 ± 0.71"]
     assert second[:3] == ["b", "1", "5.00"]
-    assert results_csv(rows, PROTOCOL.measures).splitlines()[3].startswith('"a",1,2,1,2.000000,')
+    assert results_csv(rows, PROTOCOL.measures).splitlines()[3].startswith("a,1,2,1,2.000000,")
 
 
 def test_the_command_prints_the_table(settings, tmp_path, monkeypatch):
