@@ -3,7 +3,6 @@
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -14,7 +13,7 @@ from sdsr.batch.manifest import NAME, Manifest
 from sdsr.digests import file_sha256
 from sdsr.errors import InputError, OutputError
 from sdsr.photos.finding import find_photos
-from sdsr.photos.parts import new_part
+from sdsr.photos.parts import whole_file
 
 State = Literal["whole", "interrupted", "missing", "changed"]
 Merged = Literal["taken", "there already", "different", "not whole"]
@@ -106,24 +105,18 @@ def _merge_one(manifest: Manifest, claims: Claims, source: Path, name: str, entr
 
 def _copy(source: Path, target: Path, digest: str) -> None:
     """Copy a file to where nothing is, whole or not at all; raise OutputError where that can't be."""
-    part = new_part(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, part)
-        with part.open("rb+") as file:
-            os.fsync(file.fileno())
-        if file_sha256(part) != digest:
-            raise OutputError(f"{target} reads back as another file than was written; the disk may be failing.")
-        part.replace(target)
+        with whole_file(target, durable=True) as part:
+            shutil.copyfile(source, part)
+            if file_sha256(part) != digest:
+                raise OutputError(f"{target} reads back as another file than was written; the disk may be failing.")
     except OutputError:
         raise
     except OSError as error:
         raise OutputError(
             f"{target} can't be written ({error.strerror}); free some space, or choose another."
         ) from error
-    finally:
-        with suppress(OSError):
-            part.unlink()
 
 
 def _state(path: Path, entry: Entry) -> State:

@@ -6,7 +6,6 @@ keep. To index a shard reads it through once, by its headers; the index is kept 
 
 import hashlib
 import json
-import secrets
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Any, TypeVar
 import platformdirs
 
 from sdsr.errors import InputError
+from sdsr.photos.parts import whole_file
 from sdsr.photos.urls import open_file_system
 
 Result = TypeVar("Result")
@@ -63,9 +63,8 @@ def remembered(file: RemoteFile, index: Callable[[], Members]) -> Members:
     members = index()
     with suppress(OSError):  # then it is indexed the next time, too
         kept.parent.mkdir(parents=True, exist_ok=True)
-        part = kept.with_suffix(f".{secrets.token_hex(4)}")
-        part.write_text(json.dumps(members))
-        part.replace(kept)
+        with whole_file(kept) as part:
+            part.write_text(json.dumps(members))
     return members
 
 

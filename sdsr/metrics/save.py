@@ -1,12 +1,12 @@
 """Reports and sheets into files: never over an existing one unless told, and checked before the work begins."""
 
 import io
-import secrets
 from pathlib import Path
 
 from PIL import Image as PillowImage
 
 from sdsr.errors import InputError, OutputError
+from sdsr.photos.parts import whole_file
 
 _IMAGES = (".png", ".jpg", ".jpeg", ".webp")
 
@@ -40,11 +40,8 @@ def save_image(image: PillowImage.Image, target: Path) -> None:
 
 def save_bytes(content: bytes, target: Path) -> None:
     """Written beside the target, then renamed: a failure leaves nothing, a reader never sees half a file."""
-    part = target.with_name(f".{secrets.token_hex(8)}.part")
     try:
-        part.write_bytes(content)
-        part.replace(target)
+        with whole_file(target) as part:
+            part.write_bytes(content)
     except OSError as error:
         raise OutputError(f"{target} can't be written (={error.strerror}); check the folder and its space.") from error
-    finally:
-        part.unlink(missing_ok=True)

@@ -16,6 +16,7 @@ from sdsr.data.photos import PhotoSet
 from sdsr.data.taught import PAIRS_PER_SHARD, Teaching
 from sdsr.errors import InputError
 from sdsr.losses.real_esrgan import load_real_esrgan
+from sdsr.photos.parts import whole_file
 from sdsr.prior.weight_files import file_sha256
 
 log = logging.getLogger(__name__)
@@ -36,9 +37,8 @@ def make_taught_pairs(photos: PhotoSet, teaching: Teaching, teacher: Path, folde
     network = load_real_esrgan(teacher).to(dtype=dtype, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  (missing in torch's stub)
     for done, index in enumerate(missing, start=1):
         tensors = _shard(photos, teaching, index, network, dtype)
-        partial = paths[index].with_suffix(".partial")
-        save_file(tensors, partial, {"facts": json.dumps(facts)})
-        partial.replace(paths[index])
+        with whole_file(paths[index]) as part:
+            save_file(tensors, part, {"facts": json.dumps(facts)})
         log.info("shard %d of %d: %d pairs taught", done, len(missing), PAIRS_PER_SHARD)
 
 

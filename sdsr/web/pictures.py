@@ -1,8 +1,6 @@
 """Pictures for the eye: pixels on disk that any part is read from, proxies of screen size, tiles at 1:1 and coarser."""
 
 import io
-import os
-import secrets
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +8,7 @@ from PIL import Image as pillow
 
 from sdsr.errors import InputError
 from sdsr.photos.depths import eight_bits
+from sdsr.photos.parts import whole_file
 from sdsr.photos.photo import Photo
 
 PROXY_PX = 1600
@@ -36,10 +35,8 @@ def view_of(photo: Photo) -> np.ndarray:
 
 def keep_pixels(pixels: np.ndarray, folder: Path) -> None:
     """Write the pixels whole or not at all."""
-    part = folder / f".{secrets.token_hex(8)}.part"
-    with part.open("xb") as file:
+    with whole_file(folder / PIXELS) as part, part.open("xb") as file:
         np.save(file, pixels, allow_pickle=False)
-    os.replace(part, folder / PIXELS)
 
 
 def kept_pixels(folder: Path) -> np.ndarray:
@@ -58,11 +55,8 @@ def write_proxy(pixels: np.ndarray, path: Path, size: tuple[int, int], *, lossle
     picture = pillow.fromarray(np.ascontiguousarray(pixels))
     if picture.size != size:
         picture = picture.resize(size, pillow.Resampling.BICUBIC, reducing_gap=3.0)
-    data = io.BytesIO()
-    picture.save(data, "WEBP", quality=_QUALITY, lossless=lossless, method=2)
-    part = path.with_name(f".{secrets.token_hex(8)}.part")
-    part.write_bytes(data.getvalue())
-    os.replace(part, path)
+    with whole_file(path) as part:
+        picture.save(part, "WEBP", quality=_QUALITY, lossless=lossless, method=2)
 
 
 def tile(pixels: np.ndarray, level: int, column: int, row: int) -> bytes:

@@ -2,11 +2,12 @@
 
 import hashlib
 import hmac
-import os
 import secrets
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from sdsr.photos.parts import whole_file
 
 COOKIE = "sdsr"
 LIFETIME_S = 30 * 24 * 3600
@@ -24,10 +25,9 @@ class Sessions:
         """Return those of a service's folder, whose secret is made when it is needed first."""
         path = folder / "secret"
         if not path.exists():
-            part = folder / f".{secrets.token_hex(8)}.part"
-            with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-                file.write(secrets.token_bytes(32))
-            part.replace(path)
+            with whole_file(path) as part:
+                part.touch(mode=0o600, exist_ok=False)
+                part.write_bytes(secrets.token_bytes(32))
         return cls(secret=path.read_bytes(), token=token)
 
     def accepts(self, token: str) -> bool:
