@@ -1,6 +1,6 @@
 """What a conversion gives, and what it found: tensors by part, and the names that it did not need or did not find."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from torch import Tensor, nn
@@ -38,3 +38,27 @@ class Finding:
     holds: bool | None
     figure: str
     meaning: str
+
+
+def taken(
+    state: Mapping[str, Tensor],
+    names: Mapping[str, Mapping[str, str]],
+    *,
+    optional: Collection[str] = (),
+    needless: tuple[str, ...] = (),
+) -> Converted:
+    """Return the parts of a checkpoint from our and the published names of their tensors.
+
+    Parts that are `optional` may be absent as a whole; names that begin like a `needless` one are dropped.
+    """
+    parts = {
+        part: {own: state[theirs] for own, theirs in table.items() if theirs in state} for part, table in names.items()
+    }
+    parts = {part: tensors for part, tensors in parts.items() if tensors or part not in optional}
+    needed = {theirs: None for part in parts for theirs in names[part].values()}
+    return Converted(
+        parts=parts,
+        dropped=tuple(name for name in state if name.startswith(needless)),
+        unknown=tuple(name for name in state if name not in needed and not name.startswith(needless)),
+        missing=tuple(theirs for theirs in needed if theirs not in state),
+    )

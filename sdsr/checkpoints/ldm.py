@@ -31,6 +31,9 @@ AUTOENCODER: NetworkConfig = MappingProxyType(
 )
 """Arguments of the networks of Stable Diffusion 2 in diffusers."""
 
+SCHEDULE = ("betas", "alphas_", "sqrt_", "log_one_minus_", "posterior_", "logvar")
+"""How the names of buffers begin that tell of the schedule."""
+
 _ENDS = {
     "conv_in": "input_blocks.0.0",
     "conv_norm_out": "out.0",

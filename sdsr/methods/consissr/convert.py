@@ -5,6 +5,7 @@ of its encoder for the photo, both CLIP towers, the image prompt, and the buffer
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import chain
 
 import torch
@@ -15,8 +16,8 @@ from torch import Tensor, nn
 from sdsr.adapters.control import latent_control
 from sdsr.adapters.hybrid_attention import HybridAttention, HybridSettings
 from sdsr.adapters.image_prompt import ImagePrompt
-from sdsr.checkpoints.converted import Converted, shapes_of
-from sdsr.checkpoints.ldm import AUTOENCODER, STABLE_DIFFUSION_2, as_linear, autoencoder_names, unet_names
+from sdsr.checkpoints.converted import Converted, shapes_of, taken
+from sdsr.checkpoints.ldm import AUTOENCODER, SCHEDULE, STABLE_DIFFUSION_2, as_linear, autoencoder_names, unet_names
 from sdsr.checkpoints.open_clip import text_tower, vision_tower
 from sdsr.prior.network_config import NetworkConfig
 
@@ -32,7 +33,6 @@ _CONDITION = "cond_encoder."
 _TEXT = "cond_stage_model.model."
 _VISION = "cond_stage_model.model.visual."
 _TEACHER = "cond_stage_model.model.v_fix."  # of the first stage
-_SCHEDULE = ("betas", "alphas_", "sqrt_", "log_one_minus_", "posterior_", "logvar")
 _ENCODER = ("encoder.", "quant_conv.")
 _EMBEDDED = 1024  # of CLIP's image tower
 _FROZEN = ("unet", "autoencoder", "condition_autoencoder")
@@ -46,18 +46,16 @@ def convert(state: Mapping[str, Tensor], *, layout: NetworkConfig = STABLE_DIFFU
     """
     networks = part_networks(layout)
     names = part_names(layout, networks)
-    known = {theirs for table in names.values() for theirs in table.values()}
-    dropped = tuple(name for name in state if name.startswith((*_SCHEDULE, _TEACHER)))
-    unknown = tuple(name for name in state if name not in known and not name.startswith((_TEXT, *_SCHEDULE)))
+    own = {name: tensor for name, tensor in state.items() if name.startswith(_TEACHER) or not name.startswith(_TEXT)}
+    found = taken(own, names, optional=_FROZEN, needless=(*SCHEDULE, _TEACHER))
+    parts = {
+        part: {name: as_linear(names[part][name], tensor) for name, tensor in tensors.items()}
+        for part, tensors in found.parts.items()
+    }
+    shapes = {part: shapes_of(network) for part, network in networks.items()}
     text = _within(state, _TEXT, without=(_VISION, _TEACHER))
     return _joined(
-        Converted(
-            parts={},
-            dropped=dropped,
-            unknown=unknown,
-            shapes={part: shapes_of(network) for part, network in networks.items()},
-        ),
-        *(_renamed(part, table, state) for part, table in names.items()),
+        replace(found, parts=parts, shapes=shapes),
         _outside(vision_tower(_within(state, _VISION)), _VISION),
         *([_outside(text_tower(text), _TEXT)] if text else []),
     )
@@ -112,15 +110,6 @@ def _within(state: Mapping[str, Tensor], prefix: str, without: tuple[str, ...] =
     """The tensors under a prefix, by the rest of their names."""
     inside = (name for name in state if name.startswith(prefix) and not name.startswith(without))
     return {name.removeprefix(prefix): state[name] for name in inside}
-
-
-def _renamed(part: str, names: Mapping[str, str], state: Mapping[str, Tensor]) -> Converted:
-    """One part, from our names and the published ones."""
-    found = {own: as_linear(theirs, state[theirs]) for own, theirs in names.items() if theirs in state}
-    if part in _FROZEN and not found:
-        return Converted(parts={})
-    missing = tuple(theirs for theirs in names.values() if theirs not in state)
-    return Converted(parts={part: found}, missing=missing)
 
 
 def _outside(tower: Converted, prefix: str) -> Converted:

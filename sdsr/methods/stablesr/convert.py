@@ -14,8 +14,8 @@ from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor
 
-from sdsr.checkpoints.converted import Converted, shapes_of
-from sdsr.checkpoints.ldm import AUTOENCODER, STABLE_DIFFUSION_2, as_linear, autoencoder_names, unet_names
+from sdsr.checkpoints.converted import Converted, shapes_of, taken
+from sdsr.checkpoints.ldm import AUTOENCODER, SCHEDULE, STABLE_DIFFUSION_2, as_linear, autoencoder_names, unet_names
 from sdsr.methods.stablesr.encoder import EncoderSettings, TimeAwareEncoder
 from sdsr.methods.stablesr.feature_wrapping import FeatureWrapping
 from sdsr.methods.stablesr.modulation import Modulation
@@ -24,7 +24,6 @@ from sdsr.prior.network_config import NetworkConfig
 _UNET = "model.diffusion_model."
 _ENCODER = "structcond_stage_model."
 _FROZEN = ("first_stage_model.", "cond_stage_model.")
-_SCHEDULE = ("betas", "alphas_", "sqrt_", "log_one_minus_", "posterior_", "logvar")
 _JUDGES = ("loss.",)
 _SCALE_SHIFT = {"norm": "param_free_norm", "shared": "mlp_shared.0", "scale": "mlp_gamma", "shift": "mlp_beta"}
 _ATTENTION = {"group_norm": "norm", "to_q": "qkv", "to_k": "qkv", "to_v": "qkv", "to_out.0": "proj_out"}
@@ -59,7 +58,7 @@ def convert(
         "time_aware_encoder": shapes_of(half),
         "unet": shapes_of(unet),
     }
-    found = replace(_taken(state, names, optional="unet", needless=(*_FROZEN, *_SCHEDULE)), shapes=shapes)
+    found = replace(taken(state, names, optional=("unet",), needless=(*_FROZEN, *SCHEDULE)), shapes=shapes)
     sft_features = found.parts["time_aware_encoder"]
     ours = {own: _attention_tensor(own, tensor, heads=encoder.heads) for own, tensor in sft_features.items()}
     return replace(found, parts={**found.parts, "time_aware_encoder": ours})
@@ -78,28 +77,10 @@ def convert_cfw(state: Mapping[str, Tensor], *, layout: NetworkConfig = AUTOENCO
         "autoencoder": autoencoder_names(model.state_dict(), levels=len(layout["block_out_channels"])),
     }
     shapes = {"feature_wrapping": shapes_of(wrapping), "autoencoder": shapes_of(model)}
-    found = replace(_taken(state, names, optional="autoencoder", needless=_JUDGES), shapes=shapes)
+    found = replace(taken(state, names, optional=("autoencoder",), needless=_JUDGES), shapes=shapes)
     stock = found.parts.get("autoencoder", {})
     ours = {own: as_linear(names["autoencoder"][own], tensor) for own, tensor in stock.items()}
     return replace(found, parts={**found.parts, "autoencoder": ours} if ours else found.parts)
-
-
-def _taken(
-    state: Mapping[str, Tensor], names: Mapping[str, Mapping[str, str]], *, optional: str, needless: tuple[str, ...]
-) -> Converted:
-    """The parts, from our and the published names of their tensors; one of them may be absent as a whole."""
-    parts = {
-        part: {own: state[theirs] for own, theirs in table.items() if theirs in state} for part, table in names.items()
-    }
-    if not parts[optional]:
-        del parts[optional]
-    needed = {theirs: None for part in parts for theirs in names[part].values()}
-    return Converted(
-        parts=parts,
-        dropped=tuple(name for name in state if name.startswith(needless)),
-        unknown=tuple(name for name in state if name not in needed and not name.startswith(needless)),
-        missing=tuple(theirs for theirs in needed if theirs not in state),
-    )
 
 
 def _modulation_name(own: str, layers: int) -> str:
