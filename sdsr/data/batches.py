@@ -39,14 +39,10 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PairBatch:
+class PairBatch(Batch):
     """HQ crops and their LQ versions, smaller by the scale."""
 
-    hq: Image
     lq: LowImage
-    seeds: tuple[int, ...]
-    keys: tuple[str, ...]
-    labels: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +97,7 @@ class Crops:
         photo = _fitted(photo, self.sampling)
         size = self.sampling.size_px
         top, left = _corner(photo.shape[-2] - size, photo.shape[-1] - size, self.sampling.centered, rng)
-        crop = _flipped(photo[:, top : top + size, left : left + size], _flips(self.sampling, rng))
+        crop = photo[:, top : top + size, left : left + size].flip(_flips(self.sampling, rng))
         return crop, int(rng.integers(2**63)), index
 
 
@@ -143,7 +139,7 @@ class PairedCrops:
         flips = _flips(self.sampling, rng)
         small = lq[:, top : top + size, left : left + size]
         large = hq[:, top * scale : (top + size) * scale, left * scale : (left + size) * scale]
-        return _flipped(small, flips), _flipped(large, flips), int(rng.integers(2**63)), index
+        return small.flip(flips), large.flip(flips), int(rng.integers(2**63)), index
 
     def _large_enough(self, index: int) -> tuple[LowPixels, Pixels]:
         lq, hq = self.pairs[index]
@@ -215,10 +211,6 @@ def _corner(down: int, across: int, centered: bool, rng: Generator) -> tuple[int
 def _flips(sampling: Sampling, rng: Generator) -> tuple[int, ...]:
     chances = ((-1, sampling.horizontal_flip), (-2, sampling.vertical_flip))
     return tuple(dim for dim, chance in chances if rng.random() < chance)
-
-
-def _flipped(crop: Pixels, dims: tuple[int, ...]) -> Pixels:
-    return crop.flip(dims)
 
 
 def _image(crops: Iterable[Pixels]) -> Image:

@@ -23,7 +23,6 @@ logger = logging.getLogger(__name__)
 
 _SPACES: dict[str, Space] = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK"}
 _MODES = {space: mode for mode, space in _SPACES.items()}
-_APP1 = 0xFFE1
 _APP13 = 0xFFED
 _COM = 0xFFFE
 _PHOTOSHOP = b"Photoshop 3.0\0"

@@ -24,7 +24,6 @@ from sdsr.photos.opened import Opened
 logger = logging.getLogger(__name__)
 
 _SIGNATURE = box(b"JXL ", b"\r\n\x87\n") + box(b"ftyp", b"jxl \0\0\0\0jxl ")
-_KEPT = (b"Exif", b"xml ")
 _METADATA_BYTES = 16 << 20  # metadata that unpacks to more is left out
 _PRIMARIES = {1: 1, 9: 9, 11: 12}  # of JPEG XL, in the numbers of ITU-T H.273
 _WHITES = {1: SRGB_PRIMARIES[:2], 10: (1 / 3, 1 / 3), 11: DCI_WHITE}

@@ -18,7 +18,6 @@ from sdsr.web.sessions import COOKIE
 from sdsr.web.views import ModelList, ModelView
 
 _LOGIN_PAUSE_S = 0.5
-_MOST_LOGINS = 8
 router = APIRouter(tags=["service"])
 
 
