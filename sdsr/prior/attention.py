@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-_ROWS = 128
+_ROWS = 512
 _LEAST_KEYS = 1024
 """With fewer, as with a prompt's, what surrounds the products weighs more than what they gain."""
 
@@ -17,15 +17,20 @@ def by_rows(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 
     Nothing is left out, but in bfloat16 the scores are rounded, which doubles the rounding error (0.45 % against 0.23 %
     on normal inputs). Keys lose their mean first: that changes no softmax and keeps the rounded scores small.
+    Head by head, so that each product is one of plain matrices, whose scores stay in the processor's cache.
     """
-    attended = torch.empty_like(query, memory_format=torch.contiguous_format)
-    query = query * query.shape[-1] ** -0.5
-    key = (key - key.mean(-2, keepdim=True)).mT.contiguous()
-    value = value.contiguous()
-    for first in range(0, query.shape[-2], _ROWS):
-        rows = slice(first, first + _ROWS)
-        attended[..., rows, :] = (query[..., rows, :] @ key).softmax(-1) @ value
-    return attended
+    queries = (query * query.shape[-1] ** -0.5).flatten(0, 1).contiguous()
+    keys = (key - key.mean(-2, keepdim=True)).flatten(0, 1).mT.contiguous()
+    values = value.flatten(0, 1).contiguous()
+    attended = torch.empty_like(queries)
+    scores = queries.new_empty(min(_ROWS, queries.shape[1]), keys.shape[-1])
+    for head, rows_of_head in enumerate(queries):
+        for rows, out in zip(rows_of_head.split(_ROWS), attended[head].split(_ROWS), strict=True):
+            score = scores[: len(rows)]
+            torch.mm(rows, keys[head], out=score)
+            torch.softmax(score, -1, out=score)
+            torch.mm(score, values[head], out=out)
+    return attended.unflatten(0, query.shape[:2])
 
 
 class RowwiseAttention(TorchFunctionMode):
