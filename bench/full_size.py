@@ -1,15 +1,16 @@
 """One restoration at full size with random weights, 128 -> 512 px unless told otherwise: what it takes of this machine.
 
-python bench/full_size.py METHOD [--steps 3] [--dtype bfloat16] [--stock-dtype float32] [--size 128] [--scale 4]
+python bench/full_size.py METHOD [--steps 3] [--dtype float32] [--stock-dtype float32] [--size 128] [--scale 4]
     [--tiny-decoder] [--json FILE]
 
-A published architecture needs no weights here; the time of a step doesn't depend on them. Only the first `--steps` of
-the plan are run; the last column but one is what the whole plan would take. Then the steps are run again, in turn with
-stock diffusers: its UNet, and its ControlNet where the method has one, eager, with as many passes for each step; so is
-what is around the steps, where stock encodes and decodes with its own VAE. Last come a whole photo by both, and what
-its operations take at the rates at which this machine multiplies large matrices, and convolves large maps. The stock
-dtype of float32 is what diffusers does unless it is told otherwise. `--tiny-decoder` puts a row beside them that
-decodes by TAESD's architecture. On a busy machine, compare processor time.
+Ours computes in what this machine decides, unless told. A published architecture needs no weights here; the time of a
+step doesn't depend on them. Only the first `--steps` of the plan are run; the last column but one is what the whole
+plan would take. Then the steps are run again, in turn with stock diffusers: its UNet, and its ControlNet where the
+method has one, eager, with as many passes for each step; so is what is around the steps, where stock encodes and
+decodes with its own VAE. Last come a whole photo by both, and what its operations take at the rates at which this
+machine multiplies large matrices, and convolves large maps. The stock dtype of float32 is what diffusers does unless it
+is told otherwise. `--tiny-decoder` puts a row beside them that decodes by TAESD's architecture. On a busy machine,
+compare processor time.
 """
 
 import argparse
@@ -34,6 +35,7 @@ from sdsr.diffusion.noise import CanvasNoise
 from sdsr.methods import METHODS
 from sdsr.methods.recipe import Recipe
 from sdsr.prior.loading import load_prior
+from sdsr.prior.running import choose_dtype
 from sdsr.prior.shapes import SHAPES, randomize, shape_prior
 from sdsr.prior.stable_diffusion import PublishedLatents, store
 from sdsr.prior.tiny_decoder import TinyDecoder, decoded_by
@@ -42,6 +44,7 @@ from sdsr.restoration.restorer import EncodedLq, Restorer
 from sdsr.studies.complexity import complexity
 from sdsr.tensors import Latent
 
+CPU = torch.device("cpu")
 DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
 HINT_FACTOR = 8
 MATRIX_SIDE = 4096
@@ -56,7 +59,7 @@ def main() -> None:
     parser.add_argument("method", choices=sorted(METHODS))
     parser.add_argument("--prior", help="another prior than the method's own")
     parser.add_argument("--steps", type=int, default=3)
-    parser.add_argument("--dtype", choices=DTYPES, default="bfloat16")
+    parser.add_argument("--dtype", choices=DTYPES, default=str(choose_dtype(CPU)).removeprefix("torch."))
     parser.add_argument("--stock-dtype", choices=[*DTYPES, "none"], default="float32")
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--scale", type=int, default=4)
