@@ -21,6 +21,7 @@ from sdsr.jobs import JobMaker
 from sdsr.lean_imports import import_diffusers
 from sdsr.method_folders import ASSETS
 from sdsr.models import DEFAULT_MODEL, ModelFolder, find_model
+from sdsr.prior.facts import Offload
 from sdsr.request import Wishes
 from sdsr.restoration.peak import BY_GRAPHS
 from sdsr.restoration.plan import Plan
@@ -53,11 +54,13 @@ def load_model(
     device: str | None = None,
     photos: int = 1,
     decoder: Path | None = None,
+    offload: Offload | None = None,
 ) -> JobMaker:
     """Return a model, ready to restore, by this engine or the one that suits; `JobMaker.upscale` restores by it.
 
     `photos` are to be restored: other runtimes of graphs, where they are installed, pay off on many only.
-    `decoder`: a tiny one in place of the prior's, which torch computes.
+    `decoder`: a tiny one in place of the prior's, which torch computes. `offload`: which weights are on an accelerator
+    at once; as many as it has memory for, unless it is said.
     Raises InputError for what the engine can't do, ModelError for weights or graphs that are missing or damaged.
     """
     found = find_model(model)
@@ -67,7 +70,12 @@ def load_model(
         from sdsr.upscaling import Upscaler
 
         _check_device(device)
-        return Upscaler.from_pretrained(model, prior=prior, device=device, decoder=decoder).maker
+        return Upscaler.from_pretrained(model, prior=prior, device=device, decoder=decoder, offload=offload).maker
+    if offload not in (None, "none"):
+        raise InputError(
+            f"offload (={offload}) moves weights to an accelerator, and graphs are computed by {chosen}; leave it out, "
+            "or say --engine torch --device cuda."
+        )
     if decoder is not None:
         raise InputError(
             f"decoder (={decoder}) can't be changed in exported graphs; leave it out, or say --engine torch."
@@ -86,6 +94,7 @@ def load_float32(
     prior: str | None = None,
     device: str | None = None,
     decoder: Path | None = None,
+    offload: Offload | None = None,
 ) -> JobMaker | None:
     """Return a model that computes in full precision; None where that of `load_model` does."""
     chosen = engine or ("torch" if decoder else choose_engine(find_model(model), prior=prior, device=device))
@@ -98,7 +107,9 @@ def load_float32(
 
     if choose_dtype(torch.device(device or choose_device())) is torch.float32:
         return None
-    return Upscaler.from_pretrained(model, prior=prior, device=device, dtype=torch.float32, decoder=decoder).maker
+    return Upscaler.from_pretrained(
+        model, prior=prior, device=device, dtype=torch.float32, decoder=decoder, offload=offload
+    ).maker
 
 
 def open_model(found: ModelFolder, *, runtime: Runtime | None = "onnx", photos: int = 1) -> JobMaker:

@@ -23,12 +23,15 @@ from sdsr.jobs import JobMaker
 from sdsr.methods.recipe import Recipe
 from sdsr.models import DEFAULT_MODEL, find_model
 from sdsr.photos.files import Photo
+from sdsr.prior.facts import Offload
 from sdsr.prior.forked import begin_computing
-from sdsr.prior.loading import load_prior
+from sdsr.prior.loading import choose_device, device_for, load_prior
+from sdsr.prior.offloading import offloading_of
 from sdsr.prior.tiny_decoder import decoded_by, decoder_sha256, load_tiny_decoder
 from sdsr.request import Request, Wishes
 from sdsr.restoration.lq_image import LqImage
 from sdsr.restoration.passes import Passes
+from sdsr.restoration.placing import move, placed
 from sdsr.restoration.plan import Plan
 from sdsr.restoration.restorer import Restorer
 from sdsr.restoration.windowed import Windowed
@@ -71,36 +74,72 @@ class Upscaler:
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
         decoder: str | Path | None = None,
+        offload: Offload | None = None,
     ) -> "Upscaler":
         """Return the method of that name (embedded), or of a folder that `save_pretrained` or `sdsr export` wrote.
 
         A folder that is called like an embedded method is meant by "./NAME", or by a `Path`.
         `prior` says where its prior is (a name or a folder); without it, the one that the folder names, or else the
         recipe's. Without a `dtype` it computes in what suits the device. `decoder` is a folder or file of a tiny
-        decoder (`prior/tiny_decoder.py`), which decodes in the prior's place.
-        Raises InputError for an unknown name, or a method that has a decoder of its own; ModelError for weights that
-        are missing, damaged or another prior's.
+        decoder (`prior/tiny_decoder.py`), which decodes in the prior's place. `offload` says which weights are on an
+        accelerator at once: all ("none"), those of the part that computes ("model"), or of the layer ("sequential"); by
+        default as many as its memory allows.
+        Raises InputError for an unknown name, a method that has a decoder of its own, or offloading from the CPU;
+        ModelError for weights that are missing, damaged or another prior's.
         """
         found = find_model(model)
         recipe = found.recipe()
         assert recipe.method is not None, f"{recipe.name} is a method and restores"
         name = prior or found.prior(recipe)
-        loaded = name if dtype is None else load_prior(name, device=device, dtype=dtype)
-        restorer = recipe.method.build(loaded, device)
+        there = device_for(name, device)
+        loaded = load_prior(name, device=there, dtype=dtype, on_host=True)
+        restorer = recipe.method.build(loaded)
         fill_restorer(restorer, found.folder)
-        if decoder is None:
-            return cls(recipe, restorer, weights_sha256=found.weights_sha256)
-        digest = combined_sha256([found.weights_sha256, decoder_sha256(Path(decoder))])
-        return cls(recipe, tiny_decoded(restorer, recipe.name, Path(decoder)), weights_sha256=digest)
+        digest = found.weights_sha256
+        if decoder is not None:
+            digest = combined_sha256([digest, decoder_sha256(Path(decoder))])
+            restorer = tiny_decoded(restorer, recipe.name, Path(decoder))
+        upscaler = cls(recipe, restorer, weights_sha256=digest)
+        upscaler.place(there, offload)
+        return upscaler
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the trained parts; the prior is named by its sha256, not copied."""
         save_method(self.restorer, Path(folder), self.recipe, {})
 
     def to(self, device: torch.device | str) -> "Upscaler":
-        self.restorer.prior.to(device)
-        self.restorer.parts.modules.to(device)
+        """Move all weights to a device, and return the upscaler; offloading ends."""
+        move(self.restorer, device)
         return self
+
+    def place(self, device: torch.device | str, offload: Offload | None = None) -> None:
+        """Compute on a device from here on, with all weights there or some in turn; see `from_pretrained`.
+
+        Raises InputError for offloading from the CPU.
+        """
+        there = torch.device(device)
+        move(self.restorer, "cpu")
+        self.restorer = placed(
+            self.restorer,
+            there,
+            self.recipe.canvas,
+            offload=offload,
+            free_bytes=accelerator_bytes(there),
+            guided=self._guided,
+        )
+
+    def enable_model_cpu_offload(self, device: torch.device | str | None = None) -> None:
+        """Keep weights in the host's memory, and on the device those of the part that computes; as in diffusers."""
+        self.place(choose_device() if device is None else device, "model")
+
+    def enable_sequential_cpu_offload(self, device: torch.device | str | None = None) -> None:
+        """Keep weights in the host's memory, and on the device those of one layer at a time; as in diffusers."""
+        self.place(choose_device() if device is None else device, "sequential")
+
+    @property
+    def _guided(self) -> bool:
+        """Whether the recipe's own plan asks for guidance."""
+        return self.recipe.plan is not None and self.recipe.plan.guidance != 1.0
 
     @property
     def multiple_px(self) -> int:
@@ -217,14 +256,14 @@ class Upscaler:
             restorer=self.restorer,
             image=image,
             plan=method.plan,
-            facts=self.restorer.facts(guided=self.recipe.plan is not None and self.recipe.plan.guidance != 1.0),
+            facts=self.restorer.facts(guided=self._guided),
             canvas=self.recipe.canvas,
             color_fix=self.recipe.color_fix,
             adain_floor=self.recipe.adain_floor,
             credit=credit,
             listens=self.recipe.listens,
             starts=self.recipe.starts,
-            free_bytes=partial(accelerator_bytes, self.restorer.prior.device),
+            free_bytes=partial(window_bytes, self.restorer),
         )
 
     def lq_image(self, given: Image, size: tuple[int, int]) -> LqImage:
@@ -247,7 +286,21 @@ def tiny_decoded(restorer: Restorer, name: str, path: Path) -> Restorer:
 
 
 def accelerator_bytes(device: torch.device) -> int | None:
-    """Return the memory that is free on an accelerator; None where it is the host's own, as mps's is."""
-    if device.type in ("cpu", "mps") or not torch.accelerator.is_available():
+    """Return the memory that is free on an accelerator; None where it is the host's own, as mps's is.
+
+    What torch keeps of freed tensors, for the next ones, is free.
+    """
+    if device.type in ("cpu", "mps", "meta") or not torch.accelerator.is_available():
         return None
-    return torch.accelerator.get_memory_info(device)[0]
+    module = torch.get_device_module(device)
+    free, _ = module.mem_get_info(device)
+    return free + module.memory_reserved(device) - module.memory_allocated(device)
+
+
+def window_bytes(restorer: Restorer) -> int | None:
+    """Return the memory that windows may use on an accelerator, beside weights that come there in turn."""
+    free = accelerator_bytes(restorer.prior.device)
+    offloading = offloading_of(restorer.prior.network)
+    if free is None or offloading is None:
+        return free
+    return max(0, free + offloading.resident_bytes - offloading.most_bytes)

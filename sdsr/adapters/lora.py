@@ -106,6 +106,11 @@ class Lora(nn.Module):
             for layer, weight in originals:
                 layer.register_parameter("weight", weight)
 
+    @property
+    def is_fused(self) -> bool:
+        """Whether the network has weights with the updates added, and computes without these."""
+        return bool(self._fused)
+
     def fuse(self, network: nn.Module) -> None:
         """Adds the attached updates to weights of the network's own, for good; a second time, nothing happens.
 

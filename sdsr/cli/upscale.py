@@ -43,6 +43,8 @@ from sdsr.cli.upscale_options import (
     ModelName,
     NameTemplate,
     NoLabel,
+    OffloadChoice,
+    OffloadName,
     OnExistsChoice,
     Output,
     Overwrite,
@@ -62,6 +64,7 @@ from sdsr.cli.upscale_options import (
     Workers,
     check_passes,
     engine_named,
+    offload_named,
     on_exists,
 )
 from sdsr.cli.upscale_pipe import PIPE, restore_piped
@@ -95,6 +98,7 @@ class _Wanted:
     device: str | None
     engine: EngineChoice
     decoder: Path | None
+    offload: OffloadChoice
 
     def described(self, request: Request) -> Model:
         """Return the model by its description and its decoder's, before anything of it is loaded."""
@@ -117,6 +121,7 @@ class _Wanted:
             device=self.device,
             photos=photos,
             decoder=self.decoder,
+            offload=offload_named(self.offload),
         )
         _check_plan(maker, request)
         return maker
@@ -125,7 +130,12 @@ class _Wanted:
         from sdsr.engines import load_float32
 
         return load_float32(
-            self.model, engine=engine_named(self.engine), prior=self.prior, device=self.device, decoder=self.decoder
+            self.model,
+            engine=engine_named(self.engine),
+            prior=self.prior,
+            device=self.device,
+            decoder=self.decoder,
+            offload=offload_named(self.offload),
         )
 
 
@@ -144,6 +154,7 @@ def upscale(
     untrained_start: UntrainedStart = False,
     seed: NoiseSeed = 0,
     device: Device = None,
+    offload: OffloadName = "auto",
     engine: EngineName = "auto",
     address: Address = None,
     workers: Workers = None,
@@ -214,7 +225,7 @@ def upscale(
     photos = [without_file_scheme(photo) for photo in photos]
     output = output and without_file_scheme(output)
     piped = _piped(photos, output, json=json, report=report, of_many=[each for each, said in of_many.items() if said])
-    wanted = _Wanted(model=model, prior=prior, device=device, engine=engine, decoder=decoder)
+    wanted = _Wanted(model=model, prior=prior, device=device, engine=engine, decoder=decoder, offload=offload)
     if no_label and not quiet:
         typer.echo(_WITHOUT_LABEL, err=True)
     with _terminated_like_interrupted():

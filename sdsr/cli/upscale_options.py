@@ -8,12 +8,14 @@ import typer
 from sdsr.batch.settings import OnExists
 from sdsr.errors import InputError
 from sdsr.photos.formats import FormatName
+from sdsr.prior.facts import Offload
 from sdsr.request import ColorFix
 
 MOST_PASSES = 8
 
 
 EngineChoice = Literal["auto", "torch", "onnx", "openvino", "coreml", "directml", "ray"]
+OffloadChoice = Literal["auto", "none", "model", "sequential"]
 
 Photos = Annotated[
     list[Path], typer.Argument(readable=False, help="Photos, folders of photos, or - for standard input.")
@@ -52,6 +54,13 @@ Decoder = Annotated[
         readable=False,
         help="A tiny decoder in place of the prior's, for speed: a folder of diffusers' AutoencoderTiny, or a weight "
         "file, as of madebyollin/taesd.",
+    ),
+]
+OffloadName = Annotated[
+    OffloadChoice,
+    typer.Option(
+        help="Which weights an accelerator holds at once: all (none), those of the part that computes (model), or of "
+        "the layer (sequential), for 4 GB and less; auto: as many as it has memory for."
     ),
 ]
 Start = Annotated[
@@ -149,6 +158,11 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")
 def engine_named(choice: EngineChoice) -> Literal["torch", "onnx", "openvino", "coreml", "directml"] | None:
     """Return the engine that was named; None leaves it to the model and the machine."""
     return None if choice in ("auto", "ray") else choice
+
+
+def offload_named(choice: OffloadChoice) -> Offload | None:
+    """Return the way that was named; None leaves it to the accelerator's memory."""
+    return None if choice == "auto" else choice
 
 
 def on_exists(choice: OnExists | None, *, overwrite: bool) -> OnExists:

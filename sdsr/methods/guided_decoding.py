@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from torch import Tensor, nn
 
 from sdsr.adapters.guided_decoder import GuidedDecoder
-from sdsr.prior.prior import Prior
+from sdsr.prior.prior import AUTOENCODER, Prior
 from sdsr.prior.running import lay_out
 from sdsr.restoration.lq_image import LqImage
 from sdsr.restoration.restorer import Restorer
@@ -88,4 +88,6 @@ def decoded(restorer: Restorer, settings: DecoderSettings | None) -> Restorer:
     decoder.to(restorer.prior.device)
     lay_out(decoder)
     modules = nn.ModuleDict({**restorer.parts.modules, DECODER: decoder})
-    return replace(restorer, parts=replace(restorer.parts, modules=modules, decoder=GuidedDecoding(decoder)))
+    used_with = {**restorer.parts.used_with, DECODER: AUTOENCODER}
+    parts = replace(restorer.parts, modules=modules, decoder=GuidedDecoding(decoder), used_with=used_with)
+    return replace(restorer, parts=parts)

@@ -1,6 +1,10 @@
 """What a prior states of itself, for windows and memory; knows no torch."""
 
 from dataclasses import dataclass
+from typing import Literal
+
+Offload = Literal["none", "model", "sequential"]
+"""How weights are on an accelerator: all of them; those of the part that computes; those of the layer that computes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

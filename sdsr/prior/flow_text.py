@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from sdsr.errors import InputError, ModelError
+from sdsr.prior.offloading import device_of
 from sdsr.prior.stable_diffusion import existing_part, load_network
 from sdsr.prior.weight_files import read_tensors
 from sdsr.tensors import Tokens
@@ -85,7 +86,7 @@ class Reader:
         ids = self.tokenizer(
             list(prompts), padding="max_length", max_length=self.length, truncation=True, return_tensors="pt"
         )
-        return self.model(ids.input_ids.to(self.model.device), **wanted)
+        return self.model(ids.input_ids.to(device_of(self.model)), **wanted)
 
 
 class JointText:
@@ -107,7 +108,7 @@ class JointText:
         return JointText, (self.clips, self.t5, self.width)
 
     def __call__(self, prompts: Sequence[str]) -> Tokens:
-        device = self.clips[0].model.device
+        device = device_of(self.clips[0].model)
         return torch.cat([self._remembered(prompt).to(device) for prompt in prompts])
 
     def _packed(self, prompt: str) -> Tokens:

@@ -15,11 +15,23 @@ from sdsr.prior.sources import SOURCES, resolve, verify
 from sdsr.prior.stable_diffusion import load_stable_diffusion, weight_digests
 from sdsr.prior.tiny import tiny_prior
 
+_FOR_TESTS = ("tiny", "tiny-flow")
 SMALL_PRIOR = Path(__file__).parents[1] / "assets" / "small-prior"
 
 
+def device_for(name: str | Path, device: torch.device | str | None = None) -> torch.device:
+    """Return the device that a prior of this name is loaded for: what suits this machine, where none is given."""
+    if device is not None:
+        return torch.device(device)
+    return torch.device("cpu") if name in _FOR_TESTS else choose_device()
+
+
 def load_prior(
-    name: str | Path | Prior, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    name: str | Path | Prior,
+    *,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
+    on_host: bool = False,
 ) -> Prior:
     """Return the frozen prior of that name.
 
@@ -27,25 +39,27 @@ def load_prior(
     a name of `sources.SOURCES`, a folder (of a small prior, or in diffusers' layout: Stable Diffusion 1.x and 2.x, or 3
     with its flow), or "owner/name" of the Hugging Face hub.
     Without `device` and `dtype`, what suits this machine (`running.py`) is taken; a large network's first time asks a
-    probe of a second. A prior that is given is returned as it is.
+    probe of a second. `on_host`: it is loaded for that device, and its weights stay in the host's memory. A prior that
+    is given is returned as it is.
     Raises InputError (also in a process forked from one that loaded a model), ModelError.
     """
     if isinstance(name, Prior):
         return name
     begin_computing(device)
+    device = device_for(name, device)
+    place = "cpu" if on_host else device
     if name == "tiny":
-        return tiny_prior(dtype=dtype or torch.float32).to(device or "cpu")
+        return tiny_prior(dtype=dtype or torch.float32).to(place)
     if name == "tiny-flow":
         from sdsr.prior.tiny_flow import tiny_flow_prior
 
-        return tiny_flow_prior(dtype=dtype or torch.float32).to(device or "cpu")
-    device = choose_device() if device is None else torch.device(device)
+        return tiny_flow_prior(dtype=dtype or torch.float32).to(place)
     dtype = dtype or choose_dtype(device)
     if name == "small":
-        return load_small_prior(SMALL_PRIOR, device=device, dtype=dtype)
+        return load_small_prior(SMALL_PRIOR, device=place, dtype=dtype)
     folder = resolve(name)
     if is_small_prior(folder):
-        return load_small_prior(folder, name=folder.name, device=device, dtype=dtype)
+        return load_small_prior(folder, name=folder.name, device=place, dtype=dtype)
     source = SOURCES.get(str(name))
     digests = weight_digests(folder)
     if source:
@@ -56,6 +70,6 @@ def load_prior(
 
         load = load_flow
     sha256 = combined_sha256(digests.values())
-    prior = load(folder, name=source.name if source else folder.name, sha256=sha256, dtype=dtype).to(device)
+    prior = load(folder, name=source.name if source else folder.name, sha256=sha256, dtype=dtype).to(place)
     probe_for(prior.network, device)
     return prior

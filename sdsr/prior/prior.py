@@ -15,6 +15,7 @@ from sdsr.diffusion.schedule import NoiseSchedule
 from sdsr.errors import InputError
 from sdsr.prior.condition import Condition
 from sdsr.prior.facts import Facts
+from sdsr.prior.offloading import device_of, offloading_of
 from sdsr.prior.posterior import Picture as Picture
 from sdsr.prior.posterior import Posterior as Posterior
 from sdsr.prior.posterior import decode_around as decode_around
@@ -25,6 +26,10 @@ from sdsr.tensors import Image, Latent, Region, Times, Tokens
 
 HALF_SHARE = 0.49
 """What is in use at once in bfloat16, of that in float32, as processes are measured to take (bench/memory.py)."""
+
+
+AUTOENCODER = "autoencoder"
+"""What that is called among a prior's modules."""
 
 
 class Autoencoder(Protocol):
@@ -188,7 +193,8 @@ class Prior:
 
     @property
     def device(self) -> torch.device:
-        return next(self.network.parameters()).device  # diffusers' own `device` looks at every module for offloading
+        """Where it computes, also where its weights are elsewhere meanwhile."""
+        return device_of(self.network)
 
     @property
     def factor(self) -> int:
@@ -301,4 +307,4 @@ class Prior:
 
     def precision(self) -> AbstractContextManager[None]:
         """The context in which everything of this prior computes."""
-        return computing(self.device, self.dtype)
+        return computing(self.device, self.dtype, offloading_of(self.network))

@@ -18,8 +18,8 @@ Threads are as many as there are cores to run on, and wait asleep (`cli/processo
 """
 
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal, TypeVar
@@ -30,6 +30,8 @@ from torch import nn
 
 from sdsr import kept_probes
 from sdsr.prior.attention import RowwiseAttention, by_rows
+from sdsr.prior.facts import Offload
+from sdsr.prior.offloading import Offloading
 
 FORMAT = 1
 PROBED_FROM = 100_000_000
@@ -59,6 +61,15 @@ class Running:
         """Return it in words."""
         dtype = str(self.dtype).removeprefix("torch.")
         return f"{dtype}, channels_last, attention {self.attention} ({self.why}), guidance in one batch"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """A way to have weights on an accelerator: which are there at once, the side of tiles, and what that needs."""
+
+    offload: Offload
+    tile_px: int
+    bytes: int
 
 
 def choose_device() -> torch.device:
@@ -119,11 +130,23 @@ def probe() -> float:
     return least[by_rows] / least[F.scaled_dot_product_attention]
 
 
+def choose_offload(ways: Sequence[Way], free_bytes: int | None) -> Way:
+    """Return the first of these ways that fits in the memory that an accelerator has free, else the last one.
+
+    Without `free_bytes` it is the host's own memory that it computes in.
+    """
+    return next((way for way in ways if free_bytes is None or way.bytes <= free_bytes), ways[-1])
+
+
 @contextmanager
-def computing(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
-    """While it lasts, networks on this device compute in `dtype` as was decided for it."""
+def computing(device: torch.device, dtype: torch.dtype, offloading: Offloading | None = None) -> Iterator[None]:
+    """While it lasts, networks on this device compute in `dtype` as was decided for it.
+
+    Where weights come to the device in turn, no other thread's do.
+    """
     kind = "cpu" if device.type == "meta" else device.type  # autocast knows no meta
-    with torch.autocast(kind, dtype, enabled=dtype != torch.float32):
+    alone = nullcontext() if offloading is None else offloading.lock
+    with alone, torch.autocast(kind, dtype, enabled=dtype != torch.float32):
         if device.type == "cpu" and dtype == torch.bfloat16 and running_on(device).attention == "by rows":
             with RowwiseAttention():
                 yield

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from sdsr.diffusion.schedule import NoiseSchedule
 from sdsr.errors import InputError
 from sdsr.prior.network_config import NetworkConfig
+from sdsr.prior.offloading import device_of
 from sdsr.prior.prior import Prior
 from sdsr.prior.running import lay_out
 from sdsr.prior.stable_diffusion import ClipImage, PublishedLatents, store
@@ -81,7 +82,7 @@ class CharacterText:
     def __call__(self, prompts: Sequence[str]) -> Tokens:
         length = self.model.config.max_position_embeddings
         characters = [prompt.encode()[:length].ljust(length, b"\0") for prompt in prompts]
-        ids = torch.tensor([list(line) for line in characters], device=self.model.device)
+        ids = torch.tensor([list(line) for line in characters], device=device_of(self.model))
         return self.model(ids).last_hidden_state
 
 

@@ -25,6 +25,7 @@ from sdsr.digests import file_sha256
 from sdsr.errors import ModelError
 from sdsr.prior.group_statistics import Statistics, imposed, mosaic, mosaic_of_picture, recorded
 from sdsr.prior.notes import OwnLock, TensorNotes
+from sdsr.prior.offloading import device_of
 from sdsr.prior.prior import Picture, Posterior, Prior, decode_around, encode_in_parts
 from sdsr.prior.running import lay_out
 from sdsr.prior.unet import UNetBackbone
@@ -176,7 +177,7 @@ class ClipText:
         return ClipText, (self.model, self.tokenizer)
 
     def __call__(self, prompts: Sequence[str]) -> Tokens:
-        return torch.cat([self._remembered(prompt).to(self.model.device) for prompt in prompts])
+        return torch.cat([self._remembered(prompt).to(device_of(self.model)) for prompt in prompts])
 
     def _tokens(self, prompt: str) -> Tokens:
         length = self.tokenizer.model_max_length
@@ -185,7 +186,7 @@ class ClipText:
             _log.warning("The prompt has %d tokens; only the first %d are used: %r", words, length, prompt)
         ids = self.tokenizer(prompt, padding="max_length", max_length=length, truncation=True, return_tensors="pt")
         with torch.inference_mode(False), torch.no_grad():  # a remembered tensor may be needed by autograd later
-            return self.model(ids.input_ids.to(self.model.device)).last_hidden_state.float()
+            return self.model(ids.input_ids.to(device_of(self.model))).last_hidden_state.float()
 
 
 class ClipImage:

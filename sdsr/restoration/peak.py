@@ -5,10 +5,11 @@ another: a window, or a part of the picture that is encoded or decoded. `bench/m
 within 15 %, and `MARGIN` is for that. C's own allocator may keep more: what was freed in pieces of less than 32 MiB.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil
 
-from sdsr.prior.facts import Facts
+from sdsr.prior.facts import Facts, Offload
 from sdsr.restoration.canvas import Canvas, Size
 from sdsr.restoration.tiles import TILE_PX
 
@@ -34,6 +35,9 @@ class Allocations:
 BY_TORCH = Allocations(once_bytes=10 << 20)
 BY_GRAPHS = Allocations(once_bytes=20 << 20, share=0.5)
 """ONNX Runtime's."""
+BY_CARD = Allocations(once_bytes=256 << 20)
+"""What libraries of an accelerator keep for themselves once they compute; assumed, for `bench/gpu/offload.py` to hold
+against measurement."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +68,38 @@ def predict(
         window=ceil(by.share * height * width * facts.bytes_per_px),
         part=ceil(by.share * part_bytes(facts, (canvas.height, canvas.width))),
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weights:
+    """Bytes of weights as an accelerator would have them.
+
+    `whole`: all. `staying`: what is there in any case. `parts`: by name, those of networks that compute together, and
+    `layers`: the largest layer of each.
+    """
+
+    whole: int
+    staying: int
+    parts: Mapping[str, int]
+    layers: Mapping[str, int]
+
+
+def on_accelerator(weights: Weights, activations: Mapping[str, int]) -> dict[Offload, int]:
+    """Return what an accelerator must have free for each way to have weights on it, `MARGIN` included.
+
+    `activations`: bytes in use while a part computes, by its name; none are counted of parts that are not named.
+    """
+    active = {name: ceil(MARGIN * amount) for name, amount in activations.items()}
+
+    def most(moving: Mapping[str, int]) -> int:
+        return weights.staying + max(moving.get(name, 0) + active.get(name, 0) for name in {*moving, *active})
+
+    needs: dict[Offload, int] = {
+        "none": weights.whole + max(active.values()),
+        "model": most(weights.parts),
+        "sequential": most(weights.layers),
+    }
+    return {level: BY_CARD.once_bytes + need for level, need in needs.items()}
 
 
 def picture_bytes(photo: Size, size: Size, *, depth: int = 1) -> int:

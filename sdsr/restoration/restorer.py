@@ -1,7 +1,7 @@
 """A prior and a method's parts at work on one photo: encode_lq, start, denoise, decode."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from math import ceil
 from typing import Protocol
 
@@ -86,7 +86,9 @@ class Parts:
     `prompt` is used where none is given, `negative_prompt` for guidance. `decoder` is one that looks at the photo, None
     the prior's own. `fuse` makes restoring as fast as it can be; afterwards nothing learns any more. `on_mode` says
     whether the conditioner looks at the mode of the photo's latent, where the latent itself is a sample. `pass_share`:
-    what a pass has in use at once, of what the prior's own has.
+    what a pass has in use at once, of what the prior's own has. `used_with`: by the names of modules, which network of
+    the prior each computes beside, by its name there, or its own name where it computes alone; those that are not named
+    compute beside the backbone's.
     """
 
     conditioner: Conditioner
@@ -98,6 +100,7 @@ class Parts:
     fuse: Callable[[], None] | None = None
     on_mode: bool = False
     pass_share: float = 1.0
+    used_with: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

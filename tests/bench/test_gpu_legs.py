@@ -8,9 +8,10 @@ import torch
 from PIL import Image as pillow
 from safetensors.torch import load_file, save_file
 
-from bench.gpu import family
+from bench.gpu import family, offload
 from bench.gpu.leg import SHARD_BYTES, write_shards
 from sdsr.losses.real_esrgan import RealEsrgan
+from sdsr.methods import METHODS
 
 
 @pytest.fixture
@@ -51,3 +52,23 @@ def test_shards_stay_below_the_limit_and_hold_everything(tmp_path):
     read = {key: tensor for path in paths for key, tensor in load_file(path).items()}
     assert {key: float(tensor[0]) for key, tensor in read.items()} == {f"t{index}": index for index in range(7)}
     assert SHARD_BYTES == 15 * 2**20
+
+
+def test_a_leg_of_offloading_restores_in_each_way(tmp_path, capsys):
+    with pytest.raises(SystemExit) as left:
+        offload.main(["--rehearse", "--sides", "8", "--repeats", "1", "--json", str(tmp_path / "told.json")])
+    assert left.value.code == 0
+    rows = json.loads((tmp_path / "told.json").read_text())["rows"]
+    assert [row["offload"] for row in rows] == ["none", "model", "sequential"]
+    assert all(row["seconds"] > 0 for row in rows)
+    needs = [row["needs"] for row in rows]
+    assert needs == sorted(needs, reverse=True)
+
+
+@pytest.mark.slow
+def test_what_a_card_must_have_is_counted_of_published_sizes(capsys):
+    """866 million parameters of a UNet and all else of Stable Diffusion 2, in bfloat16."""
+    found = {(row["offload"], row["tile_px"]): row["needs"] / offload.GIB for row in offload.predicted(METHODS["d3sr"])}
+    assert found["none", 1024] > found["model", 1024] > found["sequential", 1024]
+    assert 2.2 < found["none", 1024] - found["model", 1024] < 2.4  # all but the autoencoder, where that is at work
+    assert "unet 1.6" in capsys.readouterr().out

@@ -132,5 +132,7 @@ def test_what_graphs_cannot_do_is_refused() -> None:
         load_model(DEFAULT_MODEL, engine="onnx", prior="tiny")
     with pytest.raises(InputError, match="device"):
         load_model(DEFAULT_MODEL, engine="onnx", device="mps")
+    with pytest.raises(InputError, match="graphs are computed by onnx"):
+        load_model(DEFAULT_MODEL, engine="onnx", offload="model")
     with pytest.raises(ModelError, match="has no graphs"):
         load_model("stablesr-small", engine="onnx")

@@ -21,6 +21,7 @@ from sdsr.errors import ModelError
 from sdsr.prior.condition import Condition
 from sdsr.prior.group_statistics import imposed, recorded
 from sdsr.prior.loading import choose_device, choose_dtype, load_prior
+from sdsr.prior.offloading import Offloading
 from sdsr.prior.prior import decode_around
 from sdsr.prior.sources import SOURCES
 from sdsr.prior.stable_diffusion import CLIP_MEAN, CLIP_STD, PublishedLatents, load_image_encoder, weight_digests
@@ -352,3 +353,33 @@ def test_a_processor_computes_in_what_it_has_and_torch_keeps_to(able, keeps_to, 
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: keeps_to)
     assert choose_dtype(torch.device("cpu")) == getattr(torch, chosen)
+
+
+@pytest.mark.parametrize("by_layer", [False, True])
+def test_weights_that_come_in_turn_serve_prompts_and_large_latents(published, by_layer, monkeypatch):
+    """Text is read and statistics are imposed, which use a normalisation's weights after its forward."""
+    monkeypatch.setattr("sdsr.prior.offloading.STAYS_BELOW_BYTES", 0)
+    prior = load_prior(published, device="cpu")
+    prior = prior.adapted(autoencoder=PublishedLatents(prior.modules["autoencoder"], window_cells=16))
+    latent = torch.randn(1, 4, 20, 24, generator=torch.Generator().manual_seed(0))
+    image = torch.rand(1, 3, 80, 96, generator=torch.Generator().manual_seed(0))
+
+    def run(prior):
+        with torch.inference_mode():
+            part = prior.decode_part(latent.clone(), Region(top=2, left=3, height=16, width=16))
+            posterior = prior.posterior_of(lambda region: image[region.slices], (80, 96))
+            return torch.cat([each.flatten() for each in (prior.embed("a bee"), part, posterior.mean)])
+
+    plain = run(prior)
+    again = load_prior(published, device="cpu")  # which remembers no prompt
+    again = again.adapted(autoencoder=PublishedLatents(again.modules["autoencoder"], window_cells=16))
+    Offloading(
+        {name: [module] for name, module in again.modules.items()}, torch.device("cpu"), by_layer=by_layer
+    ).attach()
+    assert torch.equal(run(again), plain)
+    meta = load_prior(published, device="cpu", dtype=torch.float32)
+    Offloading(
+        {name: [module] for name, module in meta.modules.items()}, torch.device("meta"), by_layer=by_layer
+    ).attach()
+    assert meta.embed("a bee").device.type == "meta"
+    assert meta.decode(latent.to("meta")).device.type == "meta"

@@ -26,7 +26,7 @@ from sdsr.methods.guided_decoding import DecoderSettings, decoded
 from sdsr.methods.method import Device, wished_plan
 from sdsr.methods.photo_conditioner import PhotoConditioner
 from sdsr.methods.prompts import Prompts, prompts_of
-from sdsr.methods.tags import ATTENTION, CONTROL_ATTENTION, attach_tags
+from sdsr.methods.tags import ATTENTION, CONTROL_ATTENTION, TAGGER, attach_tags
 from sdsr.prior.loading import load_prior
 from sdsr.prior.prior import Prior
 from sdsr.request import Wishes
@@ -117,6 +117,7 @@ class SeeSR:
                 prompt=said.positive,
                 negative_prompt=said.negative if self.role == "seesr" else None,
                 pass_share=1.5,
+                used_with={TAGGER: TAGGER},
             ),
         )
         return decoded(restorer, self.decoder)

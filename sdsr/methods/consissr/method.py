@@ -22,7 +22,7 @@ from sdsr.methods.guided_decoding import DecoderSettings, decoded
 from sdsr.methods.method import Device, wished_plan
 from sdsr.methods.photo_conditioner import PhotoConditioner
 from sdsr.methods.prompts import Prompts, prompts_of
-from sdsr.methods.tags import attach_tags
+from sdsr.methods.tags import TAGGER, attach_tags
 from sdsr.prior.loading import load_prior
 from sdsr.prior.prior import ImageEncoder, Prior
 from sdsr.prior.shapes import blank_image_encoder
@@ -33,6 +33,7 @@ from sdsr.restoration.plan import Plan
 from sdsr.restoration.restorer import Parts, Restorer, from_noise
 from sdsr.tensors import Image, PhotoTokens
 
+IMAGE_ENCODER = "image_encoder"
 PLAN = Plan(times=spaced(50), step=ancestral, guidance=5.0)
 PROMPTS = Prompts(positive="clean, high-resolution, 8k", negative="dotted, noise, blur, lowres, smooth")
 
@@ -82,7 +83,7 @@ class ConsisSR:
             encoder = photo_encoder(prior, deferred=self.deferred)
             image_prompt = ImagePrompt(encoder.width, prior.unet.config["cross_attention_dim"], zero=self.zero_last)
             modules["image_prompt"] = image_prompt.to(prior.device)
-            modules["image_encoder"] = module_of(encoder).requires_grad_(False)
+            modules[IMAGE_ENCODER] = module_of(encoder).requires_grad_(False)
             conditioner = replace(conditioner, tokens_of=PhotoToken(encoder, image_prompt))
         hybrid.attach(prior.unet)
         control_hybrid.attach(controlnet)
@@ -97,6 +98,7 @@ class ConsisSR:
                 negative_prompt=said.negative,
                 on_mode=True,
                 pass_share=1.5,
+                used_with={name: name for name in (IMAGE_ENCODER, TAGGER)},
             ),
         )
         return decoded(restorer, self.decoder)

@@ -17,7 +17,7 @@ from sdsr.adapters.sharing import share_weights
 from sdsr.methods.method import Device, wished_plan
 from sdsr.methods.prompts import Prompts, prompts_of
 from sdsr.prior.loading import load_prior
-from sdsr.prior.prior import Prior
+from sdsr.prior.prior import AUTOENCODER, Prior
 from sdsr.prior.small import SmallLatents
 from sdsr.prior.stable_diffusion import PublishedLatents
 from sdsr.request import Wishes
@@ -89,6 +89,7 @@ class OneStep:
             modules=modules,
             prompt=said.positive,
             fuse=partial(_fuse, adapted),
+            used_with={ENCODER_LORA: AUTOENCODER},
         )
         return Restorer(prior=prior, parts=parts)
 

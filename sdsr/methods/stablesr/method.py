@@ -24,7 +24,7 @@ from sdsr.methods.stablesr.feature_wrapping import FeatureWrapping
 from sdsr.methods.stablesr.modulation import Modulation
 from sdsr.prior.condition import Condition, Conditioning
 from sdsr.prior.loading import load_prior
-from sdsr.prior.prior import Prior
+from sdsr.prior.prior import AUTOENCODER, Prior
 from sdsr.prior.small import SmallLatents
 from sdsr.prior.stable_diffusion import PublishedLatents
 from sdsr.request import Wishes
@@ -112,7 +112,9 @@ class StableSR:
     def _wrapped(self, restorer: Restorer) -> Restorer:
         wrapping = self._silent_wrapping(restorer.prior)
         modules = nn.ModuleDict({**restorer.parts.modules, WRAPPING: wrapping})
-        return replace(restorer, parts=replace(restorer.parts, modules=modules, decoder=WrappedDecoder(wrapping)))
+        decoder = WrappedDecoder(wrapping)
+        parts = replace(restorer.parts, modules=modules, decoder=decoder, used_with={WRAPPING: AUTOENCODER})
+        return replace(restorer, parts=parts)
 
     def _silent_wrapping(self, prior: Prior) -> FeatureWrapping:
         """A fusion that gives nothing at first: nothing is merged, and without biases nothing stays nothing."""
