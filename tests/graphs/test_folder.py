@@ -113,17 +113,14 @@ def test_graphs_restore_where_the_cpu_does(monkeypatch: pytest.MonkeyPatch) -> N
 def test_an_accelerator_is_looked_for_without_torch(
     monkeypatch: pytest.MonkeyPatch, version: str, drivers: tuple[str, ...], accelerated: bool
 ) -> None:
-    monkeypatch.setattr(engines.metadata, "version", lambda _: version)
+    monkeypatch.setattr(engines, "version_of", lambda _: version)
     monkeypatch.setattr(engines, "_DRIVERS", drivers)
     monkeypatch.setattr(engines.sys, "platform", "linux")
     assert engines._accelerated() == accelerated
 
 
 def test_without_torch_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(name: str) -> str:
-        raise engines.metadata.PackageNotFoundError(name)
-
-    monkeypatch.setattr(engines.metadata, "version", missing)
+    monkeypatch.setattr(engines, "version_of", lambda _: None)
     assert not engines._accelerated()
 
 
