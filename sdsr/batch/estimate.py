@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from sdsr.batch.desk import Desk
 from sdsr.batch.model import Model
+from sdsr.batch.restoring import look_at
 from sdsr.batch.settings import Settings
 from sdsr.batch.walking import Task
 from sdsr.errors import InputError, OutputError, SdsrError
@@ -116,12 +117,10 @@ def told_bytes(amount: float | int) -> str:
 
 def _header(task: Task, settings: Settings) -> _Header | None:
     """Return what the header of a photo says of its work; None where it can't be restored."""
-    from sdsr.photos.probe import check_output, format_of, probe
+    from sdsr.photos.probe import format_of
 
     try:
-        header = probe(task.source, settings.limits)
-        width, height = settings.request.size(header.width, header.height)
-        check_output(header, (height, width), format_of(task.target), settings.limits)
+        header, (height, width) = look_at(task.source, settings, format=format_of(task.target))
     except (SdsrError, OSError):
         return None
     return _Header(

@@ -10,7 +10,7 @@ from sdsr.batch.desk import Desk
 from sdsr.batch.entries import Work
 from sdsr.batch.manifest import State
 from sdsr.batch.outcome import Outcome
-from sdsr.batch.restoring import Read, check_target
+from sdsr.batch.restoring import Read, check_target, look_at
 from sdsr.batch.settling import reported, skipped
 from sdsr.batch.walking import Task
 
@@ -84,14 +84,12 @@ def _open(task: Task, desk: Desk, held: ExitStack) -> Opened | Outcome | None:
 
 def _read(task: Task, desk: Desk, state: State | None, held: ExitStack) -> Opened:
     """Return a photo to restore; what can't be done is refused before the model is loaded."""
-    from sdsr.photos.probe import check_output, format_of, probe
+    from sdsr.photos.probe import format_of
 
     settings = desk.settings
-    header = probe(task.source, settings.limits)
-    width, height = settings.request.size(header.width, header.height)
-    check_output(header, (height, width), format_of(task.target), settings.limits)
+    header, size = look_at(task.source, settings, format=format_of(task.target))
     if desk.beside is not None:
-        desk.beside.check((header.height, header.width), (height, width))
+        desk.beside.check((header.height, header.width), size)
     reason = None if state is None else _reason_to_replace(task, desk, state)
     replaces = reason is not None or settings.overwrite
     check_target(task.target, overwrite=replaces, new_folders=task.root is not None)
@@ -100,11 +98,11 @@ def _read(task: Task, desk: Desk, state: State | None, held: ExitStack) -> Opene
     from sdsr.batch.memory import is_light
     from sdsr.batch.restoring import read
 
-    light = is_light(header, (height, width), settings.request)
+    light = is_light(header, size, settings.request)
     found = read(task.source, maker, settings, format=format_of(task.target)) if light else None
     return Opened(
         task=task,
-        size=(height, width),
+        size=size,
         work=work,
         light=light,
         read=found,
@@ -119,25 +117,13 @@ def _reason_to_replace(task: Task, desk: Desk, state: State) -> str | None:
     """Return why a result that is ours is made again; None where there is none. Raises OutputError where it may not."""
     assert task.root is not None
     manifest = desk.manifest(task.root)
-    begun = manifest.interrupted(task.target)
-    match state:
-        case "missing":
-            return None if begun else again.GONE
-        case "another photo":
-            return again.ANOTHER_PHOTO
-        case "another version":
-            return again.ANOTHER_VERSION
-        case "other settings" if manifest.noted_since(task.target):
-            raise again.contested(task.target)
-        case "other settings":
-            return again.OTHER_SETTINGS
-        case "changed" if begun:
-            return "it was being replaced"
-        case "changed" if desk.settings.on_exists != "skip":
-            return again.RESULT_CHANGED
-        case "changed":
-            raise again.changed(task.target)
-    return None
+    return again.reason(
+        state,
+        task.target,
+        on_exists=desk.settings.on_exists,
+        begun=manifest.interrupted(task.target),
+        noted_since=manifest.noted_since(task.target),
+    )
 
 
 def _make_beside(task: Task, desk: Desk) -> None:

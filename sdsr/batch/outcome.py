@@ -1,5 +1,6 @@
 """What became of a photo."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,6 +16,12 @@ KINDS: dict[Kind, str] = {
     "system": "the operating system refused",
 }
 """The kinds of failure, and what each means."""
+_KIND_OF: Mapping[type[Exception], Kind] = {
+    LimitError: "limit",  # before InputError, which it is, too; and so with the next two
+    InputError: "photo",
+    ResultError: "result",
+    OutputError: "output",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,13 +46,7 @@ class Outcome:
 
 def kind_of(error: Exception) -> Kind:
     """Return the kind of a failure."""
-    match error:
-        case LimitError():
-            return "limit"
-        case InputError():
-            return "photo"
-        case ResultError():
-            return "result"
-        case OutputError():
-            return "output"
+    for of, kind in _KIND_OF.items():
+        if isinstance(error, of):
+            return kind
     return "system"

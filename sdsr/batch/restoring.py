@@ -58,19 +58,27 @@ class Read:
     size: tuple[int, int]
 
 
-def read(source: "Path | bytes", maker: "JobMaker", settings: Settings, *, format: Format | None) -> Read:
-    """Return a photo, read; what can't be done within limits and memory is refused before anything is decoded."""
-    from sdsr.batch.memory import within_memory
-    from sdsr.photos.files import check_output, probe, read_photo
-    from sdsr.photos.layout import check_transparency
+def look_at(source: "Path | bytes", settings: Settings, *, format: Format | None) -> "tuple[Header, tuple[int, int]]":
+    """Return a photo's header and the (height, width) of its result; LimitError for one that can't be written."""
+    from sdsr.photos.probe import check_output, probe
 
     header = probe(source, settings.limits)
     width, height = settings.request.size(header.width, header.height)
     check_output(header, (height, width), format or header.format, settings.limits)
-    within_memory(maker, header, (height, width), settings.request, passes=_passes(settings))
+    return header, (height, width)
+
+
+def read(source: "Path | bytes", maker: "JobMaker", settings: Settings, *, format: Format | None) -> Read:
+    """Return a photo, read; what can't be done within limits and memory is refused before anything is decoded."""
+    from sdsr.batch.memory import within_memory
+    from sdsr.photos.files import read_photo
+    from sdsr.photos.layout import check_transparency
+
+    header, size = look_at(source, settings, format=format)
+    within_memory(maker, header, size, settings.request, passes=_passes(settings))
     photo = read_photo(source, settings.limits)
     check_transparency(photo, format or header.format)
-    return Read(photo=photo, header=header, size=(height, width))
+    return Read(photo=photo, header=header, size=size)
 
 
 def restore_read(

@@ -11,6 +11,7 @@ from sdsr.batch.bucket.leases import Lease
 from sdsr.batch.bucket.notes import Note
 from sdsr.batch.bucket.planning import target_name
 from sdsr.batch.bucket.store import Seen
+from sdsr.batch.manifest import State
 from sdsr.batch.naming import fitted
 from sdsr.batch.outcome import Outcome, kind_of
 from sdsr.batch.walking import Task
@@ -82,24 +83,32 @@ def _reason(
         raise again.exists(desk.results.url_to(name))
     if note.output_sha256 is None:
         return _CUT_OFF
+    state = _state(desk, name, note, result, copy)
+    if state == "finished":
+        versions = {"input_version": seen.version, "output_version": result.version}
+        desk.notes.add({name: replace(note, **versions, at=time.time())})
+        return ""
+    return again.reason(
+        state,
+        desk.results.url_to(name),
+        on_exists=desk.local.settings.on_exists,
+        begun=False,
+        noted_since=desk.notes.noted_since(name),
+    )
+
+
+def _state(desk: BucketDesk, name: str, note: Note, result: Seen, copy: Path) -> State:
+    """Return what is known of a result that is noted and there; it is read where its version doesn't tell."""
     output_sha256 = note.output_sha256
     if desk.reads or not note.fits(result):
         output_sha256 = _result_sha256(desk, name, copy.parent)
     if note.output_sha256 != output_sha256:
-        if desk.local.settings.on_exists != "skip":
-            return again.RESULT_CHANGED
-        raise again.changed(desk.results.url_to(name))
-    if note.settings_sha256 != desk.local.settings_sha256 and desk.notes.noted_since(name):
-        raise again.contested(desk.results.url_to(name))
+        return "changed"
     if note.settings_sha256 != desk.local.settings_sha256:
-        return again.OTHER_SETTINGS
+        return "other settings"
     if note.input_sha256 != file_sha256(copy):
-        return again.ANOTHER_PHOTO
-    if not desk.ours(note):
-        return again.ANOTHER_VERSION
-    versions = {"input_version": seen.version, "output_version": result.version}
-    desk.notes.add({name: replace(note, **versions, at=time.time())})
-    return ""
+        return "another photo"
+    return "finished" if desk.ours(note) else "another version"
 
 
 def settle(desk: BucketDesk, fetched: Fetched, outcome: Outcome) -> Outcome | None:

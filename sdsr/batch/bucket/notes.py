@@ -8,7 +8,7 @@ which version the store knows them, so that neither is read to know them again.
 import json
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from threading import RLock
 from typing import Any
 
@@ -59,11 +59,7 @@ class Notes:
         with self._lock:
             latest = self._latest.get(name)
             others = self._older.get(name, ())
-            return (
-                latest
-                if not others
-                else next((each for each in (latest, *others) if each and each.fits(result)), latest)
-            )
+            return next((each for each in (latest, *others) if each and each.fits(result)), latest)
 
     def noted_since(self, name: str) -> bool:
         """Whether this result was noted after these notes were opened."""
@@ -128,15 +124,5 @@ def _note_of(noted: dict[str, Any]) -> Note:
 
 
 def _line(name: str, note: Note) -> bytes:
-    noted = {
-        "status": "done",
-        "output": name,
-        "input_sha256": note.input_sha256,
-        "settings_sha256": note.settings_sha256,
-        "output_sha256": note.output_sha256,
-        "input_version": note.input_version,
-        "output_version": note.output_version,
-        "version": note.version,
-        "at": round(note.at, 3),
-    }
+    noted = {"status": "done", "output": name, **asdict(note), "at": round(note.at, 3)}
     return json.dumps(noted).encode() + b"\n"
