@@ -43,7 +43,7 @@ def open_avif(data: bytes) -> Opened:
     items = read_items(data)
     photo = items.items[items.primary]
     tile = _tile(items)
-    width, height = _size(photo)
+    width, height = struct.unpack_from(">II", _required(photo, b"ispe"), 4)
     if photo.kind == b"av01" and sequence_size(items.payload(items.primary)) != (width, height):
         raise ValueError(f"it announces {width}x{height}, and codes {sequence_size(items.payload(items.primary))}")
     bits, gray = _depth(tile)
@@ -80,10 +80,6 @@ def _tile(items: Items) -> Item:
     if photo.property(b"clap") is not None:
         raise InputError("the AVIF is cropped by its container (=clap), limit none; save it as PNG or AVIF.")
     return tile
-
-
-def _size(photo: Item) -> tuple[int, int]:
-    return struct.unpack_from(">II", _required(photo, b"ispe"), 4)
 
 
 def _depth(tile: Item) -> tuple[int, bool]:

@@ -5,6 +5,7 @@ import io
 import logging
 import os
 import struct
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -53,8 +54,21 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
+_WRITERS: dict[Format, Callable[[io.BufferedIOBase, Layout], None]] = {
+    "JPEG": write_jpeg,
+    "PNG": write_png,
+    "WEBP": write_webp,
+    "TIFF": write_tiff,
+    "AVIF": write_avif,
+    "JXL": write_jxl,
+}
 # What encoders and file systems fail with.
 _FAILURES = (MemoryError, OSError, OverflowError, RuntimeError, ValueError, struct.error)
+_REMEDIES: dict[int | None, str] = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "free some space or write elsewhere"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "choose a folder you may write to"),
+    errno.EISDIR: "choose another name: a folder has this one",
+}
 _VISIBLE = 1 / 16  # standard deviation of a picture that can't have become flat by compression alone
 
 
@@ -127,19 +141,7 @@ def write_photo(
 
 def encode(file: io.BufferedIOBase, layout: Layout) -> None:
     """Write a laid-out photo to a binary file that can seek."""
-    match layout.format:
-        case "JPEG":
-            write_jpeg(file, layout)
-        case "PNG":
-            write_png(file, layout)
-        case "WEBP":
-            write_webp(file, layout)
-        case "TIFF":
-            write_tiff(file, layout)
-        case "AVIF":
-            write_avif(file, layout)
-        case "JXL":
-            write_jxl(file, layout)
+    _WRITERS[layout.format](file, layout)
 
 
 def _sign(part: Path, target: Path, format: Format, seal: Seal) -> None:
@@ -224,11 +226,4 @@ def _exists(target: Path) -> OutputError:
 
 
 def _remedy(error: BaseException) -> str:
-    match getattr(error, "errno", None):
-        case errno.ENOSPC | errno.EDQUOT:
-            return "free some space or write elsewhere"
-        case errno.EACCES | errno.EPERM | errno.EROFS:
-            return "choose a folder you may write to"
-        case errno.EISDIR:
-            return "choose another name: a folder has this one"
-    return "check free space and memory, or try another format"
+    return _REMEDIES.get(getattr(error, "errno", None), "check free space and memory, or try another format")
