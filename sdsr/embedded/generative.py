@@ -5,7 +5,7 @@ the latents (as representation autoencoders are trained with) makes it at home b
 the latents' own deviation, bounds what a latent can hold.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -26,12 +26,11 @@ from sdsr.tensors import Image, Latent
 _FLOOR = 1e-4  # of a channel's deviation
 
 
-def _default_terms() -> tuple[Term, ...]:
-    return (
-        Term(name="image", weight=1.0, function=image_l1),
-        Term(name="gradient", weight=0.5, function=gradient_l1),
-        Term(name="unevenness", weight=0.5, function=unevenness(FACTOR)),
-    )
+_TERMS = (
+    Term(name="image", weight=1.0, function=image_l1),
+    Term(name="gradient", weight=0.5, function=gradient_l1),
+    Term(name="unevenness", weight=0.5, function=unevenness(FACTOR)),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +42,7 @@ class GenerativeReconstruction:
     `latent_noise`: the most noise that a latent is decoded with, in its standard deviations; each photo draws its own.
     """
 
-    terms: tuple[Term, ...] = field(default_factory=_default_terms)
+    terms: tuple[Term, ...] = _TERMS
     similar: float = 0.05
     features: float = 0.5
     adversarial_image: float = 0.05

@@ -1,6 +1,6 @@
 """Distillation of a prior's decoder into a tiny one of the published layout (`prior/tiny_decoder.py`)."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Generator, nn
@@ -38,12 +38,11 @@ class NewTinyDecoder:
         return Distilled(prior=teacher, decoder=lay_out(decoder.to(teacher.device)))
 
 
-def _terms() -> tuple[Term, ...]:
-    return (
-        Term(name="image", weight=1.0, function=image_l1),
-        Term(name="gradient", weight=1.0, function=gradient_l1),
-        Term(name="unevenness", weight=0.5, function=unevenness(8)),
-    )
+_TERMS = (
+    Term(name="image", weight=1.0, function=image_l1),
+    Term(name="gradient", weight=1.0, function=gradient_l1),
+    Term(name="unevenness", weight=0.5, function=unevenness(8)),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +52,7 @@ class DecoderDistillation:
     `latent_noise`: of the latents of photos, in their standard deviation, as those that are restored are guesses.
     """
 
-    terms: tuple[Term, ...] = field(default_factory=_terms)
+    terms: tuple[Term, ...] = _TERMS
     latent_noise: float = 0.1
 
     def training_step(self, model: Distilled, discriminator: nn.Module | None) -> "DistillationStep":

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sdsr.losses.filters import hann_window, sobel
+from sdsr.losses.perceptual import Yardstick
 from sdsr.losses.small_perceptual import load_small_perceptual
 from sdsr.losses.trunks import POOL_PLACES, VGG16_CHANNELS, outputs_of, renamed_trunk, vgg16_stages
 from sdsr.prior.weight_files import fill, read_tensors
@@ -75,7 +76,7 @@ class DistsNetwork(nn.Module):
         return [image, *outputs_of(self.stages.values(), (image - self.mean) / self.deviation)]
 
 
-class Dists(nn.Module):
+class Dists(Yardstick):
     """A feature network as a frozen DISTS: `(x, y) -> per-sample distance` of images in [0, 1]."""
 
     def __init__(
@@ -86,10 +87,6 @@ class Dists(nn.Module):
         self.alpha = None if alpha is None else nn.ParameterList(weight.detach() for weight in alpha)
         self.beta = None if beta is None else nn.ParameterList(weight.detach() for weight in beta)
         self.requires_grad_(False)
-
-    def train(self, mode: bool = True) -> "Dists":
-        """Stays in evaluation mode: a yardstick doesn't change while it measures."""
-        return super().train(False)
 
     def forward(self, x: Image, y: Image) -> Float[Tensor, " b"]:
         alpha, beta = (None if weights is None else list(weights) for weights in (self.alpha, self.beta))
@@ -118,14 +115,14 @@ def load_ea_dists(weights: str | None, device: torch.device) -> Callable[[Image,
     return ea_dists(distance.to(device))
 
 
-def load_dists(path: Path, *, classifier: Path | None = None, sha256: str | None = None) -> Dists:
-    """The published DISTS from a file of `alpha`, `beta` and the trunk (`stage1.0.weight`), frozen; `sha256` pins it.
+def load_dists(path: Path, *, classifier: Path | None = None) -> Dists:
+    """The published DISTS from a file of `alpha`, `beta` and the trunk (`stage1.0.weight`), frozen.
 
     `classifier`, which supplies the trunk where the file has none, is an ImageNet VGG16 file with names as
-    `features.0.weight`. Raises ModelError if either file is missing, altered, or of another network.
+    `features.0.weight`. Raises ModelError if either file is missing or of another network.
     """
     network = DistsNetwork()
-    tensors = read_tensors(path, sha256)
+    tensors = read_tensors(path)
     widths = (3, *VGG16_CHANNELS)
     weights = nn.ParameterDict({name: nn.Parameter(torch.empty(1, sum(widths), 1, 1)) for name in ("alpha", "beta")})
     fill(weights, {name: tensors[name] for name in weights if name in tensors}, path)

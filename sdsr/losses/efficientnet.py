@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sdsr.errors import ModelError
+from sdsr.losses.perceptual import Yardstick
 from sdsr.prior.weight_files import fill, read_tensors
 from sdsr.tensors import Image
 
@@ -118,7 +119,7 @@ class Block(nn.Module):
         return projected + x if self.is_residual else projected
 
 
-class EfficientNetLite(nn.Module):
+class EfficientNetLite(Yardstick):
     """Five feature maps of an image in [0, 1], any size from 32 px, at strides 2, 2, 4, 8 and 16.
 
     The stem's, then the last of each resolution; `channels` are their widths.
@@ -148,10 +149,6 @@ class EfficientNetLite(nn.Module):
         self.taps = frozenset(taps)
         self.channels = tuple(channels)
         self.eval().requires_grad_(False)
-
-    def train(self, mode: bool = True) -> "EfficientNetLite":
-        """Stays in evaluation mode: a yardstick doesn't change while it measures."""
-        return super().train(False)
 
     def forward(self, image: Image) -> list[Tensor]:
         x = F.relu6(self.stem((image - 0.5) / 0.5))

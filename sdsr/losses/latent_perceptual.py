@@ -38,9 +38,9 @@ def is_small(path: Path) -> bool:
         raise ModelError(f"weights (={path}) can't be read ({error}); give the path of the file.") from error
 
 
-def load_latent_perceptual(path: Path, sha256: str | None = None) -> LatentPerceptual:
-    """The frozen network in the safetensors file `path`; ModelError if it is missing, altered or of another shape."""
-    tensors = read_tensors(path, sha256)
+def load_latent_perceptual(path: Path) -> LatentPerceptual:
+    """The frozen network in the safetensors file `path`; ModelError if it is missing or of another shape."""
+    tensors = read_tensors(path)
     network = LatentPerceptual(tensors[_FIRST].shape[1])
     fill(network, tensors, path)
     return network.eval().requires_grad_(False)

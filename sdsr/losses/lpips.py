@@ -76,16 +76,14 @@ def load_lpips_or_small(weights: str | None, device: torch.device) -> Perceptual
     return distance.to(device)
 
 
-def load_lpips(
-    path: Path, trunk: Trunk = "vgg16", *, classifier: Path | None = None, sha256: str | None = None
-) -> PerceptualDistance:
-    """The published distance from a file, frozen; `sha256` pins it.
+def load_lpips(path: Path, trunk: Trunk = "vgg16", *, classifier: Path | None = None) -> PerceptualDistance:
+    """The published distance from a file, frozen.
 
     `classifier` is the ImageNet file that supplies the trunk where `path` holds channel weights only.
-    Raises ModelError if either file is missing, altered, or of another network.
+    Raises ModelError if either file is missing or of another network.
     """
     network = LpipsNetwork(trunk)
-    tensors = read_tensors(path, sha256)
+    tensors = read_tensors(path)
     heads = nn.ParameterDict({f"lin{i}": nn.Parameter(torch.empty(1, c, 1, 1)) for i, c in enumerate(network.channels)})
     # Some files hold the channel weights twice (`lins.0...`) and the scaling constants: neither is needed.
     linear = {name: tensors[f"{name}.model.1.weight"] for name in heads if f"{name}.model.1.weight" in tensors}

@@ -1,6 +1,7 @@
 """Perceptual distance in the form of LPIPS (arXiv:1801.03924, Eq. 1): any feature network, images or latents."""
 
 from collections.abc import Callable, Sequence
+from typing import Self
 
 import torch
 from jaxtyping import Float
@@ -42,7 +43,14 @@ def distance_by(
     return distance([each.float() for each in network(image)], wanted)
 
 
-class PerceptualDistance(nn.Module):
+class Yardstick(nn.Module):
+    """Stays in evaluation mode: it doesn't change while it measures."""
+
+    def train(self, mode: bool = True) -> Self:
+        return super().train(False)
+
+
+class PerceptualDistance(Yardstick):
     """A feature network and its weights as one frozen distance: `(x, y) -> per-sample distance`, zero if equal.
 
     Gradients flow to both inputs; none of the parameters is trained.
@@ -53,10 +61,6 @@ class PerceptualDistance(nn.Module):
         self.network = network.eval().requires_grad_(False)
         self.weights = None if weights is None else nn.ParameterList(weight.detach() for weight in weights)
         self.requires_grad_(False)
-
-    def train(self, mode: bool = True) -> "PerceptualDistance":
-        """Stays in evaluation mode: a yardstick doesn't change while it measures."""
-        return super().train(False)
 
     def forward(self, x: Float[Tensor, "b c h w"], y: Float[Tensor, "b c h w"]) -> Float[Tensor, " b"]:
         return feature_distance(self.network(x), self.network(y), None if self.weights is None else list(self.weights))

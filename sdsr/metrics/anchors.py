@@ -13,11 +13,13 @@ from sdsr.metrics.pairs import Pair, given_and_true, read_pixels
 from sdsr.metrics.planes import Pixels, blurred, eight_bit
 from sdsr.metrics.protocol import Protocol
 
+SCALE = 4
 
-def bicubic(path: Path, scale: int = 4) -> Pixels:
-    """The photo enlarged by Pillow's bicubic filter, 8 bit."""
+
+def bicubic(path: Path) -> Pixels:
+    """The photo enlarged four times by Pillow's bicubic filter, 8 bit."""
     pixels = eight_bit(read_pixels(path))
-    return enlarge(pixels, (pixels.shape[1] * scale, pixels.shape[0] * scale))
+    return enlarge(pixels, (SCALE * pixels.shape[1], SCALE * pixels.shape[0]))
 
 
 def enlarge(pixels: Pixels, size: tuple[int, int]) -> Pixels:
@@ -25,12 +27,12 @@ def enlarge(pixels: Pixels, size: tuple[int, int]) -> Pixels:
     return np.asarray(PillowImage.fromarray(pixels).resize(size, PillowImage.Resampling.BICUBIC))
 
 
-def grain(path: Path, scale: int = 4) -> Pixels:
+def grain(path: Path) -> Pixels:
     """Bicubic, an unsharp mask (1.0, 1.5 px) and gray film grain (sigma 2, 0.6 px), seeded by the file's name.
 
     Worthless as a restoration, and ahead of most papers by PSNR, SSIM and NIQE: the warning beside every table.
     """
-    smooth = bicubic(path, scale).astype(np.float64)
+    smooth = bicubic(path).astype(np.float64)
     soft = np.stack([blurred(smooth[..., channel], 1.5) for channel in range(3)], axis=-1)
     noise = blurred(
         np.random.default_rng(zlib.crc32(path.stem.encode(errors="surrogateescape"))).normal(size=smooth.shape[:2]), 0.6
@@ -40,14 +42,14 @@ def grain(path: Path, scale: int = 4) -> Pixels:
 
 
 def score_anchors(
-    lq: Path, truth: Path, protocol: Protocol, *, names: Sequence[str] = (), scale: int = 4, jobs: int = 1
+    lq: Path, truth: Path, protocol: Protocol, *, names: Sequence[str] = (), jobs: int = 1
 ) -> dict[str, Scores]:
     """Scores of bicubic, of the truth itself and of the grain, for these photos (none named: all) of two folders."""
     given, original = given_and_true(lq, truth, names or None)
     pictures = {
-        "bicubic": {name: partial(bicubic, given[name], scale) for name in original},
+        "bicubic": {name: partial(bicubic, given[name]) for name in original},
         "truth itself": {name: partial(read_pixels, path) for name, path in original.items()},
-        "bicubic, unsharp mask, film grain": {name: partial(grain, given[name], scale) for name in original},
+        "bicubic, unsharp mask, film grain": {name: partial(grain, given[name]) for name in original},
     }
     return {
         label: score_pairs(

@@ -15,6 +15,8 @@ from sdsr.metrics.pairs import Pair, pair_folders
 from sdsr.metrics.planes import Pixels, PlaneName, plane
 from sdsr.metrics.protocol import PROTOCOLS, Measure, Protocol
 
+_DRAWS = 1000  # of the bootstrap
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scores:
@@ -40,12 +42,12 @@ class Scores:
         """The figure of one photo."""
         return measure.over_photos(self.values[measure.name][index : index + 1])
 
-    def interval(self, measure: Measure, draws: int = 1000, seed: int = 0) -> tuple[float, float]:
+    def interval(self, measure: Measure) -> tuple[float, float]:
         """95 % interval of the set's figure by the percentile bootstrap; NaN for one photo or a value not finite."""
         values = self.values[measure.name]
         if len(values) < 2 or not np.isfinite(values).all():
             return math.nan, math.nan
-        chosen = np.random.default_rng(seed).integers(len(values), size=(draws, len(values)))
+        chosen = np.random.default_rng(0).integers(len(values), size=(_DRAWS, len(values)))
         low, high = np.percentile([measure.over_photos(values[draw]) for draw in chosen], [2.5, 97.5])
         return float(low), float(high)
 

@@ -7,7 +7,7 @@ what to do with them, both can learn as one network (`whole`), so that the laten
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
@@ -51,9 +51,7 @@ class Decoding:
     end: End = "detailed"
     whole: bool = False
     crop_px: int = 160
-    terms: tuple[Term, ...] = field(
-        default_factory=lambda: (Term(name="taught_image", weight=1.0, function=against_teacher(image_l1)),)
-    )
+    terms: tuple[Term, ...] = (Term(name="taught_image", weight=1.0, function=against_teacher(image_l1)),)
     network: Literal["lite0", "lite1"] = "lite0"
     taught: float = 0.0
     features: float = 0.0

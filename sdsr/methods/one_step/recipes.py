@@ -200,10 +200,6 @@ def _adversarial(**changes: float) -> Variant:
     return Variant(recipe=D3SR_SMALL, stage="realism", changes=settings)
 
 
-def _without_discriminator() -> Variant:
-    return Variant(recipe=D3SR_SMALL, stage="realism", changes={"discriminator": None})
-
-
 def _decoded(**shape: object) -> Variant:
     changes = {f"method.decoder.{name}": value for name, value in shape.items()}
     return Variant(recipe=D3SR_SMALL, stage="decoder", changes=changes)
@@ -231,7 +227,7 @@ ABLATIONS = {
         for time in (99, 199, 399)
     },
     "d3sr-discriminator": {
-        "no discriminator": _without_discriminator(),
+        "no discriminator": Variant(recipe=D3SR_SMALL, stage="realism", changes={"discriminator": None}),
         "of latents": _adversarial(adversarial_image=0.0),
         "of pixels": _adversarial(adversarial_latent=0.0),
         "both": _adversarial(),
