@@ -93,12 +93,11 @@ def main() -> None:
 
 def random_restorer(recipe: Recipe, prior: str, dtype: torch.dtype) -> Restorer:
     """The method with all its weights in `dtype`, as exported ones are; random where the architecture is published."""
-    assert recipe.method is not None, f"{recipe.name} restores nothing"
     if prior in SHAPES:  # without an image encoder: a method that needs one leaves a blank one of its own to be filled
         made = shape_prior(prior, device="cpu", dtype=dtype, image_encoder=False)
     else:
         made = load_prior(prior, device="cpu", dtype=dtype)
-    restorer = recipe.method.build(made, "cpu")
+    restorer = recipe.restoring.build(made, "cpu")
     for part in restorer.parts.modules.eval().values():
         store(part, dtype)
         if any(parameter.is_meta for parameter in part.parameters()):

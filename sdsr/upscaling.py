@@ -89,11 +89,10 @@ class Upscaler:
         """
         found = find_model(model)
         recipe = found.recipe()
-        assert recipe.method is not None, f"{recipe.name} is a method and restores"
         name = prior or found.prior(recipe)
         there = device_for(name, device)
         loaded = load_prior(name, device=there, dtype=dtype, on_host=True)
-        restorer = recipe.method.build(loaded)
+        restorer = recipe.restoring.build(loaded)
         fill_restorer(restorer, found.folder)
         digest = found.weights_sha256
         if decoder is not None:
@@ -139,7 +138,7 @@ class Upscaler:
     @property
     def _guided(self) -> bool:
         """Whether the recipe's own plan asks for guidance."""
-        return self.recipe.plan is not None and self.recipe.plan.guidance != 1.0
+        return self.recipe.restoring.own_plan.guidance != 1.0
 
     @property
     def multiple_px(self) -> int:
@@ -240,16 +239,14 @@ class Upscaler:
         fidelity: float | int | None = None,
     ) -> Plan:
         """Return the plan of this many steps, start and fidelity; InputError where the method has no such choice."""
-        assert self.recipe.method is not None, "it restores"
         wishes = Wishes(steps=steps, start=start, untrained_start=untrained_start, fidelity=fidelity)
-        return self.recipe.method.plan(wishes)
+        return self.recipe.restoring.plan(wishes)
 
     @property
     def maker(self) -> JobMaker:
         """What decides jobs; raises InputError in a process that can't compute, being forked from one that did."""
         begin_computing(self.restorer.prior.device)
-        method = self.recipe.method
-        assert method is not None, "it restores"
+        method = self.recipe.restoring
         own_decoder = self.restorer.parts.decoder is not None
         credit = Credit(model=self.recipe.name, weights_sha256=self.weights_sha256, own_decoder=own_decoder)
         return JobMaker(

@@ -100,8 +100,7 @@ def _write(
         save_perceptual(parts, folder, run_facts(parts))
         return "small perceptual network"
     trained = run_recipe(METHODS[recipe], parts)
-    assert trained.method is not None, f"{recipe} is a method and restores"
-    restorer = trained.method.build(prior or noted.get("prior") or trained.prior)
+    restorer = trained.restoring.build(prior or noted.get("prior") or trained.prior)
     own = restorer.prior.sha256
     trained_on = noted.get("prior_sha256") or own
     if own != trained_on:

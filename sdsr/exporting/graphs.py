@@ -42,12 +42,11 @@ def export_graphs(found: ModelFolder, folder: Path, *, prior: str | None = None,
     embedded prior are found in the package. Raises InputError for a method that can't be exported.
     """
     recipe = found.recipe()
-    assert recipe.method is not None, f"{recipe.name} is a method and restores"
     source = found.prior(recipe) if prior is None else prior
     loaded = load_prior(source, device="cpu", dtype=torch.float32)
-    restorer = recipe.method.build(loaded)
+    restorer = recipe.restoring.build(loaded)
     fill_restorer(restorer, found.folder)
-    parts = parts_of(restorer, recipe.method.own_plan, recipe.name)
+    parts = parts_of(restorer, recipe.restoring.own_plan, recipe.name)
     prior_folder = SMALL_PRIOR if source == "small" else Path(str(source))
     files = _weight_files((found.folder, prior_folder))
     needed = write_graphs(parts, restorer, folder, list(files.values()))
@@ -158,7 +157,7 @@ def _described(
 ) -> Description:
     if recipe.method is None or recipe.listens:
         raise ModelError(f"recipe (={recipe.name}) listens to prompts, which a graph can't; restore with torch.")
-    plan = recipe.method.own_plan
+    plan = recipe.restoring.own_plan
     return Description(
         model=recipe.name,
         weights_sha256=found.weights_sha256,

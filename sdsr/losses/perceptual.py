@@ -1,7 +1,6 @@
 """Perceptual distance in the form of LPIPS (arXiv:1801.03924, Eq. 1): any feature network, images or latents."""
 
 from collections.abc import Callable, Sequence
-from typing import Self
 
 import torch
 from jaxtyping import Float
@@ -46,7 +45,7 @@ def distance_by(
 class Yardstick(nn.Module):
     """Stays in evaluation mode: it doesn't change while it measures."""
 
-    def train(self, mode: bool = True) -> Self:
+    def train(self, mode: bool = True) -> "Yardstick":
         return super().train(False)
 
 

@@ -125,15 +125,19 @@ class Recipe:
         """The method's own plan; None where nothing is restored."""
         return None if self.method is None else self.method.own_plan
 
+    @property
+    def restoring(self) -> Method:
+        """The method of a recipe that restores photos, as all of `METHODS` do."""
+        assert self.method is not None, f"{self.name} restores nothing: it has no plan"
+        return self.method
+
     def with_plan(self, plan: Plan) -> "Recipe":
         """Return the recipe whose method has another plan of its own."""
-        assert self.method is not None, f"{self.name} restores nothing: it has no plan"
-        return replace(self, method=replace(self.method, own_plan=plan))  # pyright: ignore[reportArgumentType]
+        return replace(self, method=replace(self.restoring, own_plan=plan))  # pyright: ignore[reportArgumentType]
 
     def published(self, **conversion: Unpack[Conversion]) -> Published:
         """Return a published checkpoint that fits this recipe; `conversion` are the other fields of `Published`."""
-        assert self.plan is not None, f"{self.name} restores nothing: it has no plan"
-        return Published(recipe=self.name, prior=self.prior, times=self.plan.times, **conversion)
+        return Published(recipe=self.name, prior=self.prior, times=self.restoring.own_plan.times, **conversion)
 
     def stage(self, name: str | None = None) -> Stage:
         """Return the stage of this name, or the only one."""

@@ -31,5 +31,4 @@ def _with_method(recipe: Recipe, changes: Mapping[str, object]) -> Recipe:
 def trained_recipe(recipe: Recipe, description: MethodDescription) -> Recipe:
     """Return the recipe with the method and the times that the described parts were trained with."""
     recipe = _with_method(recipe, description.get("method", {}))
-    assert recipe.plan is not None, f"{recipe.name} restores nothing: it has no plan"
-    return recipe.with_plan(replace(recipe.plan, times=tuple(description["times"])))
+    return recipe.with_plan(replace(recipe.restoring.own_plan, times=tuple(description["times"])))

@@ -259,8 +259,7 @@ def _upscaler(
 
 def _times(recipe: Recipe, steps: int) -> tuple[int, ...]:
     """The times of this many steps, or the method's own where it has no such choice."""
-    assert recipe.method is not None, "it restores"
-    return recipe.method.plan(Wishes(steps=steps if recipe.most_steps > 1 else None)).times
+    return recipe.restoring.plan(Wishes(steps=steps if recipe.most_steps > 1 else None)).times
 
 
 def _scored(upscaler: Upscaler, stage: Stage, settings: AblationSettings) -> dict[str, float]:

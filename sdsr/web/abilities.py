@@ -42,9 +42,8 @@ def abilities_of(name: str) -> Abilities:
     from sdsr.prior.small import PROMPTS
 
     recipe = find_model(name).recipe()
-    assert recipe.method is not None, "what is embedded restores"
-    assert recipe.plan is not None, "it has a plan"
-    method = recipe.method
+    method = recipe.restoring
+    plan = method.own_plan
 
     def allows(wishes: Wishes) -> bool:
         try:
@@ -53,7 +52,7 @@ def abilities_of(name: str) -> Abilities:
             return False
         return True
 
-    own = len(recipe.plan.times)
+    own = len(plan.times)
     return {
         "name": name,
         "summary": recipe.summary,
@@ -61,7 +60,7 @@ def abilities_of(name: str) -> Abilities:
         "steps": own,
         "most_steps": max(recipe.most_steps, own),
         "choice_of_steps": allows(replace(Wishes(), steps=own % recipe.most_steps + 1)) and recipe.most_steps > 1,
-        "fidelity": recipe.plan.fidelity if allows(Wishes(fidelity=0.5)) else None,
+        "fidelity": plan.fidelity if allows(Wishes(fidelity=0.5)) else None,
         "starts": list(recipe.starts),
         "prompts": list(PROMPTS) if recipe.listens and recipe.prior == "small" else None,
         "free_prompt": recipe.listens and recipe.prior != "small",

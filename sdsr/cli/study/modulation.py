@@ -67,7 +67,6 @@ def _timeless(like: "Upscaler", parts: Path, prior: str | None, device: str | No
     from sdsr.upscaling import Upscaler
 
     recipe = with_settings(run_recipe(like.recipe, parts), {"method.encoder.time_aware": False})
-    assert recipe.method is not None, f"{recipe.name} restores"
-    restorer = recipe.method.build(prior or recipe.prior, device)
+    restorer = recipe.restoring.build(prior or recipe.prior, device)
     fill_from_run(restorer, parts)
     return Upscaler(recipe, restorer)
