@@ -72,10 +72,12 @@ BROUGHT: dict[str, tuple[str, ...]] = {
     "speed and memory": (
         "less_memory.py",
         "prior/attention.py",
+        "prior/offloading.py",
         "prior/running.py",
         "processor.py",
         "restoration/cells.py",
         "restoration/peak.py",
+        "restoration/placing.py",
         "restoration/tiles.py",
         "training/splitting.py",
     ),
