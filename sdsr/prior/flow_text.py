@@ -156,7 +156,7 @@ def _load_stored(folder: Path) -> StoredPrompts:
             f"prior (={folder}) has neither text encoders nor {FILE}; give a folder with text_encoder and "
             "text_encoder_2, or store the embeddings of prompts with `sdsr.prior.flow_text.store_prompts`."
         )
-    tokens = read_tensors(path)["tokens"]
+    tokens = read_tensors(path)["tokens"].clone()
     with safe_open(path, "pt") as file:
         prompts = json.loads((file.metadata() or {})["prompts"])
     return StoredPrompts(prompts, tokens)

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from torch import FloatTensor, Tensor, nn
 
 from sdsr.diffusion.curves import SchedulerConfig
@@ -27,9 +27,8 @@ from sdsr.prior.group_statistics import Statistics, imposed, mosaic, mosaic_of_p
 from sdsr.prior.notes import OwnLock, TensorNotes
 from sdsr.prior.offloading import device_of
 from sdsr.prior.prior import Picture, Posterior, Prior, decode_around, encode_in_parts
-from sdsr.prior.running import lay_out
 from sdsr.prior.unet import UNetBackbone
-from sdsr.prior.weight_files import check_finite
+from sdsr.prior.weight_files import check_finite, own_tensors
 from sdsr.tensors import Image, Latent, Region, Tokens
 
 if TYPE_CHECKING:
@@ -264,19 +263,23 @@ def weight_digests(folder: Path) -> dict[str, str]:
 def store(module: nn.Module, dtype: torch.dtype) -> None:
     """Store a module's parameters in `dtype`, those of normalisation in float32, which autocast mixes with either."""
     for layer in module.modules():
-        wanted = torch.float32 if isinstance(layer, nn.GroupNorm | nn.LayerNorm) else dtype
+        wanted = _stored_in(layer, dtype)
         for parameter in layer.parameters(recurse=False):
             parameter.data = parameter.data.to(wanted)
 
 
+def _stored_in(layer: nn.Module, dtype: torch.dtype) -> torch.dtype:
+    return torch.float32 if isinstance(layer, nn.GroupNorm | nn.LayerNorm) else dtype
+
+
 def load_network(kind: type[Network], folder: Path, subfolder: str, dtype: torch.dtype) -> Network:
-    """A part of the prior: strictly read, finite, frozen; safetensors only."""
+    """A part of the prior: strictly read, finite, frozen, channels_last; safetensors only."""
     path = existing_part(folder, subfolder, "config.json")
     variant = _variant(path)
     precision = "dtype" if kind.__module__.startswith("transformers") else "torch_dtype"
     try:
         model, info = kind.from_pretrained(  # pyright: ignore[reportAttributeAccessIssue]  (diffusers' and transformers')
-            path, variant=variant, use_safetensors=True, output_loading_info=True, **{precision: torch.float32}
+            path, variant=variant, use_safetensors=True, output_loading_info=True, **{precision: _dtype_in_files(path)}
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise ModelError(f"weights (={path}) can't be loaded ({_first_line(error)}); download them again.") from error
@@ -284,8 +287,19 @@ def load_network(kind: type[Network], folder: Path, subfolder: str, dtype: torch
         missing = sorted(info["missing_keys"])
         raise ModelError(f"weights (={path}) lack {len(missing)} tensors, {missing[0]} first; download them again.")
     check_finite(model.state_dict(), path)
-    store(model, dtype)
-    return lay_out(model.eval().requires_grad_(False))
+    model.eval().requires_grad_(False)
+    own_tensors(model, lambda layer: _stored_in(layer, dtype))
+    return model
+
+
+def _dtype_in_files(path: Path) -> torch.dtype:
+    """Return the dtype that all weights of a part are stored in, float32 where they differ: one that loses nothing."""
+    found = set()
+    for file in _weight_files(path):
+        with safe_open(file, "pt") as held:
+            found |= {held.get_slice(name).get_dtype() for name in held.keys()}  # noqa: SIM118  (it is no dict)
+    halves = [half for name, half in (("F16", torch.float16), ("BF16", torch.bfloat16)) if name in found]
+    return halves[0] if len(halves) == 1 and not found & {"F32", "F64"} else torch.float32
 
 
 def _variant(path: Path) -> str | None:

@@ -1,9 +1,16 @@
-"""Weight files: their sha256, and reading them strictly into a module, with errors that a user can act on."""
+"""Weight files: their sha256, and reading them strictly into a module, with errors that a user can act on.
+
+Files are mapped while they are read, and each tensor is copied once, alone, in the precision and layout that it is to
+have: beside a module's own memory there are pages of the file, which the system takes back where it needs them. No
+module goes on with the mapped tensors: a file that is overwritten in place, or cut short, would end the process at the
+next look at them (SIGBUS), and Windows lets nobody replace a file that is mapped.
+"""
 
 import hashlib
 import pickle
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from zipfile import is_zipfile
 
 import torch
 from safetensors import SafetensorError
@@ -29,6 +36,7 @@ def module_sha256(module: nn.Module) -> str:
 def read_tensors(path: Path, sha256: str | None = None) -> dict[str, Tensor]:
     """Return the tensors of a safetensors file, or of a torch file, which may run nothing.
 
+    They are mapped: whoever keeps one, or writes into it, makes a copy of it first.
     Raise ModelError where it is missing, damaged, not finite, or not the file of this `sha256`.
     """
     if not path.is_file():
@@ -51,7 +59,7 @@ def below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 def _unpickled(path: Path) -> dict[str, Tensor]:
     """The tensors of a torch file, without what training wraps around them and their names."""
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zipfile(path))
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
         raise ModelError(f"weights (={path}) are damaged, or not only tensors; {_REMEDY}") from error
     tensors = content.get("state_dict", content) if isinstance(content, dict) else content
@@ -76,17 +84,43 @@ def fill(module: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
 
     Raise ModelError where names or shapes differ.
     """
-    own = module.state_dict()
+    own = {name: tensor.shape for name, tensor in module.state_dict().items()}
     problems = [f"{name} is missing" for name in own if name not in tensors]
     problems += [f"{name} is unknown" for name in tensors if name not in own]
     problems += [
-        f"{name} is {tuple(tensors[name].shape)} instead of {tuple(own[name].shape)}"
+        f"{name} is {tuple(tensors[name].shape)} instead of {tuple(own[name])}"
         for name in own
-        if name in tensors and tensors[name].shape != own[name].shape
+        if name in tensors and tensors[name].shape != own[name]
     ]
     if problems:
         raise ModelError(f"weights (={path}) don't fit this model: {_some(problems)}; give its own file, {_REMEDY}")
-    module.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, assign=True)
+    for prefix, layer in module.named_modules(remove_duplicate=False):
+        names = {name: f"{prefix}.{name}" if prefix else name for name in (*layer._parameters, *layer._buffers)}
+        held = {name: tensors[full].to(torch.float32, copy=True) for name, full in names.items() if full in tensors}
+        layer.load_state_dict(held, strict=False, assign=True)  # what was there before goes as this comes
+
+
+def own_tensors(module: nn.Module, wanted: Callable[[nn.Module], torch.dtype]) -> None:
+    """Put copies in place of a module's tensors, which may be a file's.
+
+    Parameters get the dtype that is `wanted` of their layer, what else floats is float32, and four-dimensional ones are
+    laid out channels_last. What is registered twice stays one.
+    """
+    copies: dict[int, Tensor] = {}
+    for layer in module.modules():
+        for parameter in layer.parameters(recurse=False):
+            if id(parameter) not in copies:
+                copies[id(parameter)] = parameter.data = _copied(parameter.detach(), wanted(layer))
+        for name, buffer in layer.named_buffers(recurse=False):
+            if id(buffer) not in copies:
+                copies[id(buffer)] = _copied(buffer, torch.float32 if buffer.is_floating_point() else buffer.dtype)
+            layer._buffers[name] = copies[id(buffer)]
+
+
+def _copied(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    layout = torch.channels_last if tensor.ndim == 4 else torch.contiguous_format
+    copied = torch.empty_like(tensor, dtype=dtype, memory_format=layout)
+    return copied.copy_(tensor)
 
 
 def _some(names: list[str]) -> str:

@@ -295,7 +295,7 @@ class RunState:
         clock = json.loads((found[-1] / "clock.json").read_text())
         shadows = load_file(found[-1] / "averages.safetensors")
         self.averages.shadow_params = [
-            share_of(shadows[str(index)].to(self.accelerator.device), parameter)
+            share_of(shadows[str(index)].to(self.accelerator.device, copy=True), parameter)
             for index, parameter in enumerate(self.parameters)
         ]
         self.averages.optimization_step = clock["averaged"]

@@ -2,6 +2,7 @@ import json
 import logging
 import pickle
 from copy import deepcopy
+from pathlib import Path
 
 import pytest
 import torch
@@ -24,7 +25,14 @@ from sdsr.prior.loading import choose_device, choose_dtype, load_prior
 from sdsr.prior.offloading import Offloading
 from sdsr.prior.prior import decode_around
 from sdsr.prior.sources import SOURCES
-from sdsr.prior.stable_diffusion import CLIP_MEAN, CLIP_STD, PublishedLatents, load_image_encoder, weight_digests
+from sdsr.prior.stable_diffusion import (
+    CLIP_MEAN,
+    CLIP_STD,
+    PublishedLatents,
+    load_image_encoder,
+    load_unet,
+    weight_digests,
+)
 from sdsr.tensors import Region
 
 LENGTH = 8
@@ -383,3 +391,20 @@ def test_weights_that_come_in_turn_serve_prompts_and_large_latents(published, by
     ).attach()
     assert meta.embed("a bee").device.type == "meta"
     assert meta.decode(latent.to("meta")).device.type == "meta"
+
+
+@pytest.mark.parametrize("stored", [torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("wanted", [torch.float32, torch.bfloat16])
+def test_weights_are_cast_once_from_what_the_file_has_and_nothing_of_it_stays_mapped(copy, stored, wanted):
+    file = copy / "unet" / "diffusion_pytorch_model.safetensors"
+    held = {name: tensor.to(stored) for name, tensor in load_file(file).items()}
+    file.unlink()
+    save_file(held, file, metadata={"format": "pt"})
+    unet = load_unet(copy, dtype=wanted)
+    for name, tensor in unet.state_dict().items():
+        kept = torch.float32 if ".norm" in name or "norm_out" in name else wanted
+        assert tensor.dtype == kept, name
+        assert torch.equal(tensor, held[name].float().to(kept)), name
+    maps = Path("/proc/self/maps")
+    del held
+    assert not maps.exists() or str(file) not in maps.read_text()
