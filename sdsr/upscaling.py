@@ -31,7 +31,7 @@ from sdsr.prior.tiny_decoder import decoded_by, decoder_sha256, load_tiny_decode
 from sdsr.request import Request, Wishes
 from sdsr.restoration.lq_image import LqImage
 from sdsr.restoration.passes import Passes
-from sdsr.restoration.placing import move, placed
+from sdsr.restoration.placing import check_offload, move, placed
 from sdsr.restoration.plan import Plan
 from sdsr.restoration.restorer import Restorer
 from sdsr.restoration.windowed import Windowed
@@ -91,6 +91,7 @@ class Upscaler:
         recipe = found.recipe()
         name = prior or found.prior(recipe)
         there = device_for(name, device)
+        check_offload(there, offload)
         loaded = load_prior(name, device=there, dtype=dtype, on_host=True)
         restorer = recipe.restoring.build(loaded)
         fill_restorer(restorer, found.folder)

@@ -87,6 +87,12 @@ def ways(restorer: Restorer, canvas: Canvas, weights: Weights, *, guided: bool) 
     ]
 
 
+def check_offload(device: torch.device, offload: Offload | None) -> None:
+    """Raise InputError for a way to have weights on an accelerator, where none computes."""
+    if device.type == "cpu" and offload not in (None, "none"):
+        raise InputError(f"offload (={offload}) moves weights from the host to an accelerator; leave it out on cpu.")
+
+
 def placed(
     restorer: Restorer,
     device: torch.device,
@@ -101,8 +107,7 @@ def placed(
     `canvas` and `guided` are the method's. `offload` None chooses the fastest way that fits in `free_bytes` (None: the
     host's own memory); where none does, the smallest is taken. Raises InputError for a way that means nothing there.
     """
-    if device.type == "cpu" and offload not in (None, "none"):
-        raise InputError(f"offload (={offload}) moves weights from the host to an accelerator; leave it out on cpu.")
+    check_offload(device, offload)
     if offload == "none" or (offload is None and free_bytes is None):
         return move(restorer, device)
     weights = weigh(restorer)

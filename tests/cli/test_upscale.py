@@ -192,6 +192,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(typed: Typed, model: Path, tmp
         (("--memory", "much"), "memory (=much)"),
         (("--memory", "64MB"), "--memory"),
         (("--device", "abacus"), "device (=abacus)"),
+        (("--device", "cpu", "--offload", "model"), "offload (=model)"),
         (("--width", "200", "--height", "12"), "height"),
     ],
 )
