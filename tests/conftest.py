@@ -5,18 +5,15 @@ import gc
 import ipaddress
 import os
 import socket
-import sys
 from collections.abc import Callable, Iterator
-from functools import partial
-from importlib.abc import MetaPathFinder
-from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
 from hypothesis import settings
-from jaxtyping import install_import_hook
 from xdist.scheduler import LoadScopeScheduling
+
+from tests.checked import check_modules
 
 ROOT = Path(__file__).parents[1]
 UNCHECKED = {"assets", "cli"}  # typer reads the annotations of cli itself
@@ -28,33 +25,12 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # which our own code says, and tests 
 setattr(Protocol, "_is_runtime_protocol", True)  # noqa: B010  beartype asks isinstance of a protocol in an annotation
 
 
-class CheckedModules(MetaPathFinder):
-    """jaxtyping's finder, less its mark on compiled files.
-
-    While a module of ours runs, jaxtyping marks all compiled files as checked ones: those of torch and diffusers that
-    it imports are not found under that mark, and were compiled again in each process. Here our own are, and no others.
-    """
-
-    def __init__(self, modules: list[str]) -> None:
-        manager = install_import_hook(modules, "beartype.beartype")
-        manager.uninstall()
-        self.hook = manager.hook
-
-    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> Any:
-        spec = self.hook.find_spec(fullname, path, target)
-        if spec is not None:
-            loader: Any = spec.loader
-            loader.get_code = lambda _: loader.source_to_code(loader.get_data(loader.path), loader.path)
-            loader.exec_module = partial(SourceFileLoader.exec_module, loader)
-        return spec
-
-
 CHECKED = [
     f"sdsr.{path.stem}"
     for path in (ROOT / "sdsr").iterdir()
     if path.stem.isidentifier() and not path.stem.startswith("__") and path.stem not in UNCHECKED
 ]
-sys.meta_path.insert(0, CheckedModules(CHECKED))
+check_modules(CHECKED)
 
 import torch  # noqa: E402  after the hook, like everything that imports sdsr
 from torch import Tensor  # noqa: E402
