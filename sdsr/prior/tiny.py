@@ -4,6 +4,9 @@ Its autoencoder is the Karhunen-Loève transform of smooth random blocks, so tha
 UNet and encoders are random, so what it restores means nothing.
 """
 
+import copy
+from functools import cache
+
 import torch
 from torch import Tensor
 
@@ -29,7 +32,20 @@ def tiny_prior(seed: int = 0, dtype: torch.dtype = torch.float32) -> Prior:
     >>> prior.encode(torch.rand(1, 3, 64, 48)).shape
     torch.Size([1, 4, 8, 6])
     """
-    with torch.random.fork_rng(devices=[]):
+    parts, sha256 = _made(seed)
+    return copy.deepcopy(parts).prior(
+        name="tiny",
+        sha256=sha256,
+        native_px=NATIVE_SIZE_PX,
+        schedule=NoiseSchedule.scaled_linear(),
+        dtype=dtype,
+    )
+
+
+@cache
+def _made(seed: int) -> tuple[SmallParts, str]:
+    """The parts and their sha256, to be copied: tests ask for them hundreds of times."""
+    with torch.inference_mode(False), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         parts = SmallParts(
             autoencoder=SmallAutoencoder(LATENT_CHANNELS, widths=(8, 8, 8), depths=(1, 1, 1)),
@@ -38,13 +54,7 @@ def tiny_prior(seed: int = 0, dtype: torch.dtype = torch.float32) -> Prior:
             image_encoder=SmallImageEncoder(widths=(8, 8, 16, 16)),
         )
         parts.autoencoder.begin_as_block_transform(_smooth_blocks())
-    return parts.prior(
-        name="tiny",
-        sha256=module_sha256(parts.modules),
-        native_px=NATIVE_SIZE_PX,
-        schedule=NoiseSchedule.scaled_linear(),
-        dtype=dtype,
-    )
+    return parts, module_sha256(parts.modules)
 
 
 def _smooth_blocks() -> Tensor:
