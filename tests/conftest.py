@@ -44,13 +44,17 @@ settings.load_profile("suite")
 
 SHARED = ("tests/test_crops.py", "tests/web/test_service.py")
 """Modules whose tests share what takes seconds to make: each is for one worker."""
+SHARED_BY_PARAMETER = ("tests/methods/test_contract.py",)
+"""Those whose tests share it where they have the same parameter: a method at work, and what it restored."""
 
 
 class OneByOne(LoadScopeScheduling):
-    """Gives workers one test after another, or a module that shares. (xdist's groups are no more, since pytest 9.2.)"""
+    """Gives workers one test after another, or those that share. (xdist's groups are no more, since pytest 9.2.)"""
 
     def _split_scope(self, nodeid: str) -> str:
-        module = nodeid.partition("::")[0]
+        module, _, test = nodeid.partition("::")
+        if module in SHARED_BY_PARAMETER:
+            return f"{module}[{test.partition('[')[2]}"
         return module if module in SHARED else nodeid
 
 
