@@ -114,6 +114,25 @@ def stages() -> list[tuple[str, Stage]]:
     return [(f"{recipe.name}-{stage.name}", stage) for recipe in METHODS.values() for stage in recipe.stages]
 
 
+UNSEEN = ("optimizer", "discriminator_optimizer", "steps", "batch", "crop_px", "accumulate", "ema_decay", "init_from")
+"""What of a stage its training here doesn't go by: a sample is fixed, and so is what is done with it."""
+
+
+def distinct_stages() -> list[tuple[str, Stage]]:
+    """Those that are not trained here as one before them is, of the same paper at another size, say."""
+    found: list[tuple[str, Stage]] = []
+    seen: list[tuple[float, Stage]] = []
+    for name, stage in stages():
+        first = found[0][1] if found else stage
+        degradation = None if stage.degradation is None else "photo"
+        same: dict[str, Any] = {field: getattr(first, field) for field in UNSEEN}
+        kind = rate(name, stage), replace(stage, method=light(stage.method), degradation=degradation, **same)
+        if kind not in seen:
+            seen.append(kind)
+            found.append((name, stage))
+    return found
+
+
 RATES = {"addsr-small-distillation": 6e-3, "stablesr-fusion": 1e-2, "stablesr-small-fusion": 1e-2}
 """Learning rates of short trainings. AddSR's small student is held to the photo, and has little to get there with: only
 the layers on the hint learn, and attention that begins at a tenth. StableSR's small fusion, which begins with nothing,

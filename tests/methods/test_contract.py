@@ -41,8 +41,9 @@ contract = _load_contract()
 
 METHOD = pytest.mark.parametrize("recipe", [*map(contract.brief, METHODS.values())], ids=METHODS)
 STAGES = dict(contract.stages())
-STAGE = pytest.mark.parametrize("stage", STAGES.values(), ids=STAGES)
-NAMED_STAGE = pytest.mark.parametrize(("name", "stage"), STAGES.items(), ids=STAGES)
+TRAINED = dict(contract.distinct_stages())
+STAGE = pytest.mark.parametrize("stage", TRAINED.values(), ids=TRAINED)
+NAMED_STAGE = pytest.mark.parametrize(("name", "stage"), TRAINED.items(), ids=TRAINED)
 SIZES = ((21, 30, 4), (21, 30, 2.5), (1, 1, 4), (17, 3, 2.5))
 
 
@@ -260,7 +261,7 @@ def test_figures_and_pictures_of_a_stage(stage: Stage, photo):
     assert {len(column) for column in columns.values()} == {2}
 
 
-@STAGE
+@pytest.mark.parametrize("stage", STAGES.values(), ids=STAGES)
 def test_settings_of_a_stage_change_by_name(stage: Stage):
     changed = with_settings(stage, {"optimizer.learning_rate": "1e-5", "steps": "7", "accumulate": "2"})
     assert (changed.optimizer.learning_rate, changed.steps, changed.accumulate) == (1e-5, 7, 2)
