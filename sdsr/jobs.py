@@ -81,7 +81,9 @@ class JobMaker:
         given = self.image(photo)
         plan = plan or self.plan(request.wishes, given)
         canvas = self.lq_image(given, (height, width))
-        finish = Finish(places=_places(request, photo), consistent=request.consistent)
+        finish = Finish(
+            places=_places(request, photo), consistent=request.consistent, kernel_width=request.kernel_width
+        )
         finish.check(photo.size, (height, width))
         progress = Progress(report=on_progress)
         size = canvas.region.height, canvas.region.width

@@ -35,9 +35,9 @@ class Request:
     is taken with `untrained_start`. `memory_bytes` bounds what may be used at once; it changes the windows, not the
     noise. With `label` the result's XMP says that a model restored it, and how (docs/labels.md).
 
-    Of docs/trust.md: `consistent` makes the result, reduced by bicubic, the photo again. In places to `protect`, in the
-    photo's pixels, or where "text" is found, the photo itself is enlarged. The result is the mean of so
-    many passes (`mean_of`, up to 8), of which a job is one.
+    Of docs/trust.md: `consistent` makes the result, reduced, the photo again: by bicubic, `kernel_width` (1 to 8) times
+    as wide, or as wide as is estimated. In places to `protect`, in the photo's pixels, or where "text" is found, the
+    photo itself is enlarged. The result is the mean of so many passes (`mean_of`, up to 8), of which a job is one.
     """
 
     scale: float | int | None = None
@@ -54,6 +54,7 @@ class Request:
     memory_bytes: int | None = None
     label: bool = True
     consistent: bool = False
+    kernel_width: float | int | None = None
     protect: tuple[Region | PlaceKind, ...] = ()
     mean_of: int = 1
 

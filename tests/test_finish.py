@@ -71,7 +71,9 @@ def test_a_place_beyond_the_photo_is_refused_before_any_work(upscaler):
 
 def test_the_label_says_what_was_done(upscaler):
     xmp = upscaler.upscale(gentle(), SMALL).traits.xmp
-    assert b"<sdsr:consistent>bicubic<" in xmp
+    assert b"<sdsr:consistent>kernel estimated<" in xmp
+    stated = upscaler.upscale(gentle(), replace(SMALL, kernel_width=1.4)).traits.xmp
+    assert b"<sdsr:consistent>bicubic x1.4<" in stated
     assert b"<sdsr:protected>6,4,9,8<" in xmp
     assert b"consistent" not in upscaler.upscale(gentle()).traits.xmp
 

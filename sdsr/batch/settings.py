@@ -69,6 +69,8 @@ def settings_sha256(model: Model, settings: Settings) -> str:
     for name in ("scale", "megapixels", "fidelity"):
         request[name] = None if request[name] is None else float(request[name])  # 2 is 2.0
     del request["memory_bytes"]  # bounds the windows, not what is wanted
+    if not request["consistent"]:
+        del request["kernel_width"]
     signed = settings.signer and hashlib.sha256(settings.signer.certificate).hexdigest()
     wanted = asdict(replace(settings, signer=None)) | {"request": request, "signer": signed}
     for name in WITHOUT_EFFECT:

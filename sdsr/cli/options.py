@@ -8,6 +8,13 @@ import typer
 Prior = Annotated[str | None, typer.Option(help="Where the method's prior is: a name or a folder.")]
 AnotherPrior = Annotated[str | None, typer.Option(help="Another prior: a name or a folder.")]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps ...; the fastest by default.")]
+KernelWidth = Annotated[
+    float | None,
+    typer.Option(
+        help="By how wide a kernel the result is reduced, to be compared with its photo: 1 is bicubic's width, for a "
+        "scaled copy, 1.2 to 2 are a camera's; estimated by default."
+    ),
+]
 NoiseSeed = Annotated[int, typer.Option(min=0, help="Seed of the noise.")]
 Steps = Annotated[int | None, typer.Option(min=1, help="Denoising steps, where the method has a choice.")]
 FirstPhotos = Annotated[int | None, typer.Option(min=1, help="Only the first photos.")]

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sdsr.cli.options import Device, NoiseSeed, Prior
+from sdsr.cli.options import Device, KernelWidth, NoiseSeed, Prior
 from sdsr.errors import InputError, OutputError
 from sdsr.photos.files import read_photo
 from sdsr.photos.photo import Photo
@@ -29,6 +29,7 @@ def report(
     passes: Annotated[
         int, typer.Option(min=0, max=8, help="Restore the photo so often (2 to 8) to see where passes disagree.")
     ] = 0,
+    kernel_width: KernelWidth = None,
     model: Annotated[str, typer.Option(help="A method, or a folder of a trained one, for --passes.")] = "d3sr-small",
     seed: NoiseSeed = 0,
     prior: Prior = None,
@@ -49,11 +50,13 @@ def report(
     given = read_photo(photo)
     made = read_photo(result)
     if passes < LEAST_PASSES:
-        write_report(report_result(photo.name, given, made), page)
+        write_report(report_result(photo.name, given, made, kernel_width=kernel_width), page)
     else:
         found = _passes(given, made.size, model, passes, seed=seed, prior=prior, device=device)
         examined = Examined(passes=passes, spread=found.spread)
-        told = report_result(photo.name, given, made, model=model, first=found.first, examined=examined)
+        told = report_result(
+            photo.name, given, made, model=model, kernel_width=kernel_width, first=found.first, examined=examined
+        )
         write_report(told, page)
     typer.echo(f"{page}")
 

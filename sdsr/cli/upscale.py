@@ -20,7 +20,7 @@ from sdsr.batch.settings import Settings
 from sdsr.batch.shards import Shard
 from sdsr.batch.templates import Template
 from sdsr.batch.walking import Naming, Task, plan_named
-from sdsr.cli.options import Device, NoiseSeed, Prior, Steps
+from sdsr.cli.options import Device, KernelWidth, NoiseSeed, Prior, Steps
 from sdsr.cli.printing import echo_line
 from sdsr.cli.upscale_options import (
     Address,
@@ -163,6 +163,7 @@ def upscale(
     fidelity: Fidelity = None,
     color_fix: ColorFixName = None,
     consistent: Consistent = False,
+    kernel_width: KernelWidth = None,
     protect: Protect = None,
     passes: Passes = None,
     mean: Mean = False,
@@ -202,6 +203,7 @@ def upscale(
         memory_bytes=parse_bytes(memory) if memory else None,
         label=not no_label,
         consistent=consistent,
+        kernel_width=kernel_width,
         protect=tuple([parse_place(each) for each in protect or ()]),
         mean_of=passes or 1 if mean else 1,
     )

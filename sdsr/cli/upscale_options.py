@@ -76,7 +76,7 @@ Fidelity = Annotated[
 ]
 ColorFixName = Annotated[ColorFix | None, typer.Option(help="How colors are taken from the photo.")]
 Consistent = Annotated[
-    bool, typer.Option("--consistent", help="Make the result, reduced to the photo's size by bicubic, the photo again.")
+    bool, typer.Option("--consistent", help="Make the result, reduced to the photo's size, the photo again.")
 ]
 Protect = Annotated[
     list[str] | None,

@@ -47,7 +47,15 @@ class Pages:
         request = self.settings.request
         plain = not (request.consistent or request.protect or request.mean_of > 1)
         first = restored.result if restored is not None and plain else None
-        made = report_result(task.source.name, lq, result, model=self.model, first=first, examined=examined)
+        made = report_result(
+            task.source.name,
+            lq,
+            result,
+            model=self.model,
+            kernel_width=request.kernel_width,
+            first=first,
+            examined=examined,
+        )
         write_report(made, page_beside(task.target))
 
     def overviews(self, tasks: Sequence[Task]) -> list[Path]:

@@ -7,7 +7,7 @@ tensors, so that a canvas can be laid out without torch.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -54,6 +54,18 @@ def cubic(a: float, distance: np.ndarray) -> np.ndarray:
     near = ((a + 2) * distance - (a + 3)) * np.square(distance) + 1
     far = ((a * distance - 5 * a) * distance + 8 * a) * distance - 4 * a
     return np.where(distance < 1, near, np.where(distance < 2, far, 0.0))
+
+
+def widened(kernel: Kernel, width: float | int) -> Kernel:
+    """Return the kernel, so many times as wide (1 or more): a reduction after which a lens or a scan blurred, too."""
+    if width == 1:
+        return kernel
+    return replace(
+        kernel,
+        name=f"{kernel.name} x{width:g}",
+        weight=lambda distance: kernel.weight(distance / width),
+        reach=math.ceil(kernel.reach * width),
+    )
 
 
 def _keys(distance: np.ndarray) -> np.ndarray:

@@ -31,14 +31,17 @@ def resample(
     if min(region.top, region.left) < 0 or region.bottom > size[0] or region.right > size[1]:
         raise InputError(f"region (={region}) must lie within the result of {size[0]} x {size[1]}; clip it.")
     if kernel.clips:
-        result = _resample_axis(image, size[1], region.columns, kernel, dim=-1).clip(0, 1)
-        return like(_resample_axis(result, size[0], region.rows, kernel, dim=-2).clip(0, 1), image)
-    result = _resample_axis(image, size[0], region.rows, kernel, dim=-2)
-    return like(_resample_axis(result, size[1], region.columns, kernel, dim=-1), image)
+        result = resample_axis(image, size[1], region.columns, kernel, dim=-1).clip(0, 1)
+        return like(resample_axis(result, size[0], region.rows, kernel, dim=-2).clip(0, 1), image)
+    result = resample_axis(image, size[0], region.rows, kernel, dim=-2)
+    return like(resample_axis(result, size[1], region.columns, kernel, dim=-1), image)
 
 
-def _resample_axis(image: Array, size: int, outputs: slice, kernel: Kernel, *, dim: Literal[-2, -1]) -> Array:
-    """Return these outputs of an axis resampled to `size`; blocks are shorter where each output reads more."""
+def resample_axis(image: Array, size: int, outputs: slice, kernel: Kernel, *, dim: Literal[-2, -1]) -> Array:
+    """Return these outputs of an axis resampled to `size`, in float32 or wider.
+
+    Blocks are shorter where each output reads more.
+    """
     length = image.shape[dim]
     block = max(8, min(64, 64 * size // length))
 

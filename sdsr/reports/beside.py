@@ -28,6 +28,7 @@ def report_result(
     result: Photo,
     *,
     model: str | Path | None = None,
+    kernel_width: float | int | None = None,
     first: Photo | None = None,
     examined: Examined | None = None,
 ) -> Report:
@@ -39,7 +40,7 @@ def report_result(
     """
     settings = last_step(result.traits.xmp)
     if model is None:
-        return report_on(name, photo, result, settings=settings)
+        return report_on(name, photo, result, settings=settings, kernel_width=kernel_width)
     found = find_model(model)
     readme = found.folder / "README.md"
     card = readme.read_text(encoding="utf-8") if readme.is_file() else ""
@@ -49,7 +50,15 @@ def report_result(
         trust = None
     warnings = () if reason is None else (f"No mask is shown: {reason}.",)
     return report_on(
-        name, photo, result, settings=settings, card=card, examined=examined, trust=trust, warnings=warnings
+        name,
+        photo,
+        result,
+        settings=settings,
+        card=card,
+        kernel_width=kernel_width,
+        examined=examined,
+        trust=trust,
+        warnings=warnings,
     )
 
 

@@ -20,8 +20,9 @@ FIDELITY_NOTE = (
     "faces, plates and textures can come out clear and wrong. Nothing below tells what was really there."
 )
 CONSISTENCY_NOTE = (
-    "Consistency compares the result, reduced to the photo's size, with the photo. A low value, or a bright place of "
-    "its map, is a contradiction of what the photo shows. A high value is no proof: any invention finer than the "
+    "Consistency compares the result, reduced to the photo's size, with the photo; by a kernel so many times as wide "
+    "as bicubic's, which is 1 for a scaled copy and more the more the photo is blurred. A low value, or a bright place "
+    "of its map, is a contradiction of what the photo shows. A high value is no proof: any invention finer than the "
     "photo's pixels passes."
 )
 PASSES_NOTE = (
@@ -81,6 +82,7 @@ class Report:
             "consistency": {
                 "psnr_db": round(psnr, 2) if math.isfinite(psnr) else None,
                 "mean_difference": round(float(self.consistency.map.mean()) * 255, 2),
+                "kernel_width": self.consistency.kernel_width,
                 "low": self.consistency.low,
             },
         }
@@ -122,19 +124,23 @@ def report_on(
     *,
     settings: Mapping[str, str],
     card: str = "",
+    kernel_width: float | int | None = None,
     examined: Examined | None = None,
     trust: Trust | None = None,
     warnings: tuple[str, ...] = (),
 ) -> Report:
-    """Return the report of a result; what a model was calibrated for counts for as many passes as were examined."""
-    consistency = measure_consistency(result, photo)
+    """Return the report of a result; what a model was calibrated for counts for as many passes as were examined.
+
+    `kernel_width` is that of the photo's reduction, estimated unless it is stated; calibrations are by bicubic's own.
+    """
+    consistency = measure_consistency(result, photo, kernel_width=kernel_width)
     if consistency.low:
         low = (
             f"The result contradicts its photo (consistency {consistency.psnr_db:.1f} dB, below {LOW_PSNR_DB:g}): "
             "compare colors and shapes with care."
         )
         warnings = (low, *warnings)
-    clues = None if examined is None else Clues.of(result, examined.spread, consistency)
+    clues = None if examined is None else Clues.of(result, examined.spread, measure_consistency(result, photo))
     if clues is None or trust is None or examined is None or trust.passes != examined.passes:
         trust = None
     return Report(

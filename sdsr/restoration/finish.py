@@ -4,6 +4,7 @@ import logging
 from dataclasses import dataclass
 
 from sdsr.errors import InputError
+from sdsr.images.reducing import check_kernel_width, estimate_width
 from sdsr.photos.photo import Photo
 from sdsr.region import Region
 from sdsr.restoration.places import check_places, place_name
@@ -18,11 +19,13 @@ NOTICEABLE = 0.5 / 255
 class Finish:
     """`places`, in the photo's pixels, are the photo itself, enlarged; the whole is made `consistent` with the photo.
 
+    The photo is taken for a reduction by a kernel of `kernel_width` (of bicubic's); None estimates it.
     Projection comes last, so that protected places, too, reduce to the photo; what it adds there is the photo's.
     """
 
     places: tuple[Region, ...] = ()
     consistent: bool = False
+    kernel_width: float | int | None = None
 
     @property
     def changes(self) -> bool:
@@ -31,6 +34,7 @@ class Finish:
 
     def check(self, photo: tuple[int, int], size: tuple[int, int]) -> None:
         """Raise InputError where it can't be done to a result of `size` of a photo of that size (height, width)."""
+        check_kernel_width(self.kernel_width)
         check_places(self.places, photo)
         if self.consistent and (size[0] < photo[0] or size[1] < photo[1]):
             raise InputError(
@@ -40,19 +44,21 @@ class Finish:
 
     def facts(self) -> dict[str, str]:
         """What a label says of it."""
-        facts = {"consistent": "bicubic"} if self.consistent else {}
+        kernel = "kernel estimated" if self.kernel_width is None else f"bicubic x{self.kernel_width:g}"
+        facts = {"consistent": kernel} if self.consistent else {}
         return facts | ({"protected": " ".join(map(place_name, self.places))} if self.places else {})
 
     def apply(self, result: Photo, photo: Photo) -> Photo:
-        """Return the result, finished; itself where nothing is to do. A photo that can't be met is told of."""
+        """Return the result, finished; itself where nothing is to do. A scaled copy that can't be met is told of."""
         from sdsr.restoration.projection import project
         from sdsr.restoration.protection import protect
 
         result = protect(result, photo, self.places)
         if not self.consistent:
             return result
-        found = project(result, photo)
-        if found.error > NOTICEABLE:
+        width = estimate_width(result, photo) if self.kernel_width is None else self.kernel_width
+        found = project(result, photo, kernel_width=width)
+        if found.exact and found.error > NOTICEABLE:
             log.warning(
                 "the result, reduced, still differs from its photo by %.2f of 255 on average (0.25 were wanted): "
                 "it would need values below black or above white.",

@@ -3,8 +3,9 @@
 With D the reduction, U the enlargement and y the photo, x + U c is looked for with D (x + U c) = y. The correction c
 has the photo's size, and c <- c + (y - D x) - D U c needs D x once: memory grows with the photo, not with the result.
 
-It is exact where the photo is a reduction of what is looked for by that kernel. A camera's photo is not: its blur is
-wider, its noise and its JPEG blocks are the photo's too, and are brought back with it. So this is asked for, not done.
+It is exact where the photo is a scaled copy, by bicubic, of what is looked for. A camera's photo is not: its blur is
+wider (`kernel_width`), and its noise and its JPEG blocks are the photo's, too. There D undoes a blur, which magnifies
+both with each step, so only one is taken: it brings back what the result lost, and little else.
 """
 
 from dataclasses import dataclass, replace
@@ -13,7 +14,7 @@ import numpy as np
 
 from sdsr.images.banded import Band, apply_banded
 from sdsr.images.floats import image_array, quantize
-from sdsr.images.kernels import KEYS, Kernel
+from sdsr.images.kernels import KEYS, Kernel, widened
 from sdsr.images.reducing import reduce_photo
 from sdsr.images.resize import resample
 from sdsr.photos.photo import Photo
@@ -21,26 +22,40 @@ from sdsr.tensors import Array, Region
 
 TOLERANCE = 0.25 / 255
 STEPS = 30
+STEPS_OF_BLURRED = 1
 STRIP_ROWS = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Projection:
-    """The changed result, and how far its reduction is from the photo: mean absolute difference, 0 ... 1."""
+    """The changed result, and how far its reduction is from the photo: mean absolute difference, 0 ... 1.
+
+    `exact`: whether all steps that it takes were there to be taken, since the photo is a scaled copy.
+    """
 
     result: Photo
     error: float
     steps: int
+    exact: bool
 
 
 def project(
-    result: Photo, photo: Photo, *, kernel: Kernel = KEYS, tolerance: float = TOLERANCE, steps: int = STEPS
+    result: Photo,
+    photo: Photo,
+    *,
+    kernel_width: float | int = 1,
+    tolerance: float = TOLERANCE,
+    steps: int | None = None,
 ) -> Projection:
-    """Return the result, changed so that its reduction by `kernel` differs from the photo by `tolerance` on average.
+    """Return the result, changed so that its reduction differs from the photo by `tolerance` on average.
 
-    After `steps` it is taken as it is. Rounding to the result's depth and what [0, 1] cuts off come on top; `error`
+    It is reduced by antialiased bicubic, `kernel_width` times as wide. After `steps` it is taken as it is: 30 of a
+    scaled copy (a width of 1), else one. Rounding to the result's depth and what [0, 1] cuts off come on top; `error`
     has both. Alpha and traits stay.
     """
+    kernel = widened(KEYS, kernel_width)
+    exact = kernel is KEYS
+    steps = steps or (STEPS if exact else STEPS_OF_BLURRED)
     residual = image_array(photo) - reduce_photo(result, photo.size, kernel=kernel)
     correction = np.zeros_like(residual)
     left = residual
@@ -49,9 +64,9 @@ def project(
         correction = correction + left
         left = residual - _reduced_enlargement(correction, result.size, kernel)
         taken += 1
-    changed = _add(result, correction, kernel)
+    changed = _add(result, correction)
     error = abs(image_array(photo) - reduce_photo(changed, photo.size, kernel=kernel)).mean()
-    return Projection(result=changed, error=float(error), steps=taken)
+    return Projection(result=changed, error=float(error), steps=taken, exact=exact)
 
 
 def _reduced_enlargement(correction: Array, size: tuple[int, int], kernel: Kernel) -> Array:
@@ -66,18 +81,18 @@ def _round_trip(length: int, size: int, kernel: Kernel) -> Band:
 
     def band(first: int, last: int) -> tuple[int, np.ndarray]:
         start, reducing = kernel.band(size, length, first, last)
-        origin, enlarging = kernel.band(length, size, start, start + reducing.shape[1])
+        origin, enlarging = KEYS.band(length, size, start, start + reducing.shape[1])
         return origin, reducing @ enlarging
 
     return band
 
 
-def _add(result: Photo, correction: np.ndarray, kernel: Kernel) -> Photo:
+def _add(result: Photo, correction: np.ndarray) -> Photo:
     """x + U c, rounded to the result's depth."""
     height, width = result.size
     pixels = np.empty_like(result.pixels)
     for top in range(0, height, STRIP_ROWS):
         strip = Region(top=top, left=0, height=min(STRIP_ROWS, height - top), width=width)
-        change = resample(correction, result.size, strip, kernel=kernel)
+        change = resample(correction, result.size, strip)
         pixels[strip.rows] = quantize(image_array(result, strip) + change, pixels.dtype)
     return replace(result, pixels=pixels)

@@ -1,7 +1,8 @@
 """Consistency: a result brought back to the size of its photo, against that photo.
 
 What a result shows beyond the photo can't be checked against it; what contradicts the photo can. A real photo is no
-bicubic reduction of anything, so even the truth is not consistent to the last bit (RealSR's: 31.1 dB).
+bicubic reduction of anything, so even the truth is not consistent to the last bit (RealSR's: 31.1 dB), and a sharp
+result of a blurred photo less so. By a kernel as wide as the photo's blur, what is left is the contradiction.
 """
 
 from dataclasses import dataclass
@@ -10,8 +11,8 @@ import numpy as np
 
 from sdsr.errors import InputError
 from sdsr.images.floats import image_array
-from sdsr.images.kernels import KEYS, Kernel
-from sdsr.images.reducing import reduce_photo
+from sdsr.images.kernels import KEYS, widened
+from sdsr.images.reducing import check_kernel_width, estimate_width, reduce_photo
 from sdsr.photos.luma import LUMA
 from sdsr.photos.photo import Photo
 
@@ -26,10 +27,12 @@ class Consistency:
     """`map`: mean absolute difference of the channels at the photo's size (height, width), 0 ... 1, float32.
 
     `psnr_db`: PSNR-Y as tables have it (BT.601, 16 ... 235) over the whole photo; infinity where nothing differs.
+    `kernel_width`: of the kernel that reduced, in widths of bicubic's.
     """
 
     map: np.ndarray
     psnr_db: float
+    kernel_width: float | int
 
     @property
     def low(self) -> bool:
@@ -37,19 +40,22 @@ class Consistency:
         return self.psnr_db < LOW_PSNR_DB
 
 
-def measure_consistency(result: Photo, photo: Photo, *, kernel: Kernel = KEYS) -> Consistency:
-    """Return how a result, reduced by `kernel` to the size of the photo that it was made of, differs from it.
+def measure_consistency(result: Photo, photo: Photo, *, kernel_width: float | int | None = 1) -> Consistency:
+    """Return how a result, reduced to the size of the photo that it was made of, differs from it.
 
-    What the photo hides (alpha of 0) counts as equal. Raises InputError for a result that is smaller than its photo.
+    It is reduced by antialiased bicubic, `kernel_width` times as wide; None estimates that. What the photo hides (alpha
+    of 0) counts as equal. Raises InputError for a result that is smaller than its photo, and a width out of 1 ... 8.
     """
     check_enlarged(result, photo)
-    difference = reduce_photo(result, photo.size, kernel=kernel).clip(0, 1) - image_array(photo)
+    check_kernel_width(kernel_width)
+    width = estimate_width(result, photo) if kernel_width is None else kernel_width
+    difference = reduce_photo(result, photo.size, kernel=widened(KEYS, width)).clip(0, 1) - image_array(photo)
     if photo.alpha is not None:
         difference = difference * (photo.alpha > 0)
     luma = (difference * LUMA[:, None, None]).sum(1)
     error = float(np.square(luma * _STUDIO_RANGE, dtype=np.float64).mean())
     psnr_db = float("inf") if error == 0 else -10 * float(np.log10(error))
-    return Consistency(map=abs(difference).mean(1)[0], psnr_db=psnr_db)
+    return Consistency(map=abs(difference).mean(1)[0], psnr_db=psnr_db, kernel_width=width)
 
 
 def check_enlarged(result: Photo, photo: Photo) -> None:

@@ -203,7 +203,7 @@ def _depict(order: Order, photo: Photo, result: Photo, size: tuple[int, int]) ->
     if order.region is not None:
         return None
     with suppress(InputError):  # a result that is smaller than its photo
-        consistency = measure_consistency(replace(result, alpha=None), replace(photo, alpha=None))
+        consistency = measure_consistency(replace(result, alpha=None), replace(photo, alpha=None), kernel_width=None)
         _write_map(consistency, order.folder / MAP)
         return consistency
     return None

@@ -48,9 +48,7 @@ class JobForm(BaseModel):
     fidelity: FiniteFloat | None = Field(None, ge=0, le=1, description="0 trusts the model, 1 the photo.")
     prompt: str | None = Field(None, max_length=1000, description="Where the model listens to one.")
     color_fix: ColorFix | None = Field(None, description="Where the colors come from; the model's own by default.")
-    consistent: bool = Field(
-        False, description="Make the result, reduced to the photo's size by bicubic, the photo again."
-    )
+    consistent: bool = Field(False, description="Make the result, reduced to the photo's size, the photo again.")
     protect: list[Place] | None = Field(
         None,
         max_length=MOST_PLACES,

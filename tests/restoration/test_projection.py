@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from sdsr.images.floats import image, quantize
-from sdsr.images.kernels import KEYS
+from sdsr.images.floats import image, image_array, quantize
+from sdsr.images.kernels import KEYS, widened
+from sdsr.images.reducing import reduce_photo
 from sdsr.images.resize import resample
 from sdsr.photos.photo import Photo
 from sdsr.restoration.projection import _reduced_enlargement, project
@@ -26,6 +27,18 @@ def test_the_reduction_becomes_the_photo(photo, size, dtype):
     assert found.error < 0.5 / 255
     assert found.result.pixels.dtype == dtype
     assert (image(found.result) - image(truth)).abs().mean() < (image(blurred) - image(truth)).abs().mean()
+
+
+def test_of_a_blurred_photo_what_the_result_lost_comes_back_in_one_step(photo):
+    truth = Photo(pixels=quantize(0.1 + 0.8 * photo, np.uint16))
+    wide = widened(KEYS, 1.6)
+    lq = Photo(pixels=quantize(resample(image(truth), (24, 32), kernel=wide), np.uint16))
+    soft = Photo(pixels=quantize(resample(image(reduced(truth, (16, 21), np.uint16)), truth.size), np.uint16))
+    found = project(soft, lq, kernel_width=1.6)
+    assert found.steps == 1
+    assert not found.exact
+    assert found.error < 0.7 * abs(reduce_photo(soft, lq.size, kernel=wide) - image_array(lq)).mean()
+    assert (image(found.result) - image(truth)).abs().mean() < (image(soft) - image(truth)).abs().mean()
 
 
 def test_what_is_consistent_stays(photo):
