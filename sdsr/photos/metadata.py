@@ -21,6 +21,8 @@ logger = logging.getLogger(__name__)
 
 _PREFIX = b"Exif\0\0"
 _ORIENTATION = 0x0112
+_DESCRIPTION = 0x010E
+_SHAPE = '{"shape":'
 _EXIF_IFD = 0x8769
 _WIDTH = 0xA002
 _HEIGHT = 0xA003
@@ -162,10 +164,25 @@ def exif_of_tiff(data: bytes) -> bytes | None:
             exif.load_from_fp(io.BytesIO(data))
             for tag in set(exif) - DESCRIPTIVE:
                 del exif[tag]
+            _drop_layout(exif)
             return block_of(exif)
     except HOSTILE as error:
         logger.warning("tags of the TIFF file can't be read (%s) and are left out.", first_line(error))
         return None
+
+
+def _drop_layout(exif: Image.Exif) -> None:
+    """Drop a description in which a program notes sizes and pages for itself, which another picture contradicts."""
+    text = exif.get(_DESCRIPTION)
+    if not isinstance(text, str):
+        return
+    if text.startswith(_SHAPE):  # tifffile's: nothing else is in it
+        del exif[_DESCRIPTION]
+    elif text.startswith("ImageJ=") or (text.startswith("<") and "<OME" in text):
+        logger.warning(
+            "the description is of the file's layout (%s ...) and is left out.", text.partition("\n")[0][:40]
+        )
+        del exif[_DESCRIPTION]
 
 
 def block_of(exif: Image.Exif) -> bytes | None:

@@ -165,3 +165,18 @@ def test_resolution_is_kept(unit, dpi):
     photo = read_photo(data)
     for format in ("TIFF", "PNG"):
         assert read_photo(encode_photo(photo, format)).traits.dpi == (dpi and pytest.approx(dpi, abs=0.02))
+
+
+@pytest.mark.parametrize(
+    ("description", "kept"),
+    [
+        ('{"shape": [14, 20, 3]}', False),
+        ("ImageJ=1.54f\nimages=1\n", False),
+        ('<?xml version="1.0"?><OME><Image><Pixels SizeX="20" SizeY="14"/></Image></OME>', False),
+        ("Garden, 1998", True),
+    ],
+)
+def test_a_description_of_the_layout_is_none_of_the_result(description: str, kept: bool) -> None:
+    traits = read_photo(tiff(levels(3, np.uint16), "rgb", description=description)).traits
+    assert (description.encode() in (traits.exif or b"")) is kept
+    assert b"tifffile" in (traits.exif or b""), "the other tags stay"
