@@ -43,9 +43,15 @@ def configure(
     """Restore and enlarge photos with diffusion priors, train the methods that do it, and measure the results."""
     share_processors()
     handler = logging.StreamHandler()
+    handler.addFilter(_not_told_already)
     handler.setFormatter(LineFormatter("sdsr: %(levelname)s: %(message)s"))
     logging.basicConfig(handlers=[handler], level=logging.WARNING)
     logging.getLogger("sdsr").setLevel(logging.INFO if verbose else logging.WARNING)
+
+
+def _not_told_already(record: logging.LogRecord) -> bool:
+    """Whether a record is still to be printed; the hub's library prints its own."""
+    return not record.name.startswith("huggingface_hub")
 
 
 def main() -> None:

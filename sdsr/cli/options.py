@@ -22,7 +22,7 @@ ProtocolName = Annotated[str, typer.Option(help="How to measure; as in `sdsr eva
 Perceptual = Annotated[list[str] | None, typer.Option(help="Also lpips, musiq ... of pyiqa; repeatable.")]
 PhotosCsv = Annotated[Path | None, typer.Option(help="Also write every photo's figures to this file.")]
 Features = Annotated[
-    bool, typer.Option("--features", help="Also the distance of ImageNet features, by `sdsr[evaluate]`.")
+    bool, typer.Option("--features", help=r"Also the distance of ImageNet features, by `sdsr\[evaluate]`.")
 ]
 Choosing = Annotated[
     bool, typer.Option("--choosing", help="That distance by the network that losses see, to choose weights by.")

@@ -98,10 +98,16 @@ def load_command(package: str, name: str) -> TyperCommand:
     """Import a command's module and return the command."""
     plain = name.replace("-", "_")
     single = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
-    single.command(name)(getattr(import_module(f"{package}.{plain}"), plain))
+    function = getattr(import_module(f"{package}.{plain}"), plain)
+    single.command(name, help=_without_line_ends(function.__doc__ or ""))(function)
     command = get_command(single)
     assert isinstance(command, TyperCommand), f"{name} is a command, not a group"
     return command
+
+
+def _without_line_ends(text: str) -> str:
+    """Return a docstring whose paragraphs are one line each, as a terminal has a width of its own."""
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
 
 
 def _imported_when_called(package: str, name: str, says: str | None = None) -> type[TyperCommand]:

@@ -29,7 +29,7 @@ def train(
     config: Annotated[
         Path | None,
         typer.Option(
-            callback=_take_config, is_eager=True, help="TOML: the stage's settings, and these options under [run]."
+            callback=_take_config, is_eager=True, help=r"TOML: the stage's settings, and these options under \[run]."
         ),
     ] = None,
     print_config: Annotated[bool, typer.Option("--print-config", help="Print the stage as TOML and leave.")] = False,
@@ -49,7 +49,11 @@ def train(
     ] = None,
     strict: Annotated[
         bool,
-        typer.Option(" /--partly", help="Take what fits of --from's parts, where they are of another network."),
+        typer.Option(
+            " /--partly",
+            show_default=False,
+            help="Take what fits of --from's parts, where they are of another network.",
+        ),
     ] = True,
     steps: Annotated[int | None, typer.Option(min=1, help="Optimizer steps; the recipe's by default.")] = None,
     minutes: Annotated[float | None, typer.Option(help="End, annealed, after this time.")] = None,

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import typer
+from rich.text import Text
 from typer.testing import CliRunner
 
 import sdsr
@@ -52,6 +53,14 @@ def test_every_command_explains_itself_as_the_list_does(words: str) -> None:
     doc = load_command(*command_of(words)).help
     assert doc is not None
     assert sentences(doc.partition("\n\n")[0]) == summary
+    assert "\n" not in doc.replace("\n\n", ""), "lines end where the terminal does"
+
+
+@pytest.mark.parametrize("words", TYPED)
+def test_no_word_of_help_is_taken_for_markup(words: str) -> None:
+    command = load_command(*command_of(words))
+    for told in [command.help, *(getattr(parameter, "help", None) for parameter in command.params)]:
+        assert told is None or Text.from_markup(told).plain == told.replace("\\[", "[")
 
 
 @pytest.mark.parametrize("name", [*RENAMED, *ALIASES])
