@@ -34,6 +34,7 @@ FORMATS = {
 
 
 _MISSING = ("[red]missing[/red]", "not here")
+_IS_MISSING = " is missing"
 """Of the core, and of an extra."""
 
 
@@ -53,7 +54,7 @@ class Extra:
                 continue
             installed = version_of(requirement.name)
             if installed is None:
-                found.append(f"{requirement.name} is missing")
+                found.append(f"{requirement.name}{_IS_MISSING}")
             elif not requirement.specifier.contains(installed, prereleases=True):
                 found.append(f"{requirement.name} {installed} is not {requirement.specifier}")
         return found
@@ -187,7 +188,7 @@ def _tables(facts: Facts) -> Iterator[Table]:
     yield _table("Devices", [_device_cells(device) for device in facts.devices])
     yield _table("Engines of graphs", [(each.engine, each.verdict) for each in facts.engines])
     none = ("[red]none[/red]", "reinstall sdsr: every method needs the embedded prior unless another is given", "")
-    embedded = [(each.file, f"{each.bytes / 2**20:.1f} MiB", each.sha256[:12]) for each in facts.embedded]
+    embedded = [(each.file, f"{each.bytes / 2**20:.2f} MiB", each.sha256[:12]) for each in facts.embedded]
     yield _table("Embedded models", embedded or [none])
     if facts.published:
         published = [(each.name, each.what, each.folder or "not here") for each in facts.published]
@@ -210,7 +211,11 @@ def _device_cells(device: Device) -> tuple[str, ...]:
 
 def _verdict(name: str, extra: Extra) -> str:
     problems = extra.problems()
-    return f"{', '.join(problems)}: pip install 'sdsr\\[{name}]'" if problems else "ready"
+    missing = [problem.removesuffix(_IS_MISSING) for problem in problems if problem.endswith(_IS_MISSING)]
+    told = [problem for problem in problems if not problem.endswith(_IS_MISSING)]
+    if missing:
+        told.append(f"{', '.join(missing)} {'are' if len(missing) > 1 else 'is'} missing")
+    return f"{', '.join(told)}: pip install 'sdsr\\[{name}]'" if told else "ready"
 
 
 def _table(title: str, rows: list[tuple[str, ...]]) -> Table:

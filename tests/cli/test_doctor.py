@@ -58,7 +58,7 @@ def test_what_is_missing_is_said_with_the_remedy_and_breaks_nothing(monkeypatch,
     installed = metadata.version
 
     def version(name):
-        if name in ("tensorboard", "uvicorn", "peft"):
+        if name in ("tensorboard", "uvicorn", "peft", "onnx", "onnxscript"):
             raise metadata.PackageNotFoundError(name)
         return "0.100.0" if name == "fastapi" else installed(name)
 
@@ -72,5 +72,6 @@ def test_what_is_missing_is_said_with_the_remedy_and_breaks_nothing(monkeypatch,
         "extra methods is incomplete, fastapi 0.100.0 is not >=0.165, uvicorn is missing: pip install 'sdsr[web]'"
         in result.output
     )
+    assert "extra methods is incomplete, onnx, onnxscript are missing: pip install 'sdsr[export]'" in result.output
     assert "reinstall sdsr" in result.output
     assert "not here" in result.output
