@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 from PIL import Image as pillow
-from PIL import ImageOps
+from PIL import ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from sdsr.data.remote import Members, RemoteFile, remembered, remote_files
@@ -176,11 +176,17 @@ def open_pairs(
 
 def decode(content: bytes, *, name: str = "photo") -> Pixels:
     """Upright 8-bit RGB of a JPEG, PNG, WebP or TIFF file; `name` is for the InputError of what can't be decoded."""
+    if not content:
+        raise InputError(f"{name} can't be decoded (it is empty); remove it or copy it again.")
     try:
         with pillow.open(io.BytesIO(content), formats=_FORMATS) as opened:
             mode = opened.mode
             upright = ImageOps.exif_transpose(opened)
             pixels = np.array(upright.convert("RGB")) if mode in _MODES else None
+    except UnidentifiedImageError as error:  # whose words are of an address in memory
+        raise InputError(
+            f"{name} can't be decoded (no JPEG, PNG, WebP or TIFF); remove it or save it again."
+        ) from error
     except Exception as error:  # a damaged file can end in any
         raise InputError(f"{name} can't be decoded ({error}); remove it or save it again.") from error
     if pixels is None:

@@ -14,5 +14,5 @@ ABLATIONS: dict[str, dict[str, Variant]] = {
 
 def find_ablation(name: str) -> Mapping[str, Variant]:
     if name not in ABLATIONS:
-        raise InputError(f"table (={name}) must be one of {sorted(ABLATIONS)}.")
+        raise InputError(f"table (={name}) must be one of {', '.join(sorted(ABLATIONS))}.")
     return ABLATIONS[name]

@@ -147,4 +147,5 @@ class Recipe:
         for stage in self.stages:
             if stage.name == name:
                 return stage
-        raise InputError(f"stage (={name}) of {self.name} must be one of {names}; choose one with --stage.")
+        said = "" if name is None else f" (={name})"
+        raise InputError(f"stage{said} of {self.name} must be one of {', '.join(names)}; choose one with --stage.")

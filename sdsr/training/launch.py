@@ -123,7 +123,7 @@ def _begun(stage: Stage, model: object, discriminator: nn.Module | None, setting
 
 def find_recipe(name: str) -> Recipe:
     if name not in RECIPES:
-        raise InputError(f"recipe (={name}) must be one of {sorted(RECIPES)}; `sdsr models` describes them.")
+        raise InputError(f"recipe (={name}) must be one of {', '.join(sorted(RECIPES))}; `sdsr models` describes them.")
     return RECIPES[name]
 
 
@@ -182,7 +182,9 @@ def precision_of(asked: str, device: torch.device) -> torch.dtype:
     """Return what a run computes in: "bf16", "no" (float32), or "auto", what suits the device."""
     known = {"bf16": torch.bfloat16, "no": torch.float32, "auto": choose_dtype(device)}
     if asked not in known:
-        raise InputError(f"precision (={asked}) must be one of {sorted(known)}; float16 overflows in decoders.")
+        raise InputError(
+            f"precision (={asked}) must be one of {', '.join(sorted(known))}; float16 overflows in decoders."
+        )
     return known[asked]
 
 

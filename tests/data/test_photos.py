@@ -213,3 +213,9 @@ def test_shared_shard_and_pairs():
     pairs = open_pairs(SHARED / "realsr/LR", SHARED / "realsr/HR")
     assert len(pairs) == 100
     assert pairs[3][1].shape == (3, 512, 512)
+
+
+@pytest.mark.parametrize(("content", "why"), [(b"", "it is empty"), (b"GIF89a", "no JPEG, PNG, WebP or TIFF")])
+def test_what_is_no_photo_is_said_in_words(content: bytes, why: str) -> None:
+    with pytest.raises(InputError, match=rf"^a can't be decoded \({why}\); remove it"):
+        decode(content, name="a")
