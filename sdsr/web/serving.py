@@ -2,10 +2,13 @@
 
 import asyncio
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import uvicorn
 
+from sdsr.batch.alive import lock
 from sdsr.errors import InputError
 from sdsr.web.app import build
 from sdsr.web.service import Service
@@ -19,9 +22,15 @@ _MOST_CONNECTIONS = 512
 def serve(settings: Settings, *, on_listening: Callable[[str], None]) -> None:
     """Serve until SIGINT or SIGTERM; `on_listening` is told the page's address.
 
-    Raises InputError where the port is taken, or the settings would leave the service open.
+    Raises InputError where port or folder is taken, or the settings would leave the service open.
     """
-    service = Service.on(settings)
+    settings.check()
+    with _alone(settings.folder):
+        _serve_alone(Service.on(settings), on_listening)
+
+
+def _serve_alone(service: Service, on_listening: Callable[[str], None]) -> None:
+    settings = service.settings
     listening = _listen(settings.host, settings.port)
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     config = uvicorn.Config(
@@ -49,6 +58,22 @@ async def _serve(server: uvicorn.Server, service: Service, listening: socket.soc
     await server.serve([listening])
     server.should_exit = True
     await letting
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold a service's folder; raise InputError where another one does, whose jobs this one would take for cut off."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file = (folder / "serving.lock").open("ab")
+    except OSError as error:
+        raise InputError(f"folder (={folder}) can't be used ({error.strerror}); choose another.") from error
+    with file:
+        if not lock(file):
+            raise InputError(
+                f"folder (={folder}) is another service's that runs; end that one, or choose another --folder."
+            )
+        yield
 
 
 def _listen(host: str, port: int) -> socket.socket:
