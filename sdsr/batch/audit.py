@@ -14,6 +14,7 @@ from sdsr.digests import file_sha256
 from sdsr.errors import InputError, OutputError
 from sdsr.photos.finding import find_photos
 from sdsr.photos.parts import whole_file
+from sdsr.photos.urls import url_of
 
 State = Literal["whole", "interrupted", "missing", "changed"]
 Merged = Literal["taken", "there already", "different", "not whole"]
@@ -128,6 +129,10 @@ def _state(path: Path, entry: Entry) -> State:
 
 
 def _open(root: Path) -> Manifest:
+    if (url := url_of(root)) is not None:
+        raise InputError(
+            f"{url} is a bucket, whose manifest is read by `sdsr upscale` alone; copy the folder here first."
+        )
     if not (root / NAME).is_file():
         raise InputError(f"folder (={root}) has no manifest ({NAME}); name one that `sdsr upscale -o` wrote.")
     manifest = Manifest(root)

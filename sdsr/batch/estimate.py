@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from sdsr.batch.desk import Desk
 from sdsr.batch.model import Model
+from sdsr.batch.outcome import complaint
 from sdsr.batch.restoring import look_at
 from sdsr.batch.settings import Settings
 from sdsr.batch.walking import Task
@@ -22,6 +23,7 @@ _SAMPLE = 200  # headers that are read, evenly spread
 _PROBES = 3
 _PROBE_PX = 128  # side of what is restored of each
 _PROBE_S = 20.0  # after which no other photo is probed
+_COMPLAINTS = 5  # of unreadable photos that are named
 _NOTE_BYTES = 1_000  # of the manifest, for each photo
 
 
@@ -30,7 +32,8 @@ class Estimate:
     """What a batch would take.
 
     Of `photos`, so many are `finished`; of those `to_do`, `unreadable` can't be restored, as far as `sampled` headers
-    tell. `seconds` is for one process on this machine. `free_bytes` is of the disk that has the results.
+    tell, for reasons of which `complaints` are the first. `seconds` is for one process on this machine. `free_bytes` is
+    of the disk that has the results.
     """
 
     photos: int
@@ -43,6 +46,7 @@ class Estimate:
     seconds: float | None
     disk_bytes: int | None
     free_bytes: int
+    complaints: tuple[str, ...] = ()
 
     def check(self) -> None:
         """Raise OutputError where the disk can't hold the results."""
@@ -83,7 +87,7 @@ def estimate(
     left = left[:limit]
     step = max(1, -(-len(left) // _SAMPLE))
     sample = left[::step]
-    headers = [found for task in sample if (found := _header(task, settings)) is not None]
+    headers, complaints = _headers(sample, settings)
     times = len(left) / len(sample) if sample else 0.0
     seconds_per_px, bytes_per_px = _probe(headers, desk, clock) if headers else (None, None)
     pixels = sum(header.pixels for header in headers) * times
@@ -99,6 +103,7 @@ def estimate(
         seconds=None if seconds_per_px is None else round(seconds_per_px * pixels * passes, 1),
         disk_bytes=None if bytes_per_px is None else round(bytes_per_px * pixels) + len(left) * _NOTE_BYTES,
         free_bytes=min((_free_bytes(root) for root in {task.root or task.target.parent for task in tasks}), default=0),
+        complaints=tuple(complaints[:_COMPLAINTS]),
     )
 
 
@@ -115,14 +120,23 @@ def told_bytes(amount: float | int) -> str:
     raise AssertionError("unreachable")
 
 
-def _header(task: Task, settings: Settings) -> _Header | None:
-    """Return what the header of a photo says of its work; None where it can't be restored."""
+def _headers(sample: Sequence[Task], settings: Settings) -> tuple[list[_Header], list[str]]:
+    """Return what headers say of the work, and what is wrong with the photos that can't be restored."""
+    headers: list[_Header] = []
+    complaints: list[str] = []
+    for task in sample:
+        try:
+            headers.append(_header(task, settings))
+        except (SdsrError, OSError) as error:
+            complaints.append(complaint(str(task.photo), str(error)))
+    return headers, complaints
+
+
+def _header(task: Task, settings: Settings) -> _Header:
+    """Return what the header of a photo says of its work; raise what says why it can't be restored."""
     from sdsr.photos.probe import format_of
 
-    try:
-        header, (height, width) = look_at(task.source, settings, format=format_of(task.target))
-    except (SdsrError, OSError):
-        return None
+    header, (height, width) = look_at(task.source, settings, format=format_of(task.target))
     return _Header(
         task=task, given_px=header.width * header.height, size=(width, height), scale=max(1e-3, width / header.width)
     )

@@ -44,6 +44,16 @@ class Outcome:
     error: str | None = None
 
 
+def complaint(photo: str, error: str) -> str:
+    """Return a failure with the photo's path, which errors that begin with its name are lent once.
+
+    >>> complaint("in/a.gif", "a.gif is a GIF"), complaint("in/a.png", "no memory is left")
+    ('in/a.gif is a GIF', 'in/a.png: no memory is left')
+    """
+    name = photo.replace("\\", "/").rpartition("/")[2]
+    return f"{photo}{error.removeprefix(name)}" if error.startswith(f"{name} ") else f"{photo}: {error}"
+
+
 def kind_of(error: Exception) -> Kind:
     """Return the kind of a failure."""
     for of, kind in _KIND_OF.items():

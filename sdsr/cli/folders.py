@@ -18,7 +18,7 @@ def complete_folder(target: Path, *, overwrite: bool) -> Iterator[Path]:
     that can't be written.
     """
     if not overwrite and target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise OutputError(f"folder (={target}) is there and not empty; choose another or allow --overwrite.")
+        raise OutputError(f"folder (={target}) is there and not empty; choose another, or add --overwrite.")
     try:
         target.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=".", suffix=".partial", dir=target.parent))

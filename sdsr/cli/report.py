@@ -46,7 +46,7 @@ def report(
         raise InputError(f"passes (={passes}) must be 0, or 2 ... 8; one pass has nothing to disagree with.")
     page = output or page_beside(result)
     if page.exists() and not overwrite:
-        raise OutputError(f"report (={page}) exists; name another with -o, or allow --overwrite.")
+        raise OutputError(f"report (={page}) exists; name another with -o, or add --overwrite.")
     given = read_photo(photo)
     made = read_photo(result)
     if passes < LEAST_PASSES:

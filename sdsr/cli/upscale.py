@@ -74,6 +74,7 @@ from sdsr.errors import InputError
 from sdsr.models import DEFAULT_MODEL
 from sdsr.photos.credentials import read_signer
 from sdsr.photos.formats import BY_NAME
+from sdsr.photos.sizes import check_scale
 from sdsr.photos.sources import is_pipe
 from sdsr.photos.urls import without_file_scheme
 from sdsr.request import Request
@@ -217,7 +218,8 @@ def upscale(
     if sign is not None:
         settings = replace(settings, signer=read_signer(*sign))
     if scale is not None:
-        request.size(64, 64)  # what is wrong with a scale is wrong for every photo
+        check_scale(scale)
+        request.size(64, 64)  # where another size is wanted too
     check_passes(passes, report=report, mean=mean)
     part = None if shard is None else Shard.parse(shard)
     choice = Choice(include=tuple(include or ()), exclude=tuple(exclude or ()))
@@ -257,9 +259,13 @@ def upscale(
             cluster=_cluster(engine, address, workers),
             bucket=bucket,
         )
-        for page in pages.overviews(tasks) if pages is not None else []:
+        if pages is not None:
+            overviews = pages.overviews(tasks)
             if not (json or quiet):
-                echo_line(f"{page}: report of all")
+                for page in pages.alone(tasks):
+                    echo_line(f"{page}: how far to believe it")
+                for page in overviews:
+                    echo_line(f"{page}: report of all")
     if tally.photos["failed"]:
         raise typer.Exit(2 if tally.photos["failed"] == tally.photos.total() else 1)
 

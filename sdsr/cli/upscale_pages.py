@@ -62,3 +62,7 @@ class Pages:
         """Write the page over each folder of results, and return those pages."""
         roots = dict.fromkeys(task.root for task in tasks if task.root is not None)
         return [page for root in roots if (page := write_overview(root)) is not None]
+
+    def alone(self, tasks: Sequence[Task]) -> list[Path]:
+        """Return the pages beside results of photos that were named one by one."""
+        return [page_beside(task.target) for task in tasks if task.root is None and self.is_there(task)]

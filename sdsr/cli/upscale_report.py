@@ -19,7 +19,7 @@ from sdsr.batch.bucket.planning import Bucket
 from sdsr.batch.engine import process
 from sdsr.batch.estimate import Estimate, told_bytes
 from sdsr.batch.model import Model
-from sdsr.batch.outcome import KINDS, Kind, Outcome
+from sdsr.batch.outcome import KINDS, Kind, Outcome, complaint
 from sdsr.batch.pace import Pace, mean_pixels, told_time
 from sdsr.batch.ray_cluster import Cluster
 from sdsr.batch.ray_engine import process_on_ray
@@ -56,8 +56,7 @@ def report(
                 if json:
                     echo_json({name: getattr(outcome, name) for name in _FIELDS}, file=out)
                 elif outcome.error is not None:
-                    where = "" if len(tasks) == 1 else f"{outcome.input}: "
-                    echo_line(f"sdsr: error: {where}{outcome.error}", err=True)
+                    echo_line(f"sdsr: error: {_complaint(outcome, alone=len(tasks) == 1)}", err=True)
                 elif not quiet:
                     echo_line(_line(outcome), file=out)
     except KeyboardInterrupt:
@@ -105,18 +104,32 @@ def tell_estimate(found: Estimate, *, json: bool) -> None:
         found.check()
         return
     sampled = "" if found.sampled == found.to_do else f" (of {found.sampled} photos, evenly spread)"
-    seconds = "unknown, as nothing could be probed" if found.seconds is None else f"about {told_time(found.seconds)}"
+    hours = None if found.seconds is None else f"about {told_time(found.seconds)} in one process on this machine"
     needed = "unknown" if found.disk_bytes is None else f"about {told_bytes(found.disk_bytes)}"
     rows = {
         "photos": f"{found.photos}, of which {found.finished} are finished and {found.to_do} to do",
         "unreadable": f"{found.unreadable}{sampled}",
-        "megapixels": f"{found.megapixels_in:.1f} of photos, {found.megapixels_out:.1f} of results{sampled}",
-        "time": f"{seconds} in one process on this machine",
+        "megapixels": f"{_few(found.megapixels_in)} of photos, {_few(found.megapixels_out)} of results{sampled}",
+        "time": hours or "unknown, as no photo could be probed",
         "disk": f"{needed}; {told_bytes(found.free_bytes)} are free",
     }
     for name, value in rows.items():
         typer.echo(f"{name + ':':<12}{value}")
+    for each in found.complaints:
+        echo_line(f"sdsr: error: {each}", err=True)
     found.check()
+
+
+def _few(number: float) -> str:
+    """Return a number with one decimal, and with two digits where that would be next to nothing."""
+    return f"{number:.1f}" if number >= 1 else f"{number:.2g}"
+
+
+def _complaint(outcome: Outcome, *, alone: bool) -> str:
+    """Return a failure with the photo's path; of one photo that was given, only where the failure names it anyway."""
+    error = outcome.error or ""
+    told = complaint(outcome.input, error)
+    return error if alone and told.endswith(f": {error}") else told
 
 
 def _line(outcome: Outcome) -> str:

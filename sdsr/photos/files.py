@@ -222,7 +222,7 @@ def _publish(part: Path, target: Path, *, overwrite: bool) -> None:
 
 
 def _exists(target: Path) -> OutputError:
-    return OutputError(f"{target.name} exists already; choose another name or allow overwriting.")
+    return OutputError(f"{target.name} exists already; choose another name, or allow it (overwrite=True).")
 
 
 def _remedy(error: BaseException) -> str:

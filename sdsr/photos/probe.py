@@ -1,5 +1,6 @@
 """Look before decoding: format from the content, size and color from the header, all of it against the limits."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -81,7 +82,8 @@ def check_output(header: Header, size: tuple[int, int], format: Format, limits: 
     if height * width > limits.max_output_pixels:
         raise LimitError(
             f"output size (={width}x{height}, {_megapixels(height * width)}) exceeds"
-            f" {_megapixels(limits.max_output_pixels)}; enlarge less or raise max_output_pixels."
+            f" {_megapixels(limits.max_output_pixels)}; enlarge less ({_largest_scale(header, limits):g} times fits),"
+            " or raise max_output_pixels."
         )
     needed = height * width * _OUTPUT_BYTES_PER_PIXEL * (2 if header.bits > 8 else 1)
     if limits.max_memory_bytes is not None and needed > limits.max_memory_bytes:
@@ -89,6 +91,11 @@ def check_output(header: Header, size: tuple[int, int], format: Format, limits: 
             f"output size (={width}x{height}) needs {needed >> 20} MiB, limit {limits.max_memory_bytes >> 20} MiB;"
             " enlarge less or raise max_memory_bytes."
         )
+
+
+def _largest_scale(header: Header, limits: Limits) -> float:
+    """Return the largest scale with two decimals whose result is within the limit of pixels, sides being rounded."""
+    return math.floor(100 * math.sqrt(limits.max_output_pixels / (header.width * header.height)) - 0.5) / 100
 
 
 def format_of(target: Path) -> Format:

@@ -44,6 +44,12 @@ def output_size(
     return _scaled(width, height, factor)
 
 
+def check_scale(scale: float | int) -> None:
+    """Raise InputError for a scale that is wrong for every photo."""
+    if not 0 < scale <= MAX_SCALE:
+        raise InputError(f"scale (={scale:g}) must be above 0 and at most {MAX_SCALE:g}; try 4.")
+
+
 def _exact(width: int, height: int, to_width: int, to_height: int) -> tuple[int, int]:
     by_width = _scaled(width, height, to_width / width)
     by_height = _scaled(width, height, to_height / height)

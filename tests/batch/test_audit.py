@@ -112,6 +112,8 @@ def test_folders_that_are_none_are_refused(tmp_path: Path) -> None:
     for refused in (lambda: status(tmp_path / "none"), lambda: list(verify(tmp_path / "none"))):
         with pytest.raises(InputError, match="has no manifest"):
             refused()
+    with pytest.raises(InputError, match=r"^s3://archive/results is a bucket"):
+        status(Path("s3://archive/results"))
 
 
 @pytest.mark.parametrize("name", ["../a.png", "sub/../../a.png", "/tmp/a.png"])

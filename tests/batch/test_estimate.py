@@ -22,6 +22,8 @@ def test_an_estimate_counts_what_is_left(tree: Path, upscaler: Upscaler) -> None
     found = estimate(tasks, model, settings, clock=lambda: next(now))
     assert not (tree.parent / "out").exists()
     assert (found.photos, found.finished, found.to_do, found.unreadable) == (4, 0, 4, 1)
+    (complaint,) = found.complaints
+    assert complaint.startswith(f"{tree / 'broken.jpg'} is no photo")
     assert found.megapixels_out == pytest.approx(3 * 32 * 24 / 1e6, abs=1e-3)
     assert found.seconds == 3.0, "a second for each of three photos of one size"
     assert found.disk_bytes is not None

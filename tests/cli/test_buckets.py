@@ -47,6 +47,7 @@ def test_what_is_of_files_is_refused(photos: Path, model: Path) -> None:
     dry = upscale("memory://bucket/in", "memory://bucket/out", model, "--dry-run").exception
     assert str(dry).startswith("--dry-run is of files, and memory://bucket/in is a bucket")
     mixed = upscale("memory://bucket/in", str(photos.parent / "out"), model).exception
+    assert str(mixed).startswith("photos (=memory://bucket/in) and output (=")
     assert "must both be URLs" in str(mixed)
 
 

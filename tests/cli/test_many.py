@@ -57,6 +57,11 @@ def test_first_it_is_told_then_a_part_is_done(
     code, told, error = typed(monkeypatch, capsys, *command[:-1], "--dry-run")
     assert (code, "2 to do" in told, "3 to do" in told) == (2, False, True), "by other names nothing is done"
     assert "results need about" in error
+    (photos / "z.png").write_text("no photo")
+    code, told, error = typed(monkeypatch, capsys, photos / "z.png", "--model", model, "--dry-run")
+    (photos / "z.png").unlink()
+    assert "time:       unknown, as no photo could be probed\n" in told
+    assert f"sdsr: error: {photos / 'z.png'} is no photo" in error
 
 
 @pytest.mark.parametrize(
@@ -64,6 +69,9 @@ def test_first_it_is_told_then_a_part_is_done(
     [
         (("IN", "--on-exists", "skip", "--overwrite"), "contradict"),
         (("IN", "--include", "*.gif"), "none of 3 photos"),
+        (("IN", "--scale", "17"), "scale (=17) must be above 0 and at most 16; try 4."),
+        (("https://example.org/a.jpg",), "https://example.org/a.jpg is a web address"),
+        (("s3://bucket/in",), "results of s3://bucket/in need a place"),
         (("IN", "--name", "{step}"), "try {stem}"),
         (("-", "-o", "-", "--dry-run"), "--dry-run is for many photos"),
         (("-", "-o", "-", "--name", "{stem}"), "--name is for many photos"),

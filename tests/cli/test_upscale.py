@@ -117,7 +117,7 @@ def test_a_folder_in_json_lines_and_again(typed: Typed, model: Path, tmp_path: P
     assert [json.loads(line)["status"] for line in second.out.splitlines()] == ["skipped", "failed", "skipped"]
     assert names(tmp_path / "out") == {"a.png", "sub", "sub/b.webp", NAME}
     told = typed(*command[:-1])
-    assert "bad.jpg: " in told.err
+    assert f"sdsr: error: {tree / 'bad.jpg'} is no photo" in told.err
     assert ["skipped", "2", "0.0", "0.0"] in [line.split() for line in told.out.splitlines()]
 
 

@@ -73,7 +73,8 @@ def figures(result: Path) -> dict:
 
 def test_one_photo_has_its_page_beside_its_result(typed: Typed, tmp_path: Path) -> None:
     photo = save(tmp_path / "a.png")
-    assert typed(photo, "--report", "--passes", "2")[0] == 0
+    code, out, _ = typed(photo, "--report", "--passes", "2")
+    assert (code, out.splitlines()[-1]) == (0, f"{tmp_path / 'a_x2.png.report.html'}: how far to believe it")
     told = figures(tmp_path / "a_x2.png")
     assert told["settings"]["model"] == "d3sr-small"
     assert told["disagreement"]["passes"] == 2

@@ -345,7 +345,7 @@ def test_output_is_checked_before_any_work():
     for size, format, limits, words in (
         ((10, 65536), "JPEG", Limits(), "JPEG holds"),
         ((16384, 10), "WEBP", Limits(), "WEBP holds"),
-        ((20001, 20000), "TIFF", Limits(), "max_output_pixels"),
+        ((20001, 20000), "TIFF", Limits(), "less \\(81.64 times fits\\), or raise max_output_pixels"),
         ((1000, 1000), "PNG", Limits(max_memory_bytes=8 << 20), "11 MiB, limit 8 MiB"),
     ):
         with pytest.raises(LimitError, match=words):

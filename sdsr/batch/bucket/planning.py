@@ -30,9 +30,17 @@ class Places:
         target = None if output is None else url_of(output)
         if target is None and not any(sources):
             return None
+        pages = [each for each in (*sources, target) if each is not None and each.startswith(("http://", "https://"))]
+        if pages:
+            raise InputError(
+                f"{pages[0]} is a web address, which isn't fetched; download the photo, and name its file."
+            )
+        if len(sources) == 1 and output is None:
+            raise InputError(f"results of {sources[0]} need a place; name a folder of a bucket with -o.")
+        said = [source or str(photo) for source, photo in zip(sources, photos, strict=True)]
         if len(sources) != 1 or sources[0] is None or target is None:
             raise InputError(
-                f"photos (={', '.join(map(str, photos))}) and output (={output}) must both be URLs of one folder each; "
+                f"photos (={', '.join(said)}) and output (={target or output}) must both be URLs of one folder each; "
                 "copy photos or results from or to a bucket by its own tool."
             )
         if sources[0] == target:
