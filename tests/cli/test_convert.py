@@ -30,6 +30,7 @@ from sdsr.prior.sources import SOURCES
 PARTS = {"controlnet", "control_hybrid", "hybrid", "image_prompt", "image_encoder"}
 State = dict[str, Tensor]
 RUN = CliRunner()
+DOCS = (Path(__file__).parents[2] / "docs" / "weights.md").read_text("utf-8").partition("## Converting")[2]
 
 
 @pytest.fixture
@@ -68,6 +69,13 @@ def run(*arguments: Any) -> dict[str, Any]:
 def test_every_published_checkpoint_fits_a_recipe() -> None:
     for published in PUBLISHED.values():
         assert METHODS[published.recipe].plan is not None
+
+
+def test_every_published_checkpoint_is_in_the_documentation() -> None:
+    rows = [line for line in DOCS.splitlines() if line.startswith("| ")]
+    for method, published in PUBLISHED.items():
+        (row,) = [row for row in rows if f"`{method}`" in row.split("|")[1]]
+        assert published.completes or row.rstrip("| ").endswith(f"`{published.prior}`")
 
 
 def test_the_folder_is_one_that_restores(checkpoint: Path, consissr_tiny: State, tmp_path: Path) -> None:
