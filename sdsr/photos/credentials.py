@@ -83,8 +83,9 @@ def read_signer(certificate: Path, key: Path) -> Signer:
     try:
         sign(pixel, io.BytesIO(), "PNG", Seal(signer=signer, software="sdsr", version="0", title="trial"))
     except OutputError as error:
+        reason = _words(error.__cause__ or error)
         raise InputError(
-            f"certificate (={certificate}) can't sign pictures ({error}); it must be valid now, of an authority whose "
+            f"certificate (={certificate}) can't sign pictures ({reason}); it must be valid now, of an authority whose "
             "certificate follows in the file, and for signing e-mail or documents."
         ) from error
     return signer
@@ -183,5 +184,5 @@ def _library() -> ModuleType:
     return c2pa
 
 
-def _words(error: Exception) -> str:
+def _words(error: BaseException) -> str:
     return " ".join(str(error).split()).rstrip(".")

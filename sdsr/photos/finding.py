@@ -39,13 +39,18 @@ def find_names(folder: Path, *, besides: Path | None = None) -> list[tuple[Path,
             suffix = f".{name.rpartition('.')[2].lower()}"
             if suffix in _WANTED:
                 found.append(((*parts, name), here, name))
-            elif known_by_suffix(suffix) is not None:
+            elif known_by_suffix(suffix) is not None and not _is_report(name):
                 others[suffix] += 1
     if others:
         told = ", ".join(f"{count} {suffix}" for suffix, count in sorted(others.items()))
         log.warning("%s also holds files that are no photos (%s); they are passed over.", folder, told)
     found.sort(key=itemgetter(0))  # by folders, then by name, as paths are; which comparing paths takes long to do
     return [(here, name) for _, here, name in found]
+
+
+def _is_report(name: str) -> bool:
+    """Whether it is called like a page of ours that tells of a result, or of a folder of them."""
+    return name == "report.html" or name.endswith(".report.html")
 
 
 def is_photo_name(name: str) -> bool:

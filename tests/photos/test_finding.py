@@ -41,6 +41,10 @@ def test_a_picture_that_is_not_read_is_found_for_its_reader_to_name(tree: Path) 
 def test_what_is_no_picture_is_passed_over_with_a_word(tree: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert found(tree)
     assert not caplog.text, "Thumbs.db is nobody's photo"
+    for name in ("report.html", "sub/b.png.report.html"):
+        photo(tree / name)
+    assert found(tree)
+    assert not caplog.text, "nor are our own pages"
     for name in ("clip.mp4", "sub/CLIP.MP4", "scan.pdf", "notes.txt"):
         photo(tree / name)
     assert found(tree) == ["a.jpg", "a.png", "broken.jpg", "sub/b.png"]
