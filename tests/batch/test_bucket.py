@@ -349,7 +349,7 @@ def test_without_fsspec_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     [("s3:/bucket/a", "out"), ("in", "s3:/bucket/a"), ("s3:/bucket/a", None), ("s3:/b/a", "s3:/b/a")],
 )
 def test_photos_and_results_are_both_in_buckets_or_both_files(photos: str, output: str | None) -> None:
-    with pytest.raises(InputError, match=r"must b(oth be URLs|e another folder)"):
+    with pytest.raises(InputError, match=r"must b(oth be URLs|e another folder)|name a folder of a bucket with -o"):
         Places.of([Path(photos)], output if output is None else Path(output))
 
 

@@ -68,12 +68,16 @@ def test_random_weights_keep_the_size_of_signals_and_come_from_the_seed() -> Non
 
 
 def test_prompts_are_told_apart_by_their_characters_up_to_the_model_s_length() -> None:
-    def tower(ids: torch.Tensor) -> SimpleNamespace:
-        return SimpleNamespace(last_hidden_state=ids[..., None].float())
+    class Tower(torch.nn.Linear):
+        """Returns what it is given; its weight says where it computes."""
 
-    tower.config, tower.device = SimpleNamespace(max_position_embeddings=4), "cpu"  # type: ignore[attr-defined]
+        config = SimpleNamespace(max_position_embeddings=4)
+
+        def forward(self, ids: torch.Tensor) -> SimpleNamespace:
+            return SimpleNamespace(last_hidden_state=ids[..., None].float())
+
     text = CharacterText.__new__(CharacterText)
-    object.__setattr__(text, "model", tower)
+    object.__setattr__(text, "model", Tower(1, 1))
     assert text(["ab", "ac", "abcdef"])[..., 0].tolist() == [[97, 98, 0, 0], [97, 99, 0, 0], [97, 98, 99, 100]]
 
 
