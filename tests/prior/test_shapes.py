@@ -68,16 +68,20 @@ def test_random_weights_keep_the_size_of_signals_and_come_from_the_seed() -> Non
 
 
 def test_prompts_are_told_apart_by_their_characters_up_to_the_model_s_length() -> None:
-    class Tower(torch.nn.Linear):
+    class Tower(torch.nn.Module):
         """Returns what it is given; its weight says where it computes."""
 
         config = SimpleNamespace(max_position_embeddings=4)
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.zeros(1))
 
         def forward(self, ids: torch.Tensor) -> SimpleNamespace:
             return SimpleNamespace(last_hidden_state=ids[..., None].float())
 
     text = CharacterText.__new__(CharacterText)
-    object.__setattr__(text, "model", Tower(1, 1))
+    object.__setattr__(text, "model", Tower())
     assert text(["ab", "ac", "abcdef"])[..., 0].tolist() == [[97, 98, 0, 0], [97, 99, 0, 0], [97, 98, 99, 100]]
 
 
