@@ -1,9 +1,6 @@
 """Canvases seen from outside: borders of flat photos, results that are made larger, windows of the prior's own size."""
 
-import importlib.util
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,23 +22,10 @@ from sdsr.restoration.canvas import Canvas
 from sdsr.restoration.coloring import finished_tiles
 from sdsr.restoration.sample import sample
 from sdsr.upscaling import Request, Upscaler
+from tests.methods import contract
 
 BORDER_PX = 16
 COLORS = ((255, 255, 255), (128, 128, 128), (0, 0, 0), (200, 90, 40))
-
-
-def _load_contract():
-    """The methods' contract; the suite's import mode puts no folder on the path."""
-    path = Path(__file__).parent / "methods" / "contract.py"
-    spec = importlib.util.spec_from_file_location("contract", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = sys.modules.setdefault("contract", importlib.util.module_from_spec(spec))
-    spec.loader.exec_module(module)
-    return module
-
-
-contract = _load_contract()
 
 
 def flat(color: tuple[int, int, int]) -> Photo:

@@ -1,10 +1,7 @@
 """The tests that each method of `METHODS` passes, on the tiny prior."""
 
-import importlib.util
 import json
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,20 +21,8 @@ from sdsr.prior.weight_files import module_sha256
 from sdsr.restoration.lq_image import LqImage
 from sdsr.restoration.restorer import latent_region
 from sdsr.upscaling import Request
+from tests.methods import contract
 from tests.tensors import seeded
-
-
-def _load_contract():
-    """The module beside this one; the suite's import mode puts no folder on the path."""
-    spec = importlib.util.spec_from_file_location("contract", Path(__file__).with_name("contract.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = sys.modules.setdefault("contract", importlib.util.module_from_spec(spec))
-    spec.loader.exec_module(module)
-    return module
-
-
-contract = _load_contract()
 
 METHOD = pytest.mark.parametrize("recipe", [*map(contract.brief, METHODS.values())], ids=METHODS)
 STAGES = dict(contract.stages())

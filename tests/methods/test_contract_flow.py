@@ -1,10 +1,7 @@
 """The contract's tests for a method of one step on a flow-matching prior, and its training in windows and without."""
 
-import importlib.util
-import sys
 from dataclasses import replace
 from inspect import signature
-from pathlib import Path
 
 import pytest
 import torch
@@ -16,24 +13,13 @@ from sdsr.methods import METHODS
 from sdsr.methods.settings import with_settings
 from sdsr.prior.tiny_flow import tiny_flow_prior
 from sdsr.prior.weight_files import module_sha256
+from tests.methods import contract
+from tests.methods import test_contract as checks
 from tests.tensors import seeded
 
 NAME = "d3sr-flow"
 PRIOR = "tiny-flow"
 
-
-def _load(name: str):
-    """The module beside this one; the suite's import mode puts no folder on the path."""
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = sys.modules.setdefault(name, importlib.util.module_from_spec(spec))
-    spec.loader.exec_module(module)
-    return module
-
-
-checks = _load("test_contract")
-contract = checks.contract
 
 _GENERATION = METHODS["d3sr"].stage("generation")
 _TERMS = (Term(name="latent", weight=1.0, function=latent_l2), *_GENERATION.objective.terms)

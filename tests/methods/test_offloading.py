@@ -4,11 +4,8 @@ Bytes are compared on the CPU, which is a device to itself then. Where tensors a
 nothing, but is another device than the CPU, where the weights are at home.
 """
 
-import importlib.util
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,22 +23,11 @@ from sdsr.prior.offloading import Offloading
 from sdsr.restoration.lq_image import LqImage
 from sdsr.restoration.placing import offloading
 from sdsr.restoration.restorer import Restorer
+from tests.methods import contract
 
 CPU = torch.device("cpu")
 META = torch.device("meta")
 
-
-def _load_contract():
-    """The module beside this one; the suite's import mode puts no folder on the path."""
-    spec = importlib.util.spec_from_file_location("contract", Path(__file__).with_name("contract.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = sys.modules.setdefault("contract", importlib.util.module_from_spec(spec))
-    spec.loader.exec_module(module)
-    return module
-
-
-contract = _load_contract()
 RECIPES = ("d3sr", "osediff", "d3sr-small", "consissr-small", "stablesr", "addsr-small", "invsr-small")
 """LoRA in a UNet, in an encoder too, a guided decoder, ControlNet and hybrid attention, modulation and feature
 wrapping, image attention, a predictor of noise."""

@@ -1,7 +1,6 @@
 """Blind rankings: crops are the files' pixels, letters tell nothing, and standings are what was ranked."""
 
 import hashlib
-import importlib.util
 import json
 import random
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from bench import blind
 from sdsr.errors import InputError
 from sdsr.metrics.anchors import bicubic
 from sdsr.metrics.blind import (
@@ -22,7 +22,6 @@ from sdsr.metrics.blind import (
     standings_lines,
 )
 
-SCRIPT = Path(__file__).parents[2] / "bench" / "blind.py"
 LABELS = ("one", "two", "three")
 
 
@@ -132,12 +131,7 @@ def test_a_ranking_that_does_not_fit_the_key_is_refused(order, what):
 
 
 def run(*arguments: object) -> None:
-    spec = importlib.util.spec_from_file_location("bench_blind", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
-    script.main(list(map(str, arguments)))
+    blind.main(list(map(str, arguments)))
 
 
 def test_the_script_hides_the_key_and_joins_it(folders, capsys):

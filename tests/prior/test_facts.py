@@ -1,28 +1,14 @@
 """What priors and methods say of their needs is what is counted."""
 
-import importlib.util
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 import torch
 
+from bench import window_memory as bench
 from sdsr.prior.loading import load_prior
 from sdsr.prior.prior import Prior
 from sdsr.prior.shapes import shape_prior
-
-
-def _load_bench():
-    path = Path(__file__).parents[2] / "bench" / "window_memory.py"
-    spec = importlib.util.spec_from_file_location("window_memory", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-bench = _load_bench()
 
 
 def small() -> Prior:
