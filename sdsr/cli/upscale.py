@@ -62,6 +62,7 @@ from sdsr.cli.upscale_options import (
     Width,
     WithReport,
     Workers,
+    check_kernel_use,
     check_passes,
     engine_named,
     offload_named,
@@ -221,6 +222,7 @@ def upscale(
         check_scale(scale)
         request.size(64, 64)  # where another size is wanted too
     check_passes(passes, report=report, mean=mean)
+    check_kernel_use(kernel_width, consistent=consistent, report=report)
     part = None if shard is None else Shard.parse(shard)
     choice = Choice(include=tuple(include or ()), exclude=tuple(exclude or ()))
     template = None if name is None else Template.parse(name)

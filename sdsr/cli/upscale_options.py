@@ -7,6 +7,7 @@ import typer
 
 from sdsr.batch.settings import OnExists
 from sdsr.errors import InputError
+from sdsr.images.reducing import check_kernel_width
 from sdsr.photos.formats import FormatName
 from sdsr.prior.facts import Offload
 from sdsr.request import ColorFix
@@ -183,4 +184,14 @@ def check_passes(passes: int | None, *, report: bool, mean: bool) -> None:
     if not (report or mean):
         raise InputError(
             f"passes (={passes}) are made for --report, to see where they disagree, or --mean; add one of them."
+        )
+
+
+def check_kernel_use(kernel_width: float | None, *, consistent: bool, report: bool) -> None:
+    """Raise InputError for a width of the photo's kernel that can't be, or that nothing is compared by."""
+    check_kernel_width(kernel_width)
+    if kernel_width is not None and not (consistent or report):
+        raise InputError(
+            f"kernel width (={kernel_width:g}) is what --consistent and --report compare by; add one of them, or leave "
+            "it out."
         )

@@ -117,6 +117,25 @@ def test_a_consistent_result_reads_back_as_one(typed: Typed, tmp_path: Path) -> 
     assert differences[1] < 0.5 < differences[0]
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--kernel-width", "1.5"), "kernel width (=1.5) is what --consistent and --report compare by"),
+        (("--kernel-width", "0.5", "--report"), "kernel width (=0.5) must be 1"),
+    ],
+)
+def test_a_kernel_width_that_serves_nothing_is_told_of(typed: Typed, tmp_path: Path, words, said) -> None:
+    code, _, complaint = typed(save(tmp_path / "a.png"), *words)
+    assert (code, said in " ".join(complaint.split())) == (2, True)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_the_kernel_width_that_is_stated_is_told(typed: Typed, tmp_path: Path) -> None:
+    photo = save(tmp_path / "a.png")
+    assert typed(photo, "--report", "--kernel-width", "1.5")[0] == 0
+    assert figures(tmp_path / "a_x2.png")["consistency"]["kernel_width"] == 1.5
+
+
 def test_a_folder_has_a_page_over_all_pages(typed: Typed, tmp_path: Path) -> None:
     for number, name in enumerate(("a.png", "sub/b & c.png")):
         save(tmp_path / "in" / name, number)
