@@ -4,7 +4,7 @@
 # make test-ray: many photos on a Ray cluster of this machine     make test-slow: what takes seconds of a core
 # make test-browser: the page of `sdsr serve` in Chromium      make test-service: attacks on it
 # make soak: the same for half an hour; then the graphs in other runtimes (npm), 24 megapixels, 200 photos in one process;
-#   then a hundred thousand files, ten thousand photos, and ten kills of each kind of batch
+#   counts at full size; then a hundred thousand files, ten thousand photos, and ten kills of each kind of batch
 # The first of them creates .venv and installs, the demo without torch; all it needs is Python 3.11 or newer (PYTHON=...).
 
 PYTHON ?= python3
@@ -110,6 +110,7 @@ soak: $(INSTALLED)
 	$(BIN)/python bench/runtimes.py --web
 	$(BIN)/python bench/memory.py --megapixels 6 24 --engine onnx
 	$(BIN)/python bench/endurance.py --photos 200
+	$(BIN)/python -m tests.recorded check complexity
 	$(BIN)/python bench/many_files.py
 	$(BIN)/python bench/batch_soak.py memory
 	$(BIN)/python bench/batch_soak.py overhead
