@@ -76,8 +76,8 @@ def threads() -> int:
 def _opened(graph: bytes, weights: Mapping[str, bytes], folder: Path, provider: str, *, in_arena: bool) -> Graph:
     """Return a graph whose tensors are allocated one by one, or in an arena that is emptied after each run.
 
-    The arena serves a process's first photo in nine tenths of the time, later ones in the same. It rounds up: where tensors are as large as those that
-    make pixels are, that is half as much again at the peak.
+    The arena serves a process's first photo in nine tenths of the time, later ones in the same. It rounds up: where
+    tensors are as large as those that make pixels are, that is half as much again at the peak.
     """
     onnxruntime = import_onnx_runtime()
 
