@@ -7,7 +7,6 @@ import typer
 
 from sdsr.batch.settings import OnExists
 from sdsr.errors import InputError
-from sdsr.images.reducing import check_kernel_width
 from sdsr.photos.formats import FormatName
 from sdsr.prior.facts import Offload
 from sdsr.request import ColorFix
@@ -189,8 +188,12 @@ def check_passes(passes: int | None, *, report: bool, mean: bool) -> None:
 
 def check_kernel_use(kernel_width: float | None, *, consistent: bool, report: bool) -> None:
     """Raise InputError for a width of the photo's kernel that can't be, or that nothing is compared by."""
+    if kernel_width is None:
+        return
+    from sdsr.images.reducing import check_kernel_width  # loads NumPy, which a finished folder needs not
+
     check_kernel_width(kernel_width)
-    if kernel_width is not None and not (consistent or report):
+    if not (consistent or report):
         raise InputError(
             f"kernel width (={kernel_width:g}) is what --consistent and --report compare by; add one of them, or leave "
             "it out."
