@@ -79,7 +79,7 @@ def referenced(folder: Path, description: Description, side: int) -> tuple[dict[
 
 def in_openvino(folder: Path, description: Description, inputs: Mapping[str, Arrays]) -> Outputs:
     """Return the graphs' outputs by OpenVINO, in float32."""
-    graphs = open_in("openvino", folder, description, ())
+    graphs = open_in("openvino", folder, description, (), float32=True)
     return {name: graphs[name](**inputs[name]) for name in NAMES}
 
 

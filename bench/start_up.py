@@ -1,4 +1,4 @@
-"""What a start costs: whole processes, and a restoration by ONNX Runtime beside a compact network of random weights.
+"""What a start costs: whole processes, and a restoration by the runtimes that are here beside a compact network.
 
 python bench/start_up.py [--repeats 5] [--cold] [--json FILE]
 
@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
@@ -26,6 +27,7 @@ import numpy as np
 
 import sdsr
 from sdsr.engines import load_model
+from sdsr.graphs.runtimes import in_bfloat16
 from sdsr.graphs.sessions import threads
 from sdsr.photos.files import read_photo
 from sdsr.processor import processor_class, processor_name
@@ -125,11 +127,13 @@ def forget(paths: Iterable[Path]) -> None:
 
 
 def restorations(repeats: int) -> dict[str, dict[str, list[float]]]:
-    """Return seconds of a restoration by ONNX Runtime, 128 -> 512, and of the compact network, in turn."""
+    """Return seconds of a restoration, 128 -> 512, by the runtimes that are here, and of the compact network."""
     whole = read_photo(SAMPLE)
     photo = type(whole)(pixels=np.ascontiguousarray(whole.pixels[:SIDE_PX, :SIDE_PX]))
-    maker = load_model(engine="onnx")
-    runs = {"restoration, ONNX Runtime": lambda: maker.job(photo).run()}
+    runs = {"restoration, ONNX Runtime": partial(load_model(engine="onnx").upscale, photo)}
+    if find_spec("openvino") is not None:
+        precision = "bfloat16" if in_bfloat16("openvino") else "float32"
+        runs[f"restoration, OpenVINO in {precision}"] = partial(load_model(engine="openvino").upscale, photo)
     if find_spec("onnx") is not None:
         net = compact()
         image = np.moveaxis(photo.pixels, -1, 0)[None].astype(np.float32) / 255

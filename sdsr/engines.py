@@ -1,6 +1,6 @@
 """Which runtime restores: torch, or ONNX Runtime by a model's graphs, which loads in a fraction of the time.
 
-Both do the same, within 1 of 255, in float32. Graphs are computed in that on every processor, torch's networks in
+Both do the same, within 1 of 255, in float32. ONNX Runtime computes in that on every processor, torch and OpenVINO in
 bfloat16 where it has that. Nothing here loads torch unless it is the one that restores.
 """
 
@@ -14,7 +14,7 @@ from sdsr.extras import version_of
 from sdsr.graphs.description import DESCRIPTION, Description, read_graphs
 from sdsr.graphs.probing import PROBED_FROM, fastest, keep, machine, probe, recall
 from sdsr.graphs.restorer import GraphRestorer
-from sdsr.graphs.runtimes import Runtime, open_in, runtimes_here
+from sdsr.graphs.runtimes import Runtime, in_bfloat16, open_in, runtimes_here
 from sdsr.images.floats import image_array
 from sdsr.job import Credit
 from sdsr.jobs import JobMaker
@@ -99,7 +99,8 @@ def load_float32(
     """Return a model that computes in full precision; None where that of `load_model` does."""
     chosen = engine or ("torch" if decoder else choose_engine(find_model(model), prior=prior, device=device))
     if chosen != "torch":
-        return None
+        reduced = "openvino" in runtimes_here() and in_bfloat16("openvino") and engine in (None, "openvino")
+        return open_model(find_model(model)) if reduced else None
     import torch
 
     from sdsr.prior.loading import choose_device, choose_dtype

@@ -9,6 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from sdsr.extras import version_of
+from sdsr.processor import processor_class
 
 _log = logging.getLogger(__name__)
 Key = Mapping[str, object]
@@ -25,7 +26,7 @@ def cache_folder() -> Path:
 def this_machine(packages: tuple[str, ...], threads: int) -> Key:
     """Return what any answer depends on: the processor, the threads that compute, versions of these packages."""
     return {
-        "processor": [platform.node(), platform.machine(), platform.processor(), os.cpu_count(), threads],
+        "processor": [platform.node(), processor_class(), platform.processor(), os.cpu_count(), threads],
         "versions": {name: version for name in packages if (version := version_of(name))},
     }
 

@@ -8,6 +8,9 @@ from pathlib import Path
 CLASSES = {"amx_bf16": "AMX", "avx512_bf16": "AVX-512-BF16", "avx512f": "AVX-512", "avx2": "AVX2"}
 """By the first of these flags that a processor has."""
 
+MULTIPLY_BFLOAT16 = ("AMX", "AVX-512-BF16")
+"""The classes that compute in it faster than in float32."""
+
 _CPUINFO = Path("/proc/cpuinfo")
 _NUMPY = {"AVX512_SPR": "avx512_bf16", "X86_V4": "avx512f", "AVX512_SKX": "avx512f", "X86_V3": "avx2", "AVX2": "avx2"}
 _TOLD = {"avx2": ("avx2",), "default": ()}

@@ -17,7 +17,7 @@ from sdsr.graphs.description import Description
 from sdsr.graphs.runtimes import Runtime
 from sdsr.graphs.sessions import Graph, threads
 
-FORMAT = 1
+FORMAT = 2
 PROBED_FROM = 8
 """Photos from which on a probe is worth its second; its answer counts for fewer, too."""
 
