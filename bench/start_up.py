@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from importlib.util import find_spec
 from itertools import pairwise
@@ -130,7 +130,9 @@ def restorations(repeats: int) -> dict[str, dict[str, list[float]]]:
     """Return seconds of a restoration, 128 -> 512, by the runtimes that are here, and of the compact network."""
     whole = read_photo(SAMPLE)
     photo = type(whole)(pixels=np.ascontiguousarray(whole.pixels[:SIDE_PX, :SIDE_PX]))
-    runs = {"restoration, ONNX Runtime": partial(load_model(engine="onnx").upscale, photo)}
+    runs: dict[str, Callable[[], object]] = {
+        "restoration, ONNX Runtime": partial(load_model(engine="onnx").upscale, photo)
+    }
     if find_spec("openvino") is not None:
         precision = "bfloat16" if in_bfloat16("openvino") else "float32"
         runs[f"restoration, OpenVINO in {precision}"] = partial(load_model(engine="openvino").upscale, photo)
