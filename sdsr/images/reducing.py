@@ -37,18 +37,19 @@ def reduce_photo(photo: Photo, size: tuple[int, int], *, kernel: Kernel = KEYS) 
 def estimate_width(result: Photo, photo: Photo) -> float:
     """Return by how wide a kernel, in widths of bicubic's (`WIDTHS`), a result is reduced to its photo most nearly.
 
-    Of a sharp result that is the photo's own blur. 1 says that the photo is a scaled copy. Looked at are four strips of
-    16 rows, in least squares.
+    Of a sharp result that is the photo's own blur. 1 says that the photo is a scaled copy. Looked at is what
+    shows (alpha above 0) in four strips of 16 rows, in least squares.
     """
-    strips = list(_some_rows(photo.size[0]))
+    strips = list(_some_rows(_shown_rows(photo)))
     given = [image_array(Photo(pixels=photo.pixels[rows])) for rows in strips]
+    shown = [1 if photo.alpha is None else photo.alpha[rows] > 0 for rows in strips]
     errors = []
     for width in WIDTHS:
         kernel = widened(KEYS, width)
-        pairs = zip(strips, given, strict=True)
-        errors.append(
-            sum(float(np.square(_reduced_rows(result, photo.size, rows, kernel) - lq).sum()) for rows, lq in pairs)
-        )
+        error = 0.0
+        for rows, lq, where in zip(strips, given, shown, strict=True):
+            error += float(np.square((_reduced_rows(result, photo.size, rows, kernel) - lq) * where).sum())
+        errors.append(error)
     best = WIDTHS[int(np.argmax(np.array(errors) <= _EQUAL * min(errors) + _NOTHING * sum(map(np.size, given))))]
     return 1.0 if best <= SCALED_COPY else best
 
@@ -62,13 +63,20 @@ def check_kernel_width(width: float | int | None) -> None:
         )
 
 
-def _some_rows(height: int) -> Iterator[slice]:
-    """Yield strips spread over a height, or the whole of it."""
+def _shown_rows(photo: Photo) -> slice:
+    """Return the rows from the first to the last that isn't hidden; all rows where there is none, or no alpha."""
+    shown = range(photo.size[0]) if photo.alpha is None else np.flatnonzero(photo.alpha.any(1))
+    return slice(int(shown[0]), int(shown[-1]) + 1) if len(shown) else slice(0, photo.size[0])
+
+
+def _some_rows(rows: slice) -> Iterator[slice]:
+    """Yield strips spread over rows, or all of these."""
+    height = rows.stop - rows.start
     if height <= _LOOKED_AT * _LOOKED_AT_ROWS:
-        yield slice(0, height)
+        yield rows
         return
     for index in range(_LOOKED_AT):
-        middle = (2 * index + 1) * height // (2 * _LOOKED_AT)
+        middle = rows.start + (2 * index + 1) * height // (2 * _LOOKED_AT)
         yield slice(middle - _LOOKED_AT_ROWS // 2, middle + _LOOKED_AT_ROWS // 2)
 
 

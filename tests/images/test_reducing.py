@@ -26,6 +26,15 @@ def test_the_width_that_was_is_found(truth, width, size):
     assert estimate_width(truth, Photo(pixels=noisy)) == pytest.approx(width, abs=0.41)
 
 
+def test_what_is_hidden_tells_nothing(truth):
+    lq = quantize(resample(image(truth), (96, 32), kernel=widened(KEYS, 1.8)), np.uint8)
+    alpha = np.full((96, 32), 255, np.uint8)
+    alpha[:70] = 0
+    lq[:70] = np.random.default_rng(0).integers(0, 256, (70, 32, 3), dtype=np.uint8)
+    assert estimate_width(truth, Photo(pixels=lq, alpha=alpha)) == 1.8
+    assert estimate_width(truth, Photo(pixels=lq, alpha=np.zeros_like(alpha))) == 1
+
+
 @pytest.mark.parametrize("size", [(1, 1), (24, 32)])
 def test_what_tells_nothing_is_a_scaled_copy(size):
     flat = Photo(pixels=np.full((96, 128, 3), 80, np.uint8))
