@@ -8,6 +8,7 @@ import typer
 from sdsr.cli.options import Device, KernelWidth, NoiseSeed, Prior
 from sdsr.errors import InputError, OutputError
 from sdsr.photos.files import read_photo
+from sdsr.photos.limits import RESULT_LIMITS
 from sdsr.photos.photo import Photo
 from sdsr.reports.beside import page_beside, report_result
 from sdsr.reports.page import write_report
@@ -48,7 +49,7 @@ def report(
     if page.exists() and not overwrite:
         raise OutputError(f"report (={page}) exists; name another with -o, or add --overwrite.")
     given = read_photo(photo)
-    made = read_photo(result)
+    made = read_photo(result, RESULT_LIMITS)
     if passes < LEAST_PASSES:
         write_report(report_result(photo.name, given, made, kernel_width=kernel_width), page)
     else:

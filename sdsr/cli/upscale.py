@@ -37,6 +37,8 @@ from sdsr.cli.upscale_options import (
     Include,
     JsonLines,
     Limit,
+    MaxMegapixels,
+    MaxOutputMegapixels,
     Mean,
     Megapixels,
     Memory,
@@ -75,6 +77,7 @@ from sdsr.errors import InputError
 from sdsr.models import DEFAULT_MODEL
 from sdsr.photos.credentials import read_signer
 from sdsr.photos.formats import BY_NAME
+from sdsr.photos.limits import limits_of
 from sdsr.photos.sizes import check_scale
 from sdsr.photos.sources import is_pipe
 from sdsr.photos.urls import without_file_scheme
@@ -178,6 +181,8 @@ def upscale(
     include: Include = None,
     exclude: Exclude = None,
     limit: Limit = None,
+    max_megapixels: MaxMegapixels = None,
+    max_output_megapixels: MaxOutputMegapixels = None,
     dry_run: DryRun = False,
     name: NameTemplate = None,
     if_exists: OnExistsChoice = None,
@@ -215,6 +220,7 @@ def upscale(
         quality=quality,
         on_exists=on_exists(if_exists, overwrite=overwrite),
         passes=passes or 1,
+        limits=limits_of(max_megapixels, max_output_megapixels),
     )
     if sign is not None:
         settings = replace(settings, signer=read_signer(*sign))

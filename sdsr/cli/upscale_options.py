@@ -33,6 +33,12 @@ Scale = Annotated[float | None, typer.Option(help="How many times longer each si
 Width = Annotated[int | None, typer.Option(min=1, help="Width of the result in pixels.")]
 Height = Annotated[int | None, typer.Option(min=1, help="Height of the result in pixels.")]
 Megapixels = Annotated[float | None, typer.Option(help="Millions of pixels of the result.")]
+MaxMegapixels = Annotated[
+    float | None, typer.Option(min=0.01, help="The largest photo that is read; 200 by default, against bombs.")
+]
+MaxOutputMegapixels = Annotated[
+    float | None, typer.Option(min=0.01, help="The largest result that is made; 400 by default.")
+]
 ModelName = Annotated[str, typer.Option(help="A method (`sdsr models`), or a folder of a trained one.")]
 EngineName = Annotated[
     EngineChoice,

@@ -13,6 +13,7 @@ from sdsr.metrics.planes import Pixels
 from sdsr.photos.files import read_photo
 from sdsr.photos.finding import find_photos
 from sdsr.photos.formats import SUFFIXES
+from sdsr.photos.limits import RESULT_LIMITS
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ class Pair:
 
 def read_pixels(path: Path) -> Pixels:
     """The sRGB pixels of a photo file, upright."""
-    return read_photo(path).pixels
+    return read_photo(path, RESULT_LIMITS).pixels
 
 
 def photos_by_name(folder: Path) -> dict[str, Path]:

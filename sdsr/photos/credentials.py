@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from sdsr.errors import InputError, OutputError
 from sdsr.photos.formats import Format, begins_like
+from sdsr.photos.limits import NO_LIMITS
 from sdsr.photos.source_types import COMPOSITE
 from sdsr.photos.sources import Source, read_source, source_name
 
@@ -38,7 +39,6 @@ _OFFLINE = {
     "verify": {"remote_manifest_fetch": False, "ocsp_fetch": False},
 }
 _HOLDS = ("Valid", "Trusted")
-_MOST_BYTES = 1 << 30
 _CURVES = {256: "es256", 384: "es384", 521: "es512"}
 
 
@@ -120,7 +120,7 @@ def _builder(c2pa: ModuleType, context: object, seal: Seal) -> "c2pa.Builder":
         return builder
     name = source_name(seal.parent)
     ingredient = {"title": name, "relationship": "parentOf", "label": _PARENT}
-    data = read_source(seal.parent, _MOST_BYTES)
+    data = read_source(seal.parent, NO_LIMITS.max_file_bytes)
     format = begins_like(data[:64])
     try:
         builder.add_ingredient(json.dumps(ingredient), MIME[format] if format else "", io.BytesIO(data))

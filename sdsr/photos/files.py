@@ -163,7 +163,15 @@ def _checked(photo: Photo, format: Format, quality: int | None, seal: Seal | Non
     traits = photo.traits
     bits = 8 * photo.pixels.dtype.itemsize
     alpha = photo.alpha is not None
-    header = Header(format=format, width=width, height=height, bits=bits, gray=traits.gray, alpha=alpha)
+    header = Header(
+        format=format,
+        width=width,
+        height=height,
+        bits=bits,
+        gray=traits.gray,
+        alpha=alpha,
+        cmyk=traits.space == "CMYK",
+    )
     check_output(header, photo.size, format, NO_LIMITS)
     if traits.credentials and seal is None:
         logger.warning("the photo's Content Credentials (C2PA) hold for its own pixels; what is written is without.")

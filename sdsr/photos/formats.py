@@ -14,7 +14,8 @@ _WITHOUT_LIMIT = 2**31 - 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What a format holds: its suffixes, the usual one first, color spaces, bits a channel, pixels a side and in all.
+    """What a format holds: its suffixes, the usual one first, color spaces, bits a channel, pixels a side and in all,
+    bytes of a file.
 
     `start` is what its files begin like (a pattern); `lossless` says how it codes: always, never, or as asked (None).
     """
@@ -28,6 +29,7 @@ class Facts:
     profiles: bool = True
     max_side: int = _WITHOUT_LIMIT
     max_pixels: int = _WITHOUT_LIMIT
+    max_bytes: int = 1 << 62
     lossless: bool | None = None
     lossless_gray: bool = False  # whatever is asked, as its encoder has it
 
@@ -50,6 +52,7 @@ FORMATS: dict[Format, Facts] = {
         suffixes=(".tif", ".tiff"),
         spaces=("GRAY", "RGB", "CMYK"),
         depths=(8, 16),
+        max_bytes=(4 << 30) - (64 << 20),  # its offsets have 32 bits; the rest is for what may come besides pixels
         lossless=True,
     ),
     "AVIF": Facts(

@@ -1,6 +1,10 @@
 """How large a photo and its result may be."""
 
+import math
 from dataclasses import dataclass
+
+_FILE_BYTES_PER_PIXEL = 8  # four channels of 16 bits, as they are without compression
+_MEGA = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -9,9 +13,43 @@ class Limits:
 
     max_input_pixels: int = 200_000_000
     max_output_pixels: int = 400_000_000
-    max_file_bytes: int = 1 << 30
+    max_file_bytes: int = 200_000_000 * _FILE_BYTES_PER_PIXEL
     max_memory_bytes: int | None = None
 
 
 DEFAULT_LIMITS = Limits()
+RESULT_LIMITS = Limits(max_input_pixels=DEFAULT_LIMITS.max_output_pixels, max_file_bytes=1 << 32)
+"""Of files that may be results: what is written by default is read, too."""
 NO_LIMITS = Limits(max_input_pixels=1 << 62, max_output_pixels=1 << 62, max_file_bytes=1 << 40)
+
+
+def limits_of(max_megapixels: float | int | None, max_output_megapixels: float | int | None = None) -> Limits:
+    """Return limits by millions of pixels of a photo and of a result; None leaves the default.
+
+    A larger photo may be a larger file: as large as its pixels are without compression.
+    """
+    usual = DEFAULT_LIMITS
+    photo = usual.max_input_pixels if max_megapixels is None else round(max_megapixels * _MEGA)
+    result = usual.max_output_pixels if max_output_megapixels is None else round(max_output_megapixels * _MEGA)
+    return Limits(
+        max_input_pixels=photo,
+        max_output_pixels=result,
+        max_file_bytes=max(usual.max_file_bytes, photo * _FILE_BYTES_PER_PIXEL),
+    )
+
+
+def how_to_read(*, pixels: int = 0, file_bytes: int = 0) -> str:
+    """Return, in words, how a photo of so many pixels, or a file of so many bytes, is let through.
+
+    >>> how_to_read(pixels=250_000_001)
+    'allow it by --max-megapixels 251 of `sdsr upscale` (in Python: Limits)'
+    """
+    megapixels = math.ceil(max(pixels, file_bytes / _FILE_BYTES_PER_PIXEL) / _MEGA)
+    if file_bytes:
+        megapixels = max(megapixels, DEFAULT_LIMITS.max_input_pixels // _MEGA)
+    return f"allow it by --max-megapixels {megapixels} of `sdsr upscale` (in Python: Limits)"
+
+
+def how_to_write(pixels: int) -> str:
+    """Return, in words, how a result of so many pixels is let through."""
+    return f"allow it by --max-output-megapixels {math.ceil(pixels / _MEGA)} of `sdsr upscale` (in Python: Limits)"

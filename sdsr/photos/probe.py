@@ -13,7 +13,7 @@ from sdsr.photos.formats import FORMATS, HEAD_BYTES, NAMES, SUFFIXES, Format, be
 from sdsr.photos.hostile import refused
 from sdsr.photos.jpeg import open_jpeg
 from sdsr.photos.jxl import open_jxl
-from sdsr.photos.limits import DEFAULT_LIMITS, Limits
+from sdsr.photos.limits import DEFAULT_LIMITS, Limits, how_to_read, how_to_write
 from sdsr.photos.metadata import upright_metadata
 from sdsr.photos.opened import Opened
 from sdsr.photos.png import open_png
@@ -42,6 +42,7 @@ class Header:
     bits: int
     gray: bool
     alpha: bool
+    cmyk: bool = False
 
 
 def probe(source: Source, limits: Limits = DEFAULT_LIMITS) -> Header:
@@ -58,6 +59,7 @@ def probe(source: Source, limits: Limits = DEFAULT_LIMITS) -> Header:
         bits=opened.bits,
         gray=opened.space == "GRAY",
         alpha=opened.alpha,
+        cmyk=opened.space == "CMYK",
     )
 
 
@@ -83,7 +85,13 @@ def check_output(header: Header, size: tuple[int, int], format: Format, limits: 
         raise LimitError(
             f"output size (={width}x{height}, {_megapixels(height * width)}) exceeds"
             f" {_megapixels(limits.max_output_pixels)}; enlarge less ({_largest_scale(header, limits):g} times fits),"
-            " or raise max_output_pixels."
+            f" or {how_to_write(height * width)}."
+        )
+    samples = height * width * ((1 if header.gray else 4 if header.cmyk else 3) + header.alpha)
+    if samples * (2 if header.bits > 8 else 1) > FORMATS[format].max_bytes:
+        raise LimitError(
+            f"output size (={width}x{height}, {_megapixels(height * width)}) may exceed what {format} holds"
+            f" ({FORMATS[format].max_bytes / 1e9:.3g} GB); write PNG, or enlarge less."
         )
     needed = height * width * _OUTPUT_BYTES_PER_PIXEL * (2 if header.bits > 8 else 1)
     if limits.max_memory_bytes is not None and needed > limits.max_memory_bytes:
@@ -121,10 +129,11 @@ def open_source(source: Source, limits: Limits) -> Opened:
         opened = _OPENERS[format](data)
     if opened.width < 1 or opened.height < 1:
         raise InputError(f"{name} has no pixels (={opened.width}x{opened.height}); export the photo again.")
-    if opened.width * opened.height > limits.max_input_pixels:
+    pixels = opened.width * opened.height
+    if pixels > limits.max_input_pixels:
         raise LimitError(
-            f"{name} announces {opened.width}x{opened.height} ({_megapixels(opened.width * opened.height)}), limit"
-            f" {_megapixels(limits.max_input_pixels)}; crop or shrink it, or raise max_input_pixels."
+            f"{name} announces {opened.width}x{opened.height} ({_megapixels(pixels)}), limit"
+            f" {_megapixels(limits.max_input_pixels)}; crop or shrink it, or {how_to_read(pixels=pixels)}."
         )
     return replace(opened, data=data, credentials=MARK in data)
 

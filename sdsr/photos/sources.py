@@ -8,6 +8,7 @@ from pathlib import Path
 from sdsr.errors import InputError, LimitError
 from sdsr.photos.foreign import known_by_content
 from sdsr.photos.formats import HEAD_BYTES
+from sdsr.photos.limits import how_to_read
 
 Source = Path | bytes
 
@@ -95,7 +96,7 @@ def _within(data: bytes, size: int, max_bytes: int, name: str) -> bytes:
     foreign = known_by_content(data[:HEAD_BYTES])
     if foreign is not None:
         raise InputError(f"{name} is {foreign}")
-    raise LimitError(f"{name} has {size} bytes, limit {max_bytes}; raise max_file_bytes.")
+    raise LimitError(f"{name} has {size} bytes, limit {max_bytes}; {how_to_read(file_bytes=size)}.")
 
 
 def _remedy(source: Path) -> str:

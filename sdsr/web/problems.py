@@ -29,11 +29,7 @@ class ProblemDetails(BaseModel):
     type: str = Field(examples=["urn:sdsr:problem:limit"])
     title: str = Field(examples=["Content Too Large"])
     status: int = Field(examples=[413])
-    detail: str = Field(
-        examples=[
-            "the photo announces 20000x20000 (400 MP), limit 64 MP; crop or shrink it, or raise max_input_pixels."
-        ]
-    )
+    detail: str = Field(examples=["the photo announces 20000x20000 (400 MP), limit 64 MP; crop or shrink it."])
 
 
 class Problem(Exception):

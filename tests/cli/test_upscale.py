@@ -321,3 +321,16 @@ def test_export_of_a_run_restores(typed: Typed, model: Path, tmp_path: Path) -> 
     far = ("--to", tmp_path / "x", "--base", model.parent / "far" / "model")
     assert_one_line_error(typed("export", "d3sr-small", "--parts", parts, *far), says="must lie beside --to")
     assert not (tmp_path / "x").exists()
+
+
+def test_limits_of_size_name_the_option_that_raises_them(typed: Typed, model: Path, tmp_path: Path) -> None:
+    photo = save(tmp_path / "scan.png", (150, 100))
+    asked = ("upscale", photo, "--model", model, "--scale", "1")
+    shown = typed(*asked, "--max-megapixels", "0.01")
+    assert (shown.code, "limit 0.01 MP; crop or shrink it, or allow it by --max-megapixels 1 of" in shown.err) == (
+        2,
+        True,
+    )
+    shown = typed(*asked, "--max-output-megapixels", "0.01")
+    assert (shown.code, "or allow it by --max-output-megapixels 1 of `sdsr upscale`" in shown.err) == (2, True)
+    assert typed(*asked, "--max-megapixels", "0.015", "--max-output-megapixels", "0.015", "--quiet") == Shown(0, "", "")

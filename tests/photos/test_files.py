@@ -24,6 +24,7 @@ from sdsr.photos.files import (
     write_photo,
 )
 from sdsr.photos.layout import lay_out
+from sdsr.photos.limits import NO_LIMITS
 from sdsr.photos.profiles import from_srgb
 from tests.pictures import difference, smooth
 
@@ -345,11 +346,13 @@ def test_output_is_checked_before_any_work():
     for size, format, limits, words in (
         ((10, 65536), "JPEG", Limits(), "JPEG holds"),
         ((16384, 10), "WEBP", Limits(), "WEBP holds"),
-        ((20001, 20000), "TIFF", Limits(), "less \\(81.64 times fits\\), or raise max_output_pixels"),
+        ((20001, 20000), "TIFF", Limits(), "81.64 times fits\\), or allow it by --max-output-megapixels 401 "),
+        ((40_000, 36_000), "TIFF", NO_LIMITS, "may exceed what TIFF holds \\(4.23 GB\\); write PNG"),
         ((1000, 1000), "PNG", Limits(max_memory_bytes=8 << 20), "11 MiB, limit 8 MiB"),
     ):
         with pytest.raises(LimitError, match=words):
             check_output(header, size, format, limits)
+    check_output(replace(header, gray=True), (40_000, 36_000), "TIFF", NO_LIMITS)
     check_output(replace(header, alpha=True), (400, 600), "JPEG")  # it may hide nothing
 
 

@@ -143,8 +143,10 @@ def test_a_width_that_is_no_number_is_refused():
 
 def test_limits_are_the_callers():
     limits = Limits(max_input_pixels=40 * 56 - 1)
-    assert "raise max_input_pixels" in refusal(VALID["png"], LimitError, limits)
-    assert "raise max_file_bytes" in refusal(VALID["png"], LimitError, Limits(max_file_bytes=99))
+    assert "allow it by --max-megapixels 1 of `sdsr upscale` (in Python: Limits)" in refusal(
+        VALID["png"], LimitError, limits
+    )
+    assert "allow it by --max-megapixels 200 " in refusal(VALID["png"], LimitError, Limits(max_file_bytes=99))
     with pytest.raises(InputError):
         read_photo(VALID["webp"][:12] + struct.pack("<4sI", b"VP8X", 10) + b"\0\0\0\0" + b"\xff" * 6)
 

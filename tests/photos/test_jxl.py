@@ -217,7 +217,7 @@ def test_limits_are_met_from_the_head():
     for action in (read_photo, probe):
         with pytest.raises(LimitError, match="60000x60000 \\(3600 MP\\), limit 200 MP"):
             action(giant)
-    with pytest.raises(LimitError, match="raise max_input_pixels"):
+    with pytest.raises(LimitError, match="allow it by --max-megapixels"):
         probe(coded(smooth(9, 9)), Limits(max_input_pixels=80))
 
 
