@@ -39,9 +39,9 @@ class End(nn.Module):
         scale(self.out, 0.1)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = F.leaky_relu(F.pixel_shuffle(self.to_half(x), 2), SLOPE)
+        x = F.pixel_shuffle(F.leaky_relu(self.to_half(x), SLOPE), 2)
         x = F.leaky_relu(self.at_half(x), SLOPE)
-        x = F.leaky_relu(F.pixel_shuffle(self.to_full(x), 2), SLOPE)
+        x = F.pixel_shuffle(F.leaky_relu(self.to_full(x), SLOPE), 2)
         return self.out(F.leaky_relu(self.at_full(x), SLOPE)).float()
 
 
