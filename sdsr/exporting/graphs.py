@@ -19,6 +19,7 @@ from torch import nn
 from sdsr.checkpoints.weights import fill_restorer
 from sdsr.digests import file_sha256
 from sdsr.errors import InputError, ModelError
+from sdsr.exporting.layout import keep_blocked
 from sdsr.exporting.linking import link, stored_tensors, strip
 from sdsr.exporting.modules import ExportedParts, parts_of
 from sdsr.graphs.description import DESCRIPTION, DETAILED, NAMES, Description
@@ -70,6 +71,7 @@ def write_graphs(parts: ExportedParts, restorer: Restorer, folder: Path, weights
     for name, module, arguments in _traced(parts, restorer):
         model = _exported(module, arguments)
         strip(model)
+        keep_blocked(model)
         onnx.checker.check_model(model)
         needed |= link(model, stored)
         (folder / f"{name}.onnx").write_bytes(model.SerializeToString(deterministic=True))
