@@ -11,6 +11,8 @@ import typer
 from typer.core import TyperCommand
 from typer.main import get_command
 
+from sdsr.cli.groups import spread_groups
+
 COMMANDS = {
     "upscale": "Restore and enlarge photos: one, several, folders with all that is in them, or standard input.",
     "models": "List the methods: paper, steps, and whether their weights are here, how large and under which licence.",
@@ -99,7 +101,7 @@ def load_command(package: str, name: str) -> TyperCommand:
     plain = name.replace("-", "_")
     single = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
     function = getattr(import_module(f"{package}.{plain}"), plain)
-    single.command(name, help=_without_line_ends(function.__doc__ or ""))(function)
+    single.command(name, help=_without_line_ends(function.__doc__ or ""))(spread_groups(function))
     command = get_command(single)
     assert isinstance(command, TyperCommand), f"{name} is a command, not a group"
     return command

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,66 +15,16 @@ from sdsr.batch.bucket.planning import Bucket, Places, plan_bucket
 from sdsr.batch.choosing import Choice
 from sdsr.batch.estimate import estimate
 from sdsr.batch.model import Model
-from sdsr.batch.ray_cluster import Cluster
 from sdsr.batch.settings import Settings
 from sdsr.batch.shards import Shard
 from sdsr.batch.templates import Template
 from sdsr.batch.walking import Naming, Task, plan_named
-from sdsr.cli.options import Device, KernelWidth, NoiseSeed, Prior, Steps
 from sdsr.cli.printing import echo_line
-from sdsr.cli.upscale_options import (
-    Address,
-    ColorFixName,
-    Consistent,
-    Decoder,
-    DryRun,
-    EngineChoice,
-    EngineName,
-    Exclude,
-    Fidelity,
-    FormatOption,
-    Height,
-    Include,
-    JsonLines,
-    Limit,
-    MaxMegapixels,
-    MaxOutputMegapixels,
-    Mean,
-    Megapixels,
-    Memory,
-    ModelName,
-    NameTemplate,
-    NoLabel,
-    OffloadChoice,
-    OffloadName,
-    OnExistsChoice,
-    Output,
-    Overwrite,
-    Passes,
-    Photos,
-    Prompt,
-    Protect,
-    Quality,
-    Quiet,
-    Scale,
-    ShardName,
-    Sign,
-    Start,
-    UntrainedStart,
-    Width,
-    WithReport,
-    Workers,
-    check_kernel_use,
-    check_passes,
-    engine_named,
-    offload_named,
-    on_exists,
-)
+from sdsr.cli.upscale_options import Basics, Expert, Machine, Many, Photos, Trust
 from sdsr.cli.upscale_pipe import PIPE, restore_piped
 from sdsr.cli.upscale_report import report as report_outcomes
 from sdsr.cli.upscale_report import tell_estimate
 from sdsr.errors import InputError
-from sdsr.models import DEFAULT_MODEL
 from sdsr.photos.credentials import read_signer
 from sdsr.photos.formats import BY_NAME
 from sdsr.photos.limits import limits_of
@@ -100,20 +50,18 @@ class _Wanted:
 
     model: str
     prior: str | None
-    device: str | None
-    engine: EngineChoice
-    decoder: Path | None
-    offload: OffloadChoice
+    machine: Machine
 
     def described(self, request: Request) -> Model:
         """Return the model by its description and its decoder's, before anything of it is loaded."""
         described = Model.described(self.model, partial(self.load, request), self.load_float32)
-        if self.decoder is None:
+        decoder = self.machine.decoder
+        if decoder is None:
             return described
         from sdsr.digests import combined_sha256
         from sdsr.prior.tiny_decoder import decoder_sha256
 
-        return replace(described, sha256=combined_sha256([described.sha256, decoder_sha256(self.decoder)]))
+        return replace(described, sha256=combined_sha256([described.sha256, decoder_sha256(decoder)]))
 
     def load(self, request: Request, photos: int = 1) -> "JobMaker":
         """Return it, ready to restore so many photos; InputError for a device, steps or a start that can't be."""
@@ -121,12 +69,12 @@ class _Wanted:
 
         maker = load_model(
             self.model,
-            engine=engine_named(self.engine),
+            engine=self.machine.runtime,
             prior=self.prior,
-            device=self.device,
+            device=self.machine.device,
             photos=photos,
-            decoder=self.decoder,
-            offload=offload_named(self.offload),
+            decoder=self.machine.decoder,
+            offload=self.machine.offloaded,
         )
         _check_plan(maker, request)
         return maker
@@ -136,109 +84,49 @@ class _Wanted:
 
         return load_float32(
             self.model,
-            engine=engine_named(self.engine),
+            engine=self.machine.runtime,
             prior=self.prior,
-            device=self.device,
-            decoder=self.decoder,
-            offload=offload_named(self.offload),
+            device=self.machine.device,
+            decoder=self.machine.decoder,
+            offload=self.machine.offloaded,
         )
 
 
 def upscale(
     photos: Photos,
-    output: Output = None,
-    scale: Scale = None,
-    width: Width = None,
-    height: Height = None,
-    megapixels: Megapixels = None,
-    model: ModelName = DEFAULT_MODEL,
-    prior: Prior = None,
-    decoder: Decoder = None,
-    steps: Steps = None,
-    start: Start = None,
-    untrained_start: UntrainedStart = False,
-    seed: NoiseSeed = 0,
-    device: Device = None,
-    offload: OffloadName = "auto",
-    engine: EngineName = "auto",
-    address: Address = None,
-    workers: Workers = None,
-    memory: Memory = None,
-    prompt: Prompt = None,
-    fidelity: Fidelity = None,
-    color_fix: ColorFixName = None,
-    consistent: Consistent = False,
-    kernel_width: KernelWidth = None,
-    protect: Protect = None,
-    passes: Passes = None,
-    mean: Mean = False,
-    report: WithReport = False,
-    sign: Sign = None,
-    format: FormatOption = None,
-    no_label: NoLabel = False,
-    quality: Quality = None,
-    shard: ShardName = None,
-    include: Include = None,
-    exclude: Exclude = None,
-    limit: Limit = None,
-    max_megapixels: MaxMegapixels = None,
-    max_output_megapixels: MaxOutputMegapixels = None,
-    dry_run: DryRun = False,
-    name: NameTemplate = None,
-    if_exists: OnExistsChoice = None,
-    overwrite: Overwrite = False,
-    json: JsonLines = False,
-    quiet: Quiet = False,
+    basics: Basics,
+    many: Annotated[Many, "Folders and resuming"],
+    trust: Annotated[Trust, "Trust and labels"],
+    machine: Annotated[Machine, "Speed and memory"],
+    expert: Annotated[Expert, "Expert"],
 ) -> None:
     """Restore and enlarge photos: one, several, folders with all that is in them, or standard input.
 
     A folder's results keep its tree, and a run that was stopped goes on where it was when it is started again. A photo
     that can't be restored is reported, and the others go on; the exit code is then 1, or 2 if none could be.
     """
-    request = Request(
-        scale=scale,
-        width=width,
-        height=height,
-        megapixels=megapixels,
-        seed=seed,
-        steps=steps,
-        start=_start(start),
-        untrained_start=untrained_start,
-        prompt=prompt,
-        fidelity=fidelity,
-        color_fix=color_fix,
-        memory_bytes=parse_bytes(memory) if memory else None,
-        label=not no_label,
-        consistent=consistent,
-        kernel_width=kernel_width,
-        protect=tuple([parse_place(each) for each in protect or ()]),
-        mean_of=passes or 1 if mean else 1,
-    )
+    request = _request(basics, trust, machine, expert)
     settings = Settings(
         request=request,
-        format=format and BY_NAME[format],
-        quality=quality,
-        on_exists=on_exists(if_exists, overwrite=overwrite),
-        passes=passes or 1,
-        limits=limits_of(max_megapixels, max_output_megapixels),
+        format=basics.format and BY_NAME[basics.format],
+        quality=basics.quality,
+        on_exists=many.existing,
+        passes=trust.passes or 1,
+        limits=limits_of(machine.max_megapixels, machine.max_output_megapixels),
+        signer=trust.sign and read_signer(*trust.sign),
     )
-    if sign is not None:
-        settings = replace(settings, signer=read_signer(*sign))
-    if scale is not None:
-        check_scale(scale)
+    if basics.scale is not None:
+        check_scale(basics.scale)
         request.size(64, 64)  # where another size is wanted too
-    check_passes(passes, report=report, mean=mean)
-    check_kernel_use(kernel_width, consistent=consistent, report=report)
-    part = None if shard is None else Shard.parse(shard)
-    choice = Choice(include=tuple(include or ()), exclude=tuple(exclude or ()))
-    template = None if name is None else Template.parse(name)
-    of_many = {"--shard": part, "--include": include, "--exclude": exclude, "--limit": limit, "--name": name}
-    of_many["--dry-run"] = dry_run
+    trust.check()
+    part = None if many.shard is None else Shard.parse(many.shard)
+    choice = Choice(include=tuple(many.include or ()), exclude=tuple(many.exclude or ()))
+    template = None if many.name is None else Template.parse(many.name)
     photos = [without_file_scheme(photo) for photo in photos]
-    output = output and without_file_scheme(output)
-    piped = _piped(photos, output, json=json, report=report, of_many=[each for each, said in of_many.items() if said])
-    wanted = _Wanted(model=model, prior=prior, device=device, engine=engine, decoder=decoder, offload=offload)
-    if no_label and not quiet:
+    output = basics.output and without_file_scheme(basics.output)
+    piped = _piped(photos, output, many, report=trust.report)
+    wanted = _Wanted(model=basics.model, prior=expert.prior, machine=machine)
+    if trust.no_label and not basics.quiet:
         typer.echo(_WITHOUT_LABEL, err=True)
     with _terminated_like_interrupted():
         if piped:
@@ -247,35 +135,57 @@ def upscale(
         described = wanted.described(request)
         naming = Naming(request=request, format=settings.format, template=template, model=described.name)
         tasks, bucket = _planned(photos, output, naming, alone=part is not None)
-        tasks = choice.of(tasks) if include or exclude else tasks
-        tasks = tasks if part is None else _part(tasks, part, quiet=json or quiet)
+        tasks = choice.of(tasks) if many.include or many.exclude else tasks
+        tasks = tasks if part is None else _part(tasks, part, quiet=many.json or basics.quiet)
         described = replace(described, load=partial(wanted.load, request, photos=len(tasks)))
         if bucket is not None:
-            _check_of_files(bucket, {"--dry-run": dry_run, "--report": report})
-        if dry_run:
-            tell_estimate(estimate(tasks, described, settings, limit=limit), json=json)
+            _check_of_files(bucket, {"--dry-run": many.dry_run, "--report": trust.report})
+        if many.dry_run:
+            tell_estimate(estimate(tasks, described, settings, limit=many.limit), json=many.json)
             return
-        pages = _pages(model, settings) if report else None
+        pages = _pages(basics.model, settings) if trust.report else None
         tally = report_outcomes(
             tasks,
             described,
             settings,
-            json=json,
-            quiet=quiet,
+            json=many.json,
+            quiet=basics.quiet,
             beside=pages,
-            limit=limit,
-            cluster=_cluster(engine, address, workers),
+            limit=many.limit,
+            cluster=machine.cluster,
             bucket=bucket,
         )
         if pages is not None:
             overviews = pages.overviews(tasks)
-            if not (json or quiet):
+            if not (many.json or basics.quiet):
                 for page in pages.alone(tasks):
                     echo_line(f"{page}: how far to believe it")
                 for page in overviews:
                     echo_line(f"{page}: report of all")
     if tally.photos["failed"]:
         raise typer.Exit(2 if tally.photos["failed"] == tally.photos.total() else 1)
+
+
+def _request(basics: Basics, trust: Trust, machine: Machine, expert: Expert) -> Request:
+    return Request(
+        scale=basics.scale,
+        width=basics.width,
+        height=basics.height,
+        megapixels=basics.megapixels,
+        seed=expert.seed,
+        steps=expert.steps,
+        start=expert.begin,
+        untrained_start=expert.untrained_start,
+        prompt=expert.prompt,
+        fidelity=basics.fidelity,
+        color_fix=expert.color_fix,
+        memory_bytes=parse_bytes(machine.memory) if machine.memory else None,
+        label=not trust.no_label,
+        consistent=trust.consistent,
+        kernel_width=trust.kernel_width,
+        protect=tuple([parse_place(each) for each in trust.protect or ()]),
+        mean_of=trust.passes or 1 if trust.mean else 1,
+    )
 
 
 def _planned(
@@ -297,16 +207,6 @@ def _check_of_files(bucket: Bucket, options: Mapping[str, bool]) -> None:
         )
 
 
-def _cluster(engine: EngineChoice, address: str | None, workers: int | None) -> Cluster | None:
-    """Return the cluster that restores; None for this process. InputError for what means nothing without one."""
-    if engine == "ray":
-        return Cluster(address=address, workers=workers)
-    for option, said in (("--address", address), ("--workers", workers)):
-        if said is not None:
-            raise InputError(f"{option} (={said}) is of a Ray cluster; add --engine ray, or leave it out.")
-    return None
-
-
 def _part(tasks: list[Task], shard: Shard, *, quiet: bool) -> list[Task]:
     """Return the tasks of a shard, and tell how many they are."""
     ours = shard.of(tasks)
@@ -315,7 +215,7 @@ def _part(tasks: list[Task], shard: Shard, *, quiet: bool) -> list[Task]:
     return ours
 
 
-def _piped(photos: list[Path], output: Path | None, *, json: bool, report: bool, of_many: list[str]) -> bool:
+def _piped(photos: list[Path], output: Path | None, many: Many, *, report: bool) -> bool:
     """Whether one photo comes or goes through a pipe; raise InputError for what can't stand beside that."""
     pipes = [photo for photo in photos if photo == PIPE or is_pipe(photo)]
     if not pipes and output != PIPE:
@@ -324,19 +224,11 @@ def _piped(photos: list[Path], output: Path | None, *, json: bool, report: bool,
         raise InputError(f"{pipes[0] if pipes else PIPE} (={len(photos)} photos) stands for one photo; give only that.")
     if report:
         raise InputError("--report can't stand beside -, as it is written beside a file; leave it out, or name files.")
-    if of_many:
-        raise InputError(f"{of_many[0]} is for many photos, and - stands for one; leave it out.")
-    if json:
+    if said := many.said():
+        raise InputError(f"{said[0]} is for many photos, and - stands for one; leave it out.")
+    if many.json:
         raise InputError("--json can't stand beside -, whose output is the photo; leave one out.")
     return True
-
-
-def _start(text: str | None) -> int | Literal["auto"] | None:
-    if text is None or text == "auto":
-        return text
-    if not text.isdecimal():
-        raise InputError(f"start (={text}) must be a whole number or auto; try auto.")
-    return int(text)
 
 
 def _pages(model: str, settings: Settings) -> "Pages":

@@ -63,6 +63,15 @@ def test_no_word_of_help_is_taken_for_markup(words: str) -> None:
         assert told is None or Text.from_markup(told).plain == told.replace("\\[", "[")
 
 
+def test_what_most_people_need_of_upscale_is_shown_first() -> None:
+    panels: dict[str | None, list[str]] = {}
+    for parameter in load_command(*command_of("upscale")).params:
+        panels.setdefault(getattr(parameter, "rich_help_panel", None), []).append(parameter.name or "")
+    assert [*panels] == [None, "Folders and resuming", "Trust and labels", "Speed and memory", "Expert"]
+    assert {"photos", "output", "scale", "model", "fidelity"} <= {*panels[None]}
+    assert max(map(len, panels.values())) <= 12
+
+
 @pytest.mark.parametrize("name", [*RENAMED, *ALIASES])
 def test_former_names_answer_and_say_the_new_one(name: str) -> None:
     shown = RUN.invoke(cli.app, [name, "--help"])
