@@ -3,7 +3,7 @@
 What computes is loaded when a job runs: to decide one takes no torch.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field, replace
 from threading import Event
 from typing import TYPE_CHECKING
@@ -128,34 +128,45 @@ class Job:
         Its XMP says what was done, unless the request has no `label`. `on_step` is told each step's index and what is
         known after it; `on_preview`, what can be shown then, and each finished tile.
         """
-        sampled = self._sampled(on_step, on_preview)
-        pixels = self._painted(self._shown(self.tiles(sampled), on_preview), self.photo.pixels.dtype)
-        alpha = None if self.photo.alpha is None else self._enlarged_alpha()
-        result = Photo(pixels=pixels, alpha=alpha, traits=self.result_traits())
-        if not self.finish.changes:
-            return result
-        result = self.finish.apply(result, self.photo)
-        if on_preview is not None:
-            for preview in _finished(result):
+        work = self._work(on_step, shown=on_preview is not None)
+        while True:
+            try:
+                preview = next(work)
+            except StopIteration as done:
+                return done.value
+            if on_preview is not None:
                 on_preview(preview)
-        return result
 
     def previews(self) -> Iterator[Preview]:
         """Yield what becomes of the photo: an estimate (of its middle, if large) after each step, then final tiles.
 
-        Where there is a `finish`, the tiles come when it is done.
+        Where there is a `finish`, its tiles are estimates too, and strips are final that come when it is done.
         """
+        yield from self._work(None, shown=True)
+
+    def _work(
+        self, on_step: Callable[[int, "Sampled"], object] | None, *, shown: bool
+    ) -> Generator[Preview, None, Photo]:
+        """Restore the photo and return it; yield what can be shown meanwhile, if it is to be `shown`."""
         sampled: Sampled | None = None
-        for sampled in self.steps():
-            if not sampled.last:
+        for index, sampled in enumerate(self.steps()):
+            if on_step is not None:
+                on_step(index, sampled)
+            if shown and not sampled.last:
                 yield self.preview(sampled)
         assert sampled is not None, "a plan has at least one time"
-        if self.finish.changes:
-            pixels = self._painted(self.tiles(sampled), self.photo.pixels.dtype)
-            yield from _finished(self.finish.apply(Photo(pixels=pixels), self.photo))
-            return
+        pixels = np.empty((*self.size, 3), self.photo.pixels.dtype)
         for tile in self.tiles(sampled):
-            yield Preview(region=tile.region, image=tile.image, final=True)
+            _paint(pixels, tile)
+            if shown:
+                yield Preview(region=tile.region, image=tile.image, final=not self.finish.changes)
+        alpha = None if self.photo.alpha is None else self._enlarged_alpha()
+        result = Photo(pixels=pixels, alpha=alpha, traits=self.result_traits())
+        if self.finish.changes:
+            result = self.finish.apply(result, self.photo)
+            if shown:
+                yield from _finished(result)
+        return result
 
     def steps(self) -> "Iterator[Sampled]":
         """Yield the clean estimate after each of the plan's times; the last one is the restored latent."""
@@ -191,40 +202,15 @@ class Job:
 
     def pixels(self, sampled: "Sampled", dtype: DTypeLike | None = None) -> np.ndarray:
         """Return the unfinished result of a step's estimate, (height, width, 3), by default stored like the photo's."""
-        return self._painted(self.tiles(sampled), np.dtype(dtype or self.photo.pixels.dtype))
+        pixels = np.empty((*self.size, 3), dtype or self.photo.pixels.dtype)
+        for tile in self.tiles(sampled):
+            _paint(pixels, tile)
+        return pixels
 
     def _enlarged_alpha(self) -> np.ndarray:
         from sdsr.restoration.coloring import enlarged_alpha
 
         return enlarged_alpha(self.photo, self.size)
-
-    def _sampled(
-        self,
-        on_step: Callable[[int, "Sampled"], object] | None,
-        on_preview: Callable[[Preview], None] | None,
-    ) -> "Sampled":
-        sampled: Sampled | None = None
-        for index, sampled in enumerate(self.steps()):
-            if on_step is not None:
-                on_step(index, sampled)
-            if on_preview is not None and not sampled.last:
-                on_preview(self.preview(sampled))
-        assert sampled is not None, "a plan has at least one time"
-        return sampled
-
-    def _shown(self, tiles: "Iterator[Tile]", on_preview: Callable[[Preview], None] | None) -> "Iterator[Tile]":
-        for tile in tiles:
-            if on_preview is not None:
-                on_preview(Preview(region=tile.region, image=tile.image, final=not self.finish.changes))
-            yield tile
-
-    def _painted(self, tiles: "Iterator[Tile]", dtype: np.dtype) -> np.ndarray:
-        from sdsr.images.floats import quantize
-
-        pixels = np.empty((*self.size, 3), dtype)
-        for tile in tiles:
-            pixels[tile.region.rows, tile.region.columns] = quantize(tile.image, dtype)
-        return pixels
 
     def result_traits(self, passes: int = 1) -> Traits:
         """Return the traits of the result, or of the mean of so many; its XMP has the label where one is wanted."""
@@ -243,6 +229,12 @@ class Job:
             more=({"passes": str(passes)} if passes > 1 else {}) | self.finish.facts(),
         )
         return replace(self.photo.traits, xmp=labeled(self.photo.traits.xmp, step))
+
+
+def _paint(pixels: np.ndarray, tile: "Tile") -> None:
+    from sdsr.images.floats import quantize
+
+    pixels[tile.region.rows, tile.region.columns] = quantize(tile.image, pixels.dtype)
 
 
 def _finished(result: Photo) -> Iterator[Preview]:
