@@ -6,16 +6,13 @@ functions, and a decoder trained by what features and a discriminator see, on la
 nothing is normalised over the picture, so that windows encode and decode as the whole does.
 """
 
-import torch
 import torch.nn.functional as F
-from diffusers.configuration_utils import ConfigMixin, register_to_config
-from diffusers.models.modeling_utils import ModelMixin
+from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 
 from sdsr.prior.painting import SLOPE, Block, End, even
+from sdsr.prior.small_autoencoder import FACTOR, Autoencoder
 from sdsr.tensors import Image, Latent
-
-FACTOR = 8
 
 
 class FoldingEncoder(nn.Module):
@@ -61,15 +58,11 @@ class PaintingDecoder(nn.Module):
         return self.end(self.at_quarter(F.pixel_shuffle(self.to_quarter(eighth), 2)))
 
 
-class FoldedAutoencoder(ModelMixin, ConfigMixin):
-    """A deterministic learned autoencoder, 3 x H x W <-> c x H/8 x W/8; H and W are multiples of 8.
+class FoldedAutoencoder(Autoencoder[FoldingEncoder]):
+    """That of the second small prior: `widths` are the encoder's at H/2, H/4 and H/8.
 
-    `encode` takes and `decode` gives `Image`s in [0, 1]; latents have zero mean and unit variance over photographs
-    (per-channel statistics are measured after training and kept as buffers). `widths` are the encoder's at H/2, H/4 and
-    H/8; `decoder_widths` the decoder's at H/8 and H/4, with so many `decoder_blocks`, and `ends` its end's.
+    `decoder_widths` are the decoder's at H/8 and H/4, with so many `decoder_blocks`, and `ends` its end's.
     """
-
-    config_name = "config.json"
 
     @register_to_config
     def __init__(
@@ -84,8 +77,7 @@ class FoldedAutoencoder(ModelMixin, ConfigMixin):
         super().__init__()
         self.encoder = FoldingEncoder(latent_channels, widths, blocks)
         self.decoder = PaintingDecoder(latent_channels, decoder_widths, decoder_blocks, ends)
-        self.register_buffer("latent_mean", torch.zeros(1, latent_channels, 1, 1))
-        self.register_buffer("latent_scale", torch.ones(1, latent_channels, 1, 1))
+        self.keep_statistics(latent_channels)
 
     @property
     def halo_px(self) -> int:
@@ -98,13 +90,6 @@ class FoldedAutoencoder(ModelMixin, ConfigMixin):
         """Pixels of context, around a cell's own, beyond which what `encode` gives for it depends on nothing."""
         return 2 + 4 + FACTOR * (2 * self.config["blocks"] + 2)
 
-    def encode(self, image: Image) -> Latent:
-        return (self.encoder(2 * image - 1) - self.latent_mean) / self.latent_scale
-
     def decode(self, latent: Latent) -> Image:
         """Return the picture of a latent in units of its statistics, which the decoder was trained in."""
         return (self.decoder(latent) + 1) / 2
-
-    def features(self, image: Image) -> tuple[Tensor, Tensor]:
-        """The encoder's feature maps at H/2 and H/4, which a fused decoder takes details from (StableSR's CFW)."""
-        return self.encoder.features(2 * image - 1)
