@@ -15,14 +15,17 @@ import hashlib
 import json
 import random
 import secrets
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from sdsr.errors import InputError, OutputError, SdsrError
-from sdsr.metrics.blind import blind_sheets, read_rankings, standings_lines
 from sdsr.metrics.comparison import labels_of
 from sdsr.metrics.save import check_target, save_image, save_text
 from sdsr.metrics.tables import aligned
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from bench.blind_rankings import blind_sheets, read_rankings, standings_lines
 
 
 def lay(arguments: argparse.Namespace) -> None:

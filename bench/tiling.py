@@ -4,12 +4,13 @@ python bench/tiling.py PHOTO... [--size 1536 1024] [--window 512] [--model NAME 
 
 The photos' middles are shrunk to a quarter of the size and restored three times: in one window (where memory allows;
 else in larger ones, whose borders are elsewhere), in windows whose estimates are blended, and in tiles each of which is
-restored as a photo of its own. "seam" is the gradient across borders over that beside them (`metrics/seams.py`),
+restored as a photo of its own. "seam" is the gradient across borders over that beside them (`seams.py`),
 divided by what content does to it: the same of the first picture, at the same places, where it has no border. 1 is no
 seam. The sheet shows the first photo where four tiles meet.
 """
 
 import argparse
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -24,12 +25,14 @@ from PIL import ImageOps
 from sdsr.images.windows import cover
 from sdsr.metrics.planes import Pixels, plane
 from sdsr.metrics.save import save_image
-from sdsr.metrics.seams import Borders, Seam, borders_of, seam
 from sdsr.metrics.sheet import contact_sheet
 from sdsr.photos.photo import Photo
 from sdsr.restoration.windowed import Windowed
 from sdsr.tensors import Region
 from sdsr.upscaling import Request, Upscaler
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from bench.seams import Borders, Seam, borders_of, seam
 
 SCALE = 4
 AMPLIFICATION = 20

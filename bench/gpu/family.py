@@ -22,6 +22,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from bench.gpu.device_source import DeviceSource, photos_on
 from bench.gpu.leg import describe, log_line, measure_rate, write_shards
 from sdsr.data.degradation import degradation
 from sdsr.data.photos import open_photos
@@ -37,7 +38,6 @@ from sdsr.methods.stablesr.recipes import STABLESR_SMALL
 from sdsr.objectives.training_step import Sample, TrainingStep
 from sdsr.prior.loading import choose_device, choose_dtype
 from sdsr.prior.small_storage import save_small_prior
-from sdsr.training.device_source import DeviceSource, photos_on
 from sdsr.training.launch import load_parts
 from sdsr.training.run import RunSettings
 from sdsr.training.samples import validation_samples

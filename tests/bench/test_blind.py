@@ -10,9 +10,7 @@ import pytest
 from PIL import Image
 
 from bench import blind
-from sdsr.errors import InputError
-from sdsr.metrics.anchors import bicubic
-from sdsr.metrics.blind import (
+from bench.blind_rankings import (
     BICUBIC,
     Meeting,
     blind_sheets,
@@ -21,6 +19,8 @@ from sdsr.metrics.blind import (
     read_rankings,
     standings_lines,
 )
+from sdsr.errors import InputError
+from sdsr.metrics.anchors import bicubic
 
 LABELS = ("one", "two", "three")
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from bench.seams import Borders, borders_of, seam
 from sdsr.errors import InputError
 from sdsr.images.windows import cover
-from sdsr.metrics.seams import Borders, borders_of, seam
 from sdsr.tensors import Region
 
 SIZE = (512, 768)
