@@ -38,8 +38,11 @@ _LOSSLESS_LEVEL = 100
 
 def open_avif(data: bytes) -> Opened:
     """Open an AVIF with one photo. Raises InputError for animations, HDR, and what isn't coded in AV1."""
-    if any(kind == b"moov" for kind, _, _ in boxes(data)) and data[8:12] == b"avis":
-        raise InputError("the AVIF is an animation (=several frames), limit 1; save one frame as a photo.")
+    if data[8:12] == b"avis":
+        frames = _frames(data)
+        if frames > 1:
+            raise InputError(f"the AVIF is an animation (={frames} frames), limit 1; save one frame as a photo.")
+        data = data[:8] + b"avif" + data[12:]  # so that libavif too takes the photo, not the track of a frame
     items = read_items(data)
     photo = items.items[items.primary]
     tile = _tile(items)
@@ -69,6 +72,17 @@ def open_avif(data: bytes) -> Opened:
         lost=(GAIN_MAP,) if any(item.kind == b"tmap" for item in items.items.values()) else (),
         decode=lambda: _decode(data, bits),
     )
+
+
+def _frames(data: bytes, start: int = 0, end: int | None = None) -> int:
+    """Return how many frames the longest track of a sequence has (ISO/IEC 14496-12, 8.7.3); 0 without a track."""
+    most = 0
+    for kind, body, stop in boxes(data, start, end):
+        if kind in (b"moov", b"trak", b"mdia", b"minf", b"stbl"):
+            most = max(most, _frames(data, body, stop))
+        elif kind in (b"stsz", b"stz2"):
+            most = max(most, struct.unpack_from(">I", data, body + 8)[0])
+    return most
 
 
 def _tile(items: Items) -> Item:

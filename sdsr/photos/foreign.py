@@ -37,7 +37,7 @@ def _of(kind: Kind, name: str, instead: str | None = None) -> Foreign:
 
 HEIC = _of("picture", "a HEIC picture", "export it as JPEG, PNG or AVIF (heif-convert PHOTO.heic PHOTO.png)")
 RAW = _of("raw", "a camera's raw file")
-GIF = _of("picture", "a GIF", "save its frames as PNG and restore those")
+GIF = _of("picture", "a GIF")  # is read, not written
 VIDEO = _of("video", "a video")
 SOUND = _of("sound", "a sound file")
 DOCUMENT = _of("document", "a document")
@@ -66,7 +66,6 @@ _BRANDS = (
     (rb"M4A |M4B |M4P |F4A |F4B ", SOUND),
 )
 _STARTS: tuple[tuple[bytes, Foreign], ...] = (
-    (rb"GIF8[79]a", GIF),
     (rb"BM....\x00\x00\x00\x00", BMP),
     (rb"\x00\x00[\x01\x02]\x00[^\x00]\x00", ICON),
     (rb"icns", ICON),

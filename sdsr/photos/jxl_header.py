@@ -131,7 +131,9 @@ def _extra_fields(bits: _Bits) -> int:
     if bits.flag():
         _preview(bits)
     if bits.flag():
-        raise InputError("the JPEG XL is an animation (=several frames), limit 1; save one frame as a photo.")
+        raise InputError(
+            "the JPEG XL is an animation (=one frame or more), which isn't read; save one frame as a photo."
+        )
     return orientation
 
 

@@ -8,8 +8,10 @@ from pathlib import Path
 from sdsr.errors import InputError, LimitError
 from sdsr.photos.avif import open_avif
 from sdsr.photos.credentials import MARK
-from sdsr.photos.foreign import RAW, known_by_content, known_by_suffix
+from sdsr.photos.foreign import GIF, RAW, known_by_content, known_by_suffix
 from sdsr.photos.formats import FORMATS, HEAD_BYTES, NAMES, SUFFIXES, Format, begins_like
+from sdsr.photos.gif import STARTS as GIF_STARTS
+from sdsr.photos.gif import open_gif
 from sdsr.photos.hostile import refused
 from sdsr.photos.jpeg import open_jpeg
 from sdsr.photos.jxl import open_jxl
@@ -124,9 +126,9 @@ def open_source(source: Source, limits: Limits) -> Opened:
     name = source_name(source)
     if not data:
         raise InputError(f"{name} is empty (=0 bytes); copy or export the photo again.")
-    format = _format(data, source, name)
+    opener = open_gif if data.startswith(GIF_STARTS) else _OPENERS[_format(data, source, name)]
     with refused(name):
-        opened = _OPENERS[format](data)
+        opened = opener(data)
     if opened.width < 1 or opened.height < 1:
         raise InputError(f"{name} has no pixels (={opened.width}x{opened.height}); export the photo again.")
     pixels = opened.width * opened.height
@@ -148,7 +150,7 @@ def _format(data: bytes, source: Source, name: str) -> Format:
     foreign = known_by_content(data[:HEAD_BYTES])
     if foreign is not None or (format is not None and meant is not None):
         raise InputError(f"{name} is {foreign or meant}")
-    if meant is not None:
+    if meant not in (None, GIF):
         raise InputError(f"{name} ends like {meant}")
     raise InputError(f"{name} is no photo in a known format (starts with {data[:8]!r}); use {NAMES}.")
 

@@ -22,13 +22,15 @@ _EFFORT = 40  # of 100: more takes twice the time for 2 %
 
 
 def open_webp(data: bytes) -> Opened:
-    """Open a WebP, lossy or lossless. Raises InputError for an animation."""
+    """Open a WebP, lossy or lossless. Raises InputError for an animation; one of a single frame is a photo."""
     found: dict[bytes, bytes] = {}
     for kind, body in _chunks(data):
         found.setdefault(kind, body)
     if b"ANIM" in found or found.get(b"VP8X", b"\0")[0] & _ANIMATION_FLAG:
-        frames = sum(kind == b"ANMF" for kind, _ in _chunks(data))
-        raise InputError(f"the WebP is an animation (={frames} frames), limit 1; save one frame as a photo.")
+        frames = [body for kind, body in _chunks(data) if kind == b"ANMF"]
+        if len(frames) > 1:
+            raise InputError(f"the WebP is an animation (={len(frames)} frames), limit 1; save one frame as a photo.")
+        found |= _frame(*frames, canvas=found[b"VP8X"][4:10]) if frames else {}
     picture = {kind: found[kind] for kind in _PICTURE if kind in found}
     width, height, alpha = _size(picture)
     return Opened(
@@ -47,11 +49,21 @@ def open_webp(data: bytes) -> Opened:
     )
 
 
+def _frame(frame: bytes, *, canvas: bytes) -> dict[bytes, bytes]:
+    """Return the chunks of the only frame. Raises InputError where it covers but a part of the canvas."""
+    if frame[6:12] != canvas:  # width and height less one, of three bytes each
+        raise InputError("the WebP is an animation whose only frame covers a part of it; save that frame as a photo.")
+    return dict(_chunks_from(frame, 16))
+
+
 def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     (announced,) = struct.unpack_from("<I", data, 4)
     if announced + 8 > len(data):
         raise ValueError(f"{len(data)} bytes of {announced + 8}")
-    start = 12
+    yield from _chunks_from(data, 12)
+
+
+def _chunks_from(data: bytes, start: int) -> Iterator[tuple[bytes, bytes]]:
     while start + 8 <= len(data):
         kind, size = struct.unpack_from("<4sI", data, start)
         if start + 8 + size > len(data):

@@ -63,8 +63,6 @@ def preview_of_raw() -> bytes:
 
 
 FILES: dict[str, tuple[bytes, str]] = {
-    "GIF": (saved("GIF"), "a GIF"),
-    "animated GIF": (saved("GIF", save_all=True, append_images=[IMAGE.rotate(90)]), "a GIF"),
     "BMP": (saved("BMP"), "a BMP"),
     "icon": (saved("ICO", sizes=[(16, 16)]), "an icon"),
     "PPM": (saved("PPM"), "a Netpbm"),

@@ -166,7 +166,7 @@ def test_what_opens_but_is_no_photo_is_refused_with_the_reason():
     assert "animation (=2 frames)" in refusal(saved(first, "PNG", **several))
     assert "animation (=2 frames)" in refusal(saved(first, "WEBP", **several))
     assert "several pages" in refusal(saved(first, "TIFF", **several))
-    assert "is a GIF, which isn't read; save its frames" in refusal(saved(first, "GIF", **several))
+    assert "the GIF is an animation (=2 frames), limit 1; save its frames" in refusal(saved(first, "GIF", **several))
     assert "must be in 0 ... 1" in refusal(tiff(PIXELS.astype(np.float32), photometric="rgb"))
     assert "no photo" in refusal(tiff(PIXELS[..., 0].astype(np.int16), photometric="minisblack"))
     assert "color space" in refusal(saved(first.convert("YCbCr"), "TIFF"))

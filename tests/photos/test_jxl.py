@@ -202,7 +202,7 @@ def test_colors_in_numbers_are_shown_in_sRGB(color, gamma, expected):
         (with_head(smooth(16, 16), told((1, 9, 16))), r"HDR \(=PQ\)"),
         (with_head(smooth(16, 16), told((1, 9, 18))), r"HDR \(=HLG\)"),
         (with_head(smooth(16, 16), told(profile=True)), "has an ICC profile, which can't be read yet; save it as PNG"),
-        (with_head(smooth(16, 16), animated=True), r"is an animation \(=several frames\), limit 1"),
+        (with_head(smooth(16, 16), animated=True), r"is an animation \(=one frame or more\)"),
         (coded(smooth(16, 16).astype(np.float32) / 255), "samples in floating point"),
     ],
 )
