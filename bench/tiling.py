@@ -92,10 +92,10 @@ def _arguments() -> argparse.Namespace:
 
 def _ways(upscaler: Upscaler, size: tuple[int, int], window: int, steps: int | None) -> tuple[Way, Way, Way]:
     """Without borders if memory allows, in windows, and chopped; windows are in multiples of the canvas's own."""
-    multiple = upscaler.multiple_px
+    multiple = upscaler.restorer.prior.multiple_px
     window = window // multiple * multiple
     overlap = max(multiple, window // 4 // multiple * multiple)
-    canvas = upscaler.lq_image(torch.zeros(1, 3, size[0] // SCALE, size[1] // SCALE), size).region
+    canvas = upscaler.maker.lq_image(torch.zeros(1, 3, size[0] // SCALE, size[1] // SCALE), size).region
     whole = max(canvas.height, canvas.width)
     larger = _larger_window(upscaler, (canvas.height, canvas.width), window)
     return (
@@ -129,7 +129,7 @@ def _larger_window(upscaler: Upscaler, canvas: tuple[int, int], window: int) -> 
     fits = psutil.virtual_memory().available >= upscaler.restorer.prior.facts.bytes_per_px * canvas[0] * canvas[1]
     if fits and (most is None or whole <= most):
         return whole
-    return window * 3 // 2 // upscaler.multiple_px * upscaler.multiple_px
+    return window * 3 // 2 // upscaler.restorer.prior.multiple_px * upscaler.restorer.prior.multiple_px
 
 
 def _windowed(

@@ -29,12 +29,10 @@ from sdsr.prior.loading import choose_device, device_for, load_prior
 from sdsr.prior.offloading import offloading_of
 from sdsr.prior.tiny_decoder import decoded_by, decoder_sha256, load_tiny_decoder
 from sdsr.request import Request, Wishes
-from sdsr.restoration.lq_image import LqImage
 from sdsr.restoration.passes import Passes
 from sdsr.restoration.placing import check_offload, move, placed
 from sdsr.restoration.plan import Plan
 from sdsr.restoration.restorer import Restorer
-from sdsr.restoration.windowed import Windowed
 from sdsr.tensors import Image, Region
 
 OnStepEnd = Callable[["Upscaler", int, int, dict[str, Image]], object]
@@ -140,11 +138,6 @@ class Upscaler:
     def _guided(self) -> bool:
         """Whether the recipe's own plan asks for guidance."""
         return self.recipe.restoring.own_plan.guidance != 1.0
-
-    @property
-    def multiple_px(self) -> int:
-        """What the sides of a canvas are multiples of: the autoencoder's factor times that of the UNet's levels."""
-        return self.restorer.prior.multiple_px
 
     def __call__(
         self,
@@ -263,16 +256,6 @@ class Upscaler:
             starts=self.recipe.starts,
             free_bytes=partial(window_bytes, self.restorer),
         )
-
-    def lq_image(self, given: Image, size: tuple[int, int]) -> LqImage:
-        """Return a photo on the canvas of a result of `size` (height, width)."""
-        return self.maker.lq_image(given, size)
-
-    def windowed(
-        self, canvas: tuple[int, int], memory_bytes: int | None, on_window: Callable[[], None] | None = None
-    ) -> Windowed:
-        """Return the restorer behind windows as the method or its prior has them, no larger than the memory allows."""
-        return self.maker.windowed(canvas, memory_bytes, on_window)
 
 
 def tiny_decoded(restorer: Restorer, name: str, path: Path) -> Restorer:

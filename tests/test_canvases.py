@@ -102,13 +102,13 @@ def test_consissrs_tables_meet_native_squares_only(consissr, size):
 def test_memory_for_less_than_native_windows_is_an_error(consissr):
     per_px = consissr.maker.facts.bytes_per_px
     least = per_px * 64**2
-    assert consissr.windowed((256, 256), least).window_px == 64
+    assert consissr.maker.windowed((256, 256), least).window_px == 64
     restorer = consissr.restorer
     full = Upscaler(CONSISSR, restorer)
-    assert full.windowed((512, 2000), None).window_px == 512
+    assert full.maker.windowed((512, 2000), None).window_px == 512
     assert full.maker.least_window_px == 512
     with pytest.raises(InputError, match=rf"memory \(=7 MiB\) must be at least {per_px * 512**2 // 2**20 + 1} MiB"):
-        full.windowed((512, 2000), 8_000_000)
+        full.maker.windowed((512, 2000), 8_000_000)
 
 
 def test_a_small_result_is_made_at_the_priors_size_and_shrunk(photo):
@@ -119,9 +119,9 @@ def test_a_small_result_is_made_at_the_priors_size_and_shrunk(photo):
     result = upscaler.upscale(given, Request(scale=2, seed=3, color_fix="none"))
     assert result.size == (18, 26)
     image = torch.from_numpy(given.pixels).permute(2, 0, 1)[None] / 255
-    lq_image = upscaler.lq_image(image, (18, 26))
+    lq_image = upscaler.maker.lq_image(image, (18, 26))
     assert (lq_image.made.height, lq_image.made.width) == (64, 92)
-    restorer = upscaler.windowed((lq_image.region.height, lq_image.region.width), None)
+    restorer = upscaler.maker.windowed((lq_image.region.height, lq_image.region.width), None)
     assert restorer.window_px == 64
     done = sample(restorer, lq_image, upscaler.plan(), CanvasNoise(seeds=(3,)))
     (tile,) = finished_tiles(restorer, replace(lq_image, wanted=None), done, "none")

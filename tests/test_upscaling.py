@@ -180,13 +180,13 @@ def test_an_rgba_picture_comes_back_as_one(upscaler):
 def test_less_memory_means_smaller_windows(upscaler):
     canvas, facts = (512, 768), upscaler.restorer.prior.facts
     amounts = (None, facts.bytes_per_px * 400**2, facts.bytes_per_px * 200**2)
-    assert [upscaler.windowed(canvas, memory).window_px for memory in amounts] == [512, 384, 192]
+    assert [upscaler.maker.windowed(canvas, memory).window_px for memory in amounts] == [512, 384, 192]
     for memory in amounts:
-        windowed = upscaler.windowed(canvas, memory)
+        windowed = upscaler.maker.windowed(canvas, memory)
         assert windowed.window_px**2 * facts.bytes_per_px <= (memory or 10**12)
-        assert windowed.window_px % upscaler.multiple_px == windowed.overlap_px % upscaler.multiple_px == 0
+        assert windowed.window_px % facts.multiple_px == windowed.overlap_px % facts.multiple_px == 0
         assert (windowed.overlap_px == 0) == (windowed.window_px >= max(canvas))
-    assert upscaler.windowed((96, 128), None).window_px == 128
+    assert upscaler.maker.windowed((96, 128), None).window_px == 128
 
 
 def test_windows_are_as_large_as_what_the_prior_was_trained_on_unless_the_method_has_its_own(upscaler):
@@ -212,9 +212,9 @@ def test_a_canvas_a_little_larger_than_a_window_is_one_if_any_size_will_do(upsca
 
 def test_too_little_memory_says_how_much_is_needed(upscaler):
     with pytest.raises(InputError, match=r"memory \(=0 MiB\) must be at least (\d+) MiB") as caught:
-        upscaler.windowed((512, 512), 1000)
+        upscaler.maker.windowed((512, 512), 1000)
     least = int(str(caught.value).split("at least ")[1].split()[0])
-    assert upscaler.windowed((512, 512), least * 2**20).window_px >= 64
+    assert upscaler.maker.windowed((512, 512), least * 2**20).window_px >= 64
 
 
 def test_an_unknown_model_is_an_error_that_lists_what_there_is():

@@ -1,10 +1,9 @@
 """The desk at which photos of a batch are worked on: opened, restored, written; what each step costs is its own."""
 
-import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from sdsr.batch.alive import new_token
 from sdsr.batch.manifest import Manifest, State
@@ -17,9 +16,6 @@ from sdsr.errors import SdsrError
 if TYPE_CHECKING:
     from sdsr.batch.claims import Claims
     from sdsr.jobs import JobMaker
-
-log = logging.getLogger(__name__)
-T = TypeVar("T")
 
 
 class LoadingError(Exception):

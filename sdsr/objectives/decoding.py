@@ -85,19 +85,16 @@ class Decoding:
 
     def all_terms(self, network: nn.Module | None) -> tuple[Term, ...]:
         """Return the terms on pixels, and those on the features of a network that weigh anything."""
-        terms = self.terms
         if network is None:
-            return terms
-        if self.taught:
-            function = in_window(against_teacher(perceptual(partial(distance_by, network, feature_distance))))
-            terms += (Term(name="taught", weight=self.taught, function=function),)
-        if self.features:
-            function = in_window(perceptual(partial(distance_by, network, dists)))
-            terms += (Term(name="features", weight=self.features, function=function),)
-        if self.edges:
-            function = in_window(perceptual(partial(_edge_distance, network)))
-            terms += (Term(name="edges", weight=self.edges, function=function),)
-        return terms
+            return self.terms
+        weighed = (
+            ("taught", self.taught, against_teacher(perceptual(partial(distance_by, network, feature_distance)))),
+            ("features", self.features, perceptual(partial(distance_by, network, dists))),
+            ("edges", self.edges, perceptual(partial(_edge_distance, network))),
+        )
+        return self.terms + tuple(
+            Term(name=name, weight=weight, function=in_window(function)) for name, weight, function in weighed if weight
+        )
 
 
 def _edge_distance(network: nn.Module, image: Image, target: Image) -> Tensor:

@@ -7,7 +7,6 @@ from sdsr.errors import InputError
 _HEAD_BYTES = 4096
 _RATIOS = {1: (1, 1), 2: (12, 10), 3: (4, 3), 4: (3, 2), 5: (16, 9), 6: (5, 4), 7: (2, 1)}
 _ALPHA = 0  # kinds of extra channel
-_MOSAIC = 5
 _RGB = 0
 _GRAY = 1
 LINEAR = 8  # transfer functions

@@ -3,15 +3,12 @@
 Relative colorimetric with black point compensation, as photo editors do. Colors outside sRGB are clipped to it.
 """
 
-import logging
 from functools import cache, lru_cache
 
 import imagecodecs
 import numpy as np
 
 from sdsr.photos.formats import CHANNELS, Space
-
-logger = logging.getLogger(__name__)
 
 _SIGNATURES: dict[Space, bytes] = {"GRAY": b"GRAY", "RGB": b"RGB ", "CMYK": b"CMYK"}
 _LUMA = (19595, 38470, 7471)  # Rec. 601 in 1/65536, summing to one: gray in is gray out, exactly

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sdsr.prior.prior import Picture
+from sdsr.prior.posterior import Picture
 from sdsr.tensors import Image, Latent, Region
 
 Statistics = dict[nn.GroupNorm, tuple[Tensor, Tensor]]

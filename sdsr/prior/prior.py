@@ -16,10 +16,7 @@ from sdsr.errors import InputError
 from sdsr.prior.condition import Condition
 from sdsr.prior.facts import Facts
 from sdsr.prior.offloading import device_of, offloading_of
-from sdsr.prior.posterior import Picture as Picture
-from sdsr.prior.posterior import Posterior as Posterior
-from sdsr.prior.posterior import decode_around as decode_around
-from sdsr.prior.posterior import encode_in_parts as encode_in_parts
+from sdsr.prior.posterior import Picture, Posterior
 from sdsr.prior.running import computing
 from sdsr.prior.unet import UNetBackbone
 from sdsr.tensors import Image, Latent, Region, Times, Tokens

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from sdsr.errors import InputError
 from sdsr.prior.folded_autoencoder import FoldedAutoencoder
-from sdsr.prior.prior import Picture, Posterior, decode_around, encode_in_parts
+from sdsr.prior.posterior import Picture, Posterior, decode_around, encode_in_parts
 from sdsr.prior.small_autoencoder import FACTOR, SmallAutoencoder
 from sdsr.tensors import Image, Latent, Region, Tokens
 

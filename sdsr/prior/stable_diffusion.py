@@ -26,7 +26,8 @@ from sdsr.errors import ModelError
 from sdsr.prior.group_statistics import Statistics, imposed, mosaic, mosaic_of_picture, recorded
 from sdsr.prior.notes import OwnLock, TensorNotes
 from sdsr.prior.offloading import device_of
-from sdsr.prior.prior import Picture, Posterior, Prior, decode_around, encode_in_parts
+from sdsr.prior.posterior import Picture, Posterior, decode_around, encode_in_parts
+from sdsr.prior.prior import Prior
 from sdsr.prior.unet import UNetBackbone
 from sdsr.prior.weight_files import check_finite, own_tensors
 from sdsr.tensors import Image, Latent, Region, Tokens

@@ -11,7 +11,8 @@ from sdsr.diffusion.noise import CanvasNoise
 from sdsr.diffusion.schedule import NoiseSchedule
 from sdsr.prior.condition import Conditioning, condition_at
 from sdsr.prior.facts import Facts
-from sdsr.prior.prior import Picture, Posterior, Prior
+from sdsr.prior.posterior import Picture, Posterior
+from sdsr.prior.prior import Prior
 from sdsr.restoration.cells import latent_region, noise_region
 from sdsr.restoration.lq_image import LqImage
 from sdsr.tensors import Image, Latent, Region, Time

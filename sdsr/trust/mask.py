@@ -69,18 +69,6 @@ def risk_curve(expected: np.ndarray, error: np.ndarray) -> np.ndarray:
     return np.maximum.accumulate(means)
 
 
-def upper_bound(losses: np.ndarray, delta: float) -> float:
-    """Return what the mean of losses in 0 ... 1 stays below with probability 1 - `delta`."""
-    low = 0.0
-    high = 1.0
-    if not is_below(losses, high, delta):
-        return 1.0
-    for _ in range(40):
-        middle = (low + high) / 2
-        low, high = (low, middle) if is_below(losses, middle, delta) else (middle, high)
-    return high
-
-
 def is_below(losses: np.ndarray, mean: float, delta: float) -> bool:
     """Whether the mean of losses in 0 ... 1 is below another, with probability 1 - `delta` (arXiv:2010.09686, Eq. 25).
 

@@ -62,12 +62,12 @@ def test_windows_shrink_aloud_when_little_is_free(
     with caplog.at_level(logging.WARNING):
         less = within_memory(upscaler.maker, header, (2000, 2000), Request())
     assert less.memory_bytes is not None
-    assert upscaler.windowed((2000, 2000), less.memory_bytes).window_px < 512
+    assert upscaler.maker.windowed((2000, 2000), less.memory_bytes).window_px < 512
     assert "smaller windows" in caplog.text
     free(monkeypatch, 10**11)
-    assert upscaler.windowed(
+    assert upscaler.maker.windowed(
         (2000, 2000), within_memory(upscaler.maker, header, (2000, 2000), Request()).memory_bytes
-    ) == (upscaler.windowed((2000, 2000), None))
+    ) == (upscaler.maker.windowed((2000, 2000), None))
 
 
 @pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError(), RuntimeError("can't allocate memory: ...")])

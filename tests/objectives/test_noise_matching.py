@@ -12,7 +12,8 @@ from sdsr.methods.one_step.recipes import UNDECODED
 from sdsr.objectives.noise_matching import NoiseMatching, noise_matching_loss, weight_in_pixels
 from sdsr.objectives.training_step import Sample
 from sdsr.prior.condition import Condition
-from sdsr.prior.prior import Posterior, Prior
+from sdsr.prior.posterior import Posterior
+from sdsr.prior.prior import Prior
 from sdsr.prior.tiny import tiny_prior
 from sdsr.restoration.restorer import Parts, Restorer, from_noise
 from tests.tensors import seeded

@@ -6,7 +6,7 @@ from diffusers import AutoencoderKL
 from torch import nn
 
 from sdsr.prior.group_statistics import imposed, mosaic, mosaic_of_picture, recorded
-from sdsr.prior.prior import encode_in_parts
+from sdsr.prior.posterior import encode_in_parts
 from sdsr.prior.small import SmallLatents
 from sdsr.prior.small_autoencoder import SmallAutoencoder
 from sdsr.prior.stable_diffusion import PublishedLatents

@@ -6,7 +6,7 @@ from diffusers import AutoencoderKL
 from torch import nn
 
 from sdsr.prior.group_statistics import imposed, mosaic, recorded
-from sdsr.prior.prior import decode_around
+from sdsr.prior.posterior import decode_around
 from sdsr.prior.stable_diffusion import PublishedLatents
 from sdsr.tensors import Region
 

@@ -23,7 +23,7 @@ from sdsr.prior.condition import Condition
 from sdsr.prior.group_statistics import imposed, recorded
 from sdsr.prior.loading import choose_device, choose_dtype, load_prior
 from sdsr.prior.offloading import Offloading
-from sdsr.prior.prior import decode_around
+from sdsr.prior.posterior import decode_around
 from sdsr.prior.sources import SOURCES
 from sdsr.prior.stable_diffusion import (
     CLIP_MEAN,

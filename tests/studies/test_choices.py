@@ -109,9 +109,9 @@ def test_full_size_windows_are_limited():
     recipe = replace(INVSR_SMALL, canvas=Canvas(window_px=256))
     assert INVSR.canvas.window_px == 512
     wide, narrow = (Upscaler(one, SMALL_METHOD.build("tiny")) for one in (INVSR_SMALL, recipe))
-    assert wide.windowed((768, 1024), None).window_px == 512
-    assert narrow.windowed((768, 1024), None).window_px == 256
-    assert narrow.windowed((96, 128), None).window_px == 128
+    assert wide.maker.windowed((768, 1024), None).window_px == 512
+    assert narrow.maker.windowed((768, 1024), None).window_px == 256
+    assert narrow.maker.windowed((96, 128), None).window_px == 128
 
 
 def test_another_window_size_gives_nearly_the_same_picture(photo):

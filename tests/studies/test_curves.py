@@ -61,7 +61,7 @@ def test_an_estimate_is_the_decoded_clean_latent_at_its_time(upscaler, sweep):
     lq = sweep.samples[0].lq()
     found = dict(estimates(upscaler, lq, (192, 192), replace(sweep, stop=2), 0))
     assert list(found) == [300, 200]
-    lq_image = upscaler.lq_image(image(lq), (192, 192))
+    lq_image = upscaler.maker.lq_image(image(lq), (192, 192))
     ended = sample(upscaler.restorer, lq_image, Plan(times=(300, 200)), CanvasNoise(seeds=(0,)))
     with torch.inference_mode():
         decoded = upscaler.restorer.decode(ended.clean, lq_image, fidelity=ended.fidelity)

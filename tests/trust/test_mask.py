@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sdsr.errors import InputError
-from sdsr.trust.mask import THRESHOLDS, calibrate, risk_curve, unmasked, upper_bound
+from sdsr.trust.mask import THRESHOLDS, calibrate, is_below, risk_curve, unmasked
 
 
 def photos(count: int, seed: int, scale: float = 1.0) -> tuple[list[np.ndarray], list[np.ndarray]]:
@@ -13,6 +13,18 @@ def photos(count: int, seed: int, scale: float = 1.0) -> tuple[list[np.ndarray],
     expected = [rng.lognormal(np.log(0.03), 0.8, (12, 12)) * rng.lognormal(0, 0.2) for _ in range(count)]
     errors = [scale * each * rng.lognormal(-0.08, 0.4, each.shape) for each in expected]
     return expected, errors
+
+
+def upper_bound(losses: np.ndarray, delta: float) -> float:
+    """Return what the mean of losses in 0 ... 1 stays below with probability 1 - `delta`."""
+    low = 0.0
+    high = 1.0
+    if not is_below(losses, high, delta):
+        return 1.0
+    for _ in range(40):
+        middle = (low + high) / 2
+        low, high = (low, middle) if is_below(losses, middle, delta) else (middle, high)
+    return high
 
 
 @pytest.mark.parametrize(("mean", "delta"), [(0.05, 0.1), (0.3, 0.1), (0.05, 0.4)])

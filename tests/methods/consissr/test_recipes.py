@@ -16,7 +16,7 @@ from sdsr.methods.consissr.recipes import (
     CONSISSR_SMALL,
 )
 from sdsr.prior.condition import condition_at
-from sdsr.prior.prior import Posterior
+from sdsr.prior.posterior import Posterior
 from sdsr.prior.tiny import tiny_prior
 from sdsr.restoration.lq_image import LqImage
 from sdsr.restoration.sample import sample
