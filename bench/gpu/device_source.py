@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sdsr.data.batched import degrade_batch
+from bench.gpu.batched import degrade_batch
 from sdsr.data.degradation import Degradation, LowImage
 from sdsr.data.photos import PhotoSet
 from sdsr.errors import InputError

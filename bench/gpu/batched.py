@@ -1,7 +1,8 @@
 """The second-order degradation for whole batches on an accelerator, where photo by photo would starve it.
 
 As the published training code draws: factor and kind of each resize and the order of the last steps once per batch;
-kernels, noise and quality for each photo. The settings are those of `data/degradation.py`; the draws are not the same.
+kernels, noise and quality for each photo. The settings are those of `sdsr/data/degradation.py`; the draws are not the
+same.
 """
 
 import functools

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from sdsr.data.batched import _bank, degrade_batch
+from bench.gpu.batched import _bank, degrade_batch
 from sdsr.data.degradation import degradation, degrade
 from sdsr.errors import InputError
 
