@@ -6,7 +6,7 @@ from typing import get_args
 from sdsr.errors import ModelError
 from sdsr.graphs.description import read_graphs
 from sdsr.graphs.probing import LIMIT, Probed, machine, recall
-from sdsr.graphs.runtimes import REMEDIES, Runtime, runtimes_here
+from sdsr.graphs.runtimes import REMEDIES, Runtime, in_bfloat16, runtimes_here
 from sdsr.method_folders import ASSETS
 from sdsr.models import DEFAULT_MODEL
 
@@ -24,11 +24,12 @@ class EngineHere:
         """Return it in words."""
         if not self.here:
             return f"not here: {REMEDIES[self.engine]}".replace("[", "\\[")
+        ready = "ready, in bfloat16" if in_bfloat16(self.engine) else "ready"
         if self.probed is None:
-            return "ready"
+            return ready
         if self.probed.difference > LIMIT:
             return f"not taken: {self.probed.difference:.1f} of 255 from the CPU's results"
-        return f"ready: opened in {self.probed.open_seconds:.2f} s, a photo in {self.probed.photo_seconds:.2f} s"
+        return f"{ready}: opened in {self.probed.open_seconds:.2f} s, a photo in {self.probed.photo_seconds:.2f} s"
 
 
 def engines() -> list[EngineHere]:
