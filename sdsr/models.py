@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sdsr.methods.recipe import Recipe
 
 DEFAULT_MODEL = "d3sr-small"
+_OWN_PRIORS = ("small", "tiny", "tiny-flow")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +56,25 @@ class ModelFolder:
         from sdsr.prior.sources import SOURCES
 
         noted = self.description.get("prior", recipe.prior)
-        return noted if noted in ("small", "tiny", "tiny-flow", *SOURCES) else recipe.prior
+        return noted if noted in (*_OWN_PRIORS, *SOURCES) else recipe.prior
+
+    def check_prior(self, name: str) -> None:
+        """Raise ModelError where a prior of this name is known to be another than it was trained on.
+
+        So a wrong name is told before gigabytes are downloaded; whatever isn't known is compared when it is loaded.
+        """
+        from sdsr.prior.sources import SOURCES
+
+        noted = self.description.get("prior")
+        if Path(name).expanduser().is_dir() or name == noted:
+            return
+        known = SOURCES[name].sha256 if name in SOURCES else None
+        named = name in SOURCES and noted in (*_OWN_PRIORS, *SOURCES)
+        if (known or self.description["prior_sha256"]) != self.description["prior_sha256"] or named:
+            raise ModelError(
+                f"method (={self.folder.name}) was trained on the prior {noted} (sha256 "
+                f"{self.description['prior_sha256'][:12]}), not on {name}; leave --prior out, or use parts of that one."
+            )
 
 
 def find_model(model: str | Path) -> ModelFolder:

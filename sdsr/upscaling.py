@@ -11,7 +11,7 @@ import torch
 from diffusers.utils.outputs import BaseOutput
 from PIL import Image as pillow
 
-from sdsr.checkpoints.weights import fill_restorer, save_method
+from sdsr.checkpoints.weights import check_files, fill_restorer, save_method
 from sdsr.crops import Crop
 from sdsr.diffusion.noise import CanvasNoise
 from sdsr.digests import combined_sha256
@@ -25,7 +25,7 @@ from sdsr.models import DEFAULT_MODEL, find_model
 from sdsr.photos.files import Photo
 from sdsr.prior.facts import Offload
 from sdsr.prior.forked import begin_computing
-from sdsr.prior.loading import choose_device, device_for, load_prior
+from sdsr.prior.loading import choose_device, device_for, is_missing, load_prior
 from sdsr.prior.offloading import offloading_of
 from sdsr.prior.tiny_decoder import decoded_by, decoder_sha256, load_tiny_decoder
 from sdsr.request import Request, Wishes
@@ -90,12 +90,16 @@ class Upscaler:
         name = prior or found.prior(recipe)
         there = device_for(name, device)
         check_offload(there, offload)
-        loaded = load_prior(name, device=there, dtype=dtype, on_host=True)
-        restorer = recipe.restoring.build(loaded)
-        fill_restorer(restorer, found.folder)
         digest = found.weights_sha256
         if decoder is not None:
             digest = combined_sha256([digest, decoder_sha256(Path(decoder))])
+        found.check_prior(name)
+        if is_missing(name):
+            check_files(found.folder)  # before gigabytes are downloaded for them
+        loaded = load_prior(name, device=there, dtype=dtype, on_host=True)
+        restorer = recipe.restoring.build(loaded)
+        fill_restorer(restorer, found.folder)
+        if decoder is not None:
             restorer = tiny_decoded(restorer, recipe.name, Path(decoder))
         upscaler = cls(recipe, restorer, weights_sha256=digest)
         upscaler.place(there, offload)

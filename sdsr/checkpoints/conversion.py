@@ -167,8 +167,7 @@ def _given_prior(prior: str) -> tuple[str, str]:
 
 
 def _published_prior(name: str) -> tuple[str, str]:
-    digests = SOURCES[name].weights.values()
-    known = [digest for digest in digests if digest]
-    if len(known) < len(digests):
+    sha256 = SOURCES[name].sha256
+    if sha256 is None:
         raise ModelError(f"prior (={name}) has files whose sha256 sdsr does not know; name its folder with --prior.")
-    return name, combined_sha256(known)
+    return name, sha256

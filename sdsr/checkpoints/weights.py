@@ -124,11 +124,24 @@ def described_part(folder: Path, name: str, module: nn.Module, description: Meth
     """
     path = folder / f"{name}.safetensors"
     tensors = read_tensors(path)
-    if file_sha256(path) != description["files"].get(path.name):
-        raise ModelError(f"weights (={path}) are not those of {DESCRIPTION} (sha256 differs); reinstall them.")
+    _check_file(path, description)
     kept = description.get("of_prior", {}).get(name, ())
     own = module.state_dict()
     return {key: own[key] for key in kept if key in own} | _base_tensors(description, folder, name) | tensors
+
+
+def check_files(folder: Path) -> None:
+    """Raise ModelError where a method's own files are missing, damaged, or not the described ones; none is loaded."""
+    description = read_description(folder)
+    for name in description["files"]:
+        if not (folder / name).is_file():
+            raise ModelError(f"weights (={folder / name}) are missing; copy all files of the folder.")
+        _check_file(folder / name, description)
+
+
+def _check_file(path: Path, description: MethodDescription) -> None:
+    if file_sha256(path) != description["files"].get(path.name):
+        raise ModelError(f"weights (={path}) are not those of {DESCRIPTION} (sha256 differs); reinstall them.")
 
 
 def _of_base(base: Path, name: str, module: nn.Module) -> list[str]:

@@ -80,13 +80,13 @@ def convert(
     if method not in PUBLISHED:
         raise InputError(f"method (={method}) must be one of {', '.join(PUBLISHED)}.")
     published = PUBLISHED[method]
-    prior_folder = resolve(prior) if prior else None
     noted = joined(published, file, to) if to and published.completes else None
     with complete_folder(to, overwrite=overwrite or noted is not None) if to else nullcontext() as folder:
         checkpoint = read_checkpoint(file)
         converted, tensors = converted_from(published, checkpoint.tensors, file)
         if not partial:
             check_complete(converted, file)
+        prior_folder = resolve(prior) if prior else None  # which may be a download
         if folder:
             noted = noted or description(published, file, prior)
             write_parts(published.kept(converted), folder, noted, keep_precision=keep_precision)

@@ -11,7 +11,7 @@ from sdsr.prior.running import choose_device as choose_device
 from sdsr.prior.running import choose_dtype as choose_dtype
 from sdsr.prior.running import probe_for
 from sdsr.prior.small_storage import is_small_prior, load_small_prior
-from sdsr.prior.sources import SOURCES, resolve, verify
+from sdsr.prior.sources import SOURCES, locate, resolve, source_of, verify
 from sdsr.prior.stable_diffusion import load_stable_diffusion, weight_digests
 from sdsr.prior.tiny import tiny_prior
 
@@ -24,6 +24,13 @@ def device_for(name: str | Path, device: torch.device | str | None = None) -> to
     if device is not None:
         return torch.device(device)
     return torch.device("cpu") if name in _FOR_TESTS else choose_device()
+
+
+def is_missing(name: str | Path) -> bool:
+    """Whether a prior of this name is nowhere on this machine; raise InputError for a name that none has."""
+    if name in ("small", *_FOR_TESTS) or Path(name).expanduser().is_dir():
+        return False
+    return locate(source_of(str(name))) is None
 
 
 def load_prior(

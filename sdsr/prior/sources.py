@@ -14,10 +14,14 @@ from pathlib import Path
 
 from huggingface_hub import constants, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+from huggingface_hub.utils import get_session
 
+from sdsr.digests import combined_sha256
 from sdsr.errors import InputError, ModelError
 
 MODELS_VARIABLE = "SDSR_MODELS"
+
+_PATIENCE_S = 10.0  # for a first answer of the hub
 
 _log = logging.getLogger(__name__)
 _DESCRIPTIONS = ("*.json", "*.txt")
@@ -46,6 +50,12 @@ class Source:
     licence: str
     mirrors: tuple[Mirror, ...]
     weights: Mapping[str, str | None]
+
+    @property
+    def sha256(self) -> str | None:
+        """What the prior that is loaded from these files is known by; None where that of a file is unknown."""
+        known = [digest for digest in self.weights.values() if digest]
+        return combined_sha256(known) if len(known) == len(self.weights) else None
 
     def is_complete(self, folder: Path) -> bool:
         return all((folder / path).is_file() for path in self.weights)
@@ -180,7 +190,8 @@ def resolve(name_or_path: str | Path) -> Path:
     tried = [
         f"no folder {given}, none in ${MODELS_VARIABLE} (={_models() or 'not set'}), none in the Hugging Face cache"
     ]
-    for mirror in () if constants.HF_HUB_OFFLINE else source.mirrors:
+    unreachable = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else _unreachable()
+    for mirror in () if unreachable else source.mirrors:
         _log.info("Downloading %s (%s, licence %s) from %s.", source.name, source.what, source.licence, mirror.repo)
         try:
             folder = _snapshot(source, mirror, offline=False)
@@ -190,10 +201,11 @@ def resolve(name_or_path: str | Path) -> Path:
             if source.is_complete(folder):
                 return folder
             tried.append(f"{mirror.repo} lacks a file")
-    if constants.HF_HUB_OFFLINE:
-        tried.append("HF_HUB_OFFLINE is set")
+    if unreachable:
+        tried.append(unreachable)
+    run = "on a machine with a network, run" if unreachable and not constants.HF_HUB_OFFLINE else "run"
     raise ModelError(
-        f"weights (={source.name}) were not found ({'; '.join(tried)}); run: {source.command(source.mirrors[0])}"
+        f"weights (={source.name}) were not found ({'; '.join(tried)}); {run}: {source.command(source.mirrors[0])}"
     )
 
 
@@ -224,6 +236,15 @@ def verify(source: Source, digests: Mapping[str, str]) -> None:
 def _models() -> Path | None:
     value = os.environ.get(MODELS_VARIABLE)
     return Path(value).expanduser() if value else None
+
+
+def _unreachable() -> str | None:
+    """Return why the hub can't be reached, which its own client finds out by retrying for half a minute; else None."""
+    try:
+        get_session().head(constants.ENDPOINT, timeout=_PATIENCE_S)
+    except Exception as error:  # of whichever HTTP client the installed huggingface_hub has
+        return f"{constants.ENDPOINT} can't be reached: {' '.join(str(error).split()) or type(error).__name__}"
+    return None
 
 
 def _snapshot(source: Source, mirror: Mirror, *, offline: bool) -> Path:

@@ -184,3 +184,10 @@ def test_what_can_not_be_done_is_said_before_the_file_is_read(checkpoint: Path, 
         run(checkpoint, "--to", tmp_path / "full")
     done = RUN.invoke(app, ["convert", "nothing", str(checkpoint)])
     assert isinstance(done.exception, InputError)
+
+
+def test_the_file_is_read_before_a_prior_is_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sdsr.prior.sources.resolve", lambda name: pytest.fail("looks for the prior"))
+    shown = CliRunner().invoke(app, ["convert", "consissr", str(tmp_path / "gone.ckpt"), "--prior", "sd-2.1-base"])
+    assert isinstance(shown.exception, ModelError | InputError)
+    assert "gone.ckpt" in str(shown.exception)

@@ -2,6 +2,8 @@ import hashlib
 import logging
 import re
 import shlex
+import socket
+import time
 from inspect import signature
 
 import pytest
@@ -32,6 +34,7 @@ def fill(folder, name):
 def fake_hub(monkeypatch, tmp_path, *, cached=(), online=()):
     """A hub that has the repositories `cached` in the cache and `online`; returns the calls it got."""
     calls = []
+    monkeypatch.setattr(sources, "_unreachable", lambda: None)
 
     def snapshot_download(repo, *, revision, allow_patterns, local_files_only):
         calls.append((repo, revision, local_files_only))
@@ -89,6 +92,23 @@ def test_an_empty_real_cache_is_an_error_with_what_was_tried_and_the_command():
     assert message.endswith("--local-dir sd-2.1-base")
 
 
+def test_a_hub_out_of_reach_is_told_at_once_and_in_one_line(monkeypatch, caplog):
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    with socket.socket() as nobody:  # a port that is taken, and where nobody listens
+        nobody.bind(("127.0.0.1", 0))
+        monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{nobody.getsockname()[1]}")
+        began = time.monotonic()
+        with pytest.raises(ModelError) as raised:
+            resolve("sd-2.1-base")
+    assert time.monotonic() - began < 10, "the hub's own client retries for half a minute, at each mirror"
+    assert re.search(
+        r"; http://127\.0\.0\.1:\d+ can't be reached: .*; on a machine with a network, run: hf download",
+        str(raised.value),
+    )
+    assert "\n" not in str(raised.value)
+    assert not caplog.records
+
+
 def test_the_command_has_options_that_the_hub_client_knows():
     source = SOURCES["sd-2.1-base"]
     program, verb, repo, *rest = shlex.split(source.command(source.mirrors[0]))
@@ -101,6 +121,7 @@ def test_the_command_has_options_that_the_hub_client_knows():
 
 def test_a_snapshot_that_lacks_a_file_is_not_used(tmp_path, monkeypatch):
     monkeypatch.setattr(sources, "snapshot_download", lambda *_, **__: str(tmp_path))
+    monkeypatch.setattr(sources, "_unreachable", lambda: None)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     with pytest.raises(ModelError, match="stabilityai/sd-turbo lacks a file"):
         resolve("sd-turbo")
