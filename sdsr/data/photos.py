@@ -22,15 +22,22 @@ from PIL import ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from sdsr.data.remote import Members, RemoteFile, remembered, remote_files
-from sdsr.errors import InputError
+from sdsr.errors import InputError, LimitError
+from sdsr.photos.files import read_photo
+from sdsr.photos.formats import SUFFIXES as PHOTO_SUFFIXES
 from sdsr.photos.urls import url_of, without_file_scheme
 
 Pixels = UInt8[Tensor, "3 height width"]
 LowPixels = UInt8[Tensor, "3 low_height low_width"]  # Pixels of another size than those beside them
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff"})
+SUFFIXES = frozenset(PHOTO_SUFFIXES)
 _INDEXED_AT_ONCE = 16
-_FORMATS = ("JPEG", "PNG", "WEBP", "TIFF")
+_FORMATS = (
+    "JPEG",
+    "PNG",
+    "WEBP",
+    "TIFF",
+)  # in which most photos come, decoded without what training takes no notice of
 _MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"})
 _RESOLUTION_TAG = re.compile(r"([_-](lr|lq|hr|hq|gt)\d*|[_-]?x\d+)$", re.IGNORECASE)
 
@@ -86,7 +93,8 @@ class PhotoSet:
     """Photos by index, decoded upright as 8-bit RGB.
 
     Up to `cache_bytes` of decoded photos stay in memory; nothing is evicted, as under shuffling no photo is worth more
-    than another. Color profiles are ignored and alpha is dropped: training photos are taken as they are.
+    than another. Alpha is dropped, and color profiles are ignored where 8 bits of JPEG, PNG, WebP or TIFF are read:
+    training photos are taken as they are.
     """
 
     entries: tuple[Entry, ...]
@@ -175,23 +183,34 @@ def open_pairs(
 
 
 def decode(content: bytes, *, name: str = "photo") -> Pixels:
-    """Upright 8-bit RGB of a JPEG, PNG, WebP or TIFF file; `name` is for the InputError of what can't be decoded."""
+    """Upright 8-bit RGB of a photo file of any format; `name` is for the InputError of what can't be decoded.
+
+    What Pillow has no 8-bit color or gray of is read as `sdsr upscale` reads it: other formats, 16 bits.
+    """
     if not content:
         raise InputError(f"{name} can't be decoded (it is empty); remove it or copy it again.")
+    pixels = _plainly(content, name)
+    if pixels is None:
+        try:
+            pixels = read_photo(content).pixels
+        except (InputError, LimitError) as error:
+            raise InputError(f"{name} can't be decoded: {error}") from error
+        if pixels.dtype == np.uint16:
+            pixels = ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+
+
+def _plainly(content: bytes, name: str) -> np.ndarray | None:
+    """Return upright 8-bit RGB as Pillow has it; None of what it doesn't read as such."""
     try:
         with pillow.open(io.BytesIO(content), formats=_FORMATS) as opened:
-            mode = opened.mode
-            upright = ImageOps.exif_transpose(opened)
-            pixels = np.array(upright.convert("RGB")) if mode in _MODES else None
-    except UnidentifiedImageError as error:  # whose words are of an address in memory
-        raise InputError(
-            f"{name} can't be decoded (no JPEG, PNG, WebP or TIFF); remove it or save it again."
-        ) from error
+            if opened.mode not in _MODES:
+                return None
+            return np.array(ImageOps.exif_transpose(opened).convert("RGB"))
+    except UnidentifiedImageError:
+        return None
     except Exception as error:  # a damaged file can end in any
         raise InputError(f"{name} can't be decoded ({error}); remove it or save it again.") from error
-    if pixels is None:
-        raise InputError(f"{name} has pixels of mode {mode}, not 8-bit color or gray; convert it.")
-    return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 
 
 def _expanded(path: str | Path) -> tuple[Path | RemoteFile, ...]:

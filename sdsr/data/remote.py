@@ -23,6 +23,7 @@ Result = TypeVar("Result")
 Members = list[tuple[str, int, int]]
 """Names of files in a shard, where their bytes begin, and how many they are."""
 _BLOCK_BYTES = 1 << 20
+_LISTED = 2  # counts what is listed of a shard: since the second all formats that are read
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ def remote_files(url: str) -> tuple[RemoteFile, ...]:
 def remembered(file: RemoteFile, index: Callable[[], Members]) -> Members:
     """Return what `index` finds in a file, from the last time if it is the same file still."""
     version = _asked(file.url, lambda system, path: system.ukey(path))
-    name = hashlib.sha256(f"{file.url} {version}".encode()).hexdigest()
+    name = hashlib.sha256(f"{_LISTED} {file.url} {version}".encode()).hexdigest()
     kept = platformdirs.user_cache_path("sdsr", appauthor=False) / "shards" / f"{name}.json"
     with suppress(OSError, ValueError):
         return [(name, offset, size) for name, offset, size in json.loads(kept.read_bytes())]
