@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sdsr.errors import InputError, ModelError
+from sdsr.errors import InputError, ModelError, look_up
 from sdsr.method_folders import MethodDescription, embedded_methods, find_method, read_description, weights_sha256
 
 if TYPE_CHECKING:
@@ -45,11 +45,8 @@ class ModelFolder:
         from sdsr.methods import METHODS
         from sdsr.methods.trained import trained_recipe
 
-        name = self.recipe_name
-        if name not in METHODS:
-            known = ", ".join(sorted(METHODS))
-            raise ModelError(f"recipe (={name}) of {self.folder} must be one of {known}; update sdsr.")
-        return trained_recipe(METHODS[name], self.description)
+        recipe = look_up(METHODS, self.recipe_name, f"{self.folder}: recipe", "; update sdsr", error=ModelError)
+        return trained_recipe(recipe, self.description)
 
     def prior(self, recipe: "Recipe") -> str:
         """Return the name of the prior it was trained on; the recipe's, where the noted one is no name we know."""

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from sdsr.cli.folders import complete_folder
 from sdsr.cli.tables import print_tables
-from sdsr.errors import InputError
+from sdsr.errors import look_up
 
 if TYPE_CHECKING:
     from sdsr.checkpoints.converted import Converted, Finding
@@ -77,9 +77,7 @@ def convert(
     from sdsr.methods.published import PUBLISHED
     from sdsr.prior.sources import resolve
 
-    if method not in PUBLISHED:
-        raise InputError(f"method (={method}) must be one of {', '.join(PUBLISHED)}.")
-    published = PUBLISHED[method]
+    published = look_up(PUBLISHED, method, "method")
     noted = joined(published, file, to) if to and published.completes else None
     with complete_folder(to, overwrite=overwrite or noted is not None) if to else nullcontext() as folder:
         checkpoint = read_checkpoint(file)

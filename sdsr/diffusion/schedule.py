@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
 from sdsr.diffusion.curves import Curves, FlowMatching, SchedulerConfig, VariancePreserving
-from sdsr.errors import InputError
+from sdsr.errors import InputError, look_up
 from sdsr.tensors import Times
 
 Prediction = Literal["epsilon", "v_prediction", "sample", "flow_prediction"]
@@ -46,12 +46,9 @@ class NoiseSchedule:
         if "shift" in config or str(config.get("_class_name", "")).startswith("FlowMatch"):
             return cls(curves=FlowMatching.from_config(config), prediction_type="flow_prediction")
         predicts: dict[str, Prediction] = {kind: kind for kind in get_args(Prediction)}
-        prediction_type = config.get("prediction_type", "epsilon")
-        if prediction_type not in predicts:
-            raise InputError(
-                f"prediction_type (={prediction_type}) must be one of {tuple(predicts)}; use another prior."
-            )
-        return cls(curves=VariancePreserving.from_config(config), prediction_type=predicts[prediction_type])
+        named = config.get("prediction_type", "epsilon")
+        prediction_type = look_up(predicts, named, "prediction_type", "; use another prior")
+        return cls(curves=VariancePreserving.from_config(config), prediction_type=prediction_type)
 
     def predicting(self, prediction_type: Prediction) -> "NoiseSchedule":
         """Return this schedule for a network that predicts something else."""

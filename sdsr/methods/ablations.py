@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from sdsr.errors import InputError
+from sdsr.errors import look_up
 from sdsr.methods import gather
 from sdsr.methods.variant import Variant
 
@@ -13,6 +13,4 @@ ABLATIONS: dict[str, dict[str, Variant]] = {
 
 
 def find_ablation(name: str) -> Mapping[str, Variant]:
-    if name not in ABLATIONS:
-        raise InputError(f"table (={name}) must be one of {', '.join(sorted(ABLATIONS))}.")
-    return ABLATIONS[name]
+    return look_up(ABLATIONS, name, "table")

@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from sdsr.errors import InputError
+from sdsr.errors import look_up
 from sdsr.metrics.edges import combs, edge_width
 from sdsr.metrics.measures import gmsd, grid, grid_profile, high_frequency, psnr, ssim
 from sdsr.metrics.niqe import niqe
@@ -135,6 +135,4 @@ PROTOCOLS = {
 
 def protocol(name: str) -> Protocol:
     """The protocol of that name; InputError names those that exist."""
-    if name not in PROTOCOLS:
-        raise InputError(f"protocol (={name}) is unknown; use one of {', '.join(PROTOCOLS)}.")
-    return PROTOCOLS[name]
+    return look_up(PROTOCOLS, name, "protocol")

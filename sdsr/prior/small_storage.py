@@ -13,7 +13,7 @@ from torch import nn
 from sdsr.diffusion.curves import SchedulerConfig
 from sdsr.diffusion.schedule import NoiseSchedule
 from sdsr.digests import combined_sha256, file_sha256
-from sdsr.errors import ModelError
+from sdsr.errors import ModelError, look_up
 from sdsr.prior.folded_autoencoder import FoldedAutoencoder
 from sdsr.prior.network_config import NetworkConfig
 from sdsr.prior.prior import Prior
@@ -218,9 +218,7 @@ def _build(config: SmallConfig) -> SmallParts:
 
 def _autoencoder(config: SmallConfig) -> type[SmallAutoencoder] | type[FoldedAutoencoder]:
     kind = config.get("autoencoder_kind", "block transform")
-    if kind not in AUTOENCODERS:
-        raise ModelError(f"autoencoder_kind (={kind}) must be one of {sorted(AUTOENCODERS)}; update sdsr.")
-    return AUTOENCODERS[kind]
+    return look_up(AUTOENCODERS, kind, "autoencoder_kind", "; update sdsr", error=ModelError)
 
 
 def _public(config: NetworkConfig) -> NetworkConfig:

@@ -15,7 +15,7 @@ from sdsr.checkpoints.weights import METHOD, described_part
 from sdsr.data.batches import Sampling
 from sdsr.data.photos import PairSet, PhotoSet, open_pairs, open_photos
 from sdsr.data.taught import TaughtPairs, open_taught
-from sdsr.errors import InputError, ModelError
+from sdsr.errors import InputError, ModelError, look_up
 from sdsr.method_folders import DESCRIPTION, read_description
 from sdsr.methods.limits import COUNT, PIXELS, Limit, check_number, check_numbers
 from sdsr.methods.method import OnPrior
@@ -122,9 +122,7 @@ def _begun(stage: Stage, model: object, discriminator: nn.Module | None, setting
 
 
 def find_recipe(name: str) -> Recipe:
-    if name not in RECIPES:
-        raise InputError(f"recipe (={name}) must be one of {', '.join(sorted(RECIPES))}; `sdsr models` describes them.")
-    return RECIPES[name]
+    return look_up(dict(sorted(RECIPES.items())), name, "recipe", "; `sdsr models` describes them")
 
 
 def find_stage(recipe: str, name: str | None, changes: Mapping[str, object]) -> Stage:
@@ -181,11 +179,7 @@ def _fitting(tensors: Mapping[str, torch.Tensor], part: nn.Module, path: Path) -
 def precision_of(asked: str, device: torch.device) -> torch.dtype:
     """Return what a run computes in: "bf16", "no" (float32), or "auto", what suits the device."""
     known = {"bf16": torch.bfloat16, "no": torch.float32, "auto": choose_dtype(device)}
-    if asked not in known:
-        raise InputError(
-            f"precision (={asked}) must be one of {', '.join(sorted(known))}; float16 overflows in decoders."
-        )
-    return known[asked]
+    return look_up(known, asked, "precision", "; float16 overflows in decoders")
 
 
 def _prepared(model: object, dtype: torch.dtype, *, checkpointing: bool) -> object:

@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import UploadFile
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StringConstraints
 
-from sdsr.errors import InputError
+from sdsr.errors import InputError, look_up
 from sdsr.photos.formats import BY_NAME, FormatName
 from sdsr.photos.limits import Limits
 from sdsr.photos.probe import Header, check_output
@@ -115,10 +115,7 @@ def _check_region(region: Sequence[int], width: int, height: int) -> None:
 
 
 def _check_model(form: JobForm, name: str, models: Sequence[Abilities]) -> None:
-    known = {model["name"]: model for model in models}
-    if name not in known:
-        raise InputError(f"model (={name}) must be one of {', '.join(known)}.")
-    model = known[name]
+    model = look_up({model["name"]: model for model in models}, name, "model")
     if form.steps not in (None, model["steps"]) and not model["choice_of_steps"]:
         raise InputError(f"steps (={form.steps}) of {name} must be {model['steps']}; leave steps out.")
     if form.steps is not None and form.steps > model["most_steps"]:

@@ -9,7 +9,7 @@ import typer
 from rich.table import Column, Table
 
 from sdsr.cli.tables import print_tables
-from sdsr.errors import InputError
+from sdsr.errors import look_up
 from sdsr.methods import METHODS
 
 if TYPE_CHECKING:
@@ -26,9 +26,7 @@ def complexity(
     """Count the parameters of a method's parts, and the multiply-accumulates (MACs) it takes to restore a photo."""
     from sdsr.studies.complexity import complexity as count_complexity
 
-    if method not in METHODS:
-        raise InputError(f"method (={method}) must be one of {', '.join(sorted(METHODS))}.")
-    found = count_complexity(METHODS[method], prior, given_px=size, scale=scale)
+    found = count_complexity(look_up(METHODS, method, "method"), prior, given_px=size, scale=scale)
     if json:
         typer.echo(dumps(_facts(found), indent=2))
     else:
