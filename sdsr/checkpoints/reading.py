@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
 from sdsr.errors import ModelError
-from sdsr.prior.weight_files import below
+from sdsr.prior.weight_files import below, damage_told
 
 _ZIP = b"PK\x03\x04"
 _PICKLE = b"\x80"
@@ -131,11 +131,8 @@ def _read_folder(path: Path) -> Checkpoint:
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
-    try:
-        with safe_open(path, "pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (it is no dict)
-    except (SafetensorError, OSError) as error:
-        raise ModelError(f"checkpoint (={path}) can't be read ({error}); {_REMEDY}") from error
+    with damage_told(path, _REMEDY, what="checkpoint"), safe_open(path, "pt") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (it is no dict)
 
 
 def _read_pickle(path: Path, *, zipped: bool) -> object:

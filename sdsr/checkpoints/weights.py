@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -21,7 +21,7 @@ from sdsr.errors import ModelError
 from sdsr.method_folders import DESCRIPTION, FORMAT, Base, MethodDescription, read_description
 from sdsr.prior.prior import Prior
 from sdsr.prior.running import lay_out
-from sdsr.prior.weight_files import check_finite, fill, read_tensors
+from sdsr.prior.weight_files import check_finite, damage_told, fill, read_tensors
 from sdsr.restoration.plan import Plan
 from sdsr.restoration.restorer import Restorer
 
@@ -218,8 +218,5 @@ def run_metadata(parts: Path) -> dict[str, str]:
     first = next(iter(sorted(parts.glob("*.safetensors"))), None)
     if first is None:
         raise ModelError(f"parts (={parts}) hold no weights; give the parts folder of a training run.")
-    try:
-        with safe_open(first, "pt") as file:
-            return file.metadata() or {}
-    except (SafetensorError, OSError) as error:
-        raise ModelError(f"weights (={first}) can't be read ({error}); take those of another checkpoint.") from error
+    with damage_told(first, "take those of another checkpoint."), safe_open(first, "pt") as file:
+        return file.metadata() or {}

@@ -7,14 +7,13 @@ light one does the same at a fraction of the size, for small priors.
 from pathlib import Path
 
 from jaxtyping import Float
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor, nn
 
-from sdsr.errors import ModelError
 from sdsr.losses.light_trunk import LightTrunk
 from sdsr.losses.lpips import LpipsNetwork
 from sdsr.losses.trunks import outputs_of, renamed_trunk
-from sdsr.prior.weight_files import fill, read_tensors
+from sdsr.prior.weight_files import damage_told, fill, read_tensors
 
 WIDTHS = (64, 96, 128)
 _FIRST = "stages.0.0.weight"
@@ -31,11 +30,8 @@ def is_small(path: Path) -> bool:
     """Whether a file holds a `LatentPerceptual`; ModelError where it can't be read."""
     if path.suffix != ".safetensors":
         return False
-    try:
-        with safe_open(path, "pt") as file:
-            return _FIRST in file.keys()  # noqa: SIM118  (it is no dict)
-    except (SafetensorError, OSError) as error:
-        raise ModelError(f"weights (={path}) can't be read ({error}); give the path of the file.") from error
+    with damage_told(path, "give the path of the file."), safe_open(path, "pt") as file:
+        return _FIRST in file.keys()  # noqa: SIM118  (it is no dict)
 
 
 def load_latent_perceptual(path: Path) -> LatentPerceptual:

@@ -8,7 +8,8 @@ next look at them (SIGBUS), and Windows lets nobody replace a file that is mappe
 
 import hashlib
 import pickle
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from zipfile import is_zipfile
 
@@ -33,6 +34,15 @@ def module_sha256(module: nn.Module) -> str:
     return digest.hexdigest()
 
 
+@contextmanager
+def damage_told(path: Path, remedy: str = _REMEDY, *, what: str = "weights") -> Iterator[None]:
+    """Let what fails in reading a safetensors file raise ModelError."""
+    try:
+        yield
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{what} (={path}) can't be read ({error}); {remedy}") from error
+
+
 def read_tensors(path: Path, sha256: str | None = None) -> dict[str, Tensor]:
     """Return the tensors of a safetensors file, or of a torch file, which may run nothing.
 
@@ -43,10 +53,8 @@ def read_tensors(path: Path, sha256: str | None = None) -> dict[str, Tensor]:
         raise ModelError(f"weights (={path}) are missing; {_REMEDY}")
     if sha256 is not None and (digest := file_sha256(path)) != sha256:
         raise ModelError(f"weights (={path}, sha256 {digest}) must have sha256 {sha256}; {_REMEDY}")
-    try:
+    with damage_told(path):
         tensors = load_file(path) if path.suffix == ".safetensors" else _unpickled(path)
-    except (SafetensorError, OSError) as error:
-        raise ModelError(f"weights (={path}) can't be read ({error}); {_REMEDY}") from error
     check_finite(tensors, path)
     return tensors
 
