@@ -18,6 +18,12 @@ class Region:
         """Return the region that is the canvas."""
         return Region(top=0, left=0, height=height, width=width)
 
+    @classmethod
+    def middle(cls, size: tuple[int, int], at_most: tuple[int, int]) -> "Region":
+        """Return the middle of a canvas of `size` (height, width), `at_most` so high and wide."""
+        height, width = map(min, size, at_most)
+        return Region(top=(size[0] - height) // 2, left=(size[1] - width) // 2, height=height, width=width)
+
     @property
     def bottom(self) -> int:
         """The first row below."""

@@ -235,9 +235,8 @@ class HybridAttention(nn.Module):
         for path, (stock, hybrid) in self._blocks.items():
             assert network.get_submodule(path) is hybrid, f"{path} is not attached"
             network.set_submodule(path, stock)
-        for hook in self._hooks:
-            hook.remove()
-        self._hooks = []
+        while self._hooks:
+            self._hooks.pop().remove()
 
 
 def _tell_grid(

@@ -72,9 +72,8 @@ class ImageAttention(nn.Module):
     def detach(self, network: nn.Module) -> None:
         """Leaves the network as it was."""
         assert self._hooks, "the image attention is not attached"
-        for hook in self._hooks:
-            hook.remove()
-        self._hooks = []
+        while self._hooks:
+            self._hooks.pop().remove()
 
     def copied(self, adapter: str) -> "ImageAttention":
         """Return a copy under another name, detached."""

@@ -8,7 +8,7 @@ from sdsr.errors import InputError
 from sdsr.prior.prior import Prior
 from sdsr.prior.shapes_sdxl import blank_sdxl_unet
 from sdsr.prior.sources import resolve
-from sdsr.prior.stable_diffusion import load_unet
+from sdsr.prior.stable_diffusion import load_network
 
 PRIOR = "prior"
 LATENT_CHANNELS = 4  # Stable Diffusion's, and SDXL's
@@ -30,4 +30,4 @@ def discriminator_unet(prior: Prior, source: str) -> UNet2DConditionModel:
         return deepcopy(stock)
     if prior.device.type == "meta":
         return blank_sdxl_unet()
-    return load_unet(resolve(source), dtype=prior.dtype)
+    return load_network(UNet2DConditionModel, resolve(source), "unet", prior.dtype)

@@ -15,14 +15,12 @@ from sdsr.diffusion.noise import CanvasNoise
 from sdsr.diffusion.steps import ancestral
 from sdsr.diffusion.times import spaced
 from sdsr.losses.terms import Scalar, StepRecord, Term
-from sdsr.objectives.pairs import lq_image_of
-from sdsr.objectives.restorer_step import Preview, RestorerStep, encode_pair
+from sdsr.objectives.restorer_step import Preview, RestorerStep, encode_pair, restored
 from sdsr.objectives.training_step import Sample
 from sdsr.prior.condition import Condition, condition_at
 from sdsr.prior.prior import Prior
 from sdsr.restoration.plan import Plan
 from sdsr.restoration.restorer import EncodedLq, Restorer
-from sdsr.restoration.sample import sample as restore
 from sdsr.tensors import Latent, Time
 
 MEASURED = (100, 400, 800)
@@ -149,9 +147,7 @@ class NoisingStep:
         return figures
 
     def previews(self, sample: Sample, rng: Generator) -> list[Preview]:
-        noise = CanvasNoise.from_generator(rng, photos=len(sample.hq))
-        last = restore(self.restorer, lq_image_of(self.restorer, sample), self.objective.preview, noise)
-        return [Preview(image=self.restorer.decode(last.clean, last.encoded.lq_image).clamp(0, 1))]
+        return [Preview(image=restored(self.restorer, sample, self.objective.preview, rng))]
 
 
 def _noising(source: Latent, hq: Latent, t: Time, encoded: EncodedLq, rng: Generator) -> StepRecord:

@@ -16,7 +16,9 @@ from sdsr.losses.terms import StepRecord, Term, weighted_sum
 from sdsr.objectives.discriminator import Adversary, Discriminators
 from sdsr.objectives.pairs import first, lq_image_of, nearness
 from sdsr.objectives.training_step import Outcome, Sample
+from sdsr.restoration.plan import Plan
 from sdsr.restoration.restorer import EncodedLq, Restorer, latent_region
+from sdsr.restoration.sample import sample as restore
 from sdsr.tensors import Image, Latent
 
 PREVIEWS = 6
@@ -159,3 +161,10 @@ def encode_pair(restorer: Restorer, sample: Sample, prompt: str | None, noise: C
     with torch.no_grad():
         drawn = noise.at("hq posterior", 0, region, restorer.channels)
         return encoded, restorer.prior.encode(sample.hq, drawn.to(encoded.latent))
+
+
+def restored(restorer: Restorer, sample: Sample, plan: Plan, rng: Generator) -> Image:
+    """Return a batch restored by a plan, as a user would see it."""
+    noise = CanvasNoise.from_generator(rng, photos=len(sample.hq))
+    last = restore(restorer, lq_image_of(restorer, sample), plan, noise)
+    return restorer.decode(last.clean, last.encoded.lq_image).clamp(0, 1)

@@ -51,18 +51,18 @@ _log = logging.getLogger(__name__)
 class PublishedLatents:
     """An AutoencoderKL as a prior sees it: scaled, and shifted or whitened where its config says so.
 
-    A latent of more than `window_cells` a side is encoded and decoded in parts that share the statistics of one mosaic
+    A latent of more than `tile_cells` a side is encoded and decoded in parts that share the statistics of one mosaic
     of it, so that normalisation makes no step in tone between them. Two things differ from doing it all at once: the
     statistics are a sample's, and the middle block's attention sees only the part and its margin, which may leave a
     trace of one.
     """
 
-    def __init__(self, model: AutoencoderKL, window_cells: int = WINDOW_CELLS) -> None:
+    def __init__(self, model: AutoencoderKL, tile_cells: int = WINDOW_CELLS) -> None:
         config = model.config
         self.model = model
         self.factor: int = 2 ** (len(config["block_out_channels"]) - 1)
         self.channels: int = config["latent_channels"]
-        self.window_cells = window_cells
+        self.tile_cells = tile_cells
         self._lock = OwnLock()
         self._statistics = TensorNotes()
         shape = (1, -1, 1, 1)
@@ -70,21 +70,17 @@ class PublishedLatents:
         self._scale = config["scaling_factor"] / std
         self._shift = torch.tensor(config.get("latents_mean") or [config.get("shift_factor") or 0.0]).view(shape)
 
-    @property
-    def tile_cells(self) -> int:
-        return self.window_cells
-
     def in_tiles(self, tile_cells: int) -> "PublishedLatents":
-        if tile_cells >= self.window_cells:
+        if tile_cells >= self.tile_cells:
             return self
         smaller = copy.copy(self)  # with its lock: what one imposes on the network, the other mustn't see
-        smaller.window_cells = tile_cells
+        smaller.tile_cells = tile_cells
         smaller._statistics = TensorNotes()
         return smaller
 
     @property
     def part_px(self) -> int:
-        return (self.window_cells + 2 * self.margin) * self.factor
+        return (self.tile_cells + 2 * self.margin) * self.factor
 
     @property
     def bytes_per_px(self) -> int:
@@ -97,16 +93,16 @@ class PublishedLatents:
     def posterior_of(self, picture: Picture, size: tuple[int, int]) -> Posterior:
         whole = Region.whole(*size)
         with self._lock:
-            if max(size) <= self.window_cells:
+            if max(size) <= self.tile_cells:
                 return self._encode(picture(whole.scaled(self.factor)))
             with torch.no_grad(), recorded(self.model.encoder) as statistics:
-                self._encode(mosaic_of_picture(picture, size, self.window_cells, self.factor))
+                self._encode(mosaic_of_picture(picture, size, self.tile_cells, self.factor))
             with imposed(statistics):
                 return encode_in_parts(
                     self._encode,
                     picture,
                     size,
-                    side=self.window_cells,
+                    side=self.tile_cells,
                     margin=self.encoder_margin,
                     factor=self.factor,
                 )
@@ -116,7 +112,7 @@ class PublishedLatents:
             return self._decode(latent)
 
     def decode_part(self, latent: Latent, cells: Region) -> Image:
-        if max(latent.shape[-2:]) <= self.window_cells:
+        if max(latent.shape[-2:]) <= self.tile_cells:
             return self.decode(latent)[cells.scaled(self.factor).slices]
         with self._lock, imposed(self._statistics_of(latent)):
             return decode_around(self._decode, latent, cells, margin=self.margin, factor=self.factor)
@@ -145,7 +141,7 @@ class PublishedLatents:
         """The statistics to decode all parts of this latent with, remembered as long as the latent lives."""
         if latent not in self._statistics:
             with torch.no_grad(), recorded(self.model.decoder) as statistics:
-                self._decode(mosaic(latent, self.window_cells))
+                self._decode(mosaic(latent, self.tile_cells))
             self._statistics[latent] = statistics
         return self._statistics[latent]
 
@@ -244,11 +240,6 @@ def load_image_encoder(folder: Path, *, dtype: torch.dtype = torch.float32) -> C
     from transformers import CLIPVisionModelWithProjection
 
     return ClipImage(load_network(CLIPVisionModelWithProjection, folder, "", dtype))
-
-
-def load_unet(folder: Path, *, dtype: torch.dtype = torch.float32) -> UNet2DConditionModel:
-    """Return the frozen UNet of a published model in `folder`, on the CPU; raise ModelError."""
-    return load_network(UNet2DConditionModel, folder, "unet", dtype)
 
 
 def weight_digests(folder: Path) -> dict[str, str]:

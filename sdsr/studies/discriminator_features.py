@@ -88,9 +88,7 @@ def in_colors(maps: Float[Tensor, "n c h w"]) -> Float[Tensor, "n h w 3"]:
 
 def _middle(photo: Tensor, side_px: int, factor: int) -> Tensor:
     height, width = (min(side, side_px) // (4 * factor) * (4 * factor) for side in photo.shape[-2:])
-    top = (photo.shape[-2] - height) // 2
-    left = (photo.shape[-1] - width) // 2
-    return photo[..., top : top + height, left : left + width]
+    return photo[Region.middle((photo.shape[-2], photo.shape[-1]), (height, width)).slices]
 
 
 def _pixels(values: Float[Tensor, "h w 3"]) -> Pixels:

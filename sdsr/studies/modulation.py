@@ -71,12 +71,10 @@ def _listening(upscaler: Upscaler) -> Iterator[_Heard]:
     modulations = (name for name, _ in parts.get_submodule(MODULATION).named_modules() if name.endswith(".scale"))
     paths = [name.removesuffix(".scale") for name in modulations]
     layers = {path: parts.get_submodule(MODULATION).get_submodule(path) for path in paths}
-    encoders = [parts.get_submodule(ENCODER)]
     with ExitStack() as hooks:
         for name, layer in layers.items():
             hooks.callback(layer.register_forward_hook(_comparing(heard, name)).remove)
-        for encoder in encoders:
-            hooks.callback(encoder.register_forward_hook(_noting(heard)).remove)
+        hooks.callback(parts.get_submodule(ENCODER).register_forward_hook(_noting(heard)).remove)
         yield heard
 
 

@@ -14,6 +14,7 @@ from sdsr.images.floats import image, quantize
 from sdsr.metrics.pairs import given_and_true, photos_by_name, read_pixels
 from sdsr.metrics.planes import Pixels, eight_bit
 from sdsr.photos.files import Photo, read_photo
+from sdsr.region import Region
 from sdsr.studies.degraded import degraded_photo
 from sdsr.tensors import Image
 
@@ -89,5 +90,5 @@ def _middle(pixels: Pixels, side_px: int | None) -> Pixels:
     """The square of that side in the middle, as far as the photo goes; None means all of it."""
     if side_px is None:
         return pixels
-    top, left = (max(0, (side - side_px) // 2) for side in pixels.shape[:2])
-    return pixels[top : top + side_px, left : left + side_px]
+    middle = Region.middle((pixels.shape[0], pixels.shape[1]), (side_px, side_px))
+    return pixels[middle.rows, middle.columns]

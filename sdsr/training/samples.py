@@ -12,6 +12,7 @@ from sdsr.data.photos import PairSet, PhotoSet
 from sdsr.data.taught import TaughtPairs
 from sdsr.methods.recipe import Stage
 from sdsr.objectives.training_step import Reusing, Sample
+from sdsr.region import Region
 
 CACHE_BYTES = 2 << 30
 
@@ -76,8 +77,7 @@ def _taught(pairs: TaughtPairs, sampling: Sampling, step: int) -> Sample:
 
 
 def _middle(photo: torch.Tensor, size: int) -> torch.Tensor:
-    top, left = (max(0, (side - size) // 2) for side in photo.shape[-2:])
-    crop = photo[:, top : top + size, left : left + size]
+    crop = photo[Region.middle((photo.shape[-2], photo.shape[-1]), (size, size)).slices]
     return torch.nn.functional.pad(
         crop.float(), (0, size - crop.shape[-1], 0, size - crop.shape[-2]), "replicate"
     ).byte()

@@ -17,7 +17,7 @@ WIDE = (26, 147)
 """In cells; no multiples of anything."""
 
 
-def published(*, attention: bool = True, window_cells: int = 16) -> PublishedLatents:
+def published(*, attention: bool = True, tile_cells: int = 16) -> PublishedLatents:
     """Random latents of the published kind: 4 px to a cell, posteriors with a deviation."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -32,7 +32,7 @@ def published(*, attention: bool = True, window_cells: int = 16) -> PublishedLat
             if isinstance(norm, nn.GroupNorm):
                 nn.init.normal_(norm.weight, 1, 0.2)
                 nn.init.normal_(norm.bias, 0, 0.2)
-    return PublishedLatents(model.eval().requires_grad_(False), window_cells=window_cells)
+    return PublishedLatents(model.eval().requires_grad_(False), tile_cells=tile_cells)
 
 
 def autoencoder(depths=(1, 2, 2)) -> SmallAutoencoder:
@@ -88,7 +88,7 @@ def test_the_small_encoders_halo_is_as_far_as_it_looks(depths):
 
 
 def test_a_picture_of_one_window_is_encoded_whole(rng):
-    latents, picture = published(window_cells=61), halves(rng, FACTOR)
+    latents, picture = published(tile_cells=61), halves(rng, FACTOR)
     one, whole = latents.posterior_of(lambda region: picture[region.slices], SIZE), latents.posterior(picture)
     assert torch.equal(one.mean, whole.mean)
     assert one.std is not None
@@ -129,7 +129,7 @@ def test_the_encoders_margin_is_hardly_more_than_it_looks(rng):
 
 def test_shared_statistics_are_nearer_to_the_whole_than_windows_own(rng):
     """Statistics of a mosaic are a sample's; those of a window are of another picture."""
-    latents, picture = published(attention=False, window_cells=64), halves(rng, FACTOR, WIDE)
+    latents, picture = published(attention=False, tile_cells=64), halves(rng, FACTOR, WIDE)
 
     def pixels(region):
         return picture[region.slices]
@@ -145,7 +145,7 @@ def test_shared_statistics_are_nearer_to_the_whole_than_windows_own(rng):
 
 def test_memory_is_bounded_by_the_part(rng):
     """Nothing larger is asked of the picture, or encoded, than a part with its margin, or the statistics' mosaic."""
-    latents, picture, asked = published(window_cells=32), halves(rng, FACTOR, WIDE), []
+    latents, picture, asked = published(tile_cells=32), halves(rng, FACTOR, WIDE), []
     encoded: list[int] = []
     latents.model.encoder.register_forward_pre_hook(lambda _, images: encoded.append(images[0].shape[-1]))
 

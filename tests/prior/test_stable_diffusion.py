@@ -30,7 +30,7 @@ from sdsr.prior.stable_diffusion import (
     CLIP_STD,
     PublishedLatents,
     load_image_encoder,
-    load_unet,
+    load_network,
     weight_digests,
 )
 from sdsr.tensors import Region
@@ -187,7 +187,7 @@ def test_the_margin_is_as_far_as_the_decoder_looks_and_not_a_cell_farther(publis
 def test_parts_of_a_large_latent_share_their_tone(published, rng, dtype):
     """The halves differ in color and contrast; parts that are decoded each by itself end in a step."""
     prior = load_prior(published, device="cpu", dtype=dtype)
-    latents = PublishedLatents(prior.modules["autoencoder"], window_cells=64)
+    latents = PublishedLatents(prior.modules["autoencoder"], tile_cells=64)
     prior = prior.adapted(autoencoder=latents)
     torch.nn.init.zeros_(latents.model.decoder.mid_block.attentions[0].to_out[0].weight)  # it sees the part alone
     across = torch.linspace(-1, 1, 144)
@@ -207,7 +207,7 @@ def test_parts_of_a_large_latent_share_their_tone(published, rng, dtype):
 
 
 def test_statistics_are_measured_once_in_the_life_of_a_latent_and_on_a_bounded_part(published, rng, monkeypatch):
-    latents = PublishedLatents(AutoencoderKL.from_pretrained(published / "vae"), window_cells=32)
+    latents = PublishedLatents(AutoencoderKL.from_pretrained(published / "vae"), tile_cells=32)
     decode, sizes = latents.model.decode, []
     monkeypatch.setattr(
         latents.model, "decode", lambda z, **rest: sizes.append(tuple(z.shape[2:])) or decode(z, **rest)
@@ -368,7 +368,7 @@ def test_weights_that_come_in_turn_serve_prompts_and_large_latents(published, by
     """Text is read and statistics are imposed, which use a normalisation's weights after its forward."""
     monkeypatch.setattr("sdsr.prior.offloading.STAYS_BELOW_BYTES", 0)
     prior = load_prior(published, device="cpu")
-    prior = prior.adapted(autoencoder=PublishedLatents(prior.modules["autoencoder"], window_cells=16))
+    prior = prior.adapted(autoencoder=PublishedLatents(prior.modules["autoencoder"], tile_cells=16))
     latent = torch.randn(1, 4, 20, 24, generator=torch.Generator().manual_seed(0))
     image = torch.rand(1, 3, 80, 96, generator=torch.Generator().manual_seed(0))
 
@@ -380,7 +380,7 @@ def test_weights_that_come_in_turn_serve_prompts_and_large_latents(published, by
 
     plain = run(prior)
     again = load_prior(published, device="cpu")  # which remembers no prompt
-    again = again.adapted(autoencoder=PublishedLatents(again.modules["autoencoder"], window_cells=16))
+    again = again.adapted(autoencoder=PublishedLatents(again.modules["autoencoder"], tile_cells=16))
     Offloading(
         {name: [module] for name, module in again.modules.items()}, torch.device("cpu"), by_layer=by_layer
     ).attach()
@@ -400,7 +400,7 @@ def test_weights_are_cast_once_from_what_the_file_has_and_nothing_of_it_stays_ma
     held = {name: tensor.to(stored) for name, tensor in load_file(file).items()}
     file.unlink()
     save_file(held, file, metadata={"format": "pt"})
-    unet = load_unet(copy, dtype=wanted)
+    unet = load_network(UNet2DConditionModel, copy, "unet", wanted)
     for name, tensor in unet.state_dict().items():
         kept = torch.float32 if ".norm" in name or "norm_out" in name else wanted
         assert tensor.dtype == kept, name

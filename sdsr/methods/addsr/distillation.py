@@ -22,12 +22,10 @@ from sdsr.diffusion.schedule import NoiseSchedule
 from sdsr.losses.dists import load_ea_dists
 from sdsr.losses.terms import Scalar, StepRecord, Term, perceptual
 from sdsr.objectives.discriminator import Discriminator
-from sdsr.objectives.pairs import lq_image_of
-from sdsr.objectives.restorer_step import AdversarialWeights, Preview, RestorerStep, encode_pair
+from sdsr.objectives.restorer_step import AdversarialWeights, Preview, RestorerStep, encode_pair, restored
 from sdsr.objectives.training_step import Sample
 from sdsr.restoration.plan import Plan, Refinement
 from sdsr.restoration.restorer import EncodedLq, Restorer, latent_region
-from sdsr.restoration.sample import sample as restore
 from sdsr.tensors import Image, Latent, Region, Time
 
 PerPhoto = Float[Tensor, " b"]
@@ -226,12 +224,7 @@ class StudentStep:
 
     def previews(self, sample: Sample, rng: Generator) -> list[Preview]:
         """Return what the plan's first step makes alone, and what all of them make."""
-        first = Preview(title="one step", suffix="_1", image=self._restored(sample, rng, steps=1))
-        return [first, Preview(image=self._restored(sample, rng))]
-
-    def _restored(self, sample: Sample, rng: Generator, steps: int | None = None) -> Image:
-        noise = CanvasNoise.from_generator(rng, photos=len(sample.hq))
         plan = self.objective.plan
-        plan = replace(plan, times=plan.times[:steps])
-        last = restore(self.restorer, lq_image_of(self.restorer, sample), plan, noise)
-        return self.restorer.decode(last.clean, last.encoded.lq_image).clamp(0, 1)
+        alone = restored(self.restorer, sample, replace(plan, times=plan.times[:1]), rng)
+        first = Preview(title="one step", suffix="_1", image=alone)
+        return [first, Preview(image=restored(self.restorer, sample, plan, rng))]

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from sdsr.region import Region
 from sdsr.tensors import Image, Plane
 
 LOOK_PX = 1024
@@ -60,8 +61,7 @@ def blur_sigma(image: Image) -> float:
 
 
 def _middle(image: Image) -> Float[Tensor, "b 3 _ _"]:
-    top, left = (max(0, (side - LOOK_PX) // 2) for side in image.shape[-2:])
-    return image[..., top : top + LOOK_PX, left : left + LOOK_PX].float()
+    return image[Region.middle((image.shape[-2], image.shape[-1]), (LOOK_PX, LOOK_PX)).slices].float()
 
 
 def _tiles(planes: Tensor) -> Tensor:

@@ -91,9 +91,8 @@ class Modulation(nn.Module):
     def detach(self, unet: UNet2DConditionModel) -> None:
         """Takes the modulation off again."""
         assert self._hooks, "the modulation is not attached"
-        for hook in self._hooks:
-            hook.remove()
-        self._hooks = []
+        while self._hooks:
+            self._hooks.pop().remove()
 
     def _tie(self, module: nn.Module, args: tuple[object, ...], embedding: Tensor) -> None:
         self._features_of[embedding] = SFT_FEATURES.get()
