@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
 
 from sdsr.cli.folders import complete_folder
-from sdsr.cli.tables import print_tables
+from sdsr.cli.tables import numbers, plain_table, print_tables
 from sdsr.errors import look_up
 
 if TYPE_CHECKING:
@@ -138,14 +137,12 @@ def _report(
 
 
 def _print(report: Report) -> None:
-    parts = Table("part", "", box=None, padding=(0, 2, 0, 0))
-    parts.add_column("tensors", justify="right")
-    parts.add_column("parameters", justify="right")
+    parts = plain_table("part", "", *numbers("tensors", "parameters"))
     for name, part in report.parts.items():
         parts.add_row(name, "kept" if part.kept else "the prior's", f"{part.tensors:,}", f"{part.parameters:,}")
     print_tables([parts])
     if report.findings:
-        findings = Table("question", "", "figure", "meaning", box=None, padding=(0, 2, 0, 0))
+        findings = plain_table("question", "", "figure", "meaning")
         for finding in report.findings:
             findings.add_row(finding.name, VERDICTS[finding.holds], finding.figure, finding.meaning)
         print_tables([findings])

@@ -16,7 +16,7 @@ import sdsr
 from sdsr.cli.doctor_devices import Device, devices
 from sdsr.cli.doctor_engines import EngineHere, engines
 from sdsr.cli.options import Json
-from sdsr.cli.tables import print_tables
+from sdsr.cli.tables import plain_table, print_tables
 from sdsr.digests import file_sha256
 from sdsr.extras import version_of
 
@@ -219,7 +219,7 @@ def _verdict(name: str, extra: Extra) -> str:
 
 
 def _table(title: str, rows: list[tuple[str, ...]]) -> Table:
-    table = Table(title=title, title_justify="left", show_header=False, box=None, padding=(0, 2, 0, 0))
+    table = plain_table(title=title, show_header=False)
     for row in rows:
         table.add_row(*row)
     return table

@@ -8,7 +8,7 @@ import typer
 from rich.table import Table
 
 from sdsr.cli.options import Json
-from sdsr.cli.tables import print_tables
+from sdsr.cli.tables import plain_table, print_tables
 from sdsr.digests import combined_sha256, file_sha256
 from sdsr.embedded import FACTS
 from sdsr.method_folders import ASSETS, DESCRIPTION, read_description
@@ -72,8 +72,8 @@ def _row(facts: RecipeFacts) -> Row:
 
 def _tables(rows: Sequence[Row]) -> Iterator[Table]:
     """The rows for people: figures in one table, what it is in another, so that both fit a terminal."""
-    figures = Table("name", "steps", "weights", "sha256", "licence", box=None, padding=(0, 2, 0, 0))
-    words = Table("name", "paper", "what", box=None, padding=(0, 2, 0, 0))
+    figures = plain_table("name", "steps", "weights", "sha256", "licence")
+    words = plain_table("name", "paper", "what")
     for row in rows:
         steps = str(row.steps) if row.restores else "training only"
         figures.add_row(row.name, steps, row.weights, (row.sha256 or "-")[:12], row.licence or "-")

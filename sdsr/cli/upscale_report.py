@@ -12,7 +12,6 @@ from typing import TextIO
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
-from rich.table import Table
 
 from sdsr.batch.bucket.engine import process_bucket
 from sdsr.batch.bucket.planning import Bucket
@@ -27,6 +26,7 @@ from sdsr.batch.restoring import Beside
 from sdsr.batch.settings import Settings
 from sdsr.batch.walking import Task
 from sdsr.cli.printing import echo_json, echo_line, one_line
+from sdsr.cli.tables import numbers, plain_table
 
 _FIELDS = tuple(field.name for field in fields(Outcome))
 
@@ -162,9 +162,7 @@ class Tally:
 
 
 def _print_summary(tally: Tally) -> None:
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for heading in ("", "photos", "megapixels", "seconds"):
-        table.add_column(heading, justify="right" if heading else "left")
+    table = plain_table("", *numbers("photos", "megapixels", "seconds"))
     for status in ("done", "skipped", "failed"):
         megapixels = tally.pixels[status] / 1e6
         table.add_row(status, str(tally.photos[status]), f"{megapixels:.1f}", f"{tally.seconds[status]:.1f}")

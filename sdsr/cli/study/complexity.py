@@ -6,9 +6,9 @@ from json import dumps
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Column, Table
+from rich.table import Table
 
-from sdsr.cli.tables import print_tables
+from sdsr.cli.tables import numbers, plain_table, print_tables
 from sdsr.errors import look_up
 from sdsr.methods import METHODS
 
@@ -46,7 +46,7 @@ def _tables(found: "Complexity") -> Iterator[Table]:
     from sdsr.studies.complexity import PHASES
 
     place = f"{found.recipe} on {found.prior}"
-    sizes = _table("part", "of", *map(_number, ("parameters", "trained")), title=f"{place}: parameters")
+    sizes = plain_table("part", "of", *numbers("parameters", "trained"), title=f"{place}: parameters")
     for part in found.parts:
         sizes.add_row(part.name, "method" if part.added else "prior", f"{part.parameters:,}", f"{part.trained:,}")
     sizes.add_row("total", "", f"{found.parameters:,}", f"{found.trained:,}", style="bold")
@@ -55,7 +55,7 @@ def _tables(found: "Complexity") -> Iterator[Table]:
     yield sizes
     sides = f"{found.given_px} to {found.size_px} px"
     steps = f"{found.steps} step{'s' if found.steps > 1 else ''}"
-    work = _table("part", *map(_number, _HEADINGS), title=f"{place}: billions of MACs, {sides}, {steps}")
+    work = plain_table("part", *numbers(*_HEADINGS), title=f"{place}: billions of MACs, {sides}, {steps}")
     for part in found.parts:
         if part.image.total:
             work.add_row(part.name, *(_billions(getattr(part, phase).total) for phase in PHASES))
@@ -66,14 +66,6 @@ def _tables(found: "Complexity") -> Iterator[Table]:
 
 
 _HEADINGS = ("encode_lq", "one pass", "step", "decode", "image")
-
-
-def _table(*columns: str | Column, title: str) -> Table:
-    return Table(*columns, title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
-
-
-def _number(heading: str) -> Column:
-    return Column(heading, justify="right", no_wrap=True)
 
 
 def _billions(macs: int) -> str:
