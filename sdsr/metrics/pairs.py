@@ -46,6 +46,8 @@ def photos_by_name(folder: Path) -> dict[str, Path]:
     Hidden files and folders are passed over, as `sdsr upscale` does.
     """
     if not os.path.isdir(folder):
+        if not os.path.exists(folder):
+            raise InputError(f"{folder} doesn't exist; check the path.")
         raise InputError(f"{folder} is not a folder; give a folder of photos.")
     found: dict[str, Path] = {}
     for path in find_photos(folder):

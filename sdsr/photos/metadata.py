@@ -13,6 +13,7 @@ from collections.abc import Iterator, MutableMapping
 from typing import NamedTuple
 
 from PIL import Image
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from sdsr.photos.hostile import HOSTILE, first_line, without_remarks
 from sdsr.photos.xmp import utf8_packet
@@ -20,6 +21,7 @@ from sdsr.photos.xmp import utf8_packet
 logger = logging.getLogger(__name__)
 
 _PREFIX = b"Exif\0\0"
+_BIG = b"II+\0"  # how a BigTIFF begins; of those with the other byte order Pillow reads no directories
 _ORIENTATION = 0x0112
 _DESCRIPTION = 0x010E
 _SHAPE = '{"shape":'
@@ -158,10 +160,9 @@ def resized_exif(exif: bytes, width: int, height: int) -> bytes:
 
 def exif_of_tiff(data: bytes) -> bytes | None:
     """Return an EXIF block with the descriptive tags of a TIFF file, laid out anew; None where there are none."""
-    exif = Image.Exif()
     try:
         with without_remarks():
-            exif.load_from_fp(io.BytesIO(data))
+            exif = _tags_of_big_tiff(data) if data.startswith(_BIG) else _tags_of_tiff(data)
             for tag in set(exif) - DESCRIPTIVE:
                 del exif[tag]
             _drop_layout(exif)
@@ -169,6 +170,30 @@ def exif_of_tiff(data: bytes) -> bytes | None:
     except HOSTILE as error:
         logger.warning("tags of the TIFF file can't be read (%s) and are left out.", first_line(error))
         return None
+
+
+def _tags_of_tiff(data: bytes) -> Image.Exif:
+    exif = Image.Exif()
+    exif.load_from_fp(io.BytesIO(data))
+    return exif
+
+
+def _tags_of_big_tiff(data: bytes) -> Image.Exif:
+    """Return the descriptive tags of a BigTIFF, whose directories Pillow's Exif can't load by itself."""
+    file = io.BytesIO(data)
+    head = file.read(16)
+    main = ImageFileDirectory_v2(head)
+    file.seek(main.next)
+    main.load(file)
+    exif = Image.Exif()
+    for tag in DESCRIPTIVE & set(main):
+        exif[tag] = main[tag]
+    for tag in {_EXIF_IFD, _GPS_IFD} & set(main):
+        directory = ImageFileDirectory_v2(head, group=tag)
+        file.seek(main[tag])
+        directory.load(file)
+        exif[tag] = dict(directory)
+    return exif
 
 
 def _drop_layout(exif: Image.Exif) -> None:

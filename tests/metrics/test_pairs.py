@@ -73,7 +73,7 @@ def test_a_truth_without_result_is_said(folders, caplog):
 
 
 def test_folders_must_exist_and_hold_photos(tmp_path):
-    with pytest.raises(InputError, match="is not a folder"):
+    with pytest.raises(InputError, match="doesn't exist"):
         photos_by_name(tmp_path / "none")
     with pytest.raises(InputError, match="holds no photo"):
         photos_by_name(tmp_path)

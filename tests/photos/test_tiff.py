@@ -180,3 +180,17 @@ def test_a_description_of_the_layout_is_none_of_the_result(description: str, kep
     traits = read_photo(tiff(levels(3, np.uint16), "rgb", description=description)).traits
     assert (description.encode() in (traits.exif or b"")) is kept
     assert b"tifffile" in (traits.exif or b""), "the other tags stay"
+
+
+def test_a_big_tiff_keeps_what_describes_it(caplog):
+    file = io.BytesIO()
+    tags = [(315, 2, None, "Oma", True), (33432, 2, None, "(c) Oma", True)]
+    options = {"photometric": "rgb", "metadata": None, "description": "the garden", "extratags": tags}
+    tifffile.imwrite(file, levels(3), bigtiff=True, **options)
+    photo = read_photo(file.getvalue())
+    back = read_photo(encode_photo(photo, "TIFF"))
+    for one in (photo, back):
+        exif = Image.Exif()
+        exif.load(one.traits.exif)
+        assert (exif[315], exif[33432], exif[270]) == ("Oma", "(c) Oma", "the garden")
+    assert not caplog.records
