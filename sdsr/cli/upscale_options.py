@@ -196,17 +196,19 @@ class Machine:
     engine: Annotated[
         EngineChoice,
         typer.Option(
+            metavar="ENGINE",
             help="torch, or graphs of the model: onnx is ONNX Runtime on the CPU, the default there unless a probe "
             "finds openvino (extra fast), coreml or directml faster; or ray: a cluster, whose workers take what suits "
-            "them."
+            "them.",
         ),
     ] = "auto"
     memory: Annotated[str | None, typer.Option(help="Most to use at once, like 8GB; what is free by default.")] = None
     offload: Annotated[
         OffloadChoice,
         typer.Option(
+            metavar="WAY",
             help="Which weights an accelerator holds at once: all (none), those of the part that computes (model), or "
-            "of the layer (sequential), for 4 GB and less; auto: as many as it has memory for."
+            "of the layer (sequential), for 4 GB and less; auto: as many as it has memory for.",
         ),
     ] = "auto"
     decoder: Annotated[
@@ -218,10 +220,11 @@ class Machine:
         ),
     ] = None
     max_megapixels: Annotated[
-        float | None, typer.Option(min=0.01, help="The largest photo that is read; 200 by default, against bombs.")
+        float | None,
+        typer.Option(min=0.01, metavar="MP", help="The largest photo that is read; 200 by default, against bombs."),
     ] = None
     max_output_megapixels: Annotated[
-        float | None, typer.Option(min=0.01, help="The largest result that is made; 400 by default.")
+        float | None, typer.Option(min=0.01, metavar="MP", help="The largest result that is made; 400 by default.")
     ] = None
     address: Annotated[
         str | None,

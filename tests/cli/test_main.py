@@ -70,6 +70,8 @@ def test_what_most_people_need_of_upscale_is_shown_first() -> None:
     assert [*panels] == [None, "Folders and resuming", "Trust and labels", "Speed and memory", "Expert"]
     assert {"photos", "output", "scale", "model", "fidelity"} <= {*panels[None]}
     assert max(map(len, panels.values())) <= 12
+    shown = RUN.invoke(cli.app, ["upscale", "--help"], env={"COLUMNS": "80"})
+    assert "…" not in shown.output, "names are whole in 80 columns"
 
 
 @pytest.mark.parametrize("name", [*RENAMED, *ALIASES])
