@@ -1,5 +1,7 @@
 from pathlib import Path
 
+import numpy as np
+import pytest
 import torch
 from safetensors.torch import load_file
 from torch.nn import functional
@@ -24,6 +26,30 @@ def test_a_kernel_for_each_photo():
 def test_odd_size_agrees_with_convolution():
     image, kernel = torch.rand(1, 3, 37, 53), torch.rand(1, 9, 9) / 81
     direct = functional.conv2d(functional.pad(image, (4,) * 4, mode="reflect").transpose(0, 1), kernel[None])
+    torch.testing.assert_close(filter2d(image, kernel), direct.transpose(0, 1), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("size", [(1, 70), (33, 64), (95, 150)])
+@pytest.mark.parametrize("taps", [1, 3, 21])
+def test_a_product_of_two_kernels_agrees_with_convolution(size, taps):
+    rng = torch.Generator().manual_seed(0)
+    image = torch.rand(2, 3, *size, generator=rng, dtype=torch.float64)
+    down, across = torch.rand(2, taps, generator=rng)
+    kernel = torch.outer(down, across)[None] / down.sum() / across.sum()
+    columns, rows = (
+        np.pad(np.arange(length), taps // 2, mode="reflect") if length > 1 else np.zeros(taps, int)
+        for length in size[::-1]
+    )
+    padded = image[:, :, rows][..., columns].flatten(0, 1)[:, None]
+    direct = functional.conv2d(padded, kernel.double()[None]).view(image.shape)
+    torch.testing.assert_close(filter2d(image.float(), kernel), direct.float(), atol=2e-6, rtol=0)
+
+
+def test_a_kernel_that_is_nearly_a_product_is_none():
+    """A rotated Gaussian: filtered whole, not by its rows and columns."""
+    kernel = gaussian_kernels(13, torch.tensor([2.0]), torch.tensor([1.5]), torch.tensor([0.3]))
+    image = GOLDEN["image"][:1]
+    direct = functional.conv2d(functional.pad(image, (6,) * 4, mode="reflect").transpose(0, 1), kernel[None])
     torch.testing.assert_close(filter2d(image, kernel), direct.transpose(0, 1), atol=1e-6, rtol=0)
 
 
