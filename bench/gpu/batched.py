@@ -15,12 +15,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sdsr.data.degradation import (
-    RESIZE_MODES,
     Degradation,
     FinalSinc,
     Jpeg,
     LowImage,
-    ResizeMode,
     Stage,
     draw_factor,
     draw_mode,
@@ -31,6 +29,7 @@ from sdsr.data.filters import filter2d
 from sdsr.data.jpeg import jpeg
 from sdsr.data.kernels import Blur, random_kernel, random_sinc
 from sdsr.data.noise import Noise
+from sdsr.data.resizing import RESIZE_MODES, ResizeMode
 from sdsr.tensors import Image
 
 Photos = Float[Tensor, "b 3 _ _"]  # of whatever size the last step left

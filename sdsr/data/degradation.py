@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Any, TypedDict
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,8 +21,9 @@ from torch.nn import functional
 
 from sdsr.data.filters import filter2d, unsharp_mask
 from sdsr.data.jpeg import jpeg
-from sdsr.data.kernels import Blur, Range, random_kernel, random_sinc
+from sdsr.data.kernels import Blur, Range, drawn_index, random_kernel, random_sinc
 from sdsr.data.noise import Noise, add_noise
+from sdsr.data.resizing import resized, scaled
 from sdsr.errors import InputError
 from sdsr.tensors import Image
 
@@ -30,20 +31,6 @@ Entry = Mapping[str, Any]
 """What `degradations.json` says of a set or a part of it; dataclasses say what must be there."""
 
 
-class ResizeMode(TypedDict, total=False):
-    """How `interpolate` resizes."""
-
-    mode: str
-    antialias: bool
-
-
-RESIZE_MODES: dict[str, ResizeMode] = {
-    "area": {"mode": "area"},
-    "bilinear": {"mode": "bilinear"},
-    "bicubic": {"mode": "bicubic"},
-    "bilinear_antialiased": {"mode": "bilinear", "antialias": True},
-    "bicubic_antialiased": {"mode": "bicubic", "antialias": True},
-}
 LowImage = Float[Tensor, "b 3 low_height low_width"]  # an Image of another size than the one beside it
 
 _CLEAN_STREAM = 1  # keep these draws apart from those of the degradation itself
@@ -144,12 +131,13 @@ def degrade(hq: Image, settings: Degradation, seeds: Sequence[int]) -> LowImage:
     """
     size = lq_size(hq, settings)
     _check_seeds(hq, seeds)
-    lq = [
-        functional.interpolate(photo[None], size=size, mode="area")
-        if _is_clean(settings, seed)
-        else _degraded(photo[None], settings, size, np.random.default_rng(seed))
-        for photo, seed in zip(hq, seeds, strict=True)
-    ]
+    with torch.inference_mode():  # a tenth less time for crops of 256 px; rounding leaves no gradient anyway
+        lq = [
+            functional.interpolate(photo[None], size=size, mode="area")
+            if _is_clean(settings, seed)
+            else _degraded(photo[None], settings, size, np.random.default_rng(seed))
+            for photo, seed in zip(hq, seeds, strict=True)
+        ]
     return finished(torch.cat(lq), settings)
 
 
@@ -166,7 +154,7 @@ def enlarge(lq: LowImage, hq: Image, settings: Degradation, seeds: Sequence[int]
         mode = (
             draw_mode(settings.second.resize, np.random.default_rng((seed, _ENLARGE_STREAM))) if random else "bicubic"
         )
-        enlarged.append(finished(_resized(small[None], size, mode), settings))
+        enlarged.append(finished(resized(small[None], size, mode), settings))
     return torch.cat(enlarged)
 
 
@@ -179,21 +167,20 @@ def _degraded(image: Image, settings: Degradation, size: tuple[int, int], rng: G
         factor = draw_factor(first.resize, rng)
         mode = draw_mode(first.resize, rng)
         if factor != 1:
-            # the sampling grid follows the factor, not the ratio of the rounded sizes
-            image = functional.interpolate(image, scale_factor=factor, **RESIZE_MODES[mode])
+            image = scaled(image, factor, mode)
         image = add_noise(image, first.noise, rng)
     image = _compressed(image, first.jpeg, rng)
     if rng.random() < second.probability:
         image = _blurred(image, second.blur, rng)
         factor = draw_factor(second.resize, rng)
         between = (max(int(size[0] * factor), 1), max(int(size[1] * factor), 1))
-        image = add_noise(_resized(image, between, draw_mode(second.resize, rng)), second.noise, rng)
+        image = add_noise(resized(image, between, draw_mode(second.resize, rng)), second.noise, rng)
     jpeg_last = rng.random() < 0.5
     if not jpeg_last:
         image = _compressed(image, second.jpeg, rng)
-    image = _resized(image, size, draw_mode(second.resize, rng))
+    image = resized(image, size, draw_mode(second.resize, rng))
     if rng.random() < final.probability:
-        image = filter2d(image, random_sinc(int(rng.choice(final.sizes)), rng))
+        image = filter2d(image, random_sinc(final.sizes[rng.integers(len(final.sizes))], rng))
     return _compressed(image, second.jpeg, rng) if jpeg_last else image
 
 
@@ -204,17 +191,13 @@ def _blurred(image: Image, blur: Blur, rng: Generator) -> Image:
 def draw_factor(resize: Resize, rng: Generator) -> float:
     """Draw how many times larger a stage's resize makes a photo."""
     smallest, largest = resize.factor
-    direction = rng.choice(3, p=resize.chances)
+    direction = drawn_index(resize.chances, rng)
     return (rng.uniform(1, largest), rng.uniform(smallest, 1), 1.0)[direction]
 
 
 def draw_mode(resize: Resize, rng: Generator) -> str:
     """Draw a stage's kind of resize, a key of `RESIZE_MODES`."""
     return resize.modes[rng.integers(len(resize.modes))]
-
-
-def _resized(image: Image, size: tuple[int, int], mode: str) -> LowImage:
-    return functional.interpolate(image, size=size, **RESIZE_MODES[mode])
 
 
 def _compressed(image: Image, settings: Jpeg, rng: Generator) -> Image:
@@ -230,7 +213,7 @@ def finished(image: Image, settings: Degradation) -> Image:
 
 
 def _is_clean(settings: Degradation, seed: int) -> bool:
-    return bool(np.random.default_rng((seed, _CLEAN_STREAM)).random() < settings.clean)
+    return settings.clean > 0 and np.random.default_rng((seed, _CLEAN_STREAM)).random() < settings.clean
 
 
 def _check_seeds(hq: Image, seeds: Sequence[int]) -> None:

@@ -9,7 +9,6 @@ from safetensors.torch import load_file
 from torch.nn import functional
 
 from sdsr.data.degradation import (
-    RESIZE_MODES,
     Degradation,
     FinalSinc,
     Jpeg,
@@ -24,6 +23,7 @@ from sdsr.data.filters import filter2d, unsharp_mask
 from sdsr.data.jpeg import jpeg
 from sdsr.data.kernels import KINDS
 from sdsr.data.noise import Noise
+from sdsr.data.resizing import resized, scaled
 from sdsr.errors import InputError
 
 FOLDER = Path(__file__).parents[1] / "golden/realesrgan_kernels"
@@ -111,11 +111,11 @@ def noisy(image: torch.Tensor, noise: torch.Tensor, *sigma: float) -> torch.Tens
 CHAIN = {
     "0_usm": unsharp_mask,
     "1_blur1": lambda image: filter2d(image, GOLDEN["kernel3.generalized_aniso"][None]),
-    "2_resize_area_0p7": lambda image: functional.interpolate(image, scale_factor=0.7, **RESIZE_MODES["area"]),
+    "2_resize_area_0p7": lambda image: scaled(image, 0.7, "area"),
     "3_gauss_sigma_8_14": lambda image: noisy(image, GOLDEN["chain.noise1"], 8.0, 14.0),
     "4_jpeg_q40_q75": lambda image: jpeg(image, torch.tensor([40.0, 75.0])),
     "5_blur2_kernel2_plateau_aniso": lambda image: filter2d(image, GOLDEN["kernel2.plateau_aniso"][None]),
-    "6_resize_bicubic_to_17": lambda image: functional.interpolate(image, size=(17, 17), **RESIZE_MODES["bicubic"]),
+    "6_resize_bicubic_to_17": lambda image: resized(image, (17, 17), "bicubic"),
     "7_gauss_sigma_3_6": lambda image: noisy(image, GOLDEN["chain.noise2"], 3.0, 6.0),
 }
 
@@ -135,15 +135,15 @@ def test_fixed_chain_ends_in_the_published_photos():
     for step in CHAIN.values():
         image = step(image)
 
-    def resized(image):
-        return filter2d(functional.interpolate(image, size=(16, 16), **RESIZE_MODES["bilinear"]), GOLDEN["sinc0"][None])
+    def reduced(image):
+        return filter2d(resized(image, (16, 16), "bilinear"), GOLDEN["sinc0"][None])
 
     def compressed(image):
         return jpeg(image.clamp(0, 1), torch.tensor([60.0, 90.0]))
 
     for last, published in (
-        (compressed(resized(image)), "chain.lq_order_resize_sinc_then_jpeg"),
-        (resized(compressed(image)), "chain.lq_order_jpeg_then_resize_sinc"),
+        (compressed(reduced(image)), "chain.lq_order_resize_sinc_then_jpeg"),
+        (reduced(compressed(image)), "chain.lq_order_jpeg_then_resize_sinc"),
     ):
         ours = (last.clamp(0, 1) * 255).round() / 255
         assert ((ours - GOLDEN[published]).abs() <= 1.01 / 255).float().mean() >= 0.99
@@ -153,7 +153,7 @@ def test_fixed_chain_ends_in_the_published_photos():
 @pytest.mark.parametrize("mode", ["area", "bilinear", "bicubic"])
 def test_first_resize_samples_by_its_factor(mode, factor):
     image = GOLDEN["image"][:1, :, :40, :40]
-    ours = functional.interpolate(image, scale_factor=factor, **RESIZE_MODES[mode])
+    ours = scaled(image, factor, mode)
     published = GOLDEN[f"resize.{mode}_scale_factor_{str(factor).replace('.', 'p')}"]
     torch.testing.assert_close(ours, published, atol=1e-5, rtol=0)
 
@@ -182,6 +182,13 @@ def test_lq_is_an_image_of_a_quarter_of_the_size(name):
         torch.testing.assert_close(lq * 255, (lq * 255).round(), atol=1e-4, rtol=0)
     coarse = [functional.adaptive_avg_pool2d(image, (4, 3)) for image in (lq, hq)]
     assert (coarse[0] - coarse[1]).abs().mean() < 0.1, "the photo can't be recognized"
+
+
+def test_what_is_degraded_can_be_trained_on():
+    weight = torch.ones((), requires_grad=True)
+    lq = degrade(photos(2)[..., :16, :16], degradation("stablesr"), (0, 1))
+    (weight * lq).sum().backward()
+    assert weight.grad == lq.sum()
 
 
 def test_smallest_photo():

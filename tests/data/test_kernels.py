@@ -76,6 +76,14 @@ def test_random_kernels_have_the_sizes_and_the_share_of_sinc_of_their_settings()
     assert 20 <= sum(bool((kernel < 0).any()) for kernel in drawn) <= 60
 
 
+def test_an_index_is_drawn_as_numpy_chooses():
+    chances = degradation("realesrgan").first.blur.kinds
+    ours, numpys = np.random.default_rng(5), np.random.default_rng(5)
+    drawn = [kernels.drawn_index(chances, ours) for _ in range(500)]
+    assert drawn == [numpys.choice(len(chances), p=chances) for _ in range(500)]
+    assert {kernels.drawn_index((0.0, 1.0, 0.0), ours) for _ in range(50)} == {1}
+
+
 def test_sinc_passes_what_is_below_its_cutoff_and_stops_what_is_above():
     kernel = kernels.sinc_kernels(101, torch.tensor([math.pi / 2]))[0]
     response = torch.fft.fft2(kernel, s=(256, 256)).abs()
