@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from sdsr.cli.table import COMMANDS, MANIFEST, STUDIES
+
 ROOT = Path(__file__).parents[1]
 TOUR = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 PAGES = {
@@ -63,3 +65,10 @@ def test_every_package_has_its_row() -> None:
     packages = {path.parent.name for path in (ROOT / "sdsr").glob("*/__init__.py")}
     rows = {name for line in section("The rooms").splitlines() for name in re.findall(r"`([a-z_]+)/`", line)}
     assert packages <= rows
+
+
+def test_every_command_is_in_the_table_of_the_front_page() -> None:
+    front = (ROOT / "README.md").read_text(encoding="utf-8")
+    table = re.findall(r"^\| `sdsr ([^|]+) \|", front, re.MULTILINE)
+    named = {word for row in table for word in re.findall(r"[a-z][a-z-]+", row)}
+    assert {*COMMANDS, *STUDIES, *MANIFEST} - named == set()

@@ -123,7 +123,9 @@ def load_clip(folder: Path) -> Clip:
 def _load_towers(folder: Path) -> nn.Module:
     from transformers import CLIPModel
 
-    options = {"use_safetensors": True, "output_loading_info": True, "dtype": torch.float32}
+    if not folder.is_dir():  # which transformers would take for a name of the hub, and ask for it again and again
+        raise ModelError(f"CLIP (={folder}) is no folder here; {_REMEDY}")
+    options = {"use_safetensors": True, "local_files_only": True, "output_loading_info": True, "dtype": torch.float32}
     try:
         loaded = CLIPModel.from_pretrained(folder, **options)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:

@@ -143,3 +143,8 @@ def test_what_is_no_clip_is_refused(folders, folder, tmp_path):
         clip.load_clip(tmp_path)
     with pytest.raises(InputError, match="at most 16"):
         clip.similarities(photos, ["much too long a text"], clip.load_clip(folder))
+
+
+def test_a_clip_that_is_no_folder_is_refused_without_asking_the_hub(tmp_path):
+    with pytest.raises(ModelError, match="is no folder here"):
+        clip.load_clip(tmp_path / "nowhere")
