@@ -35,6 +35,7 @@ BROKEN = {
     "text": b"not a photo",
     "cut off": encoded(photo(1), "JPEG")[:400],
     "32 bits": encoded(pillow.fromarray(np.full((32, 32), 40000, np.int32)), "TIFF"),
+    "floats above 1": encoded(pillow.fromarray(np.full((32, 32), 40.5, np.float32)), "TIFF"),
 }
 
 
