@@ -58,7 +58,7 @@ def restored(count: int, side: int, scale: float, engine: str) -> tuple[list[int
     with pillow.open(SAMPLE) as sample, tempfile.TemporaryDirectory() as folder:
         photo, result = Path(folder) / "photo.jpg", Path(folder) / "result.png"
         for index in range(count):
-            left = index % (sample.width - side)
+            left = index % (sample.width - side + 1)
             sample.crop((left, 0, left + side, side)).save(photo, quality=90)
             began = time.process_time()
             write_photo(maker.upscale(read_photo(photo), Request(scale=scale)), result, overwrite=True)
