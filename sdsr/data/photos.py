@@ -32,12 +32,8 @@ LowPixels = UInt8[Tensor, "3 low_height low_width"]  # Pixels of another size th
 
 SUFFIXES = frozenset(PHOTO_SUFFIXES)
 _INDEXED_AT_ONCE = 16
-_FORMATS = (
-    "JPEG",
-    "PNG",
-    "WEBP",
-    "TIFF",
-)  # in which most photos come, decoded without what training takes no notice of
+# most photos come in these, which are decoded without what training takes no notice of
+_FORMATS = ("JPEG", "PNG", "WEBP", "TIFF")
 _MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"})
 _RESOLUTION_TAG = re.compile(r"([_-](lr|lq|hr|hq|gt)\d*|[_-]?x\d+)$", re.IGNORECASE)
 
