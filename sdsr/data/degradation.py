@@ -19,6 +19,7 @@ from numpy.random import Generator
 from torch import Tensor
 from torch.nn import functional
 
+from sdsr.array_api import full_precision
 from sdsr.data.filters import filter2d, unsharp_mask
 from sdsr.data.jpeg import jpeg
 from sdsr.data.kernels import Blur, Range, drawn_index, random_kernel, random_sinc
@@ -131,7 +132,8 @@ def degrade(hq: Image, settings: Degradation, seeds: Sequence[int]) -> LowImage:
     """
     size = lq_size(hq, settings)
     _check_seeds(hq, seeds)
-    with torch.inference_mode():  # a tenth less time for crops of 256 px; rounding leaves no gradient anyway
+    # inference takes a tenth less time for crops of 256 px, and rounding leaves no gradient anyway
+    with torch.inference_mode(), full_precision(hq):
         lq = [
             functional.interpolate(photo[None], size=size, mode="area")
             if _is_clean(settings, seed)

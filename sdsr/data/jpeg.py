@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
+from sdsr.array_api import full_precision
 from sdsr.errors import InputError
 from sdsr.tensors import Image
 
@@ -41,24 +42,28 @@ _TO_RGB = ((1.0, 0.0, 1.402), (1.0, -0.344136, -0.714136), (1.0, 1.772, 0.0))
 def jpeg(image: Image, quality: Qualities, *, smooth: bool = False) -> Image:
     """What remains of each photo after JPEG at its quality (1 to 100, fractions allowed).
 
-    `smooth` replaces rounding r by r + (x - r)^3, which has a gradient. It computes in float32 or wider: levels of
-    fine steps exceed float16. Raises InputError for a quality out of range.
+    `smooth` replaces rounding r by r + (x - r)^3, which has a gradient. It computes in float32 or wider, under
+    autocast too: levels of fine steps exceed float16. Raises InputError for a quality out of range.
     """
     lossless = _check(quality)
-    dtype = image.dtype
-    image = image.to(torch.promote_types(dtype, torch.float32))
+    wide = image.to(torch.promote_types(image.dtype, torch.float32))
+    with full_precision(wide):
+        rounding = _Rounding(strength=quality_factor(quality).to(wide), lossless=lossless, smooth=smooth)
+        return _compressed(wide, rounding).to(image.dtype)
+
+
+def _compressed(image: Image, rounding: "_Rounding") -> Image:
     b, _, height, width = image.shape
     padded = functional.pad(image, (0, -width % 16, 0, -height % 16)) if height % 16 or width % 16 else image
     size = padded.shape[-2:]
     constants = _constants(image.dtype, image.device)
-    rounding = _Rounding(strength=quality_factor(quality).to(image), lossless=lossless, smooth=smooth)
     luma = _quantized(_mixed(padded, constants.to_luma) - 128, constants.luma, constants.transform, rounding)
     chroma = _quantized(_mixed(_halved(padded), constants.to_chroma), constants.chroma, constants.transform, rounding)
     # brightness has an equal part in all three, so color is mixed at its own size
     color = _doubled_width(_mixed(chroma, constants.of_chroma) + 128 / 255)
     rgb = torch.add(color[:, :, :, None], luma.view(b, 1, size[0] // 2, 2, size[1]), alpha=1 / 255).clamp_(0, 1)
     rgb = rgb.view(b, 3, *size)
-    return (rgb if padded is image else rgb[..., :height, :width]).to(dtype)
+    return rgb if padded is image else rgb[..., :height, :width]
 
 
 def _check(quality: Qualities) -> bool:

@@ -319,3 +319,11 @@ def test_accelerator_agrees_with_the_processor(name):
     assert ours.is_cuda
     close = (ours.cpu() - degrade(hq, settings, range(8))).abs() <= 2.01 / 255
     assert close.float().mean() >= 0.97
+
+
+@pytest.mark.parametrize("name", ["realesrgan", "stablesr"])
+def test_autocast_changes_nothing(name):
+    hq = photos(4)
+    with torch.autocast("cpu", torch.bfloat16):
+        lowered = degrade(hq, degradation(name), range(4))
+    assert torch.equal(lowered, degrade(hq, degradation(name), range(4)))

@@ -89,3 +89,10 @@ def test_results_and_gradients_are_finite_at_any_quality_and_size(quality, size,
 def test_no_other_quality_is_taken(quality):
     with pytest.raises(InputError, match=r"quality \(=\S+\) of a JPEG must be in 1 \.\.\. 100"):
         jpeg(GOLDEN["image"], torch.tensor([50.0, quality]))
+
+
+def test_autocast_changes_nothing():
+    image, quality = GOLDEN["image"], torch.tensor([30.0, 80.0])
+    with torch.autocast("cpu", torch.bfloat16):
+        lowered = jpeg(image, quality)
+    assert torch.equal(lowered, jpeg(image, quality))
