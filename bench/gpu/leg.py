@@ -60,7 +60,7 @@ def measure_rate(step: Callable[[int], None], *, images: int, seconds: float, de
     rate = done * images / (time.perf_counter() - began)
     flop = counter.get_total_flops() / images
     told = {"images_per_s": rate, "gflop_per_image": flop / 1e9}
-    peak = _peak_flops(device)
+    peak = peak_flops(device)
     return told | ({"share_of_peak": rate * flop / peak} if peak else {})
 
 
@@ -77,7 +77,7 @@ def log_line(folder: Path, **facts: object) -> None:
         file.write(line + "\n")
 
 
-def _peak_flops(device: torch.device) -> float | None:
+def peak_flops(device: torch.device) -> float | None:
     if device.type != "cuda":
         return None
     name = torch.cuda.get_device_name(device)

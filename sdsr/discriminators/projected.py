@@ -4,6 +4,8 @@ What it can see is fixed by features that know objects and textures, so it tells
 steps, where a discriminator from scratch takes tens of thousands.
 """
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -51,10 +53,14 @@ class ProjectedDiscriminator(nn.Module):
                 layer.requires_grad_(False)
 
     def forward(self, image: Image) -> list[Tensor]:
-        return [head(mixed) for head, mixed in zip(self.heads, self._mixed(image), strict=True)]
+        return self.judge(self.network(image))
 
-    def _mixed(self, image: Image) -> list[Tensor]:
-        features = self.network(image)[1 : 1 + _STAGES]
+    def judge(self, features: Sequence[Tensor]) -> list[Tensor]:
+        """Return the logits of an image whose features, all that the network gives, are known."""
+        return [head(mixed) for head, mixed in zip(self.heads, self._mixed(features), strict=True)]
+
+    def _mixed(self, features: Sequence[Tensor]) -> list[Tensor]:
+        features = features[1 : 1 + _STAGES]
         mixed: list[Tensor] = []
         for index in reversed(range(_STAGES)):
             x = self.across[index](features[index])
