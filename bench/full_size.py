@@ -19,6 +19,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -91,17 +92,21 @@ def main() -> None:
     write_json(arguments.json, told)
 
 
-def random_restorer(recipe: Recipe, prior: str, dtype: torch.dtype) -> Restorer:
-    """The method with all its weights in `dtype`, as exported ones are; random where the architecture is published."""
+def random_restorer(recipe: Recipe, prior: str, dtype: torch.dtype, device: torch.device = CPU) -> Restorer:
+    """The method with all its weights in `dtype`, as exported ones are; random where the architecture is published.
+
+    They are drawn on the device.
+    """
     if prior in SHAPES:  # without an image encoder: a method that needs one leaves a blank one of its own to be filled
-        made = shape_prior(prior, device="cpu", dtype=dtype, image_encoder=False)
+        made = shape_prior(prior, device=device, dtype=dtype, image_encoder=False)
     else:
-        made = load_prior(prior, device="cpu", dtype=dtype)
-    restorer = recipe.restoring.build(made, "cpu")
+        made = load_prior(prior, device=device, dtype=dtype)
+    with device if device.type != "cpu" else nullcontext():
+        restorer = recipe.restoring.build(made, device)
     for part in restorer.parts.modules.eval().values():
         store(part, dtype)
         if any(parameter.is_meta for parameter in part.parameters()):
-            randomize(part, "cpu", torch.Generator().manual_seed(0))
+            randomize(part, device, torch.Generator(device).manual_seed(0))
         part.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  (missing in torch's stub)
     if restorer.parts.fuse is not None:
         restorer.parts.fuse()

@@ -111,7 +111,7 @@ class Upscaler:
 
     def to(self, device: torch.device | str) -> "Upscaler":
         """Move all weights to a device, and return the upscaler; offloading ends."""
-        move(self.restorer, device)
+        self.restorer = move(self.restorer, device)
         return self
 
     def place(self, device: torch.device | str, offload: Offload | None = None) -> None:

@@ -4,7 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+import torch
 from diffusers.models.controlnets.controlnet import ControlNetModel
+from torch import Tensor
 
 from sdsr.adapters.control import HintFeatures, hint_features, residuals
 from sdsr.prior.condition import Condition, Conditioning
@@ -51,9 +53,17 @@ class PhotoConditioner:
 
             def controlled(noisy: Latent, t: int | Time) -> Condition:
                 hint = self._latest.value(made)
+                time = torch.as_tensor(t).to(noisy.device, non_blocking=True).expand(len(noisy))
+                cells = noisy.shape[-2] * noisy.shape[-1]
                 with prior.precision():
-                    return replace(condition, residuals=residuals(self.controlnet, noisy, t, condition, hint))
+                    seen = prior.run(self._residuals, noisy, time, condition, hint, cells=cells)
+                return replace(condition, residuals=seen)
 
             return controlled
 
         return condition_for
+
+    def _residuals(
+        self, noisy: Latent, t: Time, condition: Condition, hint: HintFeatures
+    ) -> tuple[tuple[Tensor, ...], Tensor]:
+        return residuals(self.controlnet, noisy, t, condition, hint)

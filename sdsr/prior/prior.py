@@ -1,10 +1,10 @@
 """The frozen latent-diffusion model that every method restores with: encode, denoise, decode, embed."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from math import ceil
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
 from diffusers.models.modeling_utils import ModelMixin
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from sdsr.diffusion.schedule import NoiseSchedule
 from sdsr.errors import InputError
+from sdsr.prior.captured import Captured
 from sdsr.prior.condition import Condition
 from sdsr.prior.facts import Facts
 from sdsr.prior.offloading import device_of, offloading_of
@@ -21,6 +22,7 @@ from sdsr.prior.running import computing
 from sdsr.prior.unet import UNetBackbone
 from sdsr.tensors import Image, Latent, Region, Times, Tokens
 
+Result = TypeVar("Result")
 HALF_SHARE = 0.49
 """What is in use at once in bfloat16, of that in float32, as processes are measured to take (bench/memory.py)."""
 
@@ -138,6 +140,7 @@ class Prior:
     The autoencoder and the text encoder compute in `dtype`, decided once, when the prior is loaded; the network runs
     under autocast to `dtype`, so that trained parts may stay in float32 beside frozen weights in half precision.
     A prior never changes: `adapted` gives another one. `modules` are its own networks, whatever was adapted.
+    `captured`: what replays calls of its networks as graphs, None where each kernel is launched by itself.
     """
 
     name: str
@@ -150,6 +153,7 @@ class Prior:
     native_px: int
     dtype: torch.dtype = torch.float32
     image: ImageEncoder | None = None
+    captured: Captured | None = None
 
     def adapted(
         self,
@@ -158,6 +162,7 @@ class Prior:
         autoencoder: Autoencoder | None = None,
         schedule: NoiseSchedule | None = None,
         dtype: torch.dtype | None = None,
+        captured: Captured | None = None,
     ) -> "Prior":
         """Return a prior that computes with these instead, and is this one in all else."""
         return replace(
@@ -166,6 +171,7 @@ class Prior:
             autoencoder=autoencoder or self.autoencoder,
             schedule=schedule or self.schedule,
             dtype=dtype or self.dtype,
+            captured=captured or self.captured,
         )
 
     @property
@@ -246,8 +252,9 @@ class Prior:
 
     def posterior(self, image: Image) -> Posterior:
         """Return the posterior (float32) of images whose sides are multiples of `factor`."""
+        image = image.to(self.device)
         with self.precision():
-            return self.autoencoder.posterior(image.to(self.device))
+            return self.run(self.autoencoder.posterior, image, cells=_cells(image) // self.factor**2)
 
     def posterior_of(self, picture: Picture, size: tuple[int, int]) -> Posterior:
         """Return the posterior (float32) of a picture that may be too large to encode at once; `size` in pixels."""
@@ -257,16 +264,21 @@ class Prior:
         def pixels(region: Region) -> Image:
             return picture(region).to(self.device)
 
+        size = height // self.factor, width // self.factor
+        if self.captured is not None and max(size) <= self.autoencoder.tile_cells:
+            return self.posterior(pixels(Region.whole(height, width)))
         with self.precision():
-            return self.autoencoder.posterior_of(pixels, (height // self.factor, width // self.factor))
+            return self.autoencoder.posterior_of(pixels, size)
 
     def decode(self, latent: Latent) -> Image:
         """Return the images (float32, about [0, 1], not clamped) of scaled latents."""
         with self.precision():
-            return self.autoencoder.decode(latent).float()
+            return self.run(self.autoencoder.decode, latent, cells=_cells(latent)).float()
 
     def decode_part(self, latent: Latent, cells: Region) -> Image:
         """Return the pixels (as of `decode`) of some cells of a latent that may be too large to decode at once."""
+        if self.captured is not None and max(latent.shape[-2:]) <= self.autoencoder.tile_cells:
+            return self.decode(latent)[cells.scaled(self.factor).slices]
         with self.precision():
             return self.autoencoder.decode_part(latent, cells).float()
 
@@ -298,10 +310,20 @@ class Prior:
 
     def predict(self, noisy: Latent, t: Times, condition: Condition) -> Latent:
         """Return what the network itself predicts (float32): what is trained to be the `target` of the schedule."""
-        timestep = self.schedule.curves.timestep(t).float().to(noisy.device).expand(len(noisy))
+        timestep = self.schedule.curves.timestep(t).float().to(noisy.device, non_blocking=True).expand(len(noisy))
         with self.precision():
-            return self.backbone.predict(noisy, timestep, condition).float()
+            return self.run(self.backbone.predict, noisy, timestep, condition, cells=_cells(noisy)).float()
 
     def precision(self) -> AbstractContextManager[None]:
         """The context in which everything of this prior computes."""
         return computing(self.device, self.dtype, offloading_of(self.network))
+
+    def run(self, function: Callable[..., Result], *arguments: Any, cells: int) -> Result:
+        """Return what a network's call gives, replayed as a graph where that is done for so many cells (`captured`)."""
+        if self.captured is None or cells > self.captured.most_cells:
+            return function(*arguments)
+        return self.captured(function, *arguments)
+
+
+def _cells(tensor: Tensor) -> int:
+    return tensor.shape[-2] * tensor.shape[-1]

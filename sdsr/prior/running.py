@@ -10,6 +10,7 @@ Ratios are of processor time, chosen to not chosen, of Stable Diffusion 2's netw
 | attention by rows of its map (`attention.py`) | processors that multiply bfloat16 | 0.91 (UNet) |
 | guidance in one batch of two | where memory bears it (`bears_two`) | 0.96; 0.7 to 0.8 (small prior) |
 | no pass of guidance at scale 1 | everywhere | 0.49 |
+| passes as CUDA graphs (`captured.py`), once a shape has come three times | cards, all weights there, up to 768 px | |
 | one product for query, key and value: not taken | | 1.03 at 256 px (UNet) |
 
 What was asked of a text encoder is remembered by it (`stable_diffusion.ClipText`), a LoRA is added to the weights
@@ -30,6 +31,7 @@ from torch import nn
 
 from sdsr import kept_probes
 from sdsr.prior.attention import RowwiseAttention, by_rows
+from sdsr.prior.captured import Captured, GraphRecorder
 from sdsr.prior.facts import Offload
 from sdsr.prior.offloading import Offloading
 
@@ -128,6 +130,11 @@ def probe() -> float:
                 attend(query, key, value)
                 least[attend] = min(least.get(attend, float("inf")), time.perf_counter() - began)
     return least[by_rows] / least[F.scaled_dot_product_attention]
+
+
+def captured_on(device: torch.device) -> Captured | None:
+    """Return what replays calls of networks whose weights stay on a device: CUDA graphs, None where there are none."""
+    return Captured(GraphRecorder()) if device.type == "cuda" else None
 
 
 def choose_offload(ways: Sequence[Way], free_bytes: int | None) -> Way:

@@ -149,13 +149,22 @@ class PublishedLatents:
         posterior = self.model.encode(2 * image - 1, return_dict=False)[0]
         mean = posterior.mean.float()
         std = posterior.std.float()
-        scale = self._scale.to(mean.device)
-        return Posterior(mean=(mean - self._shift.to(mean.device)) * scale, std=std * scale)
+        scale, shift = self._moments(mean.device)
+        return Posterior(mean=(mean - shift) * scale, std=std * scale)
 
     def _decode(self, latent: Latent) -> Image:
-        latent = latent / self._scale.to(latent.device) + self._shift.to(latent.device)
+        scale, shift = self._moments(latent.device)
+        latent = latent / scale + shift
         (image,) = self.model.decode(cast(FloatTensor, latent), return_dict=False)
         return (image.float() + 1) / 2  # bfloat16 would have steps of 1/256 there
+
+    def _moments(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """What latents are scaled and shifted by, there already after the first time: to copy it makes a card wait."""
+        if self._scale.device != device:
+            with torch.inference_mode(False):
+                self._scale = self._scale.to(device)
+                self._shift = self._shift.to(device)
+        return self._scale, self._shift
 
 
 class ClipText:

@@ -5,16 +5,18 @@
 
 import logging
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from sdsr.adapters.lora import Lora
 from sdsr.errors import InputError
+from sdsr.prior.captured import Captured
 from sdsr.prior.facts import Offload
 from sdsr.prior.offloading import Offloading, offloading_of
 from sdsr.prior.prior import AUTOENCODER
-from sdsr.prior.running import Way, choose_offload
+from sdsr.prior.running import Way, captured_on, choose_offload
 from sdsr.prior.tiny_decoder import NAME as TINY_DECODER
 from sdsr.restoration.canvas import Canvas
 from sdsr.restoration.peak import Weights, on_accelerator, part_bytes
@@ -120,16 +122,20 @@ def placed(
         free, whole = (f"{amount / 2**30:.1f} GiB" for amount in (free_bytes, weights.whole))
         _log.warning("%s has %s free: of weights (%s) it gets parts in turn (%s).", device, free, whole, way.offload)
     offloading(restorer, device, by_layer=way.offload == "sequential").attach()
-    return restorer
+    return _captured(restorer, None)  # weights that come and go are nowhere that a graph could find them
 
 
 def move(restorer: Restorer, device: torch.device | str) -> Restorer:
-    """Move all weights to a device, and keep them there; return the restorer."""
+    """Move all weights to a device, and keep them there; return the restorer, which replays graphs where it can."""
     if (before := offloading_of(restorer.prior.network)) is not None:
         before.detach()
     restorer.prior.to(device)
     restorer.parts.modules.to(device)
-    return restorer
+    return _captured(restorer, captured_on(torch.device(device)))
+
+
+def _captured(restorer: Restorer, captured: Captured | None) -> Restorer:
+    return replace(restorer, prior=replace(restorer.prior, captured=captured))
 
 
 def _whole_bytes(modules: Iterable[nn.Module]) -> int:

@@ -157,7 +157,8 @@ class Restorer:
     ) -> EncodedLq:
         """Condition on a photo, or of a part of one, that is encoded already."""
         region = noise_region(lq_image.region, self.factor)
-        latent = posterior.latent(noise.at("posterior", 0, region, self.channels).to(posterior.mean))
+        drawn = noise.at("posterior", 0, region, self.channels)
+        latent = posterior.latent(drawn.to(posterior.mean, non_blocking=True))
         conditioned_on = posterior.mean if self.parts.on_mode else latent
         wanted = self.parts.prompt if prompt is None else prompt
         condition, negative_condition = self._conditions(lq_image, conditioned_on, wanted)
@@ -185,7 +186,10 @@ class Restorer:
         """Return the first noisy latent; `t` is one time for the whole batch, or one for each photo."""
         region = noise_region(encoded.lq_image.region, self.factor)
         return self.parts.start(
-            self.schedule, encoded, t, lambda: noise.at("start", 0, region, self.channels).to(encoded.latent)
+            self.schedule,
+            encoded,
+            t,
+            lambda: noise.at("start", 0, region, self.channels).to(encoded.latent, non_blocking=True),
         )
 
     def denoise(self, noisy: Latent, t: int | Time, encoded: EncodedLq, guidance: float = 1.0) -> Latent:
