@@ -78,6 +78,7 @@ def log_line(folder: Path, **facts: object) -> None:
 
 
 def peak_flops(device: torch.device) -> float | None:
+    """Return the operations a second of dense bf16 products that a known card's makers state."""
     if device.type != "cuda":
         return None
     name = torch.cuda.get_device_name(device)

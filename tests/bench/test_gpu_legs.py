@@ -8,8 +8,9 @@ import torch
 from PIL import Image as pillow
 from safetensors.torch import load_file, save_file
 
-from bench.gpu import family, offload
+from bench.gpu import family, full_size, offload, training
 from bench.gpu.leg import SHARD_BYTES, write_shards
+from bench.gpu.rows import Rows
 from sdsr.losses.real_esrgan import RealEsrgan
 from sdsr.methods import METHODS
 
@@ -72,3 +73,37 @@ def test_what_a_card_must_have_is_counted_of_published_sizes(capsys):
     assert found["none", 1024] > found["model", 1024] > found["sequential", 1024]
     assert 2.2 < found["none", 1024] - found["model", 1024] < 2.4  # all but the autoencoder, where that is at work
     assert "unet 1.6" in capsys.readouterr().out
+
+
+def test_full_size_times_each_way_and_counts(tmp_path, capsys):
+    full_size.main(["--rehearse", "--methods", "d3sr", "consissr", "--rounds", "1", "--json", str(tmp_path / "a.json")])
+    rows = {row["row"]: row for row in json.loads((tmp_path / "a.json").read_text())["rows"]}
+    assert not [row for row in rows.values() if "error" in row or "left_out" in row]
+    assert {name for name in rows if "ms" in rows[name]} == {
+        *(f"{method}, {way}" for method in ("d3sr", "consissr") for way in ("eager", "CUDA graphs")),
+        "d3sr, norms in bfloat16, CUDA graphs",
+        *(f"diffusers, eager, {kind}" for kind in ("bfloat16", "float16", "bfloat16, channels_last")),
+    }
+    assert rows["against eager, d3sr"]["max"] == 0
+    operations = rows["d3sr, count"]["operations"]
+    assert operations["whole"] == operations["encode"] + operations["denoise"] + operations["decode"] > 0
+    assert "| d3sr, CUDA graphs |" in capsys.readouterr().out
+
+
+def test_a_row_that_fails_lets_the_others_go_on(capsys):
+    rows = Rows(device=torch.device("cpu"), seconds=100.0, rounds=1)
+    assert rows.time("bad", {"whole": lambda: 1 / 0}) is None
+    assert rows.time("good", {"whole": lambda: None}) is not None
+    assert "bad: FAILED, ZeroDivisionError" in capsys.readouterr().out
+    rows.seconds = 0.0
+    assert rows.time("late", {"whole": lambda: pytest.fail("no time is left")}) is None
+    assert [row["row"] for row in rows.told] == ["bad", "good", "late"]
+
+
+def test_training_steps_of_both_sides_are_timed_and_counted(tmp_path, capsys):
+    training.main(["--rehearse", "--rounds", "1", "--batches", "1", "2", "--json", str(tmp_path / "told.json")])
+    rows = json.loads((tmp_path / "told.json").read_text())["rows"]
+    assert [row["batch"] for row in rows] == [1, 2, 1, 2]
+    assert all(row["images_per_s"] > 0 and row["share_of_product"] > 0 for row in rows)
+    for one, two in (rows[:2], rows[2:]):
+        assert two["flop"] == pytest.approx(2 * one["flop"], rel=0.05)
