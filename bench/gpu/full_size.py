@@ -247,7 +247,7 @@ def _profile(photo: PhotoRuns) -> None:
         kinds.append(torch.profiler.ProfilerActivity.CUDA)
     with torch.profiler.profile(activities=kinds) as profile:
         photo.whole()
-    by = "self_cuda_time_total" if photo.lq.is_cuda else "self_cpu_time_total"
+    by = "self_device_time_total" if photo.lq.is_cuda else "self_cpu_time_total"
     print(profile.key_averages().table(sort_by=by, row_limit=25, max_name_column_width=70), flush=True)
 
 
