@@ -80,6 +80,7 @@ class DefaultStep(nn.Module):
         time = PLAN.start_time
         self.signal, self.sigma = (float(curve(time)) for curve in (restorer.schedule.signal, restorer.schedule.sigma))
         self.time = torch.tensor([float(time)], device=device)
+        self.distance, self.taught_distance, self.lattice = _dists, _lpips, _lattice
         prompt = restorer.parts.modules["prompt"]
         self.prompt = next(iter(prompt.state_dict().values())).detach().float()
 
@@ -111,7 +112,6 @@ class DefaultStep(nn.Module):
         with torch.no_grad():
             hq_seen, target_seen = (self.network(each) for each in (hq, target))
             edges_wanted = self.network(_edges(hq))
-        wide, hq_wide, target_wide = (_wide(each) for each in (seen, hq_seen, target_seen))
         for parameter in self.judge.heads.parameters():
             parameter.requires_grad_(False)
         verdict = HINGE.generator(self.judge.judge(seen))
@@ -119,12 +119,12 @@ class DefaultStep(nn.Module):
             parameter.requires_grad_(True)
         terms = {
             "taught_image": F.l1_loss(image, taught),
-            "taught": feature_distance(wide, target_wide).mean(),
+            "taught": self.taught_distance(seen, target_seen),
             "image": F.l1_loss(image, batch.hq),
             "gradient": _gradient_l1(image, batch.hq),
-            "features": dists(wide, hq_wide).mean(),
-            "edges": dists(_wide(self.network(_edges(picture))), _wide(edges_wanted)).mean(),
-            "lattice": _lattice(image, batch.hq),
+            "features": self.distance(seen, hq_seen),
+            "edges": self.distance(self.network(_edges(picture)), edges_wanted),
+            "lattice": self.lattice(image, batch.hq),
             "spectral_peaks": _spectral_peaks(image, batch.hq),
             "adversarial": verdict,
             "faithful": F.l1_loss(faithful, batch.hq),
@@ -142,6 +142,14 @@ class DefaultStep(nn.Module):
 def _window(image: Image, offset: tuple[int, int]) -> Image:
     top, left = offset
     return image[..., top : top + image.shape[-2] - OFFSETS_PX, left : left + image.shape[-1] - OFFSETS_PX]
+
+
+def _dists(features: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
+    return dists(_wide(features), _wide(wanted)).mean()
+
+
+def _lpips(features: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
+    return feature_distance(_wide(features), _wide(wanted)).mean()
 
 
 def _wide(features: Sequence[Tensor]) -> list[Tensor]:

@@ -75,15 +75,15 @@ class CapturedTraining:
         else:
             self._told = values
 
-    def capture(self, *, warm: int) -> None:
+    def capture(self) -> None:
         """Warm up, then hold each place's step in a graph; all share their memory, for one runs at a time."""
         if self.device.type != "cuda":
             return
         stream = torch.cuda.Stream(self.device)
         stream.wait_stream(torch.cuda.current_stream(self.device))
         with torch.cuda.stream(stream):
-            for _ in range(warm):
-                self.once(self.offsets[0])
+            for offset in (*self.offsets, *self.offsets[:2]):
+                self.once(offset)
         torch.cuda.current_stream(self.device).wait_stream(stream)
         torch.cuda.synchronize(self.device)
         pool = None

@@ -31,7 +31,7 @@ from bench.gpu.leg import describe, log_line, peak_flops, write_shards
 from sdsr.data.degradation import degradation
 from sdsr.data.photos import open_photos
 from sdsr.losses.efficientnet import load_efficientnet_lite
-from sdsr.losses.real_esrgan import load_real_esrgan
+from sdsr.losses.real_esrgan import DenseBlock, load_real_esrgan
 from sdsr.methods.one_step.recipes import D3SR_SMALL
 from sdsr.objectives.pairs import lq_image_of
 from sdsr.prior.loading import choose_device
@@ -144,7 +144,7 @@ def main(arguments: list[str] | None = None) -> None:
     flop = counter.get_total_flops() / options.batch
     if options.profile:
         _profile(training, batches, options.repeats)
-    training.capture(warm=3)
+    training.capture()
     _tell_rate(training, flop, options)
     if not options.profile:
         _train(training, batches, options)
@@ -179,9 +179,13 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _compile(step: DefaultStep) -> None:
-    """Compile what is called as a whole: networks of features, teacher, the decoder's blocks and end."""
-    for module in (step.network, step.teacher, *step.decoder.blocks, step.decoder.detailed):
+    """Compile the network of features, blocks of teacher and decoder, its end, and what compares."""
+    repeated = (*step.decoder.blocks, *(each for each in step.teacher.modules() if isinstance(each, DenseBlock)))
+    for module in (step.network, *repeated, step.decoder.detailed):
         module.compile(dynamic=False)
+    step.distance, step.taught_distance, step.lattice = (
+        torch.compile(each, dynamic=False) for each in (step.distance, step.taught_distance, step.lattice)
+    )
 
 
 def _tell_rate(training: CapturedTraining, flop: float, options: argparse.Namespace) -> None:
