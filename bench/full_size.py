@@ -36,7 +36,7 @@ from sdsr.diffusion.noise import CanvasNoise
 from sdsr.methods import METHODS
 from sdsr.methods.recipe import Recipe
 from sdsr.prior.loading import load_prior
-from sdsr.prior.running import choose_dtype
+from sdsr.prior.running import choose_dtype, lay_out
 from sdsr.prior.shapes import SHAPES, randomize, shape_prior
 from sdsr.prior.stable_diffusion import PublishedLatents, store
 from sdsr.prior.tiny_decoder import TinyDecoder, decoded_by
@@ -107,7 +107,7 @@ def random_restorer(recipe: Recipe, prior: str, dtype: torch.dtype, device: torc
         store(part, dtype)
         if any(parameter.is_meta for parameter in part.parameters()):
             randomize(part, device, torch.Generator(device).manual_seed(0))
-        part.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  (missing in torch's stub)
+        lay_out(part, device)
     if restorer.parts.fuse is not None:
         restorer.parts.fuse()
     return restorer

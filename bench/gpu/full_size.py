@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -32,6 +32,7 @@ from sdsr.methods.recipe import Recipe
 from sdsr.prior.captured import Captured, GraphRecorder
 from sdsr.prior.loading import choose_device
 from sdsr.prior.prior import TextEncoder
+from sdsr.prior.running import FORMATS, lay_out, layout_on
 from sdsr.request import Wishes
 from sdsr.restoration.lq_image import LqImage
 from sdsr.restoration.plan import Plan
@@ -101,6 +102,7 @@ def _method(recipe: Recipe, rows: Rows, measured: dict[str, float], options: arg
             lambda: _tell_difference(few.whole(), photo.whole(), rows, f"eager, {recipe.name}"),
         )
         if recipe.name == "d3sr":
+            rows.attempt("layout", lambda: _otherwise_laid_out(photo, rows))
             rows.attempt("norms", lambda: _narrow_norms(photo, rows))
             _peers(rows, lq, rehearse=options.rehearse)
             if options.profile:
@@ -195,6 +197,20 @@ class NarrowNorms(TorchFunctionMode):
         weight, bias = (None if each is None else each.to(given.dtype) for each in map(bound.get, ("weight", "bias")))
         with torch.autocast(given.device.type, enabled=False):
             return func(given, shape, weight, bias, bound.get("eps", 1e-5))
+
+
+def _otherwise_laid_out(photo: PhotoRuns, rows: Rows) -> None:
+    """What the layout that was not chosen for this device (`sdsr/prior/running.py`) would be worth."""
+    prior = photo.restorer.prior
+    other = "channels_last" if layout_on(prior.device) == "contiguous" else "contiguous"
+    networks = nn.ModuleList([prior.network, prior.autoencoder.model, *photo.restorer.parts.modules.values()])
+    try:
+        nn.Module.to(networks, memory_format=FORMATS[other])  # pyright: ignore[reportCallIssue]  (missing in torch's stub)
+        graphs = replace(photo, restorer=with_graphs(photo.restorer))
+        rows.time(f"d3sr, {other}", photo.parts())
+        rows.time(f"d3sr, {other}, CUDA graphs", graphs.parts())
+    finally:
+        lay_out(networks, prior.device)
 
 
 def _narrow_norms(photo: PhotoRuns, rows: Rows) -> None:

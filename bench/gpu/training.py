@@ -152,7 +152,7 @@ def _sdxl_discriminator(restorer: Restorer) -> Discriminators:
     store(unet, prior.dtype)
     randomize(unet, prior.device, torch.Generator(prior.device).manual_seed(0))
     nn.Module.to(unet, prior.device)
-    network = DiffusionDiscriminator(lay_out(unet)).to(prior.device)
+    network = DiffusionDiscriminator(lay_out(unet, prior.device)).to(prior.device)
     return Discriminators(Discriminator(network, NoisyLatents(prior.schedule), BCE, precision=prior.precision))
 
 

@@ -114,7 +114,7 @@ def fill_restorer(restorer: Restorer, folder: Path) -> None:
         )
     for name, module in restorer.parts.modules.items():
         fill(module, described_part(folder, name, module, description), folder / f"{name}.safetensors")
-    lay_out(restorer.parts.modules.eval().requires_grad_(False).to(restorer.prior.device))
+    lay_out(restorer.parts.modules.eval().requires_grad_(False), restorer.prior.device)
 
 
 def described_part(folder: Path, name: str, module: nn.Module, description: MethodDescription) -> dict[str, Tensor]:

@@ -35,7 +35,7 @@ class NewTinyDecoder:
     def build(self, prior: str | Prior, device: Device = None) -> Distilled:
         teacher = load_prior(prior, device=device)
         decoder = TinyDecoder(teacher.channels, width=self.width, blocks=self.blocks)
-        return Distilled(prior=teacher, decoder=lay_out(decoder.to(teacher.device)))
+        return Distilled(prior=teacher, decoder=lay_out(decoder, teacher.device))
 
 
 _TERMS = (

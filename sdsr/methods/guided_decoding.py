@@ -85,8 +85,7 @@ def decoded(restorer: Restorer, settings: DecoderSettings | None) -> Restorer:
         return restorer
     channels = restorer.channels if settings.sees_latent else 0
     decoder = GuidedDecoder(channels, width=settings.width, blocks=settings.blocks)
-    decoder.to(restorer.prior.device)
-    lay_out(decoder)
+    lay_out(decoder, restorer.prior.device)
     modules = nn.ModuleDict({**restorer.parts.modules, DECODER: decoder})
     used_with = {**restorer.parts.used_with, DECODER: AUTOENCODER}
     parts = replace(restorer.parts, modules=modules, decoder=GuidedDecoding(decoder), used_with=used_with)

@@ -22,12 +22,13 @@ STAYS_BELOW_BYTES = 64 << 10
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Place:
-    """A tensor of a module: where it is registered, what is there when it is at home, its dtype on the device."""
+    """A tensor of a module: where it is registered, what is there at home, and its dtype and layout on the device."""
 
     table: MutableMapping[str, Any]
     name: str
     home: Tensor
     dtype: torch.dtype
+    layout: torch.memory_format
 
     @property
     def bytes(self) -> int:
@@ -35,7 +36,8 @@ class _Place:
         return self.home.numel() * self.dtype.itemsize
 
     def move_to(self, device: torch.device) -> None:
-        there = self.home.detach().to(device).to(self.dtype)  # moved as it is: a card casts faster
+        there = self.home.detach().to(device)  # as it is: a card casts faster
+        there = there.to(self.dtype, memory_format=self.layout)
         self.table[self.name] = nn.Parameter(there, requires_grad=False) if _learns(self.home) else there
 
     def move_home(self) -> None:
@@ -50,7 +52,8 @@ class Offloading:
     """Modules in groups that compute together, whose weights are at home where they are now, and in turn on `device`.
 
     `by_layer`: what is moved at once is a layer, else a group. `learned`: modules whose linear and convolution layers
-    are there in `dtype`, which autocast would cast them to at each use. Small tensors, and those that are used outside
+    are there in `dtype`, which autocast would cast them to at each use. `layout`: how weights of
+    convolutions lie on a device of another kind. Small tensors, and those that are used outside
     of their module's own forward, are on the device all the time. It begins with `attach`.
     """
 
@@ -62,6 +65,7 @@ class Offloading:
         by_layer: bool,
         dtype: torch.dtype = torch.float32,
         learned: Collection[nn.Module] = (),
+        layout: torch.memory_format = torch.preserve_format,
     ) -> None:
         self.device = device
         self.lock = threading.RLock()
@@ -69,6 +73,7 @@ class Offloading:
         self._tops = [module for modules in groups.values() for module in modules]
         self._cast = {layer for module in learned for layer in module.modules()} if dtype != torch.float32 else set()
         self._dtype = dtype
+        self._layout = layout
         self._stay: Unit = []
         self.groups: dict[str, list[Unit]] = {}
         self._entered: dict[nn.Module, Unit] = {}
@@ -103,8 +108,12 @@ class Offloading:
             for name, tensor in table.items():
                 if tensor is not None:
                     dtype = self._dtype if cast and tensor.dtype == torch.float32 else tensor.dtype
-                    found.append(_Place(table, name, tensor, dtype))
+                    found.append(_Place(table, name, tensor, dtype, self._layout_of(tensor)))
         return found
+
+    def _layout_of(self, tensor: Tensor) -> torch.memory_format:
+        elsewhere = tensor.ndim == 4 and tensor.device.type != self.device.type
+        return self._layout if elsewhere else torch.preserve_format
 
     @property
     def staying_bytes(self) -> int:

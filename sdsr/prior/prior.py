@@ -18,7 +18,7 @@ from sdsr.prior.condition import Condition
 from sdsr.prior.facts import Facts
 from sdsr.prior.offloading import device_of, offloading_of
 from sdsr.prior.posterior import Picture, Posterior
-from sdsr.prior.running import computing
+from sdsr.prior.running import computing, move_network
 from sdsr.prior.unet import UNetBackbone
 from sdsr.tensors import Image, Latent, Region, Times, Tokens
 
@@ -238,9 +238,12 @@ class Prior:
         return range(self.schedule.steps)
 
     def to(self, device: torch.device | str) -> "Prior":
-        """Move the networks, those of priors that share their weights too, and return the prior."""
-        for module in (self.modules, self.network, self.autoencoder.model):
-            nn.Module.to(module, device)
+        """Move the networks, those of priors that share their weights too, and return the prior.
+
+        On a device of another kind they are laid out as is fastest there.
+        """
+        for network in (self.modules, self.network, self.autoencoder.model):
+            move_network(network, device)
         return self
 
     def encode(self, image: Image, noise: Latent | None = None) -> Latent:

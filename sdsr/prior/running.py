@@ -6,7 +6,7 @@ Ratios are of processor time, chosen to not chosen, of Stable Diffusion 2's netw
 | choice | where | ratio |
 |---|---|---|
 | bfloat16, weights stored in it, else float32 | processors and cards that multiply it | 0.48 (UNet) |
-| channels_last, weights of convolutions | everywhere | 0.97 (UNet), 0.68 to 0.85 (small prior) |
+| channels_last, weights of convolutions | all but CUDA cards (`layout_on`) | 0.97 (UNet), 0.68 to 0.85 (small prior) |
 | attention by rows of its map (`attention.py`) | processors that multiply bfloat16 | 0.91 (UNet) |
 | guidance in one batch of two | where memory bears it (`bears_two`) | 0.96; 0.7 to 0.8 (small prior) |
 | no pass of guidance at scale 1 | everywhere | 0.49 |
@@ -48,6 +48,9 @@ _WORTH = 0.95
 
 Network = TypeVar("Network", bound=nn.Module)
 Attention = Literal["fused", "by rows"]
+Layout = Literal["channels_last", "contiguous"]
+FORMATS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
+"""Layouts in torch's terms."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,12 +60,13 @@ class Running:
     dtype: torch.dtype
     attention: Attention
     why: str
+    layout: Layout = "channels_last"
 
     @property
     def words(self) -> str:
         """Return it in words."""
         dtype = str(self.dtype).removeprefix("torch.")
-        return f"{dtype}, channels_last, attention {self.attention} ({self.why}), guidance in one batch"
+        return f"{dtype}, {self.layout}, attention {self.attention} ({self.why}), guidance in one batch"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +105,8 @@ def running_on(device: torch.device) -> Running:
     """Return what is decided for a device: by what is kept of a probe, else by what it is."""
     dtype = choose_dtype(device)
     if device.type != "cpu" or dtype != torch.bfloat16:
-        return Running(dtype=dtype, attention="fused", why=device.type if device.type != "cpu" else "in float32")
+        why = device.type if device.type != "cpu" else "in float32"
+        return Running(dtype=dtype, attention="fused", why=why, layout=layout_on(device))
     ratio = _recalled()
     if ratio is None:
         return Running(dtype=dtype, attention="by rows", why="multiplies bfloat16")
@@ -161,9 +166,36 @@ def computing(device: torch.device, dtype: torch.dtype, offloading: Offloading |
             yield
 
 
-def lay_out(network: Network) -> Network:
-    """Return a network, its weights laid out as convolutions are fastest; that changes no value."""
-    return network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  (missing in torch's stub)
+def layout_on(device: torch.device) -> Layout:
+    """Return how weights of convolutions are laid out on a device, which activations follow.
+
+    Contiguous on CUDA cards, where torch's group norm copies what comes in channels_last, and the next convolution
+    copies it back: a photo of 128 to 512 px takes 66.9 ms through diffusers' networks of Stable Diffusion 2, 78.5 in
+    channels_last, more in each part (H200, bfloat16, torch 2.11; `python -m bench.gpu.full_size`). Small priors and
+    tiny decoders, which were not measured there, follow.
+    """
+    return "contiguous" if device.type == "cuda" else "channels_last"
+
+
+def format_on(device: torch.device) -> torch.memory_format:
+    """Return that layout in torch's terms."""
+    return FORMATS[layout_on(device)]
+
+
+def lay_out(network: Network, device: torch.device | str) -> Network:
+    """Return a network, moved to a device, its weights laid out as is fastest there; that changes no value."""
+    there = torch.device(device)
+    nn.Module.to(network, there, memory_format=format_on(there))  # pyright: ignore[reportCallIssue]  (missing in torch's stub)
+    return network
+
+
+def move_network(network: Network, device: torch.device | str) -> Network:
+    """Return a network, moved to a device; to one of another kind, it is laid out as there."""
+    there = torch.device(device)
+    if all(parameter.device.type == there.type for parameter in network.parameters()):
+        nn.Module.to(network, there)
+        return network
+    return lay_out(network, there)
 
 
 def _recalled() -> float | None:

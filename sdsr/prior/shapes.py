@@ -119,7 +119,7 @@ def shape_prior(
         store(networks, dtype)
         randomize(networks, device, torch.Generator(device).manual_seed(seed))
         for network in networks.values():
-            lay_out(network)
+            lay_out(network, device)
     return Prior(
         name=name,
         sha256=hashlib.sha256(f"{name}, random, seed {seed}".encode()).hexdigest(),

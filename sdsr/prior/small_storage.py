@@ -78,10 +78,10 @@ class SmallParts:
         return nn.ModuleDict({name: getattr(self, name) for name in PART_NAMES})
 
     def prior(self, *, name: str, sha256: str, native_px: int, schedule: NoiseSchedule, dtype: torch.dtype) -> Prior:
-        """Return the prior made of these parts, which are from now on frozen, in evaluation mode and channels_last."""
+        """Return the prior made of these parts, which are from now on frozen, in evaluation mode and on the CPU."""
         modules = self.modules.eval().requires_grad_(False)
         for module in modules.values():
-            lay_out(module)
+            lay_out(module, "cpu")
         return Prior(
             name=name,
             sha256=sha256,

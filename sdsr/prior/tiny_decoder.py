@@ -121,7 +121,7 @@ def decoded_by(prior: Prior, decoder: TinyDecoder, *, named: str = NAME) -> Prio
             f"decoder (={named}) is for latents of {decoder.channels} channels and {decoder.factor} px to a cell, and "
             f"{prior.name} has {prior.channels} and {prior.factor}; give one of its own."
         )
-    lay_out(decoder.eval().requires_grad_(False).to(prior.device))
+    lay_out(decoder.eval().requires_grad_(False), prior.device)
     modules = nn.ModuleDict({**prior.modules, NAME: decoder})
     return replace(prior, autoencoder=TinyDecoded(prior.autoencoder, decoder), modules=modules)
 

@@ -16,7 +16,7 @@ from sdsr.prior.captured import Captured
 from sdsr.prior.facts import Offload
 from sdsr.prior.offloading import Offloading, offloading_of
 from sdsr.prior.prior import AUTOENCODER
-from sdsr.prior.running import Way, captured_on, choose_offload
+from sdsr.prior.running import Way, captured_on, choose_offload, format_on, move_network
 from sdsr.prior.tiny_decoder import NAME as TINY_DECODER
 from sdsr.restoration.canvas import Canvas
 from sdsr.restoration.peak import Weights, on_accelerator, part_bytes
@@ -52,6 +52,7 @@ def offloading(restorer: Restorer, device: torch.device, *, by_layer: bool) -> O
         by_layer=by_layer,
         dtype=restorer.prior.dtype,
         learned=[module for module in restorer.parts.modules.values() if module is not restorer.prior.network],
+        layout=format_on(device),
     )
 
 
@@ -130,7 +131,7 @@ def move(restorer: Restorer, device: torch.device | str) -> Restorer:
     if (before := offloading_of(restorer.prior.network)) is not None:
         before.detach()
     restorer.prior.to(device)
-    restorer.parts.modules.to(device)
+    move_network(restorer.parts.modules, device)
     return _captured(restorer, captured_on(torch.device(device)))
 
 

@@ -81,7 +81,8 @@ def test_full_size_times_each_way_and_counts(tmp_path, capsys):
     assert not [row for row in rows.values() if "error" in row or "left_out" in row]
     assert {name for name in rows if "ms" in rows[name]} == {
         *(f"{method}, {way}" for method in ("d3sr", "consissr") for way in ("eager", "CUDA graphs")),
-        "d3sr, norms in bfloat16, CUDA graphs",
+        *(f"d3sr, {way}, CUDA graphs" for way in ("contiguous", "norms in bfloat16")),
+        "d3sr, contiguous",
         *(f"diffusers, eager, {kind}" for kind in ("bfloat16", "float16", "bfloat16, channels_last")),
     }
     assert rows["against eager, d3sr"]["max"] == 0

@@ -10,9 +10,11 @@ from torch import nn
 from sdsr import kept_probes
 from sdsr.prior import running
 from sdsr.prior.attention import RowwiseAttention
-from sdsr.prior.running import computing, probe_for, running_on
+from sdsr.prior.loading import load_prior
+from sdsr.prior.running import computing, layout_on, move_network, probe_for, running_on
 
 CPU = torch.device("cpu")
+META = torch.device("meta")
 
 
 class Large(nn.Module):
@@ -71,3 +73,35 @@ def test_a_probe_tells_a_ratio(monkeypatch):
     monkeypatch.setattr(running, "_TOKENS", 256)
     monkeypatch.setattr(running, "_ROUNDS", 1)
     assert 0 < running.probe() < float("inf")
+
+
+def lies(network: nn.Module) -> set[str]:
+    """How weights of a network that can lie in two ways do."""
+    weights = [w for w in network.parameters() if w.ndim == 4 and w.shape[1] > 1 and w.shape[-1] > 1]
+    return {"contiguous" if weight.is_contiguous() else "channels_last" for weight in weights}
+
+
+def test_weights_are_contiguous_on_cards_whose_norms_are_slow_otherwise():
+    assert layout_on(torch.device("cuda:1")) == "contiguous"
+    assert layout_on(CPU) == layout_on(torch.device("mps")) == "channels_last"
+    assert "channels_last" in running_on(CPU).words
+
+
+def test_a_network_is_laid_out_anew_on_a_device_of_another_kind_alone(monkeypatch):
+    """ "meta" stands in for a card: layouts are seen there, too."""
+    monkeypatch.setattr(running, "layout_on", lambda device: "contiguous" if device == META else "channels_last")
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.GroupNorm(2, 4))
+    assert lies(move_network(network, "cpu")) == {"contiguous"}, "as it was"
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    assert lies(running.lay_out(network, CPU)) == {"channels_last"}
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    assert lies(move_network(network, CPU)) == {"channels_last"}
+    assert lies(move_network(network, META)) == {"contiguous"}
+
+
+def test_a_prior_s_networks_are_laid_out_where_they_go(monkeypatch):
+    monkeypatch.setattr(running, "layout_on", lambda device: "contiguous" if device == META else "channels_last")
+    prior = load_prior("small")
+    assert lies(prior.network) == lies(prior.autoencoder.model) == {"channels_last"}
+    prior.to("meta")
+    assert lies(prior.network) == lies(prior.autoencoder.model) == {"contiguous"}

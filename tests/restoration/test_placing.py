@@ -14,7 +14,9 @@ from sdsr.errors import InputError
 from sdsr.methods import METHODS
 from sdsr.photos.photo import Photo
 from sdsr.prior import offloading as mechanism
+from sdsr.prior import running
 from sdsr.prior.offloading import offloading_of
+from sdsr.prior.running import lay_out
 from sdsr.request import Request
 from sdsr.restoration.canvas import Canvas
 from sdsr.restoration.peak import BY_CARD, MARGIN, Weights, on_accelerator, part_bytes
@@ -212,3 +214,19 @@ def test_a_model_is_loaded_to_compute_in_this_way(model: Path) -> None:
     assert found.restorer.prior.device == CPU
     with pytest.raises(InputError, match="leave it out on cpu"):
         Upscaler.from_pretrained(model, device="cpu", offload="model")
+
+
+def test_weights_that_come_in_turn_are_laid_out_as_on_that_device(
+    own: Upscaler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ "meta" stands in for a card: layouts are seen there, too."""
+    monkeypatch.setattr(running, "layout_on", lambda device: "contiguous" if device == META else "channels_last")
+    network = lay_out(own.restorer.prior.network, "cpu")
+    weight = next(weight for weight in network.parameters() if weight.ndim == 4 and not weight.is_contiguous())
+    moving = offloading(own.restorer, META, by_layer=False)
+    moving.attach()
+    unit = next(unit for units in moving.groups.values() for unit in units for place in unit if place.home is weight)
+    moving.enter(unit)
+    assert all(tensor.is_contiguous() for tensor in network.parameters() if tensor.device == META)
+    moving.detach()
+    assert not weight.is_contiguous(), "at home it lies as it was"

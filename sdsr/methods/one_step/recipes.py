@@ -35,6 +35,7 @@ from sdsr.methods.small_stages import image_discriminator, small_stages
 from sdsr.methods.variant import Variant
 from sdsr.objectives.discriminator import Discriminator, Discriminators, NoisyLatents, Pixels
 from sdsr.objectives.restoration import Restoration
+from sdsr.prior.running import move_network
 from sdsr.restoration.canvas import Canvas
 from sdsr.restoration.plan import Plan
 from sdsr.restoration.restorer import Restorer
@@ -53,7 +54,7 @@ class NoisedDiscriminator:
 
     def __call__(self, restorer: Restorer) -> Discriminators:
         prior = restorer.prior
-        discriminator = DiffusionDiscriminator(discriminator_unet(prior, self.source)).to(prior.device)
+        discriminator = move_network(DiffusionDiscriminator(discriminator_unet(prior, self.source)), prior.device)
         return Discriminators(
             Discriminator(discriminator, NoisyLatents(prior.schedule), BCE, precision=prior.precision)
         )
