@@ -102,7 +102,8 @@ def test_a_row_that_fails_lets_the_others_go_on(capsys):
 
 
 def test_training_steps_of_both_sides_are_timed_and_counted(tmp_path, capsys):
-    training.main(["--rehearse", "--rounds", "1", "--batches", "1", "2", "--json", str(tmp_path / "told.json")])
+    arguments = ["--rehearse", "--rounds", "1", "--batches", "1", "2", "--seconds", "600"]
+    training.main([*arguments, "--json", str(tmp_path / "told.json")])
     rows = json.loads((tmp_path / "told.json").read_text())["rows"]
     assert [row["batch"] for row in rows] == [1, 2, 1, 2]
     assert all(row["images_per_s"] > 0 and row["share_of_product"] > 0 for row in rows)
