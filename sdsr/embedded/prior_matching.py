@@ -63,7 +63,7 @@ class PriorStep(nn.Module):
         noisy = self.prior.schedule.noisy(clean, torch.randn(clean.shape, generator=rng).to(clean), t)
         condition = self.condition(sample.hq, degraded, unprompted, tokenless)
         loss = noise_matching_loss(self.prior, noisy, clean, t, condition, channels=self._channels)
-        return Outcome(loss=loss, scalars={"noise": float(loss.detach())})
+        return Outcome(loss=loss, scalars={"noise": loss.detach()})
 
     def condition(self, photo: Image, degraded: Tensor, unprompted: Tensor, tokenless: Tensor) -> Condition:
         """Return what the UNet is told: a prompt and the photo's token, or their empty forms where withheld."""

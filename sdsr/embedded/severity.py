@@ -7,7 +7,7 @@ from torch import nn
 
 from sdsr.losses.severity import SeverityHeads, small_perceptual_loss
 from sdsr.losses.small_perceptual import SmallPerceptual
-from sdsr.objectives.training_step import Outcome, Sample
+from sdsr.objectives.training_step import Outcome, Sample, numbers
 from sdsr.tensors import Image
 
 
@@ -38,10 +38,10 @@ class SeverityStep(nn.Module):
 
     def forward(self, sample: Sample, rng: torch.Generator, progress: float = 0.0) -> Outcome:
         loss, values = small_perceptual_loss(self.network, self.heads, sample.hq, rng, versions=self.objective.versions)
-        return Outcome(loss=loss, scalars={name: float(value) for name, value in values.items()})
+        return Outcome(loss=loss, scalars=values)
 
     def pictures(self, sample: Sample, rng: torch.Generator) -> dict[str, Image]:
         return {"photo": sample.hq[:6]}
 
     def measure(self, sample: Sample, rng: torch.Generator) -> dict[str, float]:
-        return self.forward(sample, rng).scalars
+        return numbers(self.forward(sample, rng).scalars)

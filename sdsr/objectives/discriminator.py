@@ -138,7 +138,7 @@ class Discriminator(Adversary):
         """Return the discriminator's own loss on a detached step."""
         real, fake = (self._logits(shown) for shown in self.view(record, rng))
         loss = self.loss.discriminator(real, fake)
-        return Outcome(loss=loss, scalars={self.view.kind: float(loss.detach())})
+        return Outcome(loss=loss, scalars={self.view.kind: loss.detach()})
 
     def generator_losses(self, record: StepRecord, rng: Generator) -> dict[str, Tensor]:
         """Return the generator's loss by what is looked at: gradients reach the fake, and no weight of this network."""

@@ -132,14 +132,14 @@ def compare(
 ) -> Outcome:
     """Return the loss of what a step made: terms, and from a share of the run on what a discriminator says of it."""
     loss, values = weighted_sum(terms, record)
-    scalars = {name: float(value) for name, value in values.items()}
+    scalars: dict[str, Tensor | float] = dict(values)
     if discriminator is None:
         return Outcome(loss=loss, scalars=scalars)
     if progress >= weighed.since:
         for kind, adversarial in discriminator.generator_losses(record, rng).items():
             name = f"adversarial_{kind}" if isinstance(discriminator, Discriminators) else "adversarial"
             weight = weighed.weights[kind]
-            scalars[name] = float(adversarial.detach())
+            scalars[name] = adversarial.detach()
             if weighed.balance is not None:
                 weight *= weighed.balance(loss, adversarial)
                 scalars[f"{name}_weight"] = weight

@@ -1,5 +1,6 @@
 """What a training step is to the trainer: a module whose forward gives a loss, and names what it trains."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -27,11 +28,21 @@ class Sample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """The loss of one step with gradients, its terms as numbers, and the step where a discriminator looks at it."""
+    """The loss of one step with gradients, its terms, and the step where a discriminator looks at it.
+
+    Terms stay where they were computed until `numbers` reads them: each reading waits for the card.
+    """
 
     loss: Tensor
-    scalars: dict[str, float] = field(default_factory=dict)
+    scalars: Mapping[str, Tensor | float] = field(default_factory=dict)
     record: StepRecord | None = None
+
+
+def numbers(scalars: Mapping[str, Tensor | float]) -> dict[str, float]:
+    """Return scalars as numbers, read from their device at once."""
+    there = {name: value for name, value in scalars.items() if isinstance(value, Tensor)}
+    read = torch.stack([value.detach().float().reshape(()) for value in there.values()]).tolist() if there else []
+    return dict(scalars) | dict(zip(there, read, strict=True))  # pyright: ignore[reportReturnType]  (none is left a tensor)
 
 
 class TrainingStep(Protocol):

@@ -14,11 +14,11 @@ import torch
 from accelerate import Accelerator
 from diffusers.training_utils import EMAModel
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
 from sdsr.errors import ModelError
 from sdsr.methods.recipe import OptimizerSettings, Stage
-from sdsr.objectives.training_step import Calibrated, Outcome, Sample, TrainingStep
+from sdsr.objectives.training_step import Calibrated, Outcome, Sample, TrainingStep, numbers
 from sdsr.restoration.tiles import ran_out
 from sdsr.tensors import Image
 from sdsr.training.optim import make_optimizer, rate, set_rate
@@ -135,10 +135,10 @@ class RunState:
                     raise
             self._split_further(len(samples[0].hq))  # outside, where what the error holds of the attempt is let go
         self.averages.step(self.shares)
-        return scalars
+        return numbers(scalars)
 
-    def _step(self, samples: Sequence[Sample]) -> dict[str, float]:
-        scalars: dict[str, float] = {}
+    def _step(self, samples: Sequence[Sample]) -> dict[str, Tensor | float]:
+        scalars: dict[str, Tensor | float] = {}
         for part, whole_sample in enumerate(samples):
             sample = on_device(whole_sample, self.accelerator.device)
             rng = self._rng(self.clock.step * self.stage.accumulate + part)
@@ -150,9 +150,11 @@ class RunState:
                     scalars[name] = scalars.get(name, 0.0) + share * value
         return scalars
 
-    def _both_descend(self, last: bool, share: float, sample: Sample, rng: torch.Generator) -> dict[str, float]:
+    def _both_descend(
+        self, last: bool, share: float, sample: Sample, rng: torch.Generator
+    ) -> dict[str, Tensor | float]:
         outcome = self._descend(self.main, last, share, sample, rng, self.progress())
-        scalars = {"loss": float(outcome.loss.detach()), **outcome.scalars}
+        scalars = {"loss": outcome.loss.detach(), **outcome.scalars}
         if self.discriminator is not None and outcome.record is not None:
             verdict = self._descend(self.discriminator, last, share, outcome.record.detached(), rng)
             scalars |= {f"discriminator/{name}": value for name, value in verdict.scalars.items()}

@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 
 from sdsr.embedded.autoencoder import Reconstruction, ReconstructionStep
-from sdsr.objectives.training_step import Sample
+from sdsr.objectives.training_step import Sample, numbers
 from sdsr.prior.small_autoencoder import SmallAutoencoder
 
 
@@ -55,7 +55,7 @@ def test_the_loss_weighs_its_terms(rng):
     objective = Reconstruction(l1=1.0, l2=5.0, gradient=3.0, unevenness=0.5)
     training_step = objective.training_step(SmallAutoencoder(4, widths=(8, 8, 8), depths=(1, 1, 1)), None)
     outcome = training_step(Sample(hq=smooth_images(1)), rng)
-    expected = sum(getattr(objective, name) * value for name, value in outcome.scalars.items())
+    expected = sum(getattr(objective, name) * value for name, value in numbers(outcome.scalars).items())
     assert float(outcome.loss.detach()) == pytest.approx(expected, rel=1e-5)
 
 

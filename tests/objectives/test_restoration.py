@@ -14,7 +14,7 @@ from sdsr.objectives.discriminator import Discriminators
 from sdsr.objectives.latent_distance import latent_distance
 from sdsr.objectives.restoration import InferenceStep, Restoration
 from sdsr.objectives.restorer_step import encode_pair
-from sdsr.objectives.training_step import Sample
+from sdsr.objectives.training_step import Sample, numbers
 from sdsr.restoration.lq_image import LqImage
 from sdsr.restoration.restorer import from_noise
 from tests.tensors import seeded
@@ -56,7 +56,8 @@ def test_the_loss_is_the_weighted_sum_of_the_terms(sample):
     training_step = Restoration(plan=PLAN, terms=TERMS).training_step(UNDECODED.build("tiny"), None)
     outcome = training_step(sample, seeded())
     assert set(outcome.scalars) == {"latent", "image"}
-    expected = 0.5 * outcome.scalars["latent"] + 2 * outcome.scalars["image"]
+    values = numbers(outcome.scalars)
+    expected = 0.5 * values["latent"] + 2 * values["image"]
     assert float(outcome.loss.detach()) == pytest.approx(expected, rel=1e-5)
     assert outcome.record is None
 
@@ -67,7 +68,8 @@ def test_discriminators_are_heard_only_from_their_time_on(sample):
     training_step = Restoration(plan=PLAN, terms=TERMS, adversarial_from=0.5).training_step(restorer, discriminators)
     early, late = training_step(sample, seeded(), 0.49), training_step(sample, seeded(), 0.5)
     assert set(late.scalars) - set(early.scalars) == {"adversarial_latent", "adversarial_image"}
-    heard = 0.03 * (late.scalars["adversarial_latent"] + late.scalars["adversarial_image"])
+    values = numbers(late.scalars)
+    heard = 0.03 * (values["adversarial_latent"] + values["adversarial_image"])
     assert float(late.loss.detach() - early.loss.detach()) == pytest.approx(heard, rel=1e-3)
     for outcome in (early, late):
         assert outcome.record is not None

@@ -79,7 +79,7 @@ class EmbeddingStep(nn.Module):
         seen = self._embedding(self.pair.student, enlarged(sample))
         wanted = self._wanted(sample)
         loss = F.mse_loss(seen, wanted)
-        return Outcome(loss=loss, scalars={"embedding": float(loss.detach())})
+        return Outcome(loss=loss, scalars={"embedding": loss.detach()})
 
     def pictures(self, sample: Sample, rng: torch.Generator) -> dict[str, Image]:
         return {"student sees": enlarged(sample)[:PREVIEWS], "teacher sees": sample.hq[:PREVIEWS]}

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from sdsr.losses.perceptual import PerceptualDistance, feature_distance
 from sdsr.losses.severity import severity_batch
-from sdsr.objectives.training_step import Outcome, Sample
+from sdsr.objectives.training_step import Outcome, Sample, numbers
 from sdsr.prior.prior import Prior
 from sdsr.tensors import Image, Latent
 
@@ -78,13 +78,13 @@ class LatentRankingStep(nn.Module):
         wanted, logits = (SHARPNESS * (log[:, first] - log[:, second]) for log in (taught, seen))
         loss = F.binary_cross_entropy_with_logits(logits, wanted.sigmoid())
         agreed = ((logits > 0) == (wanted > 0)).float().mean()
-        return Outcome(loss=loss, scalars={"ranking": float(loss.detach()), "agreed": float(agreed)})
+        return Outcome(loss=loss, scalars={"ranking": loss.detach(), "agreed": agreed})
 
     def pictures(self, sample: Sample, rng: torch.Generator) -> dict[str, Image]:
         return {"photo": sample.hq[:6]}
 
     def measure(self, sample: Sample, rng: torch.Generator) -> dict[str, float]:
-        return self.forward(sample, rng).scalars
+        return numbers(self.forward(sample, rng).scalars)
 
     def _degraded(self, hq: Image, rng: torch.Generator) -> Float[Tensor, "b versions 3 height width"]:
         lessons = [severity_batch(hq, rng, versions=self.objective.versions) for _ in range(2)]

@@ -128,7 +128,7 @@ class DistilledScores(Adversary):
         noisy, noise, t = _noised(self.fake, clean, (0, schedule.steps), rng)
         predicted = self.fake.predict(noisy, t, _condition(self.positive, clean))
         loss = F.mse_loss(predicted, schedule.target(clean, noise, t))
-        return Outcome(loss=loss, scalars={"fake_score": float(loss.detach())})
+        return Outcome(loss=loss, scalars={"fake_score": loss.detach()})
 
     def generator_losses(self, record: StepRecord, rng: Generator) -> dict[str, Tensor]:
         """Return the loss whose gradient by the latent is the difference of both scores' clean estimates.

@@ -22,7 +22,7 @@ from sdsr.methods.addsr.distillation import (
 )
 from sdsr.methods.addsr.recipes import ADDSR_SMALL, discriminator_of
 from sdsr.objectives.restorer_step import RestorerStep
-from sdsr.objectives.training_step import Sample
+from sdsr.objectives.training_step import Sample, numbers
 from sdsr.prior.tiny import tiny_prior
 from sdsr.restoration.plan import Refinement
 from tests.tensors import pair, seeded
@@ -213,7 +213,7 @@ def test_the_discriminator_is_heard_from_its_share_of_the_run_on(sample):
     trained = replace(plain.rule.objective, adversarial_from=0.5).training_step(plain.restorer, discriminator)
     early, late = trained(sample, seeded(), 0.1), trained(sample, seeded(), 0.6)
     assert "adversarial" not in early.scalars
-    adversarial = late.scalars["adversarial"]
+    adversarial = numbers(late.scalars)["adversarial"]
     torch.testing.assert_close(late.loss - early.loss, torch.tensor(0.02 * adversarial), atol=1e-4, rtol=1e-3)
     late.loss.backward()
     assert all(parameter.grad is None for parameter in discriminator.parameters())
@@ -230,5 +230,6 @@ def test_further_terms_are_told_and_weighed(sample):
     weights = {term.name: term.weight for term in STAGE.objective.terms} | {"ea_dists": 0.2}
     assert set(held.scalars) == {"distillation", *weights}
     assert held.scalars["ea_dists"] > 0
-    added = sum(weight * held.scalars[name] for name, weight in weights.items())
+    told = numbers(held.scalars)
+    added = sum(weight * told[name] for name, weight in weights.items())
     torch.testing.assert_close(held.loss - published.loss, torch.tensor(added), rtol=1e-3, atol=1e-4)
