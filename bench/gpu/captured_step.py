@@ -80,7 +80,6 @@ class DefaultStep(nn.Module):
         time = PLAN.start_time
         self.signal, self.sigma = (float(curve(time)) for curve in (restorer.schedule.signal, restorer.schedule.sigma))
         self.time = torch.tensor([float(time)], device=device)
-        self.distance, self.taught_distance, self.lattice = _dists, _lpips, _lattice
         prompt = restorer.parts.modules["prompt"]
         self.prompt = next(iter(prompt.state_dict().values())).detach().float()
 
@@ -119,12 +118,12 @@ class DefaultStep(nn.Module):
             parameter.requires_grad_(True)
         terms = {
             "taught_image": F.l1_loss(image, taught),
-            "taught": self.taught_distance(seen, target_seen),
+            "taught": _lpips(seen, target_seen),
             "image": F.l1_loss(image, batch.hq),
             "gradient": _gradient_l1(image, batch.hq),
-            "features": self.distance(seen, hq_seen),
-            "edges": self.distance(self.network(_edges(picture)), edges_wanted),
-            "lattice": self.lattice(image, batch.hq),
+            "features": _dists(seen, hq_seen),
+            "edges": _dists(self.network(_edges(picture)), edges_wanted),
+            "lattice": _lattice(image, batch.hq),
             "spectral_peaks": _spectral_peaks(image, batch.hq),
             "adversarial": verdict,
             "faithful": F.l1_loss(faithful, batch.hq),

@@ -31,7 +31,7 @@ from bench.gpu.leg import describe, log_line, peak_flops, write_shards
 from sdsr.data.degradation import degradation
 from sdsr.data.photos import open_photos
 from sdsr.losses.efficientnet import load_efficientnet_lite
-from sdsr.losses.real_esrgan import DenseBlock, load_real_esrgan
+from sdsr.losses.real_esrgan import load_real_esrgan
 from sdsr.methods.one_step.recipes import D3SR_SMALL
 from sdsr.objectives.pairs import lq_image_of
 from sdsr.prior.loading import choose_device
@@ -134,8 +134,6 @@ def main(arguments: list[str] | None = None) -> None:
         step.teacher.bfloat16()
     if options.channels_last:
         step.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  (missing in torch's stub)
-    if options.compile:
-        _compile(step)
     log_line(options.to, device=describe(device), photos=len(photos), batch=options.batch, weights=WEIGHTS)
     offsets = np.random.default_rng(0).integers(OFFSETS_PX, size=(options.offsets, 2)).tolist()
     training = CapturedTraining(step, first, [tuple(each) for each in offsets], rate=options.rate)
@@ -172,20 +170,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--repeats", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--channels-last", action="store_true")
-    parser.add_argument("--compile", action="store_true")
     parser.add_argument("--profile", action="store_true")
     parser.add_argument("--rehearse", action="store_true")
     return parser
-
-
-def _compile(step: DefaultStep) -> None:
-    """Compile the network of features, blocks of teacher and decoder, its end, and what compares."""
-    repeated = (*step.decoder.blocks, *(each for each in step.teacher.modules() if isinstance(each, DenseBlock)))
-    for module in (step.network, *repeated, step.decoder.detailed):
-        module.compile(dynamic=False)
-    step.distance, step.taught_distance, step.lattice = (
-        torch.compile(each, dynamic=False) for each in (step.distance, step.taught_distance, step.lattice)
-    )
 
 
 def _tell_rate(training: CapturedTraining, flop: float, options: argparse.Namespace) -> None:
