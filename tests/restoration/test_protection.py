@@ -28,7 +28,8 @@ def test_inside_is_the_photo_and_far_outside_the_result(photo, size, dtype):
     found = protect(result, lq, [PLACE])
     share = protection([PLACE], lq.size, size)
     assert found.pixels.dtype == dtype
-    assert np.array_equal(found.pixels[share == 1], enlarged[share == 1])
+    away = np.abs(found.pixels[share == 1].astype(int) - enlarged[share == 1])
+    assert away.max() <= (dtype == np.uint16)  # enlarged in strips, whose float32 some processors round apart
     assert np.array_equal(found.pixels[share == 0], result.pixels[share == 0])
     assert found.alpha is result.alpha
     assert (share == 1).mean() == pytest.approx(8 * 12 / (24 * 32), rel=0.1)
