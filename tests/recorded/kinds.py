@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image as pillow
 
 from tests.recorded import access, inputs
@@ -130,8 +131,10 @@ def losses(name: str, steps: int = access.CURVE_STEPS) -> dict[str, Any]:
     return {"weights": access.curve_sha256(), **access.curve(name, inputs.picture, steps)}
 
 
-EXACT_LOSS, EARLY_LOSS, LATE_LOSS, EARLY_STEPS = 1e-5, 1e-3, 4e-2, 4
-"""Relative: on one machine; on others for the first steps, and for the later ones, where rounding has grown."""
+EXACT_LOSS, EARLY_LOSS = 1e-5, 1e-3
+LATE_LOSS, EARLY_STEPS = (2e-2, 5) if "AVX512" in torch.backends.cpu.get_cpu_capability() else (4e-2, 4)
+"""Relative: on one machine; on others for the first steps, and for the later ones, where rounding has grown, more so on
+processors of another class than the recording one's."""
 
 
 def other_losses(recorded: dict[str, Any], found: dict[str, Any], exact: bool) -> Iterator[str]:
