@@ -2,7 +2,8 @@
 
 The losses are the stage's, with what is the same in several of them computed once: the features of the restored
 picture, which three losses and the discriminator look at, and those of the photo. The faithful end learns beside, from
-features that it doesn't change.
+features that it doesn't change. Filters are written again where the loss terms' own copy a kernel to the card at each
+call (`sdsr/losses/filters.py`), which no graph can hold; a test holds each term to the stage's.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,7 @@ from sdsr.discriminators.projected import ProjectedDiscriminator
 from sdsr.losses.adversarial import HINGE
 from sdsr.losses.dists import dists
 from sdsr.losses.efficientnet import EfficientNetLite
+from sdsr.losses.filters import differences
 from sdsr.losses.perceptual import feature_distance
 from sdsr.losses.real_esrgan import RealEsrgan
 from sdsr.losses.spectrum import line_heights
@@ -166,8 +168,7 @@ def _edges(image: Image) -> Image:
 
 
 def _gradient_l1(image: Image, target: Image) -> Tensor:
-    error = image - target
-    across, down = error[..., 1:] - error[..., :-1], error[..., 1:, :] - error[..., :-1, :]
+    across, down = differences(image - target)
     return (across.abs().mean() + down.abs().mean()) / 2
 
 

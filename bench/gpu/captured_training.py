@@ -1,5 +1,6 @@
 """Both sides of a step, their optimizers and averages, as CUDA graphs: one for each place of the window."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
@@ -18,7 +19,7 @@ class CapturedTraining:
     """Trains a `DefaultStep` on `batch`, whose tensors are filled anew for each step.
 
     Until `capture`, and on a CPU, steps are computed as they come. `rate` is the learning rate of the main side, on the
-    device; the discriminator's stands in a fixed relation to it.
+    device; the discriminator's stays as it is.
     """
 
     def __init__(self, step: DefaultStep, batch: Batch, offsets: Sequence[tuple[int, int]], *, rate: float) -> None:
@@ -108,7 +109,7 @@ class CapturedTraining:
     def told(self) -> dict[str, float]:
         """Return the last step's figures; waits for it. Raises where they are not finite."""
         values = self._told.tolist()
-        if not all(map(torch.isfinite, map(torch.tensor, values))):
+        if not all(map(math.isfinite, values)):
             raise ArithmeticError(f"not finite: {dict(zip(self.names, values, strict=True))}")
         return dict(zip(self.names, values, strict=True))
 
