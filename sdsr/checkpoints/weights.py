@@ -1,4 +1,4 @@
-"""The trained parts of a method as a folder: `method.json` and one safetensors file per part, in half precision.
+"""The trained parts of a method as a folder: `method.json` and a safetensors file per part, in float16 or 8 bits.
 
 `method.json` names the recipe, the prior and its sha256 (parts on another prior are refused), the sha256 of each file,
 and the tensors that are in no file because they are still the prior's (of a ControlNet that began as its UNet), or
@@ -19,6 +19,7 @@ from sdsr import __version__
 from sdsr.digests import file_sha256
 from sdsr.errors import ModelError
 from sdsr.method_folders import DESCRIPTION, FORMAT, Base, MethodDescription, read_description
+from sdsr.prior.eight_bits import quantize, round_to_eight_bits
 from sdsr.prior.prior import Prior
 from sdsr.prior.running import lay_out
 from sdsr.prior.weight_files import check_finite, damage_told, fill, read_tensors
@@ -42,18 +43,25 @@ class Restores(Protocol):
 
 
 def save_method(
-    restorer: Restorer, folder: Path, recipe: Restores, facts: Mapping[str, object], *, base: Path | None = None
+    restorer: Restorer,
+    folder: Path,
+    recipe: Restores,
+    facts: Mapping[str, object],
+    *,
+    base: Path | None = None,
+    bits: int = 16,
 ) -> None:
-    """Write a restorer's trained parts, in half precision, and what they belong to.
+    """Write a restorer's trained parts, in half precision or large weights in 8 `bits`, and what they belong to.
 
     `facts` say how they came to be; "times", those that they were trained at where the recipe's were changed, and
     "method" the changed settings of its method, without which the folder can't be read. What the
-    method in folder `base` has in its files, too, is left to them; the folders must stay beside each other.
+    method in folder `base` has in its files, too, is left to them; the folders must stay beside each other. What is the
+    base's or the prior's is so once stored.
     """
     assert recipe.plan is not None, f"{recipe.name} restores nothing: it has no plan"
     modules = restorer.parts.modules
-    of_prior = {name: _of_prior(module, restorer.prior) for name, module in modules.items()}
-    of_base = {name: _of_base(base, name, module) if base else [] for name, module in modules.items()}
+    of_prior = {name: _of_prior(module, restorer.prior, bits) for name, module in modules.items()}
+    of_base = {name: _of_base(base, name, module, bits) if base else [] for name, module in modules.items()}
     parts = {
         name: {
             key: tensor for key, tensor in module.state_dict().items() if key not in {*of_prior[name], *of_base[name]}
@@ -68,7 +76,7 @@ def save_method(
         "times": list(recipe.plan.times),
         **facts,
     }
-    write_parts(parts, folder, noted | ({} if base is None else {"base": _base(base, of_base)}))
+    write_parts(parts, folder, noted | ({} if base is None else {"base": _base(base, of_base)}), bits=bits)
 
 
 def write_parts(
@@ -77,18 +85,22 @@ def write_parts(
     noted: Mapping[str, object],
     *,
     keep_precision: bool = False,
+    bits: int = 16,
 ) -> None:
     """Write each part's tensors, and a description with `noted` in it, which says what they belong to.
 
     Files that `noted` names already are kept there. Tensors in half precision stay as they are, all others become
-    float16 unless they are to keep theirs. Raises ModelError for what is not finite, or too large for float16.
+    float16 unless they are to keep theirs; with `bits` = 8, large weights become integers with a scale instead. Raises
+    ModelError for what is not finite, or too large for float16.
     """
+    assert bits == 16 or not keep_precision, "8 bits keep no precision"
     folder.mkdir(parents=True, exist_ok=True)
     digests = {}
     for name, tensors in parts.items():
         path = folder / f"{name}.safetensors"
         check_finite(tensors, path)
         stored = {key: _stored(tensor, keep_precision=keep_precision) for key, tensor in tensors.items()}
+        stored |= quantize(tensors) if bits == 8 else {}
         broken = [key for key, tensor in stored.items() if not tensor.isfinite().all()]
         if broken:
             raise ModelError(
@@ -144,15 +156,25 @@ def _check_file(path: Path, description: MethodDescription) -> None:
         raise ModelError(f"weights (={path}) are not those of {DESCRIPTION} (sha256 differs); reinstall them.")
 
 
-def _of_base(base: Path, name: str, module: nn.Module) -> list[str]:
+def _of_base(base: Path, name: str, module: nn.Module, bits: int) -> list[str]:
     """Return the names of tensors of a part that a method's file of that part has, with the same values once stored."""
     path = base / f"{name}.safetensors"
     stored = read_tensors(path) if path.is_file() else {}
     return [
         key
         for key, tensor in module.state_dict().items()
-        if key in stored and torch.equal(stored[key], tensor.detach().cpu().to(stored[key].dtype))
+        if key in stored
+        and (
+            torch.equal(stored[key], tensor.detach().cpu().to(stored[key].dtype))
+            or _is_rounded(stored[key], key, tensor, bits)
+        )
     ]
+
+
+def _is_rounded(stored: Tensor, name: str, tensor: Tensor, bits: int) -> bool:
+    """Whether a stored tensor is what is read of another where that is stored in 8 bits, as it is to be."""
+    rounded = round_to_eight_bits(name, tensor) if bits == 8 and stored.shape == tensor.shape else None
+    return rounded is not None and torch.equal(stored.detach().to("cpu", torch.float32), rounded)
 
 
 def _base(base: Path, shared: Mapping[str, list[str]]) -> Base:
@@ -186,7 +208,7 @@ def _stored(tensor: Tensor, *, keep_precision: bool) -> Tensor:
     return tensor.detach().to("cpu", dtype, copy=True, memory_format=torch.contiguous_format)
 
 
-def _of_prior(module: nn.Module, prior: Prior) -> list[str]:
+def _of_prior(module: nn.Module, prior: Prior, bits: int) -> list[str]:
     """Return the names of tensors that a part has in common with the prior's network, in name and in value."""
     if module is prior.network:
         return []
@@ -194,7 +216,9 @@ def _of_prior(module: nn.Module, prior: Prior) -> list[str]:
     return [
         name
         for name, tensor in module.state_dict().items()
-        if name in own and tensor.shape == own[name].shape and torch.equal(tensor.float(), own[name].float())
+        if name in own
+        and tensor.shape == own[name].shape
+        and (torch.equal(tensor.float(), own[name].float()) or _is_rounded(own[name], name, tensor, bits))
     ]
 
 

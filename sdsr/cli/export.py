@@ -34,18 +34,27 @@ def export(
             help="Folder of a method beside --to that has some of its weights; they are not stored again.",
         ),
     ] = None,
+    bits: Annotated[
+        int,
+        typer.Option(help="Of each weight: 16 (half precision), or 8, where large ones become integers with a scale."),
+    ] = 16,
     overwrite: Annotated[bool, typer.Option(help="Replace the files of a folder that holds some.")] = False,
 ) -> None:
-    """Write a run's trained parts in half precision, ready for `sdsr upscale --model FOLDER`.
+    """Write a run's trained parts in half precision or 8 bits, ready for `sdsr upscale --model FOLDER`.
 
     With --onnx, write a model's graphs: with its weights, or into its own folder beside them (with --overwrite).
     """
     from sdsr.checkpoints.weights import run_metadata
+    from sdsr.prior.eight_bits import check_bits
     from sdsr.training.recipes import RECIPES
 
+    check_bits(bits)
     if onnx is not None:
-        if recipe is not None or parts is not None or autoencoder is not None or base is not None:
-            raise InputError(f"--onnx (={onnx}) names a model that is trained already; leave RECIPE and --parts out.")
+        if recipe is not None or parts is not None or autoencoder is not None or base is not None or bits != 16:
+            raise InputError(
+                f"--onnx (={onnx}) names a model that is trained and stored already; leave RECIPE, --parts, --base and "
+                "--bits out."
+            )
         typer.echo(f"{to}: {_write_graphs(onnx, to, prior=prior, overwrite=overwrite)}")
         return
     if recipe is None or parts is None:
@@ -63,7 +72,7 @@ def export(
     if noted.get("recipe", recipe) != recipe:
         raise InputError(f"parts (={parts}) are of recipe {noted['recipe']}, not of {recipe}; export that one.")
     with complete_folder(to, overwrite=overwrite) as folder:
-        what = _write(recipe, parts, folder, prior=prior, autoencoder=autoencoder, base=base, noted=noted)
+        what = _write(recipe, parts, folder, prior=prior, autoencoder=autoencoder, base=base, noted=noted, bits=bits)
     typer.echo(f"{to}: {what}")
 
 
@@ -87,6 +96,7 @@ def _write(
     autoencoder: Path | None,
     base: Path | None,
     noted: Mapping[str, str],
+    bits: int,
 ) -> str:
     """Write the folder, and return a line on what is in it."""
     from sdsr.checkpoints.weights import fill_from_run, run_facts, save_method
@@ -95,9 +105,9 @@ def _write(
     from sdsr.prior.small_storage import save_small_prior
 
     if autoencoder is not None:
-        return f"small prior, sha256 {save_small_prior(read_prior(autoencoder, parts), folder)}"
+        return f"small prior, sha256 {save_small_prior(read_prior(autoencoder, parts), folder, bits=bits)}"
     if recipe == "small-perceptual":
-        save_perceptual(parts, folder, run_facts(parts))
+        save_perceptual(parts, folder, run_facts(parts), bits=bits)
         return "small perceptual network"
     trained = run_recipe(METHODS[recipe], parts)
     restorer = trained.restoring.build(prior or noted.get("prior") or trained.prior)
@@ -108,5 +118,5 @@ def _write(
             f"parts (={parts}) were trained on the prior with sha256 {trained_on[:12]}, not on {restorer.prior.name}"
             f" ({own[:12]}); name theirs with --prior."
         )
-    save_method(restorer, folder, trained, fill_from_run(restorer, parts), base=base)
+    save_method(restorer, folder, trained, fill_from_run(restorer, parts), base=base, bits=bits)
     return f"{recipe} on prior {restorer.prior.name}, sha256 {own}"

@@ -22,6 +22,7 @@ from sdsr.embedded.tiny_decoder import DecoderDistillation, NewTinyDecoder
 from sdsr.losses.small_perceptual import SmallPerceptual
 from sdsr.methods.method import Device
 from sdsr.methods.recipe import OptimizerSettings, Recipe, Stage
+from sdsr.prior.eight_bits import quantize
 from sdsr.prior.folded_autoencoder import FoldedAutoencoder
 from sdsr.prior.loading import choose_device, choose_dtype
 from sdsr.prior.prior import Prior
@@ -53,13 +54,17 @@ def read_prior(autoencoder_folder: Path, parts: Path, kind: str = "block transfo
     return prior
 
 
-def save_perceptual(parts: Path, folder: Path, facts: Mapping[str, str]) -> None:
-    """Write the network of a training run's folder of parts in float16; `facts` become the file's metadata."""
+def save_perceptual(parts: Path, folder: Path, facts: Mapping[str, str], *, bits: int = 16) -> None:
+    """Write the network of a training run's folder of parts in float16, or large weights in 8 `bits`.
+
+    `facts` become the file's metadata.
+    """
     network = SmallPerceptual()
     source = parts / PERCEPTUAL_NAME
     target = folder / PERCEPTUAL_NAME
     fill(network, read_tensors(source), source)
     tensors = {name: tensor.half().contiguous() for name, tensor in network.state_dict().items()}
+    tensors |= quantize(network.state_dict()) if bits == 8 else {}
     check_finite(tensors, target)
     folder.mkdir(parents=True, exist_ok=True)
     save_file(tensors, target, {"format": "sdsr-small-perceptual", **facts})

@@ -1,4 +1,4 @@
-"""The small prior as a folder: `config.json` and one safetensors file for each of its four parts, in float16."""
+"""The small prior as a folder: `config.json` and a safetensors file for each of four parts, in float16 or 8 bits."""
 
 import json
 from dataclasses import dataclass
@@ -14,6 +14,7 @@ from sdsr.diffusion.curves import SchedulerConfig
 from sdsr.diffusion.schedule import NoiseSchedule
 from sdsr.digests import combined_sha256, file_sha256
 from sdsr.errors import ModelError, look_up
+from sdsr.prior.eight_bits import quantize
 from sdsr.prior.folded_autoencoder import FoldedAutoencoder
 from sdsr.prior.network_config import NetworkConfig
 from sdsr.prior.prior import Prior
@@ -28,6 +29,10 @@ PART_NAMES = ("autoencoder", "unet", "prompts", "image_encoder")
 CONFIG_NAME = "config.json"
 AUTOENCODERS = {"block transform": SmallAutoencoder, "folded": FoldedAutoencoder}
 """By the kind that a folder states; the first prior's states none."""
+
+_LINEAR = ("encoder.linear.weight", "decoder.linear.weight")
+"""Stay in float16 also where others are in 8 bits: colors go through the linear paths, and the default's graphs point
+there."""
 
 SCHEDULE: SchedulerConfig = {
     "beta_schedule": "scaled_linear",
@@ -130,15 +135,21 @@ def fresh_small_prior(
     )
 
 
-def save_small_prior(prior: Prior, folder: Path) -> str:
-    """Write a small prior's folder, parameters in float16 and statistics as they are; return the sha256 it now has."""
+def save_small_prior(prior: Prior, folder: Path, *, bits: int = 16) -> str:
+    """Write a small prior's folder, and return the sha256 it now has.
+
+    Parameters are stored in float16, with `bits` = 8 large weights in 8 bits; statistics are as they are.
+    """
     parts = SmallParts.of(prior)
     config = _describe(parts, prior)
     folder.mkdir(parents=True, exist_ok=True)
     for name, module in parts.modules.items():
         path = _weights_path(folder, name)
         tensors = {key: tensor.detach().cpu() for key, tensor in module.state_dict().items()}
-        tensors |= {key: tensors[key].half() for key, _ in module.named_parameters()}
+        parameters = {key: tensors[key] for key, _ in module.named_parameters()}
+        check_finite(parameters, path)
+        tensors |= {key: tensor.half() for key, tensor in parameters.items()}
+        tensors |= quantize(parameters, but=_LINEAR) if bits == 8 else {}
         check_finite(tensors, path)
         save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, path)
     (folder / CONFIG_NAME).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")

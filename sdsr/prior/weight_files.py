@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from sdsr.digests import file_sha256
 from sdsr.errors import ModelError
+from sdsr.prior.eight_bits import dequantize
 
 _REMEDY = "download it again, or reinstall sdsr where it is an embedded one."
 _NAMED_KEYS = 3
@@ -46,7 +47,7 @@ def damage_told(path: Path, remedy: str = _REMEDY, *, what: str = "weights") -> 
 def read_tensors(path: Path, sha256: str | None = None) -> dict[str, Tensor]:
     """Return the tensors of a safetensors file, or of a torch file, which may run nothing.
 
-    They are mapped: whoever keeps one, or writes into it, makes a copy of it first.
+    They are mapped: whoever keeps one, or writes into it, makes a copy of it first. What is in 8 bits comes as float32.
     Raise ModelError where it is missing, damaged, not finite, or not the file of this `sha256`.
     """
     if not path.is_file():
@@ -55,6 +56,7 @@ def read_tensors(path: Path, sha256: str | None = None) -> dict[str, Tensor]:
         raise ModelError(f"weights (={path}, sha256 {digest}) must have sha256 {sha256}; {_REMEDY}")
     with damage_told(path):
         tensors = load_file(path) if path.suffix == ".safetensors" else _unpickled(path)
+    tensors = dequantize(tensors, path, _REMEDY)
     check_finite(tensors, path)
     return tensors
 

@@ -310,6 +310,11 @@ def test_export_of_a_run_restores(typed: Typed, model: Path, tmp_path: Path) -> 
     assert typed("upscale", photo, "--model", model, "-o", tmp_path / "b.png").code == 0
     assert (tmp_path / "b.png").read_bytes() == (tmp_path / "a_x4.png").read_bytes()
     again = ("export", "d3sr-small", "--parts", parts, "--to", exported)
+    eight = ("export", "d3sr-small", "--parts", parts, "--to", tmp_path / "eight", "--bits")
+    assert typed(*eight, "8").code == 0
+    assert load_file(tmp_path / "eight" / "unet.safetensors")["mid_block.resnets.0.conv1.weight"].dtype == torch.int8
+    assert typed("upscale", photo, "--model", tmp_path / "eight", "-o", tmp_path / "e.png").code == 0
+    assert_one_line_error(typed(*eight, "4", "--overwrite"), says="bits (=4) must be 16 or 8")
     assert_one_line_error(typed(*again), says="not empty")
     assert typed(*again, "--overwrite").code == 0
     assert_one_line_error(

@@ -49,6 +49,31 @@ def test_saving_again_changes_nothing(folder, tmp_path):
     assert (tmp_path / "again" / "config.json").read_bytes() == (folder / "config.json").read_bytes()
 
 
+def test_in_eight_bits_it_is_half_as_large_and_saved_again_the_same(folder, tmp_path):
+    prior = tiny_prior()
+    save_small_prior(prior, tmp_path / "eight", bits=8)
+    loaded = load_small_prior(tmp_path / "eight")
+    sizes = [(each / "unet.safetensors").stat().st_size for each in (folder, tmp_path / "eight")]
+    assert sizes[1] < 0.6 * sizes[0]
+    assert save_small_prior(loaded, tmp_path / "again", bits=8) == loaded.sha256
+    latent = torch.randn(1, 4, 8, 8)
+    condition = Condition(prompt=prior.embed("clean"))
+    expected, found = (each.predict(latent, 10, condition) for each in (prior, loaded))
+    assert not torch.equal(found, expected)
+    assert (found - expected).std() < 0.02 * expected.std()
+
+
+def test_linear_paths_stay_in_half_precision(tmp_path):
+    """Colors go through them, and graphs point there."""
+    prior = fresh_small_prior(SmallAutoencoder(8, widths=(64, 64, 64), depths=(1, 1, 1)), widths=(32, 32))
+    save_small_prior(prior, tmp_path, bits=8)
+    stored = load_file(tmp_path / "autoencoder.safetensors")
+    linear = {f"{part}.linear.weight" for part in ("encoder", "decoder")}
+    assert {stored[name].dtype for name in linear} == {torch.float16}
+    assert stored["decoder.at_half.0.first.weight"].dtype == torch.int8
+    assert all(f"{name}_scale" in stored for name, tensor in stored.items() if tensor.dtype == torch.int8)
+
+
 def test_sha256_changes_with_any_weight(folder):
     before = load_small_prior(folder).sha256
     replace(folder / "prompts.safetensors", null=torch.ones(1, 1, 128, dtype=torch.float16))
