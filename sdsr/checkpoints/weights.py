@@ -119,7 +119,7 @@ def write_parts(
 def fill_restorer(restorer: Restorer, folder: Path) -> None:
     """Put the parts of a folder into a restorer; raise ModelError where they are damaged or another prior's."""
     description = read_description(folder)
-    if description["prior_sha256"] != restorer.prior.sha256:
+    if not restorer.prior.fits(description["prior_sha256"]):
         raise ModelError(
             f"method (={folder.name}) was trained on the prior with sha256 {description['prior_sha256'][:12]}, not on "
             f"{restorer.prior.name} ({restorer.prior.sha256[:12]}); use that prior, or parts trained on this one."

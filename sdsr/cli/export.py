@@ -113,7 +113,7 @@ def _write(
     restorer = trained.restoring.build(prior or noted.get("prior") or trained.prior)
     own = restorer.prior.sha256
     trained_on = noted.get("prior_sha256") or own
-    if own != trained_on:
+    if not restorer.prior.fits(trained_on):
         raise ModelError(
             f"parts (={parts}) were trained on the prior with sha256 {trained_on[:12]}, not on {restorer.prior.name}"
             f" ({own[:12]}); name theirs with --prior."

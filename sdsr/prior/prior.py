@@ -140,6 +140,7 @@ class Prior:
     The autoencoder and the text encoder compute in `dtype`, decided once, when the prior is loaded; the network runs
     under autocast to `dtype`, so that trained parts may stay in float32 beside frozen weights in half precision.
     A prior never changes: `adapted` gives another one. `modules` are its own networks, whatever was adapted.
+    `succeeds` are the sha256 of priors whose weights are these but for their rounding: what was trained on them fits.
     `captured`: what replays calls of its networks as graphs, None where each kernel is launched by itself.
     """
 
@@ -154,6 +155,11 @@ class Prior:
     dtype: torch.dtype = torch.float32
     image: ImageEncoder | None = None
     captured: Captured | None = None
+    succeeds: tuple[str, ...] = ()
+
+    def fits(self, sha256: str) -> bool:
+        """Whether parts that were trained on the prior with this sha256 belong to this one."""
+        return sha256 in (self.sha256, *self.succeeds)
 
     def adapted(
         self,

@@ -47,7 +47,10 @@ decided."""
 
 
 class SmallConfig(TypedDict):
-    """A small prior's `prior.json`: what its four networks are made of, and what they were trained with."""
+    """A small prior's `config.json`: what its four networks are made of, and what they were trained with.
+
+    `succeeds`: the sha256 of priors that it takes the place of, its weights being theirs but for their rounding.
+    """
 
     format: int
     native_size_px: int
@@ -57,6 +60,7 @@ class SmallConfig(TypedDict):
     unet: NetworkConfig
     prompts: NetworkConfig
     image_encoder: NetworkConfig
+    succeeds: NotRequired[list[str]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +86,16 @@ class SmallParts:
     def modules(self) -> nn.ModuleDict:
         return nn.ModuleDict({name: getattr(self, name) for name in PART_NAMES})
 
-    def prior(self, *, name: str, sha256: str, native_px: int, schedule: NoiseSchedule, dtype: torch.dtype) -> Prior:
+    def prior(
+        self,
+        *,
+        name: str,
+        sha256: str,
+        native_px: int,
+        schedule: NoiseSchedule,
+        dtype: torch.dtype,
+        succeeds: tuple[str, ...] = (),
+    ) -> Prior:
         """Return the prior made of these parts, which are from now on frozen, in evaluation mode and on the CPU."""
         modules = self.modules.eval().requires_grad_(False)
         for module in modules.values():
@@ -98,6 +111,7 @@ class SmallParts:
             modules=modules,
             native_px=native_px,
             dtype=dtype,
+            succeeds=succeeds,
         )
 
 
@@ -173,6 +187,7 @@ def load_small_prior(
         native_px=config["native_size_px"],
         schedule=NoiseSchedule.from_config(config["schedule"]),
         dtype=dtype,
+        succeeds=tuple(config.get("succeeds", ())),
     ).to(device)
 
 
@@ -203,7 +218,7 @@ def _describe(parts: SmallParts, prior: Prior) -> SmallConfig:
     )
     convolutions = [layer for layer in parts.image_encoder.layers if isinstance(layer, nn.Conv2d)]
     _, tokens, width = parts.prompts.table.shape
-    return {
+    config: SmallConfig = {
         "format": FORMAT,
         "native_size_px": prior.native_px,
         "schedule": schedule,
@@ -216,6 +231,7 @@ def _describe(parts: SmallParts, prior: Prior) -> SmallConfig:
             "width": parts.image_encoder.out.out_features,
         },
     }
+    return {**config, "succeeds": list(prior.succeeds)} if prior.succeeds else config
 
 
 def _build(config: SmallConfig) -> SmallParts:

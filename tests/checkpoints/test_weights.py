@@ -1,12 +1,13 @@
 """The folder of a method's parts: precision, and what half precision can't hold."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
-
 from torch import Tensor
+
 from sdsr.checkpoints.weights import fill_restorer, save_method, write_parts
 from sdsr.digests import file_sha256
 from sdsr.errors import ModelError
@@ -14,6 +15,8 @@ from sdsr.method_folders import read_description
 from sdsr.methods.addsr.recipes import ADDSR_SMALL, SEESR_SMALL
 from sdsr.methods.settings import with_settings
 from sdsr.methods.trained import trained_recipe
+from sdsr.prior.small_storage import load_small_prior, save_small_prior
+from sdsr.prior.tiny import tiny_prior
 from sdsr.restoration.restorer import Restorer
 
 
@@ -31,9 +34,6 @@ def test_precision(dtype: torch.dtype, keep: bool, expected: torch.dtype, tmp_pa
     assert load_file(tmp_path / "part.safetensors")["a"].dtype == expected
 
 
-@pytest.mark.parametrize(
-    ("value", "why"), [(1e6, "exceeds what float16 holds.*--keep-precision"), (float("nan"), "NaN")]
-)
 def test_eight_bits_are_for_large_weights(tmp_path: Path) -> None:
     large = torch.rand(64, 64, dtype=torch.float64) * 1e6
     write_parts({"part": {"a.weight": large, "a.bias": torch.rand(64)}}, tmp_path, {}, bits=8)
@@ -45,6 +45,9 @@ def test_eight_bits_are_for_large_weights(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("value", "why"), [(1e6, "exceeds what float16 holds.*--keep-precision"), (float("nan"), "NaN")]
+)
 def test_what_half_precision_cannot_hold_is_an_error(value: float, why: str, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=why):
         write_parts({"part": {"a": torch.tensor([value])}}, tmp_path, {})
@@ -80,9 +83,6 @@ def lent(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Restorer, Path
     return teacher, tmp_path
 
 
-def test_a_folder_leaves_to_another_what_both_have(lent: tuple[Restorer, Path]) -> None:
-    teacher, folder = lent
-    stored = load_file(folder / "teacher" / "controlnet.safetensors")
 def is_in_eight_bits(folder: Path, name: str) -> bool:
     """Whether a parameter of a teacher or of its student is stored as integers."""
     part, _, key = name.partition(".")
@@ -94,6 +94,9 @@ def largest_of_channels(tensor: Tensor) -> Tensor:
     return tensor.abs().amax(tuple(range(1, tensor.ndim)), keepdim=True)
 
 
+def test_a_folder_leaves_to_another_what_both_have(lent: tuple[Restorer, Path]) -> None:
+    teacher, folder = lent
+    stored = load_file(folder / "teacher" / "controlnet.safetensors")
     assert stored.keys()
     assert all(name.startswith("controlnet_cond_embedding.") for name in stored)
     assert load_file(folder / "teacher" / "attention.safetensors")
@@ -113,6 +116,37 @@ def test_without_the_other_folder_or_with_another_one_it_says_so(lent: tuple[Res
     (folder / "student").rename(folder / "elsewhere")
     with pytest.raises(ModelError, match=r"method \(=teacher\) shares weights with student, which is not beside it"):
         fill_restorer(seesr(1), folder / "teacher")
+
+
+def test_eight_bits_leave_to_prior_and_base_what_is_theirs_but_for_rounding(tmp_path: Path) -> None:
+    """A prior and a base that are in 8 bits already, and parts that began with what these were before."""
+    save_small_prior(tiny_prior(), tmp_path / "prior", bits=8)
+    restorer = seesr(0)
+    save_method(restorer, tmp_path / "base", ADDSR_SMALL, {}, bits=8)
+    on_stored = replace(restorer, prior=load_small_prior(tmp_path / "prior"))
+    save_method(on_stored, tmp_path / "eight", SEESR_SMALL, {}, base=tmp_path / "base", bits=8)
+    save_method(on_stored, tmp_path / "half", SEESR_SMALL, {}, base=tmp_path / "base")
+    left = {"eight": False, "half": True}
+    key = "mid_block.resnets.0.conv1.weight"
+    for folder, stored in left.items():
+        assert (key in load_file(tmp_path / folder / "controlnet.safetensors")) == stored
+        assert (key not in read_description(tmp_path / folder)["of_prior"]["controlnet"]) == stored
+    assert not load_file(tmp_path / "eight" / "attention.safetensors")
+    filled = SEESR_SMALL.restoring.build(load_small_prior(tmp_path / "prior"))
+    fill_restorer(filled, tmp_path / "eight")
+    rounded = filled.prior.network.get_parameter(key)
+    assert torch.equal(filled.parts.modules.get_parameter(f"controlnet.{key}"), rounded)
+
+
+def test_parts_fit_the_prior_that_took_the_place_of_theirs(tmp_path: Path) -> None:
+    before = seesr(0)
+    save_method(before, tmp_path / "method", SEESR_SMALL, {})
+    sha256 = save_small_prior(replace(before.prior, succeeds=(before.prior.sha256,)), tmp_path / "prior", bits=8)
+    after = load_small_prior(tmp_path / "prior")
+    assert (after.sha256, after.succeeds) == (sha256, (before.prior.sha256,))
+    fill_restorer(SEESR_SMALL.restoring.build(after), tmp_path / "method")
+    with pytest.raises(ModelError, match="was trained on the prior with sha256"):
+        fill_restorer(SEESR_SMALL.restoring.build(replace(after, succeeds=("0" * 64,))), tmp_path / "method")
 
 
 def test_a_folder_restores_with_the_network_that_a_run_was_told_to_have(tmp_path: Path) -> None:
