@@ -98,18 +98,24 @@ def test_a_model_and_a_run_are_not_exported_at_once(tmp_path: Path) -> None:
 
 
 def test_weights_are_linked_by_their_values(tmp_path: Path) -> None:
-    """As halves, in float32 and turned; what no file has, and what is tiny, stays in the graph."""
+    """As halves, in 8 bits, in float32 and turned; what no file has, and what is tiny, stays in the graph."""
     from onnx import TensorProto, helper, numpy_helper
     from safetensors.numpy import save_file
 
     rng = np.random.default_rng(0)
     half = rng.standard_normal((8, 20)).astype(np.float16)
     full = rng.standard_normal((16, 5)).astype(np.float32)
-    save_file({"a": half, "b": full, "tiny": np.ones(4, np.float32)}, tmp_path / "w.safetensors")
+    integers = rng.integers(-127, 128, (12, 24), np.int8)
+    scale = rng.random(12).astype(np.float32)
+    in_eight = {"c": integers, "c_scale": scale}
+    save_file({"a": half, "b": full, **in_eight, "tiny": np.ones(4, np.float32)}, tmp_path / "w.safetensors")
+    eight = integers * scale[:, None]
     given = {
         "half": half.astype(np.float32),
         "turned": np.ascontiguousarray(half.T.astype(np.float32)),
         "full": full,
+        "eight": eight,
+        "eight_turned": np.ascontiguousarray(eight.T),
         "unknown": rng.standard_normal((9, 9)).astype(np.float32),
         "tiny": np.ones(4, np.float32),
     }
@@ -121,7 +127,8 @@ def test_weights_are_linked_by_their_values(tmp_path: Path) -> None:
     )
     assert link(proto, stored_tensors(tmp_path / "w.safetensors")) == {"w.safetensors"}
     external = {tensor.name for tensor in proto.graph.initializer if tensor.data_location == TensorProto.EXTERNAL}
-    assert external == {"half.stored1", "turned.stored2", "full"}
+    scales = {"eight.scale", "eight_turned.scale"}
+    assert external == {"half.stored1", "turned.stored2", "full", "eight.stored2", "eight_turned.stored3", *scales}
     (tmp_path / "g.onnx").write_bytes(proto.SerializeToString())
     import onnxruntime
 
