@@ -3,7 +3,6 @@
 libavif codes the picture alone; this module reads and writes the items around it, which hold the metadata.
 """
 
-import logging
 import struct
 from io import BufferedIOBase
 
@@ -22,8 +21,9 @@ from sdsr.photos.layout import Layout
 from sdsr.photos.metadata import upright_metadata
 from sdsr.photos.opened import Opened
 from sdsr.photos.reading import turned_upright
+from sdsr.photos.remarks import Remarks
 
-logger = logging.getLogger(__name__)
+remarks = Remarks(__name__)
 
 _XMP_TYPE = b"application/rdf+xml"
 _BRANDS = b"avif\0\0\0\0avifmif1miaf"
@@ -145,7 +145,7 @@ def _color(photo: Item, space: Space) -> tuple[bytes | None, bytes | None, bool]
             except (ValueError, struct.error) as error:
                 if isinstance(error, InputError):
                     raise
-                logger.warning("the color of the AVIF is unknown (%s); it is read as sRGB.", error)
+                remarks.warning("the color of the AVIF is unknown (%s); it is read as sRGB.", error)
     return icc, described, lossless
 
 

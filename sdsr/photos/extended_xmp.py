@@ -4,14 +4,14 @@ Source: XMP Specification, part 3, Storage in Files (Adobe): JPEG, extended XMP.
 """
 
 import hashlib
-import logging
 import struct
 from collections.abc import Iterable
 
 from sdsr.photos.hostile import first_line
+from sdsr.photos.remarks import Remarks
 from sdsr.photos.xmp import BROKEN, EMPTY, MAX_BYTES, Element, Packet, escaped, read_packet, utf8_packet
 
-logger = logging.getLogger(__name__)
+remarks = Remarks(__name__)
 
 NOTE = "http://ns.adobe.com/xmp/note/"
 MAIN_BYTES = 65504
@@ -36,7 +36,7 @@ def join_xmp(main: bytes | None, segments: Iterable[bytes]) -> bytes | None:
         packet = read_packet(utf8_packet(main))
         return _joined(packet, _assembled(pieces, _digest(packet)))
     except BROKEN as error:
-        logger.warning("the second part of the photo's XMP can't be read (%s) and is left out.", first_line(error))
+        remarks.warning("the second part of the photo's XMP can't be read (%s) and is left out.", first_line(error))
         return main
 
 
@@ -75,7 +75,7 @@ def jpeg_xmp(xmp: bytes | None) -> dict[str, bytes]:
     try:
         main, segments = split_xmp(xmp or b"")
     except BROKEN as error:
-        logger.warning("XMP of %d bytes can't be parted (%s) and is left out.", len(xmp or b""), first_line(error))
+        remarks.warning("XMP of %d bytes can't be parted (%s) and is left out.", len(xmp or b""), first_line(error))
         return {"xmp": b"", "extra": b""}
     return {"xmp": main, "extra": b"".join(_MARKER + struct.pack(">H", len(part) + 2) + part for part in segments)}
 

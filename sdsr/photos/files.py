@@ -2,7 +2,6 @@
 
 import errno
 import io
-import logging
 import os
 import struct
 from collections.abc import Callable
@@ -33,6 +32,7 @@ from sdsr.photos.probe import (
     source_name,
 )
 from sdsr.photos.reading import read_opened
+from sdsr.photos.remarks import Remarks, about
 from sdsr.photos.tiff_writer import write_tiff
 from sdsr.photos.webp import write_webp
 
@@ -52,7 +52,7 @@ __all__ = [
     "write_photo",
 ]
 
-logger = logging.getLogger(__name__)
+remarks = Remarks(__name__)
 
 _WRITERS: dict[Format, Callable[[io.BufferedIOBase, Layout], None]] = {
     "JPEG": write_jpeg,
@@ -115,11 +115,18 @@ def write_photo(
     has signed Content Credentials.
     Raises OutputError; InputError where the format can't hold the photo.
     """
-    layout = _checked(photo, format or format_of(target), quality, seal)
-    if not os.path.isdir(target.parent):
-        raise OutputError(f"{target.name} can't be written: its folder (={target.parent}) is missing; create it first.")
-    if os.path.exists(target) and not overwrite:  # which says no where Path.exists fails: of a name too long
-        raise _exists(target)
+    with about(target.name):
+        layout = _checked(photo, format or format_of(target), quality, seal)
+        if not os.path.isdir(target.parent):
+            folder = target.parent
+            raise OutputError(f"{target.name} can't be written: its folder (={folder}) is missing; create it first.")
+        if os.path.exists(target) and not overwrite:  # which says no where Path.exists fails: of a name too long
+            raise _exists(target)
+        _write(layout, target, overwrite=overwrite, seal=seal)
+
+
+def _write(layout: Layout, target: Path, *, overwrite: bool, seal: Seal | None) -> None:
+    """Write, sign and read back a laid-out photo, and give it its name."""
     part = new_part(target)
     try:
         with part.open("xb") as file:
@@ -174,7 +181,7 @@ def _checked(photo: Photo, format: Format, quality: int | None, seal: Seal | Non
     )
     check_output(header, photo.size, format, NO_LIMITS)
     if traits.credentials and seal is None:
-        logger.warning("the photo's Content Credentials (C2PA) hold for its own pixels; what is written is without.")
+        remarks.warning("the photo's Content Credentials (C2PA) hold for its own pixels; what is written is without.")
     return lay_out(photo, format, quality)
 
 
@@ -215,7 +222,7 @@ def _publish(part: Path, target: Path, *, overwrite: bool) -> None:
     except FileExistsError as error:
         raise _exists(target) from error
     except OSError as error:  # a file system without hard links
-        logger.debug("no hard link: %s", error)
+        remarks.debug("no hard link: %s", error)
         if target.exists():
             raise _exists(target) from error
         part.replace(target)

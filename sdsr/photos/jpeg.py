@@ -1,7 +1,6 @@
 """JPEG in and out, through Pillow's plugin itself: no other format is in reach, no process-wide limit counts."""
 
 import io
-import logging
 import struct
 from collections.abc import Iterator
 
@@ -17,9 +16,10 @@ from sdsr.photos.hostile import without_remarks
 from sdsr.photos.layout import STRIP_PIXELS, Layout
 from sdsr.photos.notes import Notes, kept_resources
 from sdsr.photos.opened import Opened, sensible_dpi
+from sdsr.photos.remarks import Remarks
 from sdsr.photos.unfinished import lacks_end, pixels_without_end
 
-logger = logging.getLogger(__name__)
+remarks = Remarks(__name__)
 
 _SPACES: dict[str, Space] = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK"}
 _MODES = {space: mode for mode, space in _SPACES.items()}
@@ -73,7 +73,7 @@ def _decode(image: JpegImageFile, data: bytes) -> np.ndarray:
             raise
         pixels = whole
     if lacks_end(data):
-        logger.warning("a JPEG (%dx%d) lacks its end marker and nothing else; it is read.", *image.size)
+        remarks.warning("a JPEG (%dx%d) lacks its end marker and nothing else; it is read.", *image.size)
     return pixels
 
 
@@ -135,7 +135,7 @@ def _fitting(prefix: bytes, body: bytes | None) -> bytes:
     if not body:
         return b""
     if len(prefix) + len(body) > _SEGMENT_BYTES:
-        logger.warning(
+        remarks.warning(
             "metadata of %d bytes exceed what a JPEG segment holds (%d); left out.", len(body), _SEGMENT_BYTES
         )
         return b""

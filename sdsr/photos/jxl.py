@@ -4,7 +4,6 @@ libjxl codes the picture alone; the head of its codestream is read here, and the
 read and written here. An ICC profile stands in the entropy-coded part and is out of reach: such files are refused.
 """
 
-import logging
 import struct
 from io import BufferedIOBase
 
@@ -20,8 +19,9 @@ from sdsr.photos.jxl_header import LINEAR, SRGB, Color, Head, read_head, with_sr
 from sdsr.photos.layout import Layout
 from sdsr.photos.metadata import upright_metadata
 from sdsr.photos.opened import Opened
+from sdsr.photos.remarks import Remarks
 
-logger = logging.getLogger(__name__)
+remarks = Remarks(__name__)
 
 _SIGNATURE = box(b"JXL ", b"\r\n\x87\n") + box(b"ftyp", b"jxl \0\0\0\0jxl ")
 _METADATA_BYTES = 16 << 20  # metadata that unpacks to more is left out
@@ -75,7 +75,7 @@ def _unpacked(packed: bytes) -> bytes | None:
     try:
         return bytes(imagecodecs.brotli_decode(packed, out=_METADATA_BYTES))
     except RuntimeError as error:
-        logger.warning("metadata of the JPEG XL can't be unpacked (%s) and is left out.", error)
+        remarks.warning("metadata of the JPEG XL can't be unpacked (%s) and is left out.", error)
         return None
 
 

@@ -4,15 +4,15 @@ Standard properties of IPTC Photo Metadata 2025.1 for everybody's programs, and 
 our own. Nothing in it depends on clock, host, path or device: equal request, equal bytes.
 """
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from sdsr.photos.hostile import first_line
+from sdsr.photos.remarks import Remarks
 from sdsr.photos.source_types import COMPOSITE
 from sdsr.photos.xmp import BROKEN, EMPTY, RDF, Edit, Element, Name, Packet, escaped, read_packet, utf8_packet
 
-logger = logging.getLogger(__name__)
+remarks = Remarks(__name__)
 
 IPTC = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
 OWN = "urn:uuid:a6c2291e-c259-4762-8e77-9fdcbb78f03f#"
@@ -48,7 +48,7 @@ def labeled(xmp: bytes | None, step: Step) -> bytes:
         try:
             return _added(read_packet(utf8_packet(xmp)), step)
         except BROKEN as error:
-            logger.warning("the photo's XMP can't be read (%s) and is left out.", first_line(error))
+            remarks.warning("the photo's XMP can't be read (%s) and is left out.", first_line(error))
     return _added(read_packet(EMPTY), step)
 
 

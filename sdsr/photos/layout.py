@@ -3,7 +3,6 @@
 Samples are made strip by strip, so that writing never holds a second whole picture in another profile or depth.
 """
 
-import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -16,8 +15,9 @@ from sdsr.photos.formats import CHANNELS, FORMATS, Format, Space
 from sdsr.photos.metadata import resized_exif
 from sdsr.photos.photo import Photo
 from sdsr.photos.profiles import from_srgb, neutral
+from sdsr.photos.remarks import Remarks
 
-logger = logging.getLogger(__name__)
+remarks = Remarks(__name__)
 
 _OWN_RESOLUTION: tuple[Format, ...] = ("JPEG", "PNG", "TIFF")
 STRIP_PIXELS = 1 << 20
@@ -98,7 +98,7 @@ def lay_out(photo: Photo, format: Format, quality: int | None = None) -> Layout:
     space, icc = _color(photo, format)
     bits = _bits(photo, format)
     if lost := photo.traits.notes.lost_in(format):
-        logger.warning("%s has no place for %s of this photo; left out.", format, lost)
+        remarks.warning("%s has no place for %s of this photo; left out.", format, lost)
     return Layout(
         photo=photo,
         format=format,
@@ -123,10 +123,10 @@ def _color(photo: Photo, format: Format) -> tuple[Space, bytes | None]:
     space = photo.traits.space
     icc = photo.traits.icc
     if space not in FORMATS[format].spaces or (space == "CMYK" and (icc is None or photo.alpha is not None)):
-        logger.info("%s can't hold this photo as %s; it is written as RGB in sRGB.", format, space)
+        remarks.info("%s can't hold this photo as %s; it is written as RGB in sRGB.", format, space)
         return "RGB", None
     if icc is not None and not FORMATS[format].profiles:
-        logger.info("%s is written without the photo's ICC profile, in sRGB.", format)
+        remarks.info("%s is written without the photo's ICC profile, in sRGB.", format)
         return space, None
     return space, icc
 
@@ -146,7 +146,7 @@ def _bits(photo: Photo, format: Format) -> int:
     if photo.pixels.dtype == np.uint8:
         return 8
     if depths[-1] < 16 and photo.traits.bits not in depths[1:]:
-        logger.info(
+        remarks.info(
             "%s holds %d bits per channel; 16 are rounded to them. PNG, TIFF and JPEG XL keep 16.", format, depths[-1]
         )
     return photo.traits.bits if photo.traits.bits in depths[1:] else depths[-1]

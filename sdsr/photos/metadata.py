@@ -5,7 +5,6 @@ their own and break when a block is laid out anew. Source: CIPA DC-008 (Exif 2.3
 """
 
 import io
-import logging
 import math
 import re
 import struct
@@ -16,9 +15,10 @@ from PIL import Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from sdsr.photos.hostile import HOSTILE, first_line, without_remarks
+from sdsr.photos.remarks import Remarks
 from sdsr.photos.xmp import utf8_packet
 
-logger = logging.getLogger(__name__)
+remarks = Remarks(__name__)
 
 _PREFIX = b"Exif\0\0"
 _BIG = b"II+\0"  # how a BigTIFF begins; of those with the other byte order Pillow reads no directories
@@ -117,7 +117,7 @@ def upright_exif(raw: bytes | None) -> tuple[int, bytes | None]:
             _set_number(block, entry, 1)
         _drop_thumbnail(block, order, start)
     except (struct.error, ValueError) as error:
-        logger.warning("EXIF can't be read (%s) and is left out.", error)
+        remarks.warning("EXIF can't be read (%s) and is left out.", error)
         return 1, None
     return (int(orientation) if 1 <= orientation <= 8 else 1), bytes(block)
 
@@ -130,7 +130,7 @@ def _end_where_cut(block: bytearray, order: str, start: int) -> None:
         return
     if whole == 0:
         raise ValueError("its directory is cut off")
-    logger.warning("EXIF is cut short: %d of %d entries are left.", whole, count)
+    remarks.warning("EXIF is cut short: %d of %d entries are left.", whole, count)
     del block[start + 2 + 12 * whole :]
     block += bytes(4)
     struct.pack_into(order + "H", block, start, whole)
@@ -154,7 +154,7 @@ def resized_exif(exif: bytes, width: int, height: int) -> bytes:
             if entry.tag in (_WIDTH, _HEIGHT):
                 _set_number(block, entry, width if entry.tag == _WIDTH else height)
     except (struct.error, ValueError) as error:
-        logger.warning("the EXIF directory can't be read (%s); its sizes are left as they are.", error)
+        remarks.warning("the EXIF directory can't be read (%s); its sizes are left as they are.", error)
     return bytes(block)
 
 
@@ -168,7 +168,7 @@ def exif_of_tiff(data: bytes) -> bytes | None:
             _drop_layout(exif)
             return block_of(exif)
     except HOSTILE as error:
-        logger.warning("tags of the TIFF file can't be read (%s) and are left out.", first_line(error))
+        remarks.warning("tags of the TIFF file can't be read (%s) and are left out.", first_line(error))
         return None
 
 
@@ -204,7 +204,7 @@ def _drop_layout(exif: Image.Exif) -> None:
     if text.startswith(_SHAPE):  # tifffile's: nothing else is in it
         del exif[_DESCRIPTION]
     elif text.startswith("ImageJ=") or (text.startswith("<") and "<OME" in text):
-        logger.warning(
+        remarks.warning(
             "the description is of the file's layout (%s ...) and is left out.", text.partition("\n")[0][:40]
         )
         del exif[_DESCRIPTION]
@@ -225,7 +225,7 @@ def block_of(exif: Image.Exif) -> bytes | None:
     try:
         return exif.tobytes().removeprefix(_PREFIX) if len(exif) else None
     except HOSTILE as error:
-        logger.warning("EXIF can't be laid out (%s) and is left out.", first_line(error))
+        remarks.warning("EXIF can't be laid out (%s) and is left out.", first_line(error))
         return None
 
 
@@ -246,7 +246,7 @@ def _drop_odd_tags(tags: MutableMapping[int, object], directory: int | None, end
             (alone if directory is None else alone.get_ifd(directory))[tag] = tags[tag]
             alone.tobytes()
         except HOSTILE as error:
-            logger.warning("EXIF tag %#06x can't be read (%s) and is left out.", tag, first_line(error))
+            remarks.warning("EXIF tag %#06x can't be read (%s) and is left out.", tag, first_line(error))
             tags.pop(tag, None)
 
 

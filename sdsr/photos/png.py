@@ -3,7 +3,6 @@
 libpng sees the chunks that make the picture and no others: profiles and text of hostile files are none of its business.
 """
 
-import logging
 import struct
 import zlib
 from collections.abc import Callable, Iterator
@@ -28,8 +27,9 @@ from sdsr.photos.notes import (
     text_of,
 )
 from sdsr.photos.opened import Opened, sensible_dpi
+from sdsr.photos.remarks import Remarks
 
-logger = logging.getLogger(__name__)
+remarks = Remarks(__name__)
 
 _Body = TypeVar("_Body")
 _Value = TypeVar("_Value")
@@ -92,7 +92,7 @@ def _noted(texts: list[tuple[bytes, bytes]]) -> tuple[dict[str, bytes], Notes]:
         keyword = keyword_of(body).decode("latin-1")
         name = _RAW_PROFILES.get(keyword.removeprefix(_RAW).lower()) if keyword.startswith(_RAW) else None
         if not 1 <= len(keyword) <= 79:
-            logger.warning(
+            remarks.warning(
                 "a text of the PNG has a keyword of %d letters (limit 1 to 79) and is left out.", len(keyword)
             )
         elif name is None:
@@ -154,7 +154,7 @@ def _optional(read: Callable[[_Body], _Value], body: _Body | None) -> _Value | N
     except SdsrError:
         raise
     except (IndexError, ValueError, struct.error, zlib.error) as error:
-        logger.warning("a chunk of the PNG can't be read (%s) and is left out.", error)
+        remarks.warning("a chunk of the PNG can't be read (%s) and is left out.", error)
         return None
 
 

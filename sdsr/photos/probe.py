@@ -19,6 +19,7 @@ from sdsr.photos.limits import DEFAULT_LIMITS, Limits, how_to_read, how_to_write
 from sdsr.photos.metadata import upright_metadata
 from sdsr.photos.opened import Opened
 from sdsr.photos.png import open_png
+from sdsr.photos.remarks import about
 from sdsr.photos.sources import Source, read_source, source_name
 from sdsr.photos.tiff import open_tiff
 from sdsr.photos.webp import open_webp
@@ -127,7 +128,7 @@ def open_source(source: Source, limits: Limits) -> Opened:
     if not data:
         raise InputError(f"{name} is empty (=0 bytes); copy or export the photo again.")
     opener = open_gif if data.startswith(GIF_STARTS) else _OPENERS[_format(data, source, name)]
-    with refused(name):
+    with refused(name), about(name):
         opened = opener(data)
     if opened.width < 1 or opened.height < 1:
         raise InputError(f"{name} has no pixels (={opened.width}x{opened.height}); export the photo again.")

@@ -13,12 +13,18 @@ from sdsr.photos.metadata import upright_metadata
 from sdsr.photos.opened import Opened
 from sdsr.photos.photo import Photo, Traits, bleed
 from sdsr.photos.profiles import to_srgb, usable
+from sdsr.photos.remarks import about
 
 logger = logging.getLogger(__name__)
 
 
 def read_opened(opened: Opened, name: str) -> Photo:
     """Decode an opened picture into a photo. Raises InputError, LimitError, which call the picture by its name."""
+    with about(name):
+        return _read(opened, name)
+
+
+def _read(opened: Opened, name: str) -> Photo:
     digest = hashlib.sha256(opened.data).hexdigest() if opened.data else None
     opened = replace(opened, data=b"")  # so that the file can go when its decoder lets go of it
     with refused(name):

@@ -3,7 +3,6 @@
 CIE L*a*b* of either encoding becomes sRGB here, a palette its colors; alpha is unassociated.
 """
 
-import logging
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,8 +13,9 @@ from sdsr.photos.depths import unassociated
 from sdsr.photos.formats import CHANNELS, Space
 from sdsr.photos.profiles import lab_to_srgb
 from sdsr.photos.ranges import full_range
+from sdsr.photos.remarks import Remarks
 
-logger = logging.getLogger(__name__)
+remarks = Remarks(__name__)
 
 _WHITE_IS_ZERO = 0
 _BLACK_IS_ZERO = 1
@@ -148,7 +148,7 @@ def _unassociated(color: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     top = int(np.iinfo(color.dtype).max)
     above = color.max(axis=-1, keepdims=True) > alpha + np.float32(top * _PREMULTIPLIED_SLACK)
     if above.mean() > _MISLABELED:
-        logger.warning(
+        remarks.warning(
             "the TIFF's alpha is marked as associated, and its color exceeds it; it is taken as unassociated."
         )
         return color
