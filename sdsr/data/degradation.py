@@ -35,7 +35,6 @@ Entry = Mapping[str, Any]
 LowImage = Float[Tensor, "b 3 low_height low_width"]  # an Image of another size than the one beside it
 
 _CLEAN_STREAM = 1  # keep these draws apart from those of the degradation itself
-_ENLARGE_STREAM = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,8 +78,7 @@ class Degradation:
     """One parameter set. The factors of `second.resize` are relative to the LQ size, those of `first.resize` to HQ.
 
     `sharpened_hq`: the HQ photos are unsharp-masked before anything else (see `truth`).
-    `resized_back`: how the method enlarges LQ to HQ size in training ("bicubic", "random"), None where it doesn't.
-    `clean`: the probability that the enlarged LQ photo is the HQ photo itself.
+    `clean`: the probability that a photo is reduced and nothing else.
     `rounded`: LQ is rounded to 8 bit. `crop_px`: side of the crops that the method trains on, None where not published.
     """
 
@@ -90,7 +88,6 @@ class Degradation:
     second: Stage
     final_sinc: FinalSinc
     sharpened_hq: bool = False
-    resized_back: str | None = None
     clean: float = 0.0
     rounded: bool = True
     crop_px: int | None = None
@@ -125,8 +122,8 @@ def degrade(hq: Image, settings: Degradation, seeds: Sequence[int]) -> LowImage:
     once per batch; here each photo draws its own, so that its LQ follows from its seed. Random numbers are drawn on the
     CPU whatever the device of `hq`.
 
-    Deviation: a photo drawn as clean can't be its HQ photo at this size; it becomes its HQ photo averaged over areas,
-    and `enlarge` returns the HQ photo itself.
+    Deviation: in the published code a photo drawn as clean is the HQ photo itself, at its size; here, at the LQ size,
+    it is that photo averaged over areas.
 
     Raises InputError where the sides are no multiple of the scale, or there is not one seed per photo.
     """
@@ -141,23 +138,6 @@ def degrade(hq: Image, settings: Degradation, seeds: Sequence[int]) -> LowImage:
             for photo, seed in zip(hq, seeds, strict=True)
         ]
     return finished(torch.cat(lq), settings)
-
-
-def enlarge(lq: LowImage, hq: Image, settings: Degradation, seeds: Sequence[int]) -> Image:
-    """`degrade`'s result at the size of HQ, as a method sees it in training: bicubic unless its set says otherwise."""
-    _check_seeds(hq, seeds)
-    size = (hq.shape[-2], hq.shape[-1])
-    enlarged = []
-    for small, photo, seed in zip(lq, hq, seeds, strict=True):
-        if _is_clean(settings, seed):
-            enlarged.append(photo[None])
-            continue
-        random = settings.resized_back == "random"
-        mode = (
-            draw_mode(settings.second.resize, np.random.default_rng((seed, _ENLARGE_STREAM))) if random else "bicubic"
-        )
-        enlarged.append(finished(resized(small[None], size, mode), settings))
-    return torch.cat(enlarged)
 
 
 def _degraded(image: Image, settings: Degradation, size: tuple[int, int], rng: Generator) -> LowImage:
