@@ -30,12 +30,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """HQ crops with, for each, the seed of its degradation, its key and its label."""
+    """HQ crops with, for each, the seed of its degradation and its photo's key."""
 
     hq: Image
     seeds: tuple[int, ...]
     keys: tuple[str, ...]
-    labels: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,8 +48,7 @@ class PairBatch(Batch):
 class Sampling:
     """What to cut from the photos, and which share of the samples is this process's (`rank` of `world_size`).
 
-    `batch_size` is per process. `centered` takes the middle square of the whole photo, resized, instead of a random
-    crop at native size. The flips are probabilities.
+    `batch_size` is per process. The flips are probabilities.
     """
 
     size_px: int
@@ -60,7 +58,6 @@ class Sampling:
     world_size: int = 1
     horizontal_flip: float = 0.5
     vertical_flip: float = 0.0
-    centered: bool = False
 
     def numbers(self, step: int) -> range:
         """The numbers g of this process's samples in that step."""
@@ -87,16 +84,15 @@ class Crops:
             hq=_image(crops),
             seeds=seeds,
             keys=tuple(self.photos.entries[index].key for index in indices),
-            labels=tuple(self.photos.label(index) for index in indices),
         )
 
     def _sample(self, number: int) -> tuple[Pixels, int, int]:
         order = shuffled_indices(number, len(self.photos), self.sampling.seed)
         index, photo = next(self.passing.usable(order, self.photos.__getitem__))
         rng = np.random.default_rng((self.sampling.seed, number))
-        photo = _fitted(photo, self.sampling)
         size = self.sampling.size_px
-        top, left = _corner(photo.shape[-2] - size, photo.shape[-1] - size, self.sampling.centered, rng)
+        photo = _fitted(photo, size)
+        top, left = (int(rng.integers(side - size + 1)) for side in photo.shape[-2:])
         crop = photo[:, top : top + size, left : left + size].flip(_flips(self.sampling, rng))
         return crop, int(rng.integers(2**63)), index
 
@@ -118,24 +114,16 @@ class PairedCrops:
         """The batch of that step, counted from 0; a pair smaller than the crop is passed over, too."""
         samples = [self._sample(number) for number in self.sampling.numbers(step)]
         lq, hq, seeds, indices = zip(*samples, strict=True)
-        photos = self.pairs.hq
-        return PairBatch(
-            hq=_image(hq),
-            lq=_image(lq),
-            seeds=seeds,
-            keys=tuple(photos.entries[index].key for index in indices),
-            labels=tuple(photos.label(index) for index in indices),
-        )
+        keys = tuple(self.pairs.hq.entries[index].key for index in indices)
+        return PairBatch(hq=_image(hq), lq=_image(lq), seeds=seeds, keys=keys)
 
     def _sample(self, number: int) -> tuple[LowPixels, Pixels, int, int]:
         order = shuffled_indices(number, len(self.pairs), self.sampling.seed)
         index, (lq, hq) = next(self.passing.usable(order, self._large_enough))
         rng = np.random.default_rng((self.sampling.seed, number))
         scale = self.pairs.scale
-        size = self.sampling.size_px // self.pairs.scale
-        down = lq.shape[-2] - size
-        across = lq.shape[-1] - size
-        top, left = _corner(down, across, self.sampling.centered, rng)
+        size = self.sampling.size_px // scale
+        top, left = (int(rng.integers(side - size + 1)) for side in lq.shape[-2:])
         flips = _flips(self.sampling, rng)
         small = lq[:, top : top + size, left : left + size]
         large = hq[:, top * scale : (top + size) * scale, left * scale : (left + size) * scale]
@@ -154,7 +142,7 @@ def make_pairs(batch: Batch, settings: Degradation) -> PairBatch:
     """LQ for a batch, on the device of its photos; HQ is sharpened where the degradation says so."""
     hq = truth(batch.hq, settings)
     lq = degrade(hq, settings, batch.seeds)
-    return PairBatch(hq=hq, lq=lq, seeds=batch.seeds, keys=batch.keys, labels=batch.labels)
+    return PairBatch(hq=hq, lq=lq, seeds=batch.seeds, keys=batch.keys)
 
 
 def prefetch(make: Callable[[int], T], steps: Iterable[int], *, depth: int = 2, workers: int = 1) -> Iterator[T]:
@@ -191,21 +179,14 @@ def _order(count: int, seed: int, epoch: int) -> np.ndarray:
     return np.random.default_rng((seed, epoch, count)).permutation(count)
 
 
-def _fitted(photo: Pixels, sampling: Sampling) -> UInt8[Tensor, "3 fitted_height fitted_width"]:
-    """The photo, resized so that its short side is the crop's where it is shorter, or in any case where centered."""
+def _fitted(photo: Pixels, size: int) -> UInt8[Tensor, "3 fitted_height fitted_width"]:
+    """The photo, resized so that its short side is the crop's where it is shorter."""
     shortest = min(photo.shape[-2:])
-    size = sampling.size_px
-    if shortest == size or (shortest > size and not sampling.centered):
+    if shortest >= size:
         return photo
     height, width = (max(round(side * size / shortest), size) for side in photo.shape[-2:])
     resized = pillow.fromarray(photo.permute(1, 2, 0).numpy()).resize((width, height), pillow.Resampling.BICUBIC)
     return torch.from_numpy(np.array(resized)).permute(2, 0, 1)
-
-
-def _corner(down: int, across: int, centered: bool, rng: Generator) -> tuple[int, int]:
-    if centered:
-        return down // 2, across // 2
-    return int(rng.integers(down + 1)), int(rng.integers(across + 1))
 
 
 def _flips(sampling: Sampling, rng: Generator) -> tuple[int, ...]:

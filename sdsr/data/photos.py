@@ -64,11 +64,10 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One photo: its key, its bytes, and where its label is, if it has one."""
+    """One photo: its key, and its bytes."""
 
     key: str
     photo: Span
-    label: Span | None = None
 
 
 @dataclass(slots=True)
@@ -107,11 +106,6 @@ class PhotoSet:
         pixels = decode(entry.photo.read(), name=f"{entry.key} ({entry.photo.path})")
         self._cache.offer(index, pixels, limit_bytes=self.cache_bytes)
         return pixels
-
-    def label(self, index: int) -> str:
-        """The text beside the photo (KEY.txt), empty where there is none."""
-        span = self.entries[index].label
-        return "" if span is None else span.read().decode("utf-8", errors="replace").strip()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -245,27 +239,19 @@ def _folder(folder: Path, paths: Sequence[Path] | None = None) -> tuple[Entry, .
     entries = []
     for path in found:
         if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file():
-            label = path.with_suffix(".txt")
-            key = path.relative_to(folder).with_suffix("").as_posix()
-            entries.append(Entry(key, Span(path), Span(label) if label.is_file() else None))
+            entries.append(Entry(path.relative_to(folder).with_suffix("").as_posix(), Span(path)))
     return tuple(entries)
 
 
 def _shard(path: Path | RemoteFile) -> tuple[Entry, ...]:
-    """The photos of a shard; a label has its photo's name up to the last dot."""
-    photos: dict[str, Span] = {}
-    labels: dict[str, Span] = {}
+    """The photos of a shard."""
     members = remembered(path, lambda: _members(path)) if isinstance(path, RemoteFile) else _members(path)
-    for member, offset, size in members:
-        name = PurePosixPath(member)
-        spans = labels if name.suffix.lower() == ".txt" else photos
-        spans[str(name.with_suffix(""))] = Span(path, offset, size)
-    return tuple(Entry(key, photos[key], labels.get(key)) for key in sorted(photos))
+    photos = {str(PurePosixPath(name).with_suffix("")): Span(path, offset, size) for name, offset, size in members}
+    return tuple(Entry(key, photos[key]) for key in sorted(photos))
 
 
 def _members(path: Path | RemoteFile) -> Members:
-    """The photos and labels in a shard."""
-    wanted = SUFFIXES | {".txt"}
+    """The photos in a shard."""
     try:
         file = path.open("rb") if isinstance(path, Path) else path.open()
         with file, tarfile.open(fileobj=file, mode="r:") as shard:
@@ -274,7 +260,7 @@ def _members(path: Path | RemoteFile) -> Members:
                 for member in shard
                 if member.isfile()
                 and not (name := PurePosixPath(member.name)).name.startswith(".")
-                and name.suffix.lower() in wanted
+                and name.suffix.lower() in SUFFIXES
             ]
     except (tarfile.TarError, OSError) as error:
         raise InputError(f"{path} is no uncompressed tar file ({error}); repack it without compression.") from error

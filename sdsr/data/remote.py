@@ -23,7 +23,7 @@ Result = TypeVar("Result")
 Members = list[tuple[str, int, int]]
 """Names of files in a shard, where their bytes begin, and how many they are."""
 _BLOCK_BYTES = 1 << 20
-_LISTED = 2  # counts what is listed of a shard: since the second all formats that are read
+_LISTED = 3  # counts what is listed of a shard: since the third all formats that are read, and nothing else
 
 
 @dataclass(frozen=True, slots=True)

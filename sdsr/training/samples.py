@@ -54,7 +54,7 @@ def validation_samples(photos: PhotoSet, stage: Stage, *, crop_px: int, limit: i
     samples = []
     for first in range(0, len(crops), batch):
         indices, pixels = zip(*crops[first : first + batch], strict=True)
-        fixed = Batch(hq=torch.stack(pixels).float() / 255, seeds=indices, keys=(), labels=())
+        fixed = Batch(hq=torch.stack(pixels).float() / 255, seeds=indices, keys=())
         samples.append(to_sample(fixed, stage.degradation))
     return samples
 

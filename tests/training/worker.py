@@ -41,7 +41,7 @@ def together(folder: Path, data: Path) -> None:
     rank = PartialState(cpu=True).process_index
     launched(folder / "two", data, 2)
     photo = torch.rand((1, 3, 64, 64), generator=torch.Generator().manual_seed(0))
-    validation = [to_sample(Batch(hq=photo, seeds=(0,), keys=(), labels=()), "photo")]
+    validation = [to_sample(Batch(hq=photo, seeds=(0,), keys=()), "photo")]
     patchy = replace(_autoencoder_stage(), objective=PatchyObjective())
     stages = {"autoencoder": _autoencoder_stage(), "discriminators": _adversarial_stage(), "patchy": patchy}
     for name, stage in stages.items():
