@@ -30,7 +30,7 @@ from sdsr.batch.engine import process
 from sdsr.batch.manifest import NAME
 from sdsr.batch.model import Model
 from sdsr.batch.settings import Settings
-from sdsr.batch.walking import plan
+from sdsr.batch.walking import Naming, plan
 from sdsr.engines import load_model
 from sdsr.models import DEFAULT_MODEL
 
@@ -92,7 +92,7 @@ def check_overhead(root: Path, photos: int) -> bool:
 
     restoring.restore_read = timed
     settings = Settings()
-    tasks = plan([root / "in"], settings.request, output=root / "out")
+    tasks = plan([root / "in"], Naming(request=settings.request), output=root / "out")
     model = Model.described(DEFAULT_MODEL, load_model)
     done = sum(each.status == "done" for each in process(tasks, model, settings, on_progress=lambda task, share: None))
     wall_s = time.perf_counter() - spent[1][0]  # the first one is slower than all others

@@ -24,7 +24,7 @@ from sdsr.batch.entries import Entry, Stamp, Work
 from sdsr.batch.manifest import Manifest
 from sdsr.batch.model import Model
 from sdsr.batch.settings import Settings, settings_sha256
-from sdsr.batch.walking import plan
+from sdsr.batch.walking import Naming, plan
 from sdsr.cli.upscale_report import report
 from sdsr.digests import file_sha256
 
@@ -64,7 +64,7 @@ def measure(root: Path) -> None:
     """Print, as JSON, what each step costs a file, and the memory that was held in the end."""
     costs: dict[str, float] = {}
     begun = time.process_time()
-    tasks = plan([root / "in"], Settings().request, output=root / "out")
+    tasks = plan([root / "in"], Naming(request=Settings().request), output=root / "out")
     costs["listing"] = time.process_time() - begun
     begun = time.process_time()
     Manifest(root / "out")

@@ -82,26 +82,12 @@ class Naming:
 _TAGGED = Template(text="{stem}_{size}")
 
 
-def plan(
-    sources: Sequence[Path],
-    request: Request,
-    *,
-    output: Path | None = None,
-    format: Format | None = None,
-    template: Template | None = None,
-    model: str = "",
-) -> list[Task]:
-    """Return the tasks of files and folders, no two with one target.
+def plan(sources: Sequence[Path], naming: Naming, *, output: Path | None = None) -> list[Task]:
+    """Return the tasks of files and folders, no two with one target; results are called as `naming` says.
 
     A file gets its size as a tag (`photo_x4.jpg`), beside it or in the folder `output`, which may also be the file to
     write. A folder's tree is mirrored in `output`, by default `FOLDER_x4` beside it, with the names as they are.
-    A `template` names results otherwise, `model` being what it may call them after.
     """
-    return plan_named(sources, Naming(request=request, format=format, template=template, model=model), output=output)
-
-
-def plan_named(sources: Sequence[Path], naming: Naming, *, output: Path | None) -> list[Task]:
-    """Do what `plan` does, results being called as `naming` says."""
     tasks: list[Task] = []
     as_file = _names_a_file(output)
     if as_file and (len(sources) != 1 or os.path.isdir(sources[0])):

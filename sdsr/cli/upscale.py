@@ -18,7 +18,7 @@ from sdsr.batch.model import Model
 from sdsr.batch.settings import Settings
 from sdsr.batch.shards import Shard
 from sdsr.batch.templates import Template
-from sdsr.batch.walking import Naming, Task, plan_named
+from sdsr.batch.walking import Naming, Task, plan
 from sdsr.cli.printing import echo_line
 from sdsr.cli.upscale_options import Basics, Expert, Machine, Many, Photos, Trust
 from sdsr.cli.upscale_pipe import PIPE, restore_piped
@@ -195,7 +195,7 @@ def _planned(
     places = Places.of(photos, output)
     if places is not None:
         return plan_bucket(places, naming, alone=alone)
-    return plan_named(photos, naming, output=output), None
+    return plan(photos, naming, output=output), None
 
 
 def _check_of_files(bucket: Bucket, options: Mapping[str, bool]) -> None:

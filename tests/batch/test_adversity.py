@@ -17,7 +17,7 @@ from sdsr.batch.leasing import FOLDER
 from sdsr.batch.model import Model
 from sdsr.batch.outcome import Outcome
 from sdsr.batch.settings import Settings
-from sdsr.batch.walking import Task, plan
+from sdsr.batch.walking import Naming, Task, plan
 from sdsr.request import Request
 from sdsr.upscaling import Upscaler
 
@@ -27,7 +27,7 @@ TWICE = Settings(request=Request(scale=2.0))
 @pytest.fixture
 def tasks(tree: Path) -> list[Task]:
     (tree / "broken.jpg").unlink()
-    return plan([tree], TWICE.request, output=tree.parent / "out")
+    return plan([tree], Naming(request=TWICE.request), output=tree.parent / "out")
 
 
 def run(tasks: list[Task], upscaler: Upscaler) -> dict[str, Outcome]:
@@ -45,7 +45,7 @@ def unloadable() -> NoReturn:
 
 @pytest.mark.skipif(not Path("/sys/kernel").is_dir(), reason="needs a folder where root can't write either")
 def test_a_target_that_cannot_be_written_fails_each_photo_before_the_model_is_loaded(tree: Path) -> None:
-    tasks = plan([tree], TWICE.request, output=Path("/sys/sdsr-results"))
+    tasks = plan([tree], Naming(request=TWICE.request), output=Path("/sys/sdsr-results"))
     model = Model(name="none", sha256="0" * 64, load=unloadable)
     found = list(process(tasks, model, TWICE, on_progress=lambda task, share: None))
     assert {outcome.kind for outcome in found} == {"output"}
@@ -93,12 +93,12 @@ def files_of_at_most(size: int) -> Iterator[None]:
 def test_where_a_file_can_be_written_in_part_nothing_of_it_stays(
     tasks: list[Task], tree: Path, upscaler: Upscaler
 ) -> None:
-    whole = plan([tree], TWICE.request, output=tree.parent / "whole")
+    whole = plan([tree], Naming(request=TWICE.request), output=tree.parent / "whole")
     run(whole, upscaler)
     expected = results(tree.parent / "whole")
     for size in (0, 20, 150, 500, 900, 1300, 1700, 2300, 3000):
         out = tree.parent / f"out-{size}"
-        tasks = plan([tree], TWICE.request, output=out)
+        tasks = plan([tree], Naming(request=TWICE.request), output=out)
         with files_of_at_most(size):
             cut = run(tasks, upscaler)
         assert {outcome.kind for outcome in cut.values()} <= {"output", None}, size
@@ -114,7 +114,7 @@ def test_where_a_file_can_be_written_in_part_nothing_of_it_stays(
 def test_a_disk_that_gets_full_at_any_moment_costs_no_result(
     tasks: list[Task], tree: Path, upscaler: Upscaler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tasks = plan([tree / "a.png"], TWICE.request, output=tree.parent / "out")
+    tasks = plan([tree / "a.png"], Naming(request=TWICE.request), output=tree.parent / "out")
     fsync = os.fsync
     for moment in range(1, 6):
         calls: list[int] = []

@@ -77,7 +77,7 @@ def test_results_are_those_of_a_folder_and_known_again_unread(
     assert found["a.png"].input == "memory://bucket/photos/a.png"
     assert found["a.png"].output == "memory://bucket/out/a.png"
     assert (found["broken.jpg"].kind, found["a.png"].size) == ("photo", (32, 24))
-    tasks = plan([tree], TWICE.request, output=tree.parent / "out")
+    tasks = plan([tree], Naming(request=TWICE.request), output=tree.parent / "out")
     list(process(tasks, Model.of(upscaler), TWICE, on_progress=lambda task, share: None))
     in_folder = {path.relative_to(tree.parent / "out").as_posix(): path for path in (tree.parent / "out").rglob("*.*g")}
     assert results(bucket).keys() == in_folder.keys() | {"sub/[ab]#*?.png"}
@@ -88,7 +88,7 @@ def test_results_are_those_of_a_folder_and_known_again_unread(
         copy = here / path.removeprefix("/bucket/out/")
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_bytes(bucket.cat_file(path))
-    tasks = plan([tree], TWICE.request, output=here)
+    tasks = plan([tree], Naming(request=TWICE.request), output=here)
     on = process(tasks, Model.of(upscaler), TWICE, on_progress=lambda task, share: None)
     assert [outcome.status for outcome in on] == ["skipped", "skipped", "failed", "skipped"], (
         "a copy goes on in a folder"
@@ -298,7 +298,7 @@ def test_the_manifest_of_a_folder_that_was_copied_there_counts(
     bucket: fsspec.AbstractFileSystem, tree: Path, upscaler: Upscaler
 ) -> None:
     out = tree.parent / "out"
-    tasks = plan([tree], TWICE.request, output=out)
+    tasks = plan([tree], Naming(request=TWICE.request), output=out)
     list(process(tasks, Model.of(upscaler), TWICE, on_progress=lambda task, share: None))
     for name in ("a.jpg", "a.png", NAME):
         bucket.pipe_file(f"/bucket/out/{name}", (out / name).read_bytes())
@@ -358,7 +358,7 @@ def test_photos_and_results_are_both_in_buckets_or_both_files(photos: str, outpu
 def test_tasks_are_those_of_a_folder(bucket: fsspec.AbstractFileSystem, tree: Path) -> None:
     naming = Naming(request=TWICE.request, format="JPEG")
     (tree / "sub" / "[ab]#*?.png").write_bytes((tree / "a.png").read_bytes())
-    of_folder = plan([tree], TWICE.request, output=tree.parent / "out", format="JPEG")
+    of_folder = plan([tree], Naming(request=TWICE.request, format="JPEG"), output=tree.parent / "out")
     of_bucket, _ = plan_bucket(PLACES, naming)
 
     def names(tasks: list[Task]) -> list[tuple[str, str]]:

@@ -12,7 +12,7 @@ from sdsr.batch.engine import process
 from sdsr.batch.model import Model
 from sdsr.batch.outcome import Outcome
 from sdsr.batch.settings import Settings
-from sdsr.batch.walking import plan
+from sdsr.batch.walking import Naming, plan
 from sdsr.errors import ResultError
 from sdsr.photos.photo import Photo
 from sdsr.upscaling import Request, Upscaler
@@ -56,7 +56,7 @@ def test_a_wrong_result_is_made_again_in_float32_or_not_at_all(
 
     monkeypatch.setattr(job.Job, "run", run)
     settings = Settings(request=Request(scale=2.0))
-    tasks = plan([tree / "a.png", tree / "sub" / "b.png"], settings.request, output=tree.parent / "out")
+    tasks = plan([tree / "a.png", tree / "sub" / "b.png"], Naming(request=settings.request), output=tree.parent / "out")
     model = Model.of(upscaler)
 
     def outcomes(model: Model) -> list[Outcome]:

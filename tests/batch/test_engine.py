@@ -17,7 +17,7 @@ from sdsr.batch.manifest import NAME, Manifest
 from sdsr.batch.model import Model
 from sdsr.batch.outcome import Outcome
 from sdsr.batch.settings import Settings, settings_sha256
-from sdsr.batch.walking import Task, plan
+from sdsr.batch.walking import Naming, Task, plan
 from sdsr.errors import ModelError, OutputError
 from sdsr.photos import files
 from sdsr.photos.parts import new_part
@@ -29,7 +29,7 @@ TWICE = Request(scale=2.0)
 
 def run(tree: Path, upscaler: Upscaler, settings: Settings | None = None) -> dict[str, Outcome]:
     settings = settings or Settings(request=TWICE)
-    tasks = plan([tree], settings.request, output=tree.parent / "out")
+    tasks = plan([tree], Naming(request=settings.request), output=tree.parent / "out")
     outcomes = process(tasks, Model.of(upscaler), settings, on_progress=lambda task, share: None)
     return {Path(outcome.input).relative_to(tree).as_posix(): outcome for outcome in outcomes}
 
@@ -129,7 +129,7 @@ def test_another_version_leaves_what_is_finished(
 
 
 def test_two_with_other_settings_on_one_folder_are_told(tree: Path, upscaler: Upscaler) -> None:
-    tasks = plan([tree / "a.png", tree / "sub" / "b.png"], TWICE, output=tree.parent / "out")
+    tasks = plan([tree / "a.png", tree / "sub" / "b.png"], Naming(request=TWICE), output=tree.parent / "out")
     settings = Settings(request=TWICE)
     one = process(tasks, Model.of(upscaler), settings, on_progress=lambda task, share: None, limit=1)
     assert next(one).status == "done"
@@ -146,7 +146,7 @@ def test_two_with_other_settings_on_one_folder_are_told(tree: Path, upscaler: Up
 
 
 def test_no_more_than_the_limit_is_restored(tree: Path, upscaler: Upscaler) -> None:
-    tasks = plan([tree], TWICE, output=tree.parent / "out")
+    tasks = plan([tree], Naming(request=TWICE), output=tree.parent / "out")
 
     def first(limit: int) -> list[str]:
         settings = Settings(request=TWICE)
@@ -187,7 +187,7 @@ def test_too_large_a_result_is_refused_before_decoding(
 def test_no_more_photos_are_held_than_are_at_work(tree: Path, upscaler: Upscaler) -> None:
     for number in range(8):
         (tree / f"c{number}.png").write_bytes((tree / "a.png").read_bytes())
-    tasks = plan([tree], TWICE, output=tree.parent / "out")
+    tasks = plan([tree], Naming(request=TWICE), output=tree.parent / "out")
     held: list[int] = []
     before = photos_in_memory()
     for _ in process(tasks, Model.of(upscaler), Settings(request=TWICE), on_progress=lambda task, share: None):
@@ -212,7 +212,7 @@ def test_two_at_once_restore_each_photo_once(tree: Path, upscaler: Upscaler, mon
 
     monkeypatch.setattr(job.Job, "run", run)
     (tree / "broken.jpg").unlink()
-    tasks = plan([tree], TWICE, output=tree.parent / "out")
+    tasks = plan([tree], Naming(request=TWICE), output=tree.parent / "out")
     model, settings = Model.of(upscaler), Settings(request=TWICE)
     other = process(tasks, model, settings, on_progress=lambda task, share: None)
     of_other: list[Outcome] = []
@@ -245,7 +245,7 @@ def test_what_a_killed_process_began_to_write_is_removed(tree: Path, upscaler: U
 
 
 def test_what_another_leaves_undone_is_done(tree: Path, upscaler: Upscaler) -> None:
-    tasks = plan([tree / "a.png"], TWICE, output=tree.parent / "out")
+    tasks = plan([tree / "a.png"], Naming(request=TWICE), output=tree.parent / "out")
     (tree.parent / "out").mkdir()
     looks: list[float] = []
     others = Claims(tree.parent / "out")
@@ -274,7 +274,7 @@ def test_who_was_taken_for_dead_leaves_the_photo_to_the_other(
         return len(asked) > 1 and own(self)  # it slept while it restored
 
     monkeypatch.setattr(Lease, "holds", holds)
-    tasks = plan([tree / "a.png"], TWICE, output=tree.parent / "out")
+    tasks = plan([tree / "a.png"], Naming(request=TWICE), output=tree.parent / "out")
     (outcome,) = process(tasks, Model.of(upscaler), Settings(request=TWICE), on_progress=lambda task, share: None)
     assert outcome.status == "done"
     assert asked[0].key == asked[2].key
@@ -283,7 +283,7 @@ def test_who_was_taken_for_dead_leaves_the_photo_to_the_other(
 
 def test_where_nothing_is_to_do_no_model_is_loaded(tree: Path, upscaler: Upscaler) -> None:
     run(tree, upscaler)
-    tasks = plan([tree], TWICE, output=tree.parent / "out")
+    tasks = plan([tree], Naming(request=TWICE), output=tree.parent / "out")
     unloadable = replace(Model.of(upscaler), load=lambda: pytest.fail("loaded"))
     outcomes = process(tasks, unloadable, Settings(request=TWICE), on_progress=lambda task, share: None)
     assert [outcome.status for outcome in outcomes] == ["skipped", "skipped", "failed", "skipped"]
@@ -293,7 +293,7 @@ def test_a_model_that_cannot_be_loaded_is_no_photos_fault(tree: Path, upscaler: 
     def load() -> Upscaler:
         raise ModelError("weights are missing; get them.")
 
-    tasks = plan([tree], TWICE, output=tree.parent / "out")
+    tasks = plan([tree], Naming(request=TWICE), output=tree.parent / "out")
     model = replace(Model.of(upscaler), load=load)
     with pytest.raises(ModelError, match="are missing"):
         list(process(tasks, model, Settings(request=TWICE), on_progress=lambda task, share: None))
@@ -332,7 +332,7 @@ def test_equal_settings_are_equal_however_they_are_said(upscaler: Upscaler) -> N
 def test_no_name_ends_a_batch(tree: Path, upscaler: Upscaler, name: str) -> None:
     (tree / name).write_bytes((tree / "a.png").read_bytes())
     out = tree.parent / "out"
-    tasks = plan([tree / "sub", tree / name], TWICE, output=out)
+    tasks = plan([tree / "sub", tree / name], Naming(request=TWICE), output=out)
     for _ in range(2):
         outcomes = process(tasks, Model.of(upscaler), Settings(request=TWICE), on_progress=lambda task, share: None)
         assert {outcome.status for outcome in outcomes} in ({"done"}, {"skipped"})

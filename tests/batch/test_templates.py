@@ -5,14 +5,14 @@ from pathlib import Path
 import pytest
 
 from sdsr.batch.templates import Template
-from sdsr.batch.walking import plan
+from sdsr.batch.walking import Naming, plan
 from sdsr.errors import InputError
 from sdsr.request import Request
 
 
 def test_a_template_names_results_of_files_and_folders(tree: Path) -> None:
     template = Template.parse("{model}/{folder}-{stem}_{size}-{seed}")
-    tasks = plan([tree], Request(seed=7), output=tree.parent / "o", template=template, model="m")
+    tasks = plan([tree], Naming(request=Request(seed=7), template=template, model="m"), output=tree.parent / "o")
     names = [task.target.relative_to(tree.parent / "o").as_posix() for task in tasks]
     assert names == [
         "m/photos-a_x4-7.jpg",
