@@ -8,7 +8,7 @@ from jaxtyping import Float32
 from torch import Tensor
 from torch.nn import functional
 
-from sdsr.data.kernels import Kernels, gaussian_kernels
+from sdsr.data.kernels import Kernels, gaussian_kernel
 from sdsr.images.banded import apply_banded
 from sdsr.tensors import Image
 
@@ -68,8 +68,7 @@ def unsharp_mask(image: Image, *, weight: float = 0.5, threshold: float = 10.0) 
 
     The blur is a 51x51 Gaussian of sigma 8; the choices are those of Real-ESRGAN's published training code.
     """
-    sigma = torch.tensor([8.0])
-    kernel = gaussian_kernels(51, sigma, sigma, torch.zeros(1))
+    kernel = gaussian_kernel(51, 8.0, 8.0)
     residual = image - filter2d(image, kernel)
     mask = filter2d((residual.abs() * 255 > threshold).to(image), kernel)
     sharp = (image + weight * residual).clamp(0, 1)

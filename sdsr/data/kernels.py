@@ -1,7 +1,8 @@
-"""Blur kernels of the second-order degradation: Gaussian, generalized Gaussian, plateau and sinc, as batched functions.
+"""Blur kernels of the second-order degradation: Gaussian, generalized Gaussian, plateau and sinc.
 
-Everything is computed in float64 and returned in float32; each kernel sums to 1. Source: Real-ESRGAN (arXiv:2107.10833,
-Sec. 3.2 and 3.3). A kernel is indexed [row, column]; sigma_x belongs to the column axis when theta is 0.
+Everything is computed in float64 and returned in float32, (1, size, size); each kernel sums to 1. Source: Real-ESRGAN
+(arXiv:2107.10833, Sec. 3.2 and 3.3). A kernel is indexed [row, column]; sigma_x belongs to the column axis when theta
+is 0.
 """
 
 import bisect
@@ -17,10 +18,8 @@ from numpy.random import Generator
 from torch import Tensor
 
 Kernels = Float[Tensor, "n size size"]
-Values = Float[Tensor, " n"]
 Range = tuple[float, float]
-Numbers = Float64[np.ndarray, " n"]
-Arrays = Float64[np.ndarray, "n size size"]  # NumPy's functions take half the time of torch's for a kernel
+Square = Float64[np.ndarray, "size size"]  # NumPy's functions take half the time of torch's for a kernel
 
 KINDS = ("iso", "aniso", "generalized_iso", "generalized_aniso", "plateau_iso", "plateau_aniso")
 
@@ -38,26 +37,24 @@ class Blur:
     plateau_beta: Range
 
 
-def gaussian_kernels(size: int, sigma_x: Values, sigma_y: Values, theta: Values, beta: Values | None = None) -> Kernels:
-    """exp(-d^beta / 2) of the squared Mahalanobis distance d; beta 1 (or None) is the Gaussian. theta in radians."""
-    power = None if beta is None else _numbers(beta)
-    return _gaussian(_squared_distance(size, _numbers(sigma_x), _numbers(sigma_y), _numbers(theta)), power)
+def gaussian_kernel(size: int, sigma_x: float, sigma_y: float, theta: float = 0.0, beta: float = 1.0) -> Kernels:
+    """exp(-d^beta / 2) of the squared Mahalanobis distance d; beta 1 is the Gaussian. theta in radians."""
+    return _normalized(np.exp(-0.5 * _squared_distance(size, sigma_x, sigma_y, theta) ** beta))
 
 
-def plateau_kernels(size: int, sigma_x: Values, sigma_y: Values, theta: Values, beta: Values) -> Kernels:
+def plateau_kernel(size: int, sigma_x: float, sigma_y: float, theta: float, beta: float) -> Kernels:
     """1 / (1 + d^beta) of the squared Mahalanobis distance d. theta in radians."""
-    return _plateau(_squared_distance(size, _numbers(sigma_x), _numbers(sigma_y), _numbers(theta)), _numbers(beta))
+    return _normalized(1 / (1 + _squared_distance(size, sigma_x, sigma_y, theta) ** beta))
 
 
-def sinc_kernels(size: int, cutoff: Values) -> Kernels:
+def sinc_kernel(size: int, cutoff: float) -> Kernels:
     """The ideal circular low-pass c J1(c r) / (2 pi r), cut to size x size; its ringing imitates over-sharpened photos.
 
     `cutoff` is in radians per pixel, (0, pi].
     """
     radius = torch.from_numpy(_radius(size))
-    c = cutoff.double()[:, None, None]
-    ring = c * torch.special.bessel_j1(c * radius) / (2 * math.pi * radius.clamp_min(1e-12))
-    return _normalized(torch.where(radius == 0, c**2 / (4 * math.pi), ring).numpy())
+    ring = cutoff * torch.special.bessel_j1(cutoff * radius) / (2 * math.pi * radius.clamp_min(1e-12))
+    return _normalized(torch.where(radius == 0, cutoff**2 / (4 * math.pi), ring).numpy())
 
 
 def random_kernel(blur: Blur, rng: Generator) -> Kernels:
@@ -71,7 +68,7 @@ def random_kernel(blur: Blur, rng: Generator) -> Kernels:
 
 def random_sinc(size: int, rng: Generator, *, lowest: float = math.pi / 3) -> Kernels:
     """A sinc kernel, (1, size, size), with its cutoff between `lowest` and pi."""
-    return sinc_kernels(size, torch.tensor([rng.uniform(lowest, math.pi)], dtype=torch.float64))
+    return sinc_kernel(size, rng.uniform(lowest, math.pi))
 
 
 def drawn_index(chances: tuple[float, ...], rng: Generator) -> int:
@@ -87,20 +84,16 @@ def mixed_kernel(kind: str, size: int, blur: Blur, rng: Generator) -> Kernels:
     if not kind.endswith("_iso") and kind != "iso":
         sigma_y = rng.uniform(*blur.sigma)
         theta = rng.uniform(-math.pi, math.pi)
-    distance = _squared_distance(size, *(np.array([value]) for value in (sigma_x, sigma_y, theta)))
     if kind.startswith("plateau"):
-        return _plateau(distance, _random_beta(blur.plateau_beta, rng))
-    return _gaussian(distance, _random_beta(blur.generalized_beta, rng) if kind.startswith("generalized") else None)
+        return plateau_kernel(size, sigma_x, sigma_y, theta, _random_beta(blur.plateau_beta, rng))
+    beta = _random_beta(blur.generalized_beta, rng) if kind.startswith("generalized") else 1.0
+    return gaussian_kernel(size, sigma_x, sigma_y, theta, beta)
 
 
-def _random_beta(interval: Range, rng: Generator) -> Numbers:
+def _random_beta(interval: Range, rng: Generator) -> float:
     """Below 1 and above 1 with equal probability, however long either side is."""
     low, high = interval
-    return np.array([rng.uniform(low, 1) if rng.uniform(0, 1) < 0.5 else rng.uniform(1, high)])
-
-
-def _numbers(values: Values) -> Numbers:
-    return values.double().numpy()
+    return rng.uniform(low, 1) if rng.uniform(0, 1) < 0.5 else rng.uniform(1, high)
 
 
 @functools.lru_cache(maxsize=64)
@@ -109,27 +102,17 @@ def _axis(size: int) -> Float64[np.ndarray, " size"]:
 
 
 @functools.lru_cache(maxsize=64)
-def _radius(size: int) -> Float64[np.ndarray, "size size"]:
+def _radius(size: int) -> Square:
     return np.hypot(_axis(size)[:, None], _axis(size))
 
 
-def _squared_distance(size: int, sigma_x: Numbers, sigma_y: Numbers, theta: Numbers) -> Arrays:
+def _squared_distance(size: int, sigma_x: float, sigma_y: float, theta: float) -> Square:
     y = _axis(size)[:, None]
     x = _axis(size)
-    cos, sin = (f(theta)[:, None, None] for f in (np.cos, np.sin))
-    along = (cos * x + sin * y) / sigma_x[:, None, None]
-    across = (cos * y - sin * x) / sigma_y[:, None, None]
+    along = (np.cos(theta) * x + np.sin(theta) * y) / sigma_x
+    across = (np.cos(theta) * y - np.sin(theta) * x) / sigma_y
     return along**2 + across**2
 
 
-def _gaussian(distance: Arrays, beta: Numbers | None) -> Kernels:
-    power = distance if beta is None else distance ** beta[:, None, None]
-    return _normalized(np.exp(-0.5 * power))
-
-
-def _plateau(distance: Arrays, beta: Numbers) -> Kernels:
-    return _normalized(1 / (1 + distance ** beta[:, None, None]))
-
-
-def _normalized(kernels: Arrays) -> Kernels:
-    return torch.from_numpy((kernels / kernels.sum(axis=(-2, -1), keepdims=True)).astype(np.float32))
+def _normalized(kernel: Square) -> Kernels:
+    return torch.from_numpy((kernel / kernel.sum()).astype(np.float32))[None]

@@ -7,7 +7,7 @@ from safetensors.torch import load_file
 from torch.nn import functional
 
 from sdsr.data.filters import filter2d, unsharp_mask
-from sdsr.data.kernels import gaussian_kernels
+from sdsr.data.kernels import gaussian_kernel
 
 GOLDEN = load_file(Path(__file__).parents[1] / "golden/realesrgan_kernels/io.safetensors")
 
@@ -47,21 +47,20 @@ def test_a_product_of_two_kernels_agrees_with_convolution(size, taps):
 
 def test_a_kernel_that_is_nearly_a_product_is_none():
     """A rotated Gaussian: filtered whole, not by its rows and columns."""
-    kernel = gaussian_kernels(13, torch.tensor([2.0]), torch.tensor([1.5]), torch.tensor([0.3]))
+    kernel = gaussian_kernel(13, 2.0, 1.5, 0.3)
     image = GOLDEN["image"][:1]
     direct = functional.conv2d(functional.pad(image, (6,) * 4, mode="reflect").transpose(0, 1), kernel[None])
     torch.testing.assert_close(filter2d(image, kernel), direct.transpose(0, 1), atol=1e-6, rtol=0)
 
 
 def test_border_wider_than_the_photo_keeps_a_flat_photo_flat():
-    kernel = gaussian_kernels(21, *torch.full((2, 1), 3.0), torch.zeros(1))
+    kernel = gaussian_kernel(21, 3.0, 3.0)
     for size in ((1, 1), (1, 5), (4, 7)):
         flat = torch.full((1, 3, *size), 0.7)
         torch.testing.assert_close(filter2d(flat, kernel), flat, atol=1e-6, rtol=0)
 
 
 def test_unsharp_mask_is_the_published_one():
-    sigma = torch.tensor([8.0])
-    kernel = gaussian_kernels(51, sigma, sigma, torch.zeros(1))
+    kernel = gaussian_kernel(51, 8.0, 8.0)
     torch.testing.assert_close(kernel[0], GOLDEN["usm.kernel_51x51"], atol=1e-6, rtol=0)
     torch.testing.assert_close(unsharp_mask(GOLDEN["image"]), GOLDEN["usm.default_w0p5_t10"], atol=1e-5, rtol=0)
