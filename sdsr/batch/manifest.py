@@ -70,10 +70,6 @@ class Manifest:
         if entries:
             self._append(entries)
 
-    def finished(self, source: Path | str, target: Path | str, settings_sha256: str) -> bool:
-        """Whether the result is there, complete and unchanged, and made from just this photo and these settings."""
-        return self.state(source, target, settings_sha256) in ("finished", "another version")
-
     def state(self, source: Path | str, target: Path | str, settings_sha256: str, *, read: bool = False) -> State:
         """Return what is known of a result: "unknown" without a note, "missing" without a file.
 

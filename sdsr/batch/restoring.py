@@ -110,19 +110,12 @@ def restore_read(
     return replace(restored, chosen=chosen_with(restored.chosen, note))
 
 
-def restore(
-    source: "Path | bytes",
-    maker: "JobMaker",
-    settings: Settings,
-    *,
-    format: Format | None,
-    on_progress: OnProgress | None = None,
-) -> Restored:
+def restore(source: "Path | bytes", maker: "JobMaker", settings: Settings, *, format: Format | None) -> Restored:
     """Return one photo restored, and what was chosen for it.
 
     What can't be done within limits and memory is refused before anything is decoded.
     """
-    return restore_read(read(source, maker, settings, format=format), maker, settings, on_progress=on_progress)
+    return restore_read(read(source, maker, settings, format=format), maker, settings)
 
 
 def _passes(settings: Settings) -> int:

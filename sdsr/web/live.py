@@ -24,7 +24,6 @@ class Live:
     step: int = 0
     steps: int | None = None
     windows: int | None = None
-    chosen: str | None = None
     previews: list[Message] = field(default_factory=list)
 
     def take(self, event: str, data: Message) -> None:
@@ -35,7 +34,6 @@ class Live:
             case "planned":
                 self.steps = data["steps"]
                 self.windows = data["windows"]
-                self.chosen = data["chosen"]
             case "step":
                 self.step = data["step"]
             case "preview":

@@ -68,7 +68,7 @@ def test_folders_become_one_and_are_finished_there(tmp_path: Path) -> None:
     became = {path.relative_to(tmp_path).as_posix(): how for path, how in merge(out, [one, two])}
     assert became == {"one/a.png": "taken", "one/d.png": "taken", "two/sub/b.png": "taken"}
     assert dict(verify(out)) == dict.fromkeys(("a.png", "d.png", "sub/b.png"), "whole")
-    assert Manifest(out).finished(photo, out / "sub" / "b.png", SETTINGS)
+    assert Manifest(out).state(photo, out / "sub" / "b.png", SETTINGS) == "finished"
     assert {how for _, how in merge(out, [one, two])} == {"there already"}
     assert sorted(path.name for path in out.iterdir()) == [NAME, "a.png", "d.png", "sub"]
 

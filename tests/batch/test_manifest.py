@@ -50,29 +50,29 @@ def test_what_is_finished_is_known_to_the_next_run(photo: Path, root: Path) -> N
     target.write_bytes(b"result")
     Manifest(root).finish(target, work(photo))
     later = Manifest(root)
-    assert later.finished(photo, target, SETTINGS)
-    assert not later.finished(photo, target, "3" * 64)
+    assert later.state(photo, target, SETTINGS) == "finished"
+    assert later.state(photo, target, "3" * 64) != "finished"
     target.write_bytes(b"damage")
-    assert not later.finished(photo, target, SETTINGS)
+    assert later.state(photo, target, SETTINGS) != "finished"
     target.write_bytes(b"result")
-    assert later.finished(photo, target, SETTINGS)
+    assert later.state(photo, target, SETTINGS) == "finished"
     photo.write_bytes(b"other")
-    assert not later.finished(photo, target, SETTINGS)
+    assert later.state(photo, target, SETTINGS) != "finished"
     photo.write_bytes(b"photo")
     target.unlink()
-    assert not later.finished(photo, target, SETTINGS)
+    assert later.state(photo, target, SETTINGS) != "finished"
 
 
 def test_a_result_whose_note_was_lost_needs_no_rework(photo: Path, root: Path) -> None:
     target = root / "a.png"
     Manifest(root).begin(target, work(photo))
-    assert not Manifest(root).finished(photo, target, SETTINGS)
+    assert Manifest(root).state(photo, target, SETTINGS) != "finished"
     target.write_bytes(b"complete, for it appears only so")
     later = Manifest(root)
-    assert later.finished(photo, target, SETTINGS)
+    assert later.state(photo, target, SETTINGS) == "finished"
     later.close()
     target.write_bytes(b"changed afterwards")
-    assert not Manifest(root).finished(photo, target, SETTINGS)
+    assert Manifest(root).state(photo, target, SETTINGS) != "finished"
 
 
 def test_a_line_cut_short_costs_only_itself(photo: Path, root: Path) -> None:
@@ -85,8 +85,8 @@ def test_a_line_cut_short_costs_only_itself(photo: Path, root: Path) -> None:
             file.write(torn)
     Manifest(root).finish(second, work(photo))
     later = Manifest(root)
-    assert later.finished(photo, first, SETTINGS)
-    assert later.finished(photo, second, SETTINGS)
+    assert later.state(photo, first, SETTINGS) == "finished"
+    assert later.state(photo, second, SETTINGS) == "finished"
 
 
 def test_what_another_process_notes_is_seen(photo: Path, root: Path) -> None:
@@ -94,13 +94,13 @@ def test_what_another_process_notes_is_seen(photo: Path, root: Path) -> None:
     one, other = Manifest(root), Manifest(root)
     target.write_bytes(b"result")
     other.finish(target, work(photo))
-    assert not one.finished(photo, target, SETTINGS)
+    assert one.state(photo, target, SETTINGS) != "finished"
     one.refresh()
-    assert one.finished(photo, target, SETTINGS)
+    assert one.state(photo, target, SETTINGS) == "finished"
     (root / NAME).unlink()
     (root / NAME).write_bytes(b"")
     one.refresh()
-    assert not one.finished(photo, target, SETTINGS)
+    assert one.state(photo, target, SETTINGS) != "finished"
 
 
 def test_what_is_old_and_finished_is_not_read_again(photo: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,7 +109,7 @@ def test_what_is_old_and_finished_is_not_read_again(photo: Path, root: Path, mon
     age(photo, target)
     Manifest(root).finish(target, work(photo))
     monkeypatch.setattr(manifest, "file_sha256", lambda path: pytest.fail("read"))
-    assert Manifest(root).finished(photo, target, SETTINGS)
+    assert Manifest(root).state(photo, target, SETTINGS) == "finished"
 
 
 @pytest.mark.parametrize("changed", ["photo", "result"])
@@ -122,7 +122,7 @@ def test_a_change_that_keeps_size_and_time_is_seen(photo: Path, root: Path, chan
     time_ns = path.stat().st_mtime_ns
     path.write_bytes(bytes(reversed(path.read_bytes())))
     os.utime(path, ns=(time_ns, time_ns))
-    assert not Manifest(root).finished(photo, target, SETTINGS)
+    assert Manifest(root).state(photo, target, SETTINGS) != "finished"
 
 
 def test_a_copied_folder_is_read_once(photo: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,10 +131,10 @@ def test_a_copied_folder_is_read_once(photo: Path, root: Path, monkeypatch: pyte
     Manifest(root).finish(target, work(photo))
     age(photo, target)  # as a copy that keeps no times
     once = Manifest(root)
-    assert once.finished(photo, target, SETTINGS)
+    assert once.state(photo, target, SETTINGS) == "finished"
     once.close()
     monkeypatch.setattr(manifest, "file_sha256", lambda path: pytest.fail("read"))
-    assert Manifest(root).finished(photo, target, SETTINGS)
+    assert Manifest(root).state(photo, target, SETTINGS) == "finished"
 
 
 def test_times_of_a_file_just_written_tell_nothing(photo: Path) -> None:
@@ -150,7 +150,7 @@ def test_names_that_are_no_text_are_kept(photo: Path, root: Path) -> None:
     target = root / os.fsdecode(b"\xff\n\xe2\x80\xa8.png")
     target.write_bytes(b"result")
     Manifest(root).finish(target, work(photo))
-    assert Manifest(root).finished(photo, target, SETTINGS)
+    assert Manifest(root).state(photo, target, SETTINGS) == "finished"
 
 
 def test_each_machine_appends_to_a_file_of_its_own(photo: Path, root: Path) -> None:
@@ -165,7 +165,7 @@ def test_each_machine_appends_to_a_file_of_its_own(photo: Path, root: Path) -> N
     for read in (one, two, Manifest(root)):
         read.refresh()
         assert read.entries.keys() == set(names)
-        assert all(read.finished(photo, root / name, SETTINGS) for name in names)
+        assert all(read.state(photo, root / name, SETTINGS) == "finished" for name in names)
 
 
 def test_where_machines_contradict_each_other_the_result_tells(
@@ -213,7 +213,7 @@ def test_what_a_later_version_adds_to_a_line_is_passed_over_and_not_the_line(tre
     }
     (out / NAME).write_text("\n".join([*others, json.dumps(noted), ""]))
     assert Manifest(out).entries["a.png"].output_stamp == Stamp(size=1, modified_ns=2, changed_ns=3)
-    assert Manifest(out).finished(tree / "a.png", out / "a.png", "settings")
+    assert Manifest(out).state(tree / "a.png", out / "a.png", "settings") == "finished"
 
 
 def test_a_name_that_no_file_can_have_is_of_none(tmp_path: Path) -> None:
