@@ -59,9 +59,9 @@ def crop_of(job: Job, region: Region, windowed: "Windowed", context_px: int | No
 
 def _cropped(job: Job, region: Region, windowed: "Windowed", context_px: int) -> Crop:
     canvas = job.canvas.region
-    size = canvas.height, canvas.width
+    size = canvas.size
     made = job.canvas.made
-    wide = region.expand(WAVELET_HALO_PX, within=(made.height, made.width))
+    wide = region.expand(WAVELET_HALO_PX, within=made.size)
     on_canvas = replace(wide, top=wide.top + made.top, left=wide.left + made.left)
     needed = on_canvas.relative_to(canvas).expand(context_px, within=size)
     block = _block(job, needed, context_px)
@@ -86,7 +86,7 @@ def _block(job: Job, needed: Region, context_px: int) -> Region:
     In each step before the last, a window looks at all that its neighbors gave it.
     """
     windows = job.windows
-    size = job.canvas.region.height, job.canvas.region.width
+    size = job.canvas.region.size
     reach = context_px if job.plan.refinement is not None else 0
     block = _around(window for window in windows if _meet(window, needed))
     for _ in job.plan.times[1:]:

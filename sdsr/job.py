@@ -111,7 +111,7 @@ class Job:
     @property
     def windows(self) -> tuple[Region, ...]:
         """The windows of the canvas, in its pixels."""
-        return self.restorer.windows((self.canvas.region.height, self.canvas.region.width))
+        return self.restorer.windows(self.canvas.region.size)
 
     def cancel(self) -> None:
         """Let the job end with CancelledError, after the window or tile that is at work; from any thread."""
@@ -242,7 +242,5 @@ def _finished(result: Photo) -> Iterator[Preview]:
     from sdsr.images.floats import image
     from sdsr.restoration.tiles import TILE_PX
 
-    height, width = result.size
-    for top in range(0, height, TILE_PX):
-        region = Region(top=top, left=0, height=min(TILE_PX, height - top), width=width)
+    for region in Region.grid(result.size, TILE_PX, result.size[1]):
         yield Preview(region=region, image=image(result, region), final=True)

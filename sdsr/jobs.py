@@ -86,13 +86,14 @@ class JobMaker:
         )
         finish.check(photo.size, (height, width))
         progress = Progress(report=on_progress)
-        size = canvas.region.height, canvas.region.width
         return Job(
             photo=photo,
             request=request,
             canvas=canvas,
             plan=plan,
-            restorer=replace(self.windowed(size, request.memory_bytes, progress.add), on_note=progress.notes.append),
+            restorer=replace(
+                self.windowed(canvas.region.size, request.memory_bytes, progress.add), on_note=progress.notes.append
+            ),
             noise=CanvasNoise(seeds=(request.seed,)),
             color_fix=request.color_fix or self.color_fix,
             adain_floor=self.adain_floor,

@@ -1,5 +1,6 @@
 """A rectangle of a canvas; it knows no torch, so that windows can be planned without."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from types import EllipsisType
 
@@ -23,6 +24,18 @@ class Region:
         """Return the middle of a canvas of `size` (height, width), `at_most` so high and wide."""
         height, width = map(min, size, at_most)
         return Region(top=(size[0] - height) // 2, left=(size[1] - width) // 2, height=height, width=width)
+
+    @classmethod
+    def grid(cls, size: tuple[int, int], height: int, width: int) -> Iterator["Region"]:
+        """Yield the parts of a canvas of `size`, so high and wide or as much as is left, row by row."""
+        for top in range(0, size[0], height):
+            for left in range(0, size[1], width):
+                yield cls(top=top, left=left, height=min(height, size[0] - top), width=min(width, size[1] - left))
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width)"""
+        return self.height, self.width
 
     @property
     def bottom(self) -> int:

@@ -53,7 +53,7 @@ def predicted(
     """Return what restoring a photo to a `size` (height, width) takes, from file to file, in windows of the most."""
     photo = header.height, header.width
     canvas = maker.canvas.layout(photo, size, maker.facts.multiple_px).region
-    window = window_px(maker.canvas, (canvas.height, canvas.width), facts=maker.facts)
+    window = window_px(maker.canvas, canvas.size, facts=maker.facts)
     peak = predict(maker.canvas, maker.facts, photo, size, window_px=window, by=maker.allocations, depth=_depth(header))
     held = peak.held
     held += size[0] * size[1] * PASSES_BYTES_PER_PX if passes > 1 else 0

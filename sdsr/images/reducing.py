@@ -11,6 +11,7 @@ from sdsr.images.floats import image_array
 from sdsr.images.kernels import KEYS, Kernel, widened
 from sdsr.images.resize import resample_axis
 from sdsr.photos.photo import Photo
+from sdsr.tensors import Region
 
 STRIP_ROWS = 64
 
@@ -30,8 +31,8 @@ def reduce_photo(photo: Photo, size: tuple[int, int], *, kernel: Kernel = KEYS) 
 
     Memory beyond the result's: the rows that `STRIP_ROWS` rows of it depend on.
     """
-    strips = (slice(first, min(first + STRIP_ROWS, size[0])) for first in range(0, size[0], STRIP_ROWS))
-    return concatenate([_reduced_rows(photo, size, rows, kernel) for rows in strips], -2)
+    strips = Region.grid(size, STRIP_ROWS, size[1])
+    return concatenate([_reduced_rows(photo, size, strip.rows, kernel) for strip in strips], -2)
 
 
 def estimate_width(result: Photo, photo: Photo) -> float:

@@ -16,11 +16,11 @@ from sdsr.errors import InputError
 from sdsr.tensors import Region, Tensor
 
 
-def cover(height: int, width: int, *, window: int, overlap: int, columns_first: bool = False) -> tuple[Region, ...]:
+def cover(height: int, width: int, *, window: int, overlap: int) -> tuple[Region, ...]:
     """Return the fewest windows, `window - overlap` apart, that cover the canvas; the last ones end at its border.
 
-    Windows are square, or as small as the canvas where that is smaller. They come row by row, or with `columns_first`
-    column by column as published (a difference for random numbers drawn in passing, not for the blend).
+    Windows are square, or as small as the canvas where that is smaller. They come row by row, the published code's
+    column by column: a difference for random numbers drawn in passing, not for the blend.
     """
     if not 0 <= overlap < window:
         raise InputError(
@@ -29,14 +29,8 @@ def cover(height: int, width: int, *, window: int, overlap: int, columns_first: 
     if min(height, width) < 1:
         raise InputError(f"canvas (={height} x {width}) is empty; both sizes must be at least 1.")
     tops, lefts = (_offsets(length, window, window - overlap) for length in (height, width))
-    places = (
-        ((top, left) for left in lefts for top in tops)
-        if columns_first
-        else ((top, left) for top in tops for left in lefts)
-    )
-    return tuple(
-        Region(top=top, left=left, height=min(window, height), width=min(window, width)) for top, left in places
-    )
+    size = {"height": min(window, height), "width": min(window, width)}
+    return tuple(Region(top=top, left=left, **size) for top in tops for left in lefts)
 
 
 Weight = Callable[[int, int], Float32[np.ndarray, "_ _"]]

@@ -21,7 +21,7 @@ def lq_image_of(restorer: Restorer, sample: Sample) -> LqImage:
     assert sample.lq is not None, "this objective needs pairs; give its stage a degradation, or paired photos"
     height, width = sample.hq.shape[-2:]
     lq_image = LqImage.of(sample.lq, (height, width), restorer.factor)
-    if (lq_image.region.height, lq_image.region.width) != (height, width):
+    if lq_image.region.size != (height, width):
         raise InputError(
             f"crops (={height} x {width} px) must be multiples of {restorer.factor} px and at least "
             f"{LEAST_MULTIPLES * restorer.factor} px; change crop_px, or the size of validation photos."

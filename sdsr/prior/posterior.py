@@ -47,18 +47,15 @@ def encode_in_parts(
 
     Each part has `margin` cells of context on each side where there are any.
     """
-    height, width = size
     mean = std = None
-    for top in range(0, height, side):
-        for left in range(0, width, side):
-            cells = Region(top=top, left=left, height=min(side, height - top), width=min(side, width - left))
-            wide = cells.expand(margin, within=size)
-            part = encode(picture(wide.scaled(factor))).part(cells.relative_to(wide))
-            if mean is None:
-                mean = zeros((*part.mean.shape[:2], *size), part.mean)
-                std = None if part.std is None else zeros(mean.shape, mean)
-            mean[cells.slices] = part.mean
-            if std is not None and part.std is not None:
-                std[cells.slices] = part.std
+    for cells in Region.grid(size, side, side):
+        wide = cells.expand(margin, within=size)
+        part = encode(picture(wide.scaled(factor))).part(cells.relative_to(wide))
+        if mean is None:
+            mean = zeros((*part.mean.shape[:2], *size), part.mean)
+            std = None if part.std is None else zeros(mean.shape, mean)
+        mean[cells.slices] = part.mean
+        if std is not None and part.std is not None:
+            std[cells.slices] = part.std
     assert mean is not None, "a picture has cells"
     return Posterior(mean=mean, std=std)

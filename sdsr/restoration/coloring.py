@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
-from numpy.typing import DTypeLike
 
 from sdsr.array_api import inference, like, zeros
 from sdsr.images.color import VARIANCE_FLOOR, WAVELET_HALO_PX, Moments, apply_moments, moments, wavelet, ycbcr
@@ -36,31 +35,27 @@ def finished_tiles(
     color_fix: ColorFix,
     *,
     adain_floor: float = VARIANCE_FLOOR,
-    tile_px: int | None = None,
     on_note: OnNote | None = None,
 ) -> Iterator[Tile]:
     """Yield the result in tiles that don't overlap; together they are the whole picture decoded and corrected at once.
 
-    They are the restorer's unless `tile_px` says otherwise. Where memory runs out they come again from the first, half
-    as wide, and `on_note` is told so; raises LimitError where they can't be smaller.
+    They are the restorer's. Where memory runs out they come again from the first, half as wide, and `on_note` is told
+    so; raises LimitError where they can't be smaller.
 
     The wavelet fix looks at a halo around each tile; AdaIN decodes everything twice, the first time to measure,
     and adds `adain_floor` to each variance. A result that was made at another size, which is small, is put together
     and shrunk.
     """
-    if tile_px is not None:
-        restorer = restorer.in_tiles(tile_px)
 
     def made(restorer: Restoring) -> Iterator[Tile]:
-        side = min(tile_px or TILE_PX, restorer.tile_px)
-        return _made_tiles(restorer, lq_image, sampled, color_fix, adain_floor, side)
+        return _made_tiles(restorer, lq_image, sampled, color_fix, adain_floor, min(TILE_PX, restorer.tile_px))
 
     tiles = in_smaller_tiles(restorer, made, on_note)
     if lq_image.wanted is None:
         yield from tiles
         return
     whole = shrunk(lq_image, _assembled(lq_image, tiles))
-    for region in _grid(lq_image.final_size, tile_px or TILE_PX):
+    for region in Region.grid(lq_image.final_size, TILE_PX, TILE_PX):
         yield Tile(region=region, image=whole[region.slices])
 
 
@@ -70,12 +65,11 @@ def estimated(restorer: Restoring, lq_image: LqImage, sampled: Sampled) -> Tile:
 
     Colors are as they were decoded, clamped to [0, 1].
     """
-    height = lq_image.made.height
-    width = lq_image.made.width
+    made = lq_image.made
     if lq_image.wanted is None:
-        region = _middle((height, width), restorer.factor)
+        region = _middle(made.size, restorer.factor)
         return Tile(region=region, image=decoded(restorer, lq_image, sampled, region).clip(0, 1))
-    whole = decoded(restorer, lq_image, sampled, Region.whole(height, width))
+    whole = decoded(restorer, lq_image, sampled, Region.whole(*made.size))
     return Tile(region=Region.whole(*lq_image.wanted), image=shrunk(lq_image, whole).clip(0, 1))
 
 
@@ -90,8 +84,7 @@ def _assembled(lq_image: LqImage, tiles: Iterator[Tile]) -> Image:
     whole = None
     for tile in tiles:
         if whole is None:
-            size = lq_image.made.height, lq_image.made.width
-            whole = zeros((*tile.image.shape[:2], *size), tile.image)
+            whole = zeros((*tile.image.shape[:2], *lq_image.made.size), tile.image)
         whole[tile.region.slices] = tile.image
     assert whole is not None, "a picture has tiles"
     return whole
@@ -106,9 +99,8 @@ def _made_tiles(
     tile_px: int,
 ) -> Iterator[Tile]:
     """Yield the result at the size at which it was made; places of tiles are relative to it."""
-    made = lq_image.made
-    size = made.height, made.width
-    tiles = _grid(size, tile_px)
+    size = lq_image.made.size
+    tiles = list(Region.grid(size, tile_px, tile_px))
     exchanged = _moments(restorer, lq_image, sampled, tiles) if color_fix == "adain" else None
     for tile in tiles:
         wide = tile.expand(WAVELET_HALO_PX if color_fix == "wavelet" else 0, within=size)
@@ -118,28 +110,11 @@ def _made_tiles(
         yield Tile(region=tile, image=image[tile.relative_to(wide).slices])
 
 
-def finished(
-    restorer: Restoring,
-    lq_image: LqImage,
-    sampled: Sampled,
-    *,
-    color_fix: ColorFix,
-    adain_floor: float = VARIANCE_FLOOR,
-    dtype: DTypeLike,
-) -> np.ndarray:
-    """Return the whole result, (rows, columns, 3), quantized to an unsigned integer type."""
-    pixels = np.empty((*lq_image.final_size, 3), dtype)
-    for tile in finished_tiles(restorer, lq_image, sampled, color_fix, adain_floor=adain_floor):
-        pixels[tile.region.rows, tile.region.columns] = quantize(tile.image, pixels.dtype)
-    return pixels
-
-
 def enlarged_alpha(photo: Photo, size: tuple[int, int]) -> np.ndarray:
     """Return the alpha at the new size, in strips."""
     given = plane(photo)
     alpha = np.empty(size, photo.pixels.dtype)
-    for top in range(0, size[0], TILE_PX):
-        strip = Region(top=top, left=0, height=min(TILE_PX, size[0] - top), width=size[1])
+    for strip in Region.grid(size, TILE_PX, size[1]):
         alpha[strip.rows] = quantize(resample(given, size, strip), alpha.dtype)
     return alpha
 
@@ -199,13 +174,3 @@ def _middle(size: tuple[int, int], factor: int) -> Region:
     height, width = (min(side, TILE_PX) // factor * factor or min(side, factor) for side in size)
     top, left = ((side - part) // 2 // factor * factor for side, part in zip(size, (height, width), strict=True))
     return Region(top=max(0, top), left=max(0, left), height=height, width=width)
-
-
-def _grid(size: tuple[int, int], tile_px: int) -> list[Region]:
-    """Return the tiles of a picture, row by row; the last ones of a row or column are as small as what is left."""
-    height, width = size
-    return [
-        Region(top=top, left=left, height=min(tile_px, height - top), width=min(tile_px, width - left))
-        for top in range(0, height, tile_px)
-        for left in range(0, width, tile_px)
-    ]

@@ -56,7 +56,7 @@ class LqImage:
     @property
     def final_size(self) -> tuple[int, int]:
         """The (height, width) of the result in the end."""
-        return self.wanted or (self.made.height, self.made.width)
+        return self.wanted or self.made.size
 
     def part(self, region: Region) -> "LqImage":
         """Return what of the photo belongs to a region of this part (in pixels, relative to it)."""
@@ -79,7 +79,7 @@ class LqImage:
         image = resample(self.pixels, self.size, inside, kernel=self.kernel)
         if self.clamped:
             image = image.clip(0, 1)
-        if (inside.height, inside.width) == (len(rows), len(columns)):
+        if inside.size == (len(rows), len(columns)):
             return image
         return image[..., rows - top, :][..., columns - left]
 

@@ -62,11 +62,11 @@ def predict(
     `depth` is the bytes of a sample.
     """
     canvas = method.layout(photo, size, facts.multiple_px).region
-    height, width = (min(side, window_px) for side in (canvas.height, canvas.width))
+    height, width = (min(side, window_px) for side in canvas.size)
     return Peak(
         held=by.once_bytes + picture_bytes(photo, size, depth=depth),
         window=ceil(by.share * height * width * facts.bytes_per_px),
-        part=ceil(by.share * part_bytes(facts, (canvas.height, canvas.width))),
+        part=ceil(by.share * part_bytes(facts, canvas.size)),
     )
 
 

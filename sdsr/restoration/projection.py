@@ -89,10 +89,8 @@ def _round_trip(length: int, size: int, kernel: Kernel) -> Band:
 
 def _add(result: Photo, correction: np.ndarray) -> Photo:
     """x + U c, rounded to the result's depth."""
-    height, width = result.size
     pixels = np.empty_like(result.pixels)
-    for top in range(0, height, STRIP_ROWS):
-        strip = Region(top=top, left=0, height=min(STRIP_ROWS, height - top), width=width)
+    for strip in Region.grid(result.size, STRIP_ROWS, result.size[1]):
         change = resample(correction, result.size, strip)
         pixels[strip.rows] = quantize(image_array(result, strip) + change, pixels.dtype)
     return replace(result, pixels=pixels)

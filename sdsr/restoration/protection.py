@@ -32,10 +32,8 @@ def protect(result: Photo, photo: Photo, places: Sequence[Region]) -> Photo:
         return result
     pixels = result.pixels.copy()
     given = image_array(photo)
-    height = result.size[0]
-    for top in range(0, height, STRIP_ROWS):
-        rows = slice(top, min(top + STRIP_ROWS, height))
-        weights = protection(places, photo.size, result.size, rows)
+    for strip in Region.grid(result.size, STRIP_ROWS, result.size[1]):
+        weights = protection(places, photo.size, result.size, strip.rows)
         lines = np.flatnonzero(weights.any(1))
         columns = np.flatnonzero(weights.any(0))
         if not len(lines):
@@ -43,7 +41,7 @@ def protect(result: Photo, photo: Photo, places: Sequence[Region]) -> Photo:
         inner = Region(
             top=int(lines[0]), left=int(columns[0]), height=int(np.ptp(lines)) + 1, width=int(np.ptp(columns)) + 1
         )
-        part = replace(inner, top=top + inner.top)
+        part = replace(inner, top=strip.top + inner.top)
         enlarged = resample(given, result.size, part, kernel=KEYS).clip(0, 1)
         made = image_array(result, part)
         share = weights[inner.rows, inner.columns]

@@ -176,8 +176,8 @@ class Restorer:
 
         A region of the picture is counted as the canvas's own.
         """
-        size = encoded.lq_image.region.height, encoded.lq_image.region.width
-        looked_at = LqImage.of(picture(encoded.lq_image.region), size, self.factor)
+        canvas = encoded.lq_image.region
+        looked_at = LqImage.of(picture(canvas), canvas.size, self.factor)
         conditioned_on = encoded.latent if encoded.conditioned_on is None else encoded.conditioned_on
         condition, negative_condition = self._conditions(looked_at, conditioned_on, encoded.prompt)
         return replace(encoded, condition=condition, negative_condition=negative_condition)

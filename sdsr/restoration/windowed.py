@@ -63,19 +63,18 @@ class Windowed:
 
     def encode_lq(self, lq_image: LqImage, prompt: str | None, noise: CanvasNoise) -> list[Encoded]:
         """Encode the canvas once, and condition each window."""
-        size = lq_image.region.height, lq_image.region.width
         posterior = self._posterior(lq_image)
 
         def encoded(window: Region) -> Encoded:
             part = posterior.part(latent_region(window, self.factor))
             return self.restorer.encode_posterior(lq_image.part(window), part, prompt, noise)
 
-        return list(self._counted(encoded(window) for window in self.windows(size)))
+        return list(self._counted(encoded(window) for window in self.windows(lq_image.region.size)))
 
     def _posterior(self, lq_image: LqImage) -> Posterior:
         """Encode the canvas, and look at what is around it."""
         top, left, bottom, right = self.around_px
-        canvas = Region.whole(lq_image.region.height, lq_image.region.width)
+        canvas = Region.whole(*lq_image.region.size)
         size = canvas.height + top + bottom, canvas.width + left + right
 
         def picture(region: Region) -> Image:

@@ -116,7 +116,7 @@ def _run(
     watch: "_Watch",
 ) -> tuple[Photo, Job]:
     job = maker.job(photo, request, on_progress=watch.progress)
-    watch.begin(job.size if order.region is None else (order.region.height, order.region.width))
+    watch.begin(job.size if order.region is None else order.region.size)
     if request.mean_of > 1:
         on_job(job)
         watch.plan(job)
