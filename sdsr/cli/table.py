@@ -58,22 +58,8 @@ MANIFEST = {
 }
 """Modules of `manifest/`."""
 
-RENAMED = {
-    "methods": "models",
-    "ablate": "study ablation",
-    "curves": "study curves",
-    "steps": "study steps",
-    "starts": "study starts",
-    "fidelity": "study fidelity",
-    "tradeoff": "study tradeoff",
-    "strength": "study modulation",
-    "critic-features": "study discriminator-features",
-    "similarity": "study similarity",
-}
-"""Former names, which answer, and say the new one."""
-
-ALIASES = {"complexity": "study complexity"}
-"""Short names of a study, which answer without a word."""
+ALIASES = {"methods": "models", "complexity": "study complexity"}
+"""Other names of a command and of a study."""
 
 
 def add_commands(app: typer.Typer, table: Mapping[str, str], package: str) -> None:
@@ -84,10 +70,8 @@ def add_commands(app: typer.Typer, table: Mapping[str, str], package: str) -> No
 
 def add_aliases(app: typer.Typer) -> None:
     """Add the hidden names of commands and studies."""
-    for alias, words in (RENAMED | ALIASES).items():
-        package, name = command_of(words)
-        says = f"`sdsr {alias}` is now `sdsr {words}`." if alias in RENAMED else None
-        app.command(alias, cls=_imported_when_called(package, name, says), hidden=True)(_placeholder)
+    for alias, words in ALIASES.items():
+        app.command(alias, cls=_imported_when_called(*command_of(words)), hidden=True)(_placeholder)
 
 
 def command_of(words: str) -> tuple[str, str]:
@@ -112,13 +96,11 @@ def _without_line_ends(text: str) -> str:
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
 
 
-def _imported_when_called(package: str, name: str, says: str | None = None) -> type[TyperCommand]:
-    """Return what stands for a command in the list, and prints what it `says` on standard error when it is called."""
+def _imported_when_called(package: str, name: str) -> type[TyperCommand]:
+    """Return what stands for a command in the list."""
 
     class Command(TyperCommand):
         def make_context(self, *args, **keywords):
-            if says:
-                typer.echo(f"sdsr: {says}", err=True)
             return load_command(package, name).make_context(*args, **keywords)
 
     return Command

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 import sdsr
 from sdsr.cli import main as cli
-from sdsr.cli.table import ALIASES, COMMANDS, MANIFEST, RENAMED, STUDIES, command_of, load_command
+from sdsr.cli.table import ALIASES, COMMANDS, MANIFEST, STUDIES, command_of, load_command
 from sdsr.errors import InputError, OutputError
 
 RUN = CliRunner()
@@ -74,14 +74,13 @@ def test_what_most_people_need_of_upscale_is_shown_first() -> None:
     assert "…" not in shown.output, "names are whole in 80 columns"
 
 
-@pytest.mark.parametrize("name", [*RENAMED, *ALIASES])
-def test_former_names_answer_and_say_the_new_one(name: str) -> None:
+@pytest.mark.parametrize("name", ALIASES)
+def test_other_names_answer(name: str) -> None:
     shown = RUN.invoke(cli.app, [name, "--help"])
     assert shown.exit_code == 0
-    words = (RENAMED | ALIASES)[name]
+    words = ALIASES[name]
     assert words in TYPED
-    said = f"sdsr: `sdsr {name}` is now `sdsr {words}`.\n" if name in RENAMED else ""
-    assert shown.stderr == said
+    assert shown.stderr == ""
     new = RUN.invoke(cli.app, [*words.split(), "--help"])
     assert sentences(shown.stdout).replace(f"sdsr {name} ", f"sdsr {words} ") == sentences(new.stdout)
 
