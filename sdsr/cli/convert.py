@@ -1,7 +1,8 @@
 """`sdsr convert`: a checkpoint that a method's authors published, as a folder that restores."""
 
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,39 +14,13 @@ from sdsr.cli.tables import numbers, plain_table, print_tables
 from sdsr.errors import look_up
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from sdsr.checkpoints.conversion import Published
     from sdsr.checkpoints.converted import Converted, Finding
     from sdsr.checkpoints.reading import Checkpoint
 
 VERDICTS = {True: "yes", False: "no", None: "?"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PartReport:
-    """A part in a checkpoint: whether it is kept or the prior's, and its size."""
-
-    kept: bool
-    tensors: int
-    parameters: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
-    """What a checkpoint holds, what was found out about it, and in `noted` what the folder says that it became."""
-
-    method: str
-    tensors: int
-    used: int
-    dropped: tuple[str, ...]
-    unknown: tuple[str, ...]
-    missing: tuple[str, ...]
-    beside: tuple[str, ...]
-    parts: dict[str, PartReport]
-    noted: dict[str, object]
-    findings: "tuple[Finding, ...]"
-
-    def json(self) -> str:
-        facts = asdict(self)
-        return dumps({**facts, **facts.pop("noted")}, indent=2)
 
 
 def convert(
@@ -89,11 +64,12 @@ def convert(
             write_parts(published.kept(converted), folder, noted, keep_precision=keep_precision)
     found = published.examine(tensors, converted, prior=prior_folder, image_encoder=_image_encoder(prior_folder))
     written = {"folder": str(to), **noted} if to and noted else {}
-    report = _report(method, converted, checkpoint, written, found)
     if json:
-        typer.echo(report.json())
+        typer.echo(dumps({"method": method, **_facts(published, converted, checkpoint, found), **written}, indent=2))
     else:
-        _print(report)
+        _print(published, converted, checkpoint, found)
+        if written:
+            typer.echo("{folder}: {recipe} on prior {prior}, sha256 {prior_sha256}".format(**written))
 
 
 def _image_encoder(prior: Path | None) -> Path | None:
@@ -104,51 +80,46 @@ def _image_encoder(prior: Path | None) -> Path | None:
     return own if own and own.is_dir() else locate(SOURCES["clip-vit-h"])
 
 
-def _report(
-    method: str,
-    converted: "Converted",
-    checkpoint: "Checkpoint",
-    noted: dict[str, object],
-    findings: "tuple[Finding, ...]",
-) -> Report:
-    from sdsr.methods.published import PUBLISHED
-
-    tensors = len(checkpoint.tensors)
-    parts = {
-        name: PartReport(
-            kept=name in PUBLISHED[method].parts,
-            tensors=len(part),
-            parameters=sum(tensor.numel() for tensor in part.values()),
-        )
-        for name, part in converted.parts.items()
+def _facts(
+    published: "Published", converted: "Converted", checkpoint: "Checkpoint", findings: "Sequence[Finding]"
+) -> dict[str, object]:
+    """What a checkpoint holds and what was found out about it, as JSON has it."""
+    return {
+        "tensors": len(checkpoint.tensors),
+        "used": _used(converted, checkpoint),
+        "dropped": converted.dropped,
+        "unknown": converted.unknown,
+        "missing": converted.missing,
+        "beside": sorted(checkpoint.others),
+        "parts": {
+            name: {"kept": name in published.parts, "tensors": len(part), "parameters": _size(part)}
+            for name, part in converted.parts.items()
+        },
+        "findings": [asdict(finding) for finding in findings],
     }
-    return Report(
-        method=method,
-        tensors=tensors,
-        used=tensors - len(converted.dropped) - len(converted.unknown),
-        dropped=converted.dropped,
-        unknown=converted.unknown,
-        missing=converted.missing,
-        beside=tuple(sorted(checkpoint.others)),
-        parts=parts,
-        noted=noted,
-        findings=findings,
-    )
 
 
-def _print(report: Report) -> None:
+def _print(
+    published: "Published", converted: "Converted", checkpoint: "Checkpoint", findings: "Sequence[Finding]"
+) -> None:
     parts = plain_table("part", "", *numbers("tensors", "parameters"))
-    for name, part in report.parts.items():
-        parts.add_row(name, "kept" if part.kept else "the prior's", f"{part.tensors:,}", f"{part.parameters:,}")
+    for name, part in converted.parts.items():
+        whose = "kept" if name in published.parts else "the prior's"
+        parts.add_row(name, whose, f"{len(part):,}", f"{_size(part):,}")
     print_tables([parts])
-    if report.findings:
-        findings = plain_table("question", "", "figure", "meaning")
-        for finding in report.findings:
-            findings.add_row(finding.name, VERDICTS[finding.holds], finding.figure, finding.meaning)
-        print_tables([findings])
-    kinds = {"dropped": report.dropped, "unknown": report.unknown, "missing": report.missing}
+    if findings:
+        table = plain_table("question", "", "figure", "meaning")
+        for finding in findings:
+            table.add_row(finding.name, VERDICTS[finding.holds], finding.figure, finding.meaning)
+        print_tables([table])
+    kinds = {"dropped": converted.dropped, "unknown": converted.unknown, "missing": converted.missing}
     counts = ", ".join(f"{len(names)} {kind}" for kind, names in kinds.items())
-    typer.echo(f"{report.tensors} tensors: {report.used} used, {counts}")
-    noted = report.noted
-    if noted:
-        typer.echo(f"{noted['folder']}: {noted['recipe']} on prior {noted['prior']}, sha256 {noted['prior_sha256']}")
+    typer.echo(f"{len(checkpoint.tensors)} tensors: {_used(converted, checkpoint)} used, {counts}")
+
+
+def _used(converted: "Converted", checkpoint: "Checkpoint") -> int:
+    return len(checkpoint.tensors) - len(converted.dropped) - len(converted.unknown)
+
+
+def _size(part: "Mapping[str, Tensor]") -> int:
+    return sum(tensor.numel() for tensor in part.values())

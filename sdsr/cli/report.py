@@ -18,8 +18,6 @@ from sdsr.request import Request
 if TYPE_CHECKING:
     from sdsr.restoration.passes import Passes
 
-LEAST_PASSES = 2
-
 
 def report(
     photo: Annotated[Path, typer.Argument(help="The photo as it was given.")],
@@ -50,7 +48,7 @@ def report(
         raise OutputError(f"report (={page}) exists; name another with -o, or add --overwrite.")
     given = read_photo(photo)
     made = read_photo(result, RESULT_LIMITS)
-    if passes < LEAST_PASSES:
+    if not passes:
         write_report(report_result(photo.name, given, made, kernel_width=kernel_width), page)
     else:
         found = _passes(given, made.size, model, passes, seed=seed, prior=prior, device=device)
