@@ -32,7 +32,7 @@ from sdsr.methods.recipe import Recipe
 from sdsr.prior.captured import Captured, GraphRecorder
 from sdsr.prior.loading import choose_device
 from sdsr.prior.prior import TextEncoder
-from sdsr.prior.running import FORMATS, lay_out, layout_on
+from sdsr.prior.running import lay_out, layout_on
 from sdsr.request import Wishes
 from sdsr.restoration.lq_image import LqImage
 from sdsr.restoration.plan import Plan
@@ -202,10 +202,12 @@ class NarrowNorms(TorchFunctionMode):
 def _otherwise_laid_out(photo: PhotoRuns, rows: Rows) -> None:
     """What the layout that was not chosen for this device (`sdsr/prior/running.py`) would be worth."""
     prior = photo.restorer.prior
-    other = "channels_last" if layout_on(prior.device) == "contiguous" else "contiguous"
+    last = layout_on(prior.device) == torch.contiguous_format
+    other = "channels_last" if last else "contiguous"
+    layout = torch.channels_last if last else torch.contiguous_format
     networks = nn.ModuleList([prior.network, prior.autoencoder.model, *photo.restorer.parts.modules.values()])
     try:
-        nn.Module.to(networks, memory_format=FORMATS[other])  # pyright: ignore[reportCallIssue]  (missing in torch's stub)
+        nn.Module.to(networks, memory_format=layout)  # pyright: ignore[reportCallIssue]  (missing in torch's stub)
         graphs = replace(photo, restorer=with_graphs(photo.restorer))
         rows.time(f"d3sr, {other}", photo.parts())
         rows.time(f"d3sr, {other}, CUDA graphs", graphs.parts())

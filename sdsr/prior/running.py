@@ -48,9 +48,6 @@ _WORTH = 0.95
 
 Network = TypeVar("Network", bound=nn.Module)
 Attention = Literal["fused", "by rows"]
-Layout = Literal["channels_last", "contiguous"]
-FORMATS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
-"""Layouts in torch's terms."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,13 +57,14 @@ class Running:
     dtype: torch.dtype
     attention: Attention
     why: str
-    layout: Layout = "channels_last"
+    layout: torch.memory_format = torch.channels_last
 
     @property
     def words(self) -> str:
         """Return it in words."""
         dtype = str(self.dtype).removeprefix("torch.")
-        return f"{dtype}, {self.layout}, attention {self.attention} ({self.why}), guidance in one batch"
+        layout = "contiguous" if self.layout == torch.contiguous_format else "channels_last"
+        return f"{dtype}, {layout}, attention {self.attention} ({self.why}), guidance in one batch"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,7 +164,7 @@ def computing(device: torch.device, dtype: torch.dtype, offloading: Offloading |
             yield
 
 
-def layout_on(device: torch.device) -> Layout:
+def layout_on(device: torch.device) -> torch.memory_format:
     """Return how weights of convolutions are laid out on a device, which activations follow.
 
     Contiguous on CUDA cards, where torch's group norm copies what comes in channels_last, and the next convolution
@@ -174,18 +172,13 @@ def layout_on(device: torch.device) -> Layout:
     channels_last, more in each part (H200, bfloat16, torch 2.11; `python -m bench.gpu.full_size`). Small priors and
     tiny decoders, which were not measured there, follow.
     """
-    return "contiguous" if device.type == "cuda" else "channels_last"
-
-
-def format_on(device: torch.device) -> torch.memory_format:
-    """Return that layout in torch's terms."""
-    return FORMATS[layout_on(device)]
+    return torch.contiguous_format if device.type == "cuda" else torch.channels_last
 
 
 def lay_out(network: Network, device: torch.device | str) -> Network:
     """Return a network, moved to a device, its weights laid out as is fastest there; that changes no value."""
     there = torch.device(device)
-    nn.Module.to(network, there, memory_format=format_on(there))  # pyright: ignore[reportCallIssue]  (missing in torch's stub)
+    nn.Module.to(network, there, memory_format=layout_on(there))  # pyright: ignore[reportCallIssue]  (missing in torch's stub)
     return network
 
 

@@ -16,7 +16,7 @@ from sdsr.prior.captured import Captured
 from sdsr.prior.facts import Offload
 from sdsr.prior.offloading import Offloading, offloading_of
 from sdsr.prior.prior import AUTOENCODER
-from sdsr.prior.running import Way, captured_on, choose_offload, format_on, move_network
+from sdsr.prior.running import Way, captured_on, choose_offload, layout_on, move_network
 from sdsr.prior.tiny_decoder import NAME as TINY_DECODER
 from sdsr.restoration.canvas import Canvas
 from sdsr.restoration.peak import Weights, on_accelerator, part_bytes
@@ -52,7 +52,7 @@ def offloading(restorer: Restorer, device: torch.device, *, by_layer: bool) -> O
         by_layer=by_layer,
         dtype=restorer.prior.dtype,
         learned=[module for module in restorer.parts.modules.values() if module is not restorer.prior.network],
-        layout=format_on(device),
+        layout=layout_on(device),
     )
 
 

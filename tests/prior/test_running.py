@@ -82,14 +82,15 @@ def lies(network: nn.Module) -> set[str]:
 
 
 def test_weights_are_contiguous_on_cards_whose_norms_are_slow_otherwise():
-    assert layout_on(torch.device("cuda:1")) == "contiguous"
-    assert layout_on(CPU) == layout_on(torch.device("mps")) == "channels_last"
+    assert layout_on(torch.device("cuda:1")) == torch.contiguous_format
+    assert layout_on(CPU) == layout_on(torch.device("mps")) == torch.channels_last
     assert "channels_last" in running_on(CPU).words
 
 
 def test_a_network_is_laid_out_anew_on_a_device_of_another_kind_alone(monkeypatch):
     """ "meta" stands in for a card: layouts are seen there, too."""
-    monkeypatch.setattr(running, "layout_on", lambda device: "contiguous" if device == META else "channels_last")
+    layouts = {META: torch.contiguous_format, CPU: torch.channels_last}
+    monkeypatch.setattr(running, "layout_on", layouts.__getitem__)
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.GroupNorm(2, 4))
     assert lies(move_network(network, "cpu")) == {"contiguous"}, "as it was"
     before = {name: value.clone() for name, value in network.state_dict().items()}
@@ -100,7 +101,8 @@ def test_a_network_is_laid_out_anew_on_a_device_of_another_kind_alone(monkeypatc
 
 
 def test_a_prior_s_networks_are_laid_out_where_they_go(monkeypatch):
-    monkeypatch.setattr(running, "layout_on", lambda device: "contiguous" if device == META else "channels_last")
+    layouts = {META: torch.contiguous_format, CPU: torch.channels_last}
+    monkeypatch.setattr(running, "layout_on", layouts.__getitem__)
     prior = load_prior("small")
     assert lies(prior.network) == lies(prior.autoencoder.model) == {"channels_last"}
     prior.to("meta")

@@ -18,6 +18,7 @@ from sdsr.prior import running
 from sdsr.prior.offloading import offloading_of
 from sdsr.prior.running import lay_out
 from sdsr.request import Request
+from sdsr.restoration import placing
 from sdsr.restoration.canvas import Canvas
 from sdsr.restoration.peak import BY_CARD, MARGIN, Weights, on_accelerator, part_bytes
 from sdsr.restoration.placing import offloading, placed, ways, weigh
@@ -220,7 +221,9 @@ def test_weights_that_come_in_turn_are_laid_out_as_on_that_device(
     own: Upscaler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """ "meta" stands in for a card: layouts are seen there, too."""
-    monkeypatch.setattr(running, "layout_on", lambda device: "contiguous" if device == META else "channels_last")
+    layouts = {META: torch.contiguous_format, CPU: torch.channels_last}
+    for module in (running, placing):
+        monkeypatch.setattr(module, "layout_on", layouts.__getitem__)
     network = lay_out(own.restorer.prior.network, "cpu")
     weight = next(weight for weight in network.parameters() if weight.ndim == 4 and not weight.is_contiguous())
     moving = offloading(own.restorer, META, by_layer=False)
