@@ -34,8 +34,7 @@ from sdsr.objectives.discriminator import Discriminator, Discriminators, NoisyLa
 from sdsr.objectives.training_step import Sample, TrainingStep
 from sdsr.prior.loading import choose_device, load_prior
 from sdsr.prior.running import lay_out
-from sdsr.prior.shapes import randomize, shape_prior
-from sdsr.prior.shapes_sdxl import blank_sdxl_unet
+from sdsr.prior.shapes import blank_sdxl_unet, randomize, shape_prior
 from sdsr.prior.stable_diffusion import store
 from sdsr.restoration.restorer import Restorer
 from sdsr.training.optim import make_optimizer

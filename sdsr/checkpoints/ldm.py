@@ -6,30 +6,8 @@ renaming. `layers` is the number of residual blocks per level in the encoder.
 """
 
 from collections.abc import Iterable, Mapping
-from types import MappingProxyType
 
 from torch import Tensor
-
-from sdsr.prior.network_config import NetworkConfig
-
-STABLE_DIFFUSION_2: NetworkConfig = MappingProxyType(
-    {
-        "block_out_channels": (320, 640, 1280, 1280),
-        "attention_head_dim": (5, 10, 20, 20),
-        "cross_attention_dim": 1024,
-        "use_linear_projection": True,
-        "sample_size": 64,
-    }
-)
-AUTOENCODER: NetworkConfig = MappingProxyType(
-    {
-        "block_out_channels": (128, 256, 512, 512),
-        "down_block_types": ("DownEncoderBlock2D",) * 4,
-        "up_block_types": ("UpDecoderBlock2D",) * 4,
-        "layers_per_block": 2,
-    }
-)
-"""Arguments of the networks of Stable Diffusion 2 in diffusers."""
 
 SCHEDULE = ("betas", "alphas_", "sqrt_", "log_one_minus_", "posterior_", "logvar")
 """How the names of buffers begin that tell of the schedule."""

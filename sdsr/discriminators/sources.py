@@ -6,7 +6,7 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
 from sdsr.errors import InputError
 from sdsr.prior.prior import Prior
-from sdsr.prior.shapes_sdxl import blank_sdxl_unet
+from sdsr.prior.shapes import blank_sdxl_unet
 from sdsr.prior.sources import resolve
 from sdsr.prior.stable_diffusion import load_network
 

@@ -48,6 +48,21 @@ UNET: NetworkConfig = {
 }
 """Blocks and widths are the class's defaults; `attention_head_dim` is, by an old slip there, the number of heads."""
 
+SDXL_UNET: NetworkConfig = {
+    "sample_size": 128,
+    "block_out_channels": (320, 640, 1280),
+    "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+    "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+    "transformer_layers_per_block": (1, 2, 10),
+    "attention_head_dim": (5, 10, 20),
+    "cross_attention_dim": 2048,
+    "use_linear_projection": True,
+    "addition_embed_type": "text_time",
+    "addition_time_embed_dim": 256,
+    "projection_class_embeddings_input_dim": 2816,
+}
+"""arXiv:2307.01952; `attention_head_dim` is, by an old slip in diffusers, the number of heads."""
+
 TEXT: NetworkConfig = {
     "vocab_size": 49408,
     "hidden_size": 1024,
@@ -141,6 +156,12 @@ def blank_image_encoder() -> ClipImage:
     with init_empty_weights():
         model = CLIPVisionModelWithProjection(CLIPVisionConfig(**IMAGE))
     return ClipImage(model.eval().requires_grad_(False))
+
+
+def blank_sdxl_unet() -> UNet2DConditionModel:
+    """Return the UNet of Stable Diffusion XL on "meta", 2,567,463,684 parameters, which discriminators are made of."""
+    with init_empty_weights():
+        return UNet2DConditionModel(**SDXL_UNET)
 
 
 def randomize(module: nn.Module, device: torch.device | str, rng: torch.Generator) -> None:

@@ -17,7 +17,6 @@ from sdsr.adapters.hybrid_attention import HybridAttention
 from sdsr.adapters.image_prompt import ImagePrompt
 from sdsr.checkpoints.conversion import Published, check_complete, description
 from sdsr.checkpoints.converted import Converted
-from sdsr.checkpoints.ldm import STABLE_DIFFUSION_2
 from sdsr.cli.main import app
 from sdsr.digests import combined_sha256, file_sha256
 from sdsr.errors import InputError, ModelError, OutputError
@@ -25,6 +24,7 @@ from sdsr.method_folders import read_description
 from sdsr.methods import METHODS
 from sdsr.methods.consissr.recipes import CONSISSR_PUBLISHED
 from sdsr.methods.published import PUBLISHED
+from sdsr.prior.shapes import UNET
 from sdsr.prior.sources import SOURCES
 
 PARTS = {"controlnet", "control_hybrid", "hybrid", "image_prompt", "image_encoder"}
@@ -140,7 +140,7 @@ def test_parts_have_as_many_parameters_as_published(full_size: dict[str, State])
 
 def test_parts_fit_the_networks_of_the_recipe(full_size: dict[str, State]) -> None:
     with torch.device("meta"):
-        unet = UNet2DConditionModel(**STABLE_DIFFUSION_2)
+        unet = UNet2DConditionModel(**UNET)
         controlnet = latent_control(unet, widths=CONSISSR_PUBLISHED.method.hint_widths)
         networks = {
             "unet": unet,

@@ -8,8 +8,7 @@ from diffusers import UNet2DConditionModel
 from torch.nn.functional import softplus
 
 from sdsr.discriminators.diffusion_unet import DiffusionDiscriminator, down_and_mid, drop_decoder, unconditional
-from sdsr.prior.shapes import UNET
-from sdsr.prior.shapes_sdxl import SDXL_UNET
+from sdsr.prior.shapes import SDXL_UNET, UNET
 
 TINY = {
     "block_out_channels": (32, 64),

@@ -15,8 +15,8 @@ from sdsr.adapters.control import HINT_WIDTHS, photo_control
 from sdsr.adapters.image_attention import ImageAttention
 from sdsr.adapters.tagger import SWIN_LARGE, SwinTagger
 from sdsr.checkpoints.converted import Converted, shapes_of
-from sdsr.checkpoints.ldm import STABLE_DIFFUSION_2
 from sdsr.prior.network_config import NetworkConfig
+from sdsr.prior.shapes import UNET
 
 Files = dict[str, dict[str, Tensor]]
 """What each file of a folder holds, by what it is: "unet", "controlnet", "tagger", "other"."""
@@ -49,7 +49,7 @@ _BUFFERS = (".relative_position_index", ".attn_mask")
 def convert(
     state: Mapping[str, Tensor],
     *,
-    layout: NetworkConfig = STABLE_DIFFUSION_2,
+    layout: NetworkConfig = UNET,
     widths: tuple[int, ...] = HINT_WIDTHS,
     swin: NetworkConfig = SWIN_LARGE,
 ) -> Converted:

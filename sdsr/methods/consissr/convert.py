@@ -17,9 +17,10 @@ from sdsr.adapters.control import latent_control
 from sdsr.adapters.hybrid_attention import HybridAttention, HybridSettings
 from sdsr.adapters.image_prompt import ImagePrompt
 from sdsr.checkpoints.converted import Converted, shapes_of, taken
-from sdsr.checkpoints.ldm import AUTOENCODER, SCHEDULE, STABLE_DIFFUSION_2, as_linear, autoencoder_names, unet_names
+from sdsr.checkpoints.ldm import SCHEDULE, as_linear, autoencoder_names, unet_names
 from sdsr.checkpoints.open_clip import text_tower, vision_tower
 from sdsr.prior.network_config import NetworkConfig
+from sdsr.prior.shapes import AUTOENCODER, UNET
 
 PUBLISHED = HybridSettings(image="separate")
 
@@ -38,7 +39,7 @@ _EMBEDDED = 1024  # of CLIP's image tower
 _FROZEN = ("unet", "autoencoder", "condition_autoencoder")
 
 
-def convert(state: Mapping[str, Tensor], *, layout: NetworkConfig = STABLE_DIFFUSION_2) -> Converted:
+def convert(state: Mapping[str, Tensor], *, layout: NetworkConfig = UNET) -> Converted:
     """Return the parts of a checkpoint; `layout` are the arguments of its UNet in diffusers.
 
     UNet, autoencoders and text tower, which were never trained, may be absent as a whole; of all other parts every
@@ -61,7 +62,7 @@ def convert(state: Mapping[str, Tensor], *, layout: NetworkConfig = STABLE_DIFFU
     )
 
 
-def part_networks(layout: NetworkConfig = STABLE_DIFFUSION_2) -> dict[str, nn.Module]:
+def part_networks(layout: NetworkConfig = UNET) -> dict[str, nn.Module]:
     """Return, by part but for CLIP's towers, the networks without weights."""
     with torch.device("meta"):
         unet = UNet2DConditionModel(**layout)
@@ -79,7 +80,7 @@ def part_networks(layout: NetworkConfig = STABLE_DIFFUSION_2) -> dict[str, nn.Mo
 
 
 def part_names(
-    layout: NetworkConfig = STABLE_DIFFUSION_2, networks: Mapping[str, nn.Module] | None = None
+    layout: NetworkConfig = UNET, networks: Mapping[str, nn.Module] | None = None
 ) -> dict[str, dict[str, str]]:
     """Return, by part but for CLIP's towers, the published name of each of our tensors."""
     networks = part_networks(layout) if networks is None else networks

@@ -15,11 +15,12 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor
 
 from sdsr.checkpoints.converted import Converted, shapes_of, taken
-from sdsr.checkpoints.ldm import AUTOENCODER, SCHEDULE, STABLE_DIFFUSION_2, as_linear, autoencoder_names, unet_names
+from sdsr.checkpoints.ldm import SCHEDULE, as_linear, autoencoder_names, unet_names
 from sdsr.methods.stablesr.encoder import EncoderSettings, TimeAwareEncoder
 from sdsr.methods.stablesr.feature_wrapping import FeatureWrapping
 from sdsr.methods.stablesr.modulation import Modulation
 from sdsr.prior.network_config import NetworkConfig
+from sdsr.prior.shapes import AUTOENCODER, UNET
 
 _UNET = "model.diffusion_model."
 _ENCODER = "structcond_stage_model."
@@ -33,7 +34,7 @@ _FUSION = {"merge": "encode_enc_1", "out": "encode_enc_3"}
 def convert(
     state: Mapping[str, Tensor],
     *,
-    layout: NetworkConfig = STABLE_DIFFUSION_2,
+    layout: NetworkConfig = UNET,
     encoder: EncoderSettings | None = None,
     hidden: int = 128,
 ) -> Converted:

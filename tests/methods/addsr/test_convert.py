@@ -145,10 +145,10 @@ def test_every_name_of_the_full_networks_is_used():
 
 
 def test_full_networks_have_the_published_shapes():
-    from sdsr.checkpoints.ldm import STABLE_DIFFUSION_2
+    from sdsr.prior.shapes import UNET
 
     with torch.device("meta"):
-        unet = UNet2DConditionModel(**STABLE_DIFFUSION_2)
+        unet = UNet2DConditionModel(**UNET)
         controlnet = photo_control(unet)
         parts = {"unet": (unet, ImageAttention(unet)), "controlnet": (controlnet, ImageAttention(controlnet))}
     for network, modules in parts.items():

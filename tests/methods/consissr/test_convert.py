@@ -12,9 +12,9 @@ from sdsr.adapters.control import latent_control, residuals
 from sdsr.adapters.hybrid_attention import HybridAttention
 from sdsr.adapters.image_prompt import ImagePrompt
 from sdsr.checkpoints.converted import Converted
-from sdsr.checkpoints.ldm import AUTOENCODER, STABLE_DIFFUSION_2
 from sdsr.methods.consissr.convert import PUBLISHED, convert, part_names
 from sdsr.prior.condition import IMAGE_TOKENS, Condition
+from sdsr.prior.shapes import AUTOENCODER, UNET
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 NARROW = {
@@ -148,7 +148,7 @@ def test_full_listing_of_the_published_model(consissr_shapes: dict[str, torch.Si
     assert not converted.missing
     assert len(converted.dropped) == 13 + 14  # buffers; the text tower's last block and what follows it
     with torch.device("meta"):
-        unet = UNet2DConditionModel(**STABLE_DIFFUSION_2)
+        unet = UNet2DConditionModel(**UNET)
         controlnet = latent_control(unet)
         modules = {
             "unet": unet,
