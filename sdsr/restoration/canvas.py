@@ -39,7 +39,7 @@ class Mirroring:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """Where a photo lies on the canvas of its result; a `LqImage` has the pixels, too.
+    """Where a photo lies on the canvas of its result; an `LqImage` has the pixels, too.
 
     The photo, after what is done `first`, is enlarged by `kernel` to `size` (height, width), clamped to [0, 1] if
     `clamped`. Places are counted from the first pixel of that; `region` is the canvas, whose sides are multiples of

@@ -5,31 +5,20 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 from jaxtyping import Float
 
-from sdsr.images.kernels import KEYS, Kernel
 from sdsr.images.resize import resample
 from sdsr.restoration.canvas import Canvas, Layout, Mirroring, Resizing, grown
 from sdsr.tensors import Image, Region, Tensor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LqImage:
-    """An LQ photo and the canvas of its restoration, of which this may be only the part `region`.
+class LqImage(Layout):
+    """The `pixels` of an LQ photo, laid out on the canvas of its restoration, of which this may be only a part.
 
-    `pixels` is the photo, and `size` (height, width) what `kernel` enlarges it to, clamped to [0, 1] if `clamped`.
-    Places on the canvas are counted from the first pixel of that; beyond it, before and after, the canvas mirrors it,
-    again and again if need be. `result` is what the canvas is made for, None for all of the enlarged photo; it is
-    resampled by `shrink` to `wanted`, None if it has its size. The canvas's sides are multiples of `multiple`.
+    They are as after what the layout does `first`. Beyond the enlarged photo, before and after, the canvas mirrors it,
+    again and again if need be.
     """
 
     pixels: Image
-    size: tuple[int, int]
-    multiple: int
-    region: Region
-    kernel: Kernel = KEYS
-    clamped: bool = True
-    result: Region | None = None
-    wanted: tuple[int, int] | None = None
-    shrink: Kernel = KEYS
 
     @classmethod
     def of(cls, pixels: Image, size: tuple[int, int], multiple: int) -> "LqImage":
@@ -45,7 +34,7 @@ class LqImage:
         """Return the photo on the canvas that a method has for a result of `size` (height, width)."""
         height, width = pixels.shape[-2:]
         layout = canvas.layout((height, width), size, multiple)
-        facts = {each.name: getattr(layout, each.name) for each in fields(layout) if each.name != "first"}
+        facts = {each.name: getattr(layout, each.name) for each in fields(layout)}
         return cls(pixels=_prepared(pixels, layout), **facts)
 
     @property
