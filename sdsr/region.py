@@ -20,6 +20,11 @@ class Region:
         return Region(top=0, left=0, height=height, width=width)
 
     @classmethod
+    def of_box(cls, left: int, top: int, width: int, height: int) -> "Region":
+        """Return the region of these numbers, in the order in which people say them."""
+        return cls(top=top, left=left, height=height, width=width)
+
+    @classmethod
     def middle(cls, size: tuple[int, int], at_most: tuple[int, int]) -> "Region":
         """Return the middle of a canvas of `size` (height, width), `at_most` so high and wide."""
         height, width = map(min, size, at_most)
@@ -36,6 +41,11 @@ class Region:
     def size(self) -> tuple[int, int]:
         """(height, width)"""
         return self.height, self.width
+
+    @property
+    def box(self) -> tuple[int, int, int, int]:
+        """(left, top, width, height)"""
+        return self.left, self.top, self.width, self.height
 
     @property
     def bottom(self) -> int:

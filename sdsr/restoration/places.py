@@ -18,13 +18,12 @@ def parse_place(text: str) -> Region | PlaceKind:
         raise InputError(
             f"protect (={text}) must be LEFT,TOP,WIDTH,HEIGHT in pixels of the photo, or text; try 120,80,200,40."
         )
-    left, top, width, height = map(int, numbers)
-    return Region(top=top, left=left, height=height, width=width)
+    return Region.of_box(*map(int, numbers))
 
 
 def place_name(place: Region) -> str:
     """Return a place as it is typed: LEFT,TOP,WIDTH,HEIGHT."""
-    return f"{place.left},{place.top},{place.width},{place.height}"
+    return ",".join(map(str, place.box))
 
 
 def check_places(places: Sequence[Region], size: tuple[int, int]) -> None:

@@ -10,6 +10,7 @@ from sdsr.errors import InputError
 from sdsr.photos.depths import eight_bits
 from sdsr.photos.parts import whole_file
 from sdsr.photos.photo import Photo
+from sdsr.region import Region
 
 PROXY_PX = 1600
 """The longer side of a proxy."""
@@ -90,6 +91,21 @@ def enlarged_tile(
     high = (box[3] - box[1]) / height
     part = box[0] + left * wide, box[1] + top * high, box[0] + right * wide, box[1] + bottom * high
     return _png(enlarged(pixels, part, (right - left, bottom - top)))
+
+
+def photo_box(
+    region: Region | None, photo: tuple[int, int], size: tuple[int, int]
+) -> tuple[float, float, float, float]:
+    """Return the part of a photo (height, width) that a region of its whole result's `size` was made of.
+
+    (left, top, right, bottom), in the photo's pixels.
+    """
+    height, width = photo
+    if region is None:
+        return 0.0, 0.0, float(width), float(height)
+    high = height / size[0]
+    wide = width / size[1]
+    return region.left * wide, region.top * high, region.right * wide, region.bottom * high
 
 
 def enlarged(pixels: np.ndarray, box: tuple[float, float, float, float], size: tuple[int, int]) -> pillow.Image:

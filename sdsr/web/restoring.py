@@ -25,8 +25,18 @@ from sdsr.request import Request
 from sdsr.trust.consistency import Consistency, measure_consistency
 from sdsr.web.asked import request_of
 from sdsr.web.lines import Message, Outcome
-from sdsr.web.pictures import BEFORE, MAP, PROXY, enlarged, keep_pixels, kept_pixels, proxy_size, view_of, write_proxy
-from sdsr.web.restored import photo_box
+from sdsr.web.pictures import (
+    BEFORE,
+    MAP,
+    PROXY,
+    enlarged,
+    keep_pixels,
+    kept_pixels,
+    photo_box,
+    proxy_size,
+    view_of,
+    write_proxy,
+)
 
 Tell = Callable[..., None]
 """Tells the server of an event, by its name and what belongs to it."""
@@ -52,11 +62,6 @@ class Order:
     @classmethod
     def of(cls, message: Message) -> "Order":
         """Return the order that a server's message holds."""
-        left_top_size = message["region"]
-        region = None
-        if left_top_size is not None:
-            left, top, width, height = left_top_size
-            region = Region(top=top, left=left, height=height, width=width)
         return cls(
             source=Path(message["source"]),
             folder=Path(message["folder"]),
@@ -65,7 +70,7 @@ class Order:
             limits=Limits(**message["limits"]),
             format=message["format"],
             quality=message["quality"],
-            region=region,
+            region=message["region"] and Region.of_box(*message["region"]),
         )
 
 
@@ -188,8 +193,7 @@ class _Watch:
         size = max(1, round(region.width * self.scale)), max(1, round(region.height * self.scale))
         self.number += 1
         write_proxy(quantize(preview.image, np.uint8), self.folder / f"preview-{self.number}.webp", size)
-        place = [region.left, region.top, region.width, region.height]
-        self.tell(event="preview", number=self.number, region=place, final=preview.final)
+        self.tell(event="preview", number=self.number, region=region.box, final=preview.final)
 
 
 def _depict(order: Order, photo: Photo, result: Photo, size: tuple[int, int]) -> Consistency | None:

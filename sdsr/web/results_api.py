@@ -12,9 +12,8 @@ from fastapi.responses import FileResponse, StreamingResponse
 from sdsr.errors import InputError
 from sdsr.region import Region
 from sdsr.web.photos_api import FOREVER
-from sdsr.web.pictures import BEFORE, MAP, MOST_LEVEL, PROXY, enlarged_tile, kept_pixels, tile
+from sdsr.web.pictures import BEFORE, MAP, MOST_LEVEL, PROXY, enlarged_tile, kept_pixels, photo_box, tile
 from sdsr.web.problems import RESPONSES, missing
-from sdsr.web.restored import photo_box
 from sdsr.web.service import Client, Here, Service
 from sdsr.web.store import JobRow, PhotoRow
 from sdsr.web.views import disposition, download_name
@@ -114,10 +113,7 @@ def _tile(here: Service, job: JobRow, photo: PhotoRow, before: bool, place: tupl
         return tile(kept_pixels(here.files.job(job.id)), level, column, row)
     if level:
         raise InputError(f"level (={level}) of the photo must be 0; take its proxy.")
-    region = None
-    if job.wishes["region"] is not None:
-        left, top, width, height = job.wishes["region"]
-        region = Region(top=top, left=left, height=height, width=width)
+    region = Region.of_box(*job.wishes["region"]) if job.wishes["region"] else None
     width, height = job.wishes["size"]
     box = photo_box(region, (photo.header["height"], photo.header["width"]), (height, width))
     made = job.outcome["size"]
