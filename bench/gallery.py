@@ -27,8 +27,7 @@ from sdsr.errors import InputError, SdsrError
 from sdsr.images.floats import quantize
 from sdsr.losses.real_esrgan import RealEsrgan, load_real_esrgan
 from sdsr.methods.one_step.recipes import D3SR_SMALL, PLAN, UNDECODED
-from sdsr.metrics.anchors import enlarge
-from sdsr.metrics.planes import Pixels
+from sdsr.metrics.planes import Pixels, resized
 from sdsr.metrics.save import save_image
 from sdsr.metrics.sheet import Cell, cropped, tiled
 from sdsr.models import DEFAULT_MODEL
@@ -94,7 +93,7 @@ class Restorers:
     def columns(self, lq: LowImage) -> Iterator[tuple[str, Pixels]]:
         """Yield labels and results of an LQ photo, (1, 3, h, w), in the order in which they are shown."""
         small = quantize(lq, np.uint8)
-        yield "bicubic", enlarge(small, (small.shape[1] * SCALE, small.shape[0] * SCALE))
+        yield "bicubic", resized(small, (small.shape[1] * SCALE, small.shape[0] * SCALE))
         yield "old default", _restored(self.old, small)
         assert self.new.recipe.plan is not None, "it restores"
         default = self.new.recipe.plan.fidelity

@@ -25,8 +25,7 @@ from sdsr.images.floats import quantize
 from sdsr.methods import METHODS
 from sdsr.methods.settings import with_settings
 from sdsr.methods.stablesr.recipes import SMALL_METHOD as STABLESR
-from sdsr.metrics.anchors import enlarge
-from sdsr.metrics.planes import Pixels
+from sdsr.metrics.planes import Pixels, resized
 from sdsr.metrics.save import save_image
 from sdsr.metrics.sheet import Cell, cropped, tiled
 from sdsr.photos.photo import Photo
@@ -74,7 +73,7 @@ def rows_of(shown: Shown, truth: Image, upscalers: dict[str, tuple[Upscaler, Ups
     lq = degrade(truth, degradation("photo"), [shown.seed])
     small = quantize(lq, np.uint8)
     ends = (
-        ("bicubic", enlarge(small, (small.shape[1] * SCALE, small.shape[0] * SCALE))),
+        ("bicubic", resized(small, (small.shape[1] * SCALE, small.shape[0] * SCALE))),
         ("truth", quantize(truth, np.uint8)),
     )
     for place, when in enumerate(("before", "now")):

@@ -24,8 +24,7 @@ from bench.gallery import CHOSEN, FAILURES, photos_of
 from sdsr.data.degradation import degradation, degrade
 from sdsr.errors import ModelError, SdsrError
 from sdsr.images.floats import quantize
-from sdsr.metrics.anchors import enlarge
-from sdsr.metrics.planes import Pixels
+from sdsr.metrics.planes import Pixels, resized
 from sdsr.metrics.save import save_image
 from sdsr.metrics.sheet import Cell, cropped, tiled
 from sdsr.models import DEFAULT_MODEL, find_model
@@ -138,7 +137,7 @@ def look(case: Case, upscaler: Upscaler, trust: Trust, promise: Calibration) -> 
     expected = trust.expected.map(Clues.of(passes.first, passes.spread, measure_consistency(passes.first, lq)))
     height, width = passes.first.size
     return Seen(
-        bicubic=enlarge(lq.pixels, (width, height)),
+        bicubic=resized(lq.pixels, (width, height)),
         result=passes.first.pixels,
         truth=truth.pixels,
         error=true_error(passes.first, truth),

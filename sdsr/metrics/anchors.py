@@ -6,11 +6,10 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from PIL import Image as PillowImage
 
 from sdsr.metrics.benchmark import Scores, score_pairs
 from sdsr.metrics.pairs import Pair, given_and_true, read_pixels
-from sdsr.metrics.planes import Pixels, blurred, eight_bit
+from sdsr.metrics.planes import Pixels, blurred, eight_bit, resized
 from sdsr.metrics.protocol import Protocol
 
 SCALE = 4
@@ -19,12 +18,7 @@ SCALE = 4
 def bicubic(path: Path) -> Pixels:
     """The photo enlarged four times by Pillow's bicubic filter, 8 bit."""
     pixels = eight_bit(read_pixels(path))
-    return enlarge(pixels, (SCALE * pixels.shape[1], SCALE * pixels.shape[0]))
-
-
-def enlarge(pixels: Pixels, size: tuple[int, int]) -> Pixels:
-    """8-bit pixels at another size, width and height, by Pillow's bicubic filter."""
-    return np.asarray(PillowImage.fromarray(pixels).resize(size, PillowImage.Resampling.BICUBIC))
+    return resized(pixels, (SCALE * pixels.shape[1], SCALE * pixels.shape[0]))
 
 
 def grain(path: Path) -> Pixels:

@@ -4,12 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from PIL import Image as PillowImage
 
 from sdsr.errors import InputError
 from sdsr.metrics.pairs import photos_by_name, read_pixels
-from sdsr.metrics.planes import Pixels, eight_bit
+from sdsr.metrics.planes import Pixels, eight_bit, resized
 from sdsr.metrics.sheet import busiest_region, contact_sheet
 from sdsr.tensors import Region
 
@@ -90,5 +89,4 @@ def _sized(photo: Pixels, model: Pixels) -> Pixels:
     """The photo at the size of the model, by bicubic where it differs."""
     if photo.shape == model.shape:
         return photo
-    image = PillowImage.fromarray(eight_bit(photo))
-    return np.asarray(image.resize((model.shape[1], model.shape[0]), PillowImage.Resampling.BICUBIC))
+    return resized(eight_bit(photo), (model.shape[1], model.shape[0]))

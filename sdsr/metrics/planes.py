@@ -5,6 +5,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float, UInt
 from numpy.lib.stride_tricks import sliding_window_view
+from PIL import Image as PillowImage
 
 Pixels = UInt[np.ndarray, "_height _width 3"]
 Values = Float[np.ndarray, "height width 3"]
@@ -57,3 +58,8 @@ def blocks(image: Plane, size_px: int) -> Float[np.ndarray, "n size size"]:
     rows, columns = (length // size_px for length in image.shape)
     cut = image[: rows * size_px, : columns * size_px].reshape(rows, size_px, columns, size_px)
     return cut.swapaxes(1, 2).reshape(-1, size_px, size_px)
+
+
+def resized(pixels: Pixels, size: tuple[int, int]) -> Pixels:
+    """8-bit pixels at another size, width and height, by Pillow's bicubic filter."""
+    return np.asarray(PillowImage.fromarray(pixels).resize(size, PillowImage.Resampling.BICUBIC))

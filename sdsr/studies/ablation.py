@@ -24,11 +24,10 @@ from sdsr.losses.perceptual import PerceptualDistance
 from sdsr.losses.small_perceptual import load_small_perceptual
 from sdsr.methods.recipe import Recipe, Stage
 from sdsr.methods.variant import Variant
-from sdsr.metrics.anchors import enlarge
 from sdsr.metrics.benchmark import score_pairs
 from sdsr.metrics.clip import gain_of, with_clip, with_gain
 from sdsr.metrics.pairs import Pair
-from sdsr.metrics.planes import Values
+from sdsr.metrics.planes import Values, resized
 from sdsr.metrics.protocol import PROTOCOLS, Measure, Protocol
 from sdsr.metrics.report import SIGNS
 from sdsr.metrics.save import save_text
@@ -274,7 +273,7 @@ def _scored(upscaler: Upscaler, stage: Stage, settings: AblationSettings) -> dic
             request = Request(width=side, height=side, seed=len(restored))
             result = upscaler.upscale(Photo(pixels=given), request).pixels
             restored.append(Pair.of(str(len(restored)), result, truth))
-            enlarged.append(Pair.of(str(len(enlarged)), enlarge(given, (side, side)), truth))
+            enlarged.append(Pair.of(str(len(enlarged)), resized(given, (side, side)), truth))
     scores = score_pairs(restored, settings.protocol)
     if settings.clip:
         scores = with_gain({"restored": scores}, score_pairs(enlarged, settings.protocol))["restored"]

@@ -3,11 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-from PIL import Image as PillowImage
-
 from sdsr.data.degradation import Degradation
-from sdsr.metrics.planes import Pixels
+from sdsr.metrics.planes import Pixels, resized
 from sdsr.photos.files import read_photo
 from sdsr.studies.degraded import degraded_photo
 from sdsr.upscaling import Request, Upscaler
@@ -17,8 +14,7 @@ def versions(path: Path, settings: Degradation, models: Sequence[str], seed: int
     """A photo degraded and enlarged again by bicubic, then restored by each of the models, all at the photo's size."""
     lq = degraded_photo(read_photo(path), settings, seed)
     height, width = (side * settings.scale for side in lq.size)
-    enlarged = PillowImage.fromarray(lq.pixels).resize((width, height), PillowImage.Resampling.BICUBIC)
     request = Request(width=width, height=height, seed=seed)
-    return {f"degraded by {settings.name}": np.asarray(enlarged)} | {
+    return {f"degraded by {settings.name}": resized(lq.pixels, (width, height))} | {
         f"restored by {model}": Upscaler.from_pretrained(model).upscale(lq, request).pixels for model in models
     }

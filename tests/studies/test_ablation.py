@@ -16,7 +16,7 @@ from sdsr.errors import InputError
 from sdsr.images.floats import image, quantize
 from sdsr.methods import METHODS, ablations
 from sdsr.methods.variant import Variant
-from sdsr.metrics.anchors import enlarge
+from sdsr.metrics.planes import resized
 from sdsr.photos.photo import Photo
 from sdsr.prior.loading import load_prior
 from sdsr.studies import ablation
@@ -84,7 +84,7 @@ def test_clip_i_and_what_is_gained_over_bicubic_are_measured_too(settings, tmp_p
     )
     encode = load_prior("small", device="cpu", dtype=torch.float32).image
     given, truth = (quantize(batch, np.uint8) for batch in (sample.lq, sample.hq))
-    seen = [encode(image(Photo(pixels=photo))) for photo in (enlarge(given, (192, 192)), truth)]
+    seen = [encode(image(Photo(pixels=photo))) for photo in (resized(given, (192, 192)), truth)]
     of_bicubic = torch.nn.functional.cosine_similarity(*seen).item()
     figures = result.figures
     assert figures["clip_i_small"] - figures["delta_clip_i_small"] == pytest.approx(of_bicubic, abs=1e-5)
