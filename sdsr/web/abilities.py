@@ -3,11 +3,11 @@
 `python -m sdsr.web.abilities > sdsr/web/abilities.json` asks the recipes again; a test tells when that is needed.
 """
 
-import json
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TypedDict
+
+from pydantic import BaseModel, Field, TypeAdapter
 
 from sdsr.errors import InputError
 from sdsr.method_folders import embedded_methods
@@ -17,24 +17,26 @@ from sdsr.request import Wishes
 NOTED = Path(__file__).with_name("abilities.json")
 
 
-class Abilities(TypedDict):
-    """What can be wished of a model; fidelity and prompts are None where they mean nothing to it."""
+class Abilities(BaseModel):
+    """A model, and what can be wished of it."""
 
-    name: str
+    name: str = Field(examples=["d3sr-small"])
     summary: str
     paper: str
     steps: int
     most_steps: int
     choice_of_steps: bool
-    fidelity: float | None
-    starts: list[int]
-    prompts: list[str] | None
-    free_prompt: bool
+    fidelity: float | None = Field(description="The model's own; null where it has no such choice.")
+    prompts: list[str] | None = Field(description="The prompts it knows, where those are few.")
+    free_prompt: bool = Field(description="Whether it takes any prompt.")
+
+
+_ALL = TypeAdapter(list[Abilities])
 
 
 def noted_abilities() -> list[Abilities]:
     """Return the facts of the embedded models that an interface asks for, as they are noted."""
-    return json.loads(NOTED.read_text(encoding="utf-8"))
+    return _ALL.validate_json(NOTED.read_bytes())
 
 
 def abilities_of(name: str) -> Abilities:
@@ -53,20 +55,19 @@ def abilities_of(name: str) -> Abilities:
         return True
 
     own = len(plan.times)
-    return {
-        "name": name,
-        "summary": recipe.summary,
-        "paper": recipe.paper,
-        "steps": own,
-        "most_steps": max(recipe.most_steps, own),
-        "choice_of_steps": allows(replace(Wishes(), steps=own % recipe.most_steps + 1)) and recipe.most_steps > 1,
-        "fidelity": plan.fidelity if allows(Wishes(fidelity=0.5)) else None,
-        "starts": list(recipe.starts),
-        "prompts": list(PROMPTS) if recipe.listens and recipe.prior == "small" else None,
-        "free_prompt": recipe.listens and recipe.prior != "small",
-    }
+    return Abilities(
+        name=name,
+        summary=recipe.summary,
+        paper=recipe.paper,
+        steps=own,
+        most_steps=max(recipe.most_steps, own),
+        choice_of_steps=allows(replace(Wishes(), steps=own % recipe.most_steps + 1)) and recipe.most_steps > 1,
+        fidelity=plan.fidelity if allows(Wishes(fidelity=0.5)) else None,
+        prompts=list(PROMPTS) if recipe.listens and recipe.prior == "small" else None,
+        free_prompt=recipe.listens and recipe.prior != "small",
+    )
 
 
 if __name__ == "__main__":
-    facts = [abilities_of(name) for name in embedded_methods()]
-    sys.stdout.write(json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
+    facts = _ALL.dump_json([abilities_of(name) for name in embedded_methods()], indent=2)
+    sys.stdout.buffer.write(facts + b"\n")

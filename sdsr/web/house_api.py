@@ -10,7 +10,6 @@ from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Red
 from pydantic import BaseModel
 
 from sdsr.trust.text import can_find_text
-from sdsr.web.abilities import Abilities
 from sdsr.web.guard import session_cookie
 from sdsr.web.problems import RESPONSES, Problem, busy, missing
 from sdsr.web.service import Here, Service
@@ -30,11 +29,11 @@ class Health(BaseModel):
 @router.get("/v1/models", responses=RESPONSES)
 async def list_models(here: Here) -> ModelList:
     """Return the models, and what can be wished of each."""
-    models = sorted(here.desk.models, key=lambda model: model["name"] != here.settings.model)
+    models = sorted(here.desk.models, key=lambda model: model.name != here.settings.model)
     limits = here.settings.limits
     return ModelList(
         ready=here.desk.ready,
-        models=[_model(model, here) for model in models],
+        models=[ModelView(**model.model_dump(), default=model.name == here.settings.model) for model in models],
         finds_text=can_find_text(),
         max_input_pixels=limits.max_input_pixels,
         max_output_pixels=limits.max_output_pixels,
@@ -90,10 +89,6 @@ async def logout() -> Response:
     answer = JSONResponse({"status": "logged out"})
     answer.delete_cookie(COOKIE, httponly=True, samesite="strict")
     return answer
-
-
-def _model(facts: Abilities, here: Service) -> ModelView:
-    return ModelView.model_validate({**facts, "default": facts["name"] == here.settings.model})
 
 
 def _figures(here: Service) -> str:

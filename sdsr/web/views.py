@@ -6,6 +6,7 @@ from urllib.parse import quote
 
 from pydantic import BaseModel, Field
 
+from sdsr.web.abilities import Abilities
 from sdsr.web.lines import Message, Outcome
 from sdsr.web.live import Live
 from sdsr.web.problems import ProblemDetails
@@ -139,19 +140,10 @@ class JobList(BaseModel):
     jobs: list[JobView]
 
 
-class ModelView(BaseModel):
-    """A model, and what can be wished of it."""
+class ModelView(Abilities):
+    """A model, and what can be wished of it; one is chosen at first."""
 
-    name: str = Field(examples=["d3sr-small"])
     default: bool
-    summary: str
-    paper: str
-    steps: int
-    most_steps: int
-    choice_of_steps: bool
-    fidelity: float | None = Field(description="The model's own; null where it has no such choice.")
-    prompts: list[str] | None = Field(description="The prompts it knows, where those are few.")
-    free_prompt: bool = Field(description="Whether it takes any prompt.")
 
 
 class ModelList(BaseModel):

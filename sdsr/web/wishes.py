@@ -115,16 +115,16 @@ def _check_region(region: Sequence[int], width: int, height: int) -> None:
 
 
 def _check_model(form: JobForm, name: str, models: Sequence[Abilities]) -> None:
-    model = look_up({model["name"]: model for model in models}, name, "model")
-    if form.steps not in (None, model["steps"]) and not model["choice_of_steps"]:
-        raise InputError(f"steps (={form.steps}) of {name} must be {model['steps']}; leave steps out.")
-    if form.steps is not None and form.steps > model["most_steps"]:
-        raise InputError(f"steps (={form.steps}) of {name} must be 1 ... {model['most_steps']}; take fewer.")
-    if form.fidelity is not None and model["fidelity"] is None:
+    model = look_up({model.name: model for model in models}, name, "model")
+    if form.steps not in (None, model.steps) and not model.choice_of_steps:
+        raise InputError(f"steps (={form.steps}) of {name} must be {model.steps}; leave steps out.")
+    if form.steps is not None and form.steps > model.most_steps:
+        raise InputError(f"steps (={form.steps}) of {name} must be 1 ... {model.most_steps}; take fewer.")
+    if form.fidelity is not None and model.fidelity is None:
         raise InputError(f"fidelity (={form.fidelity:g}) means nothing to {name}; leave it out.")
-    if not form.prompt or model["free_prompt"]:
+    if not form.prompt or model.free_prompt:
         return
-    if model["prompts"] is None:
+    if model.prompts is None:
         raise InputError(f"prompt (={form.prompt!r:.80}) means nothing to {name}; leave it out.")
-    if form.prompt not in model["prompts"]:
-        raise InputError(f"prompt (={form.prompt!r:.80}) of {name} must be one of {model['prompts']}; choose one.")
+    if form.prompt not in model.prompts:
+        raise InputError(f"prompt (={form.prompt!r:.80}) of {name} must be one of {model.prompts}; choose one.")

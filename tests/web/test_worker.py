@@ -11,7 +11,7 @@ import pytest
 from PIL import Image as pillow
 
 from sdsr.cli import main as cli
-from sdsr.web.abilities import abilities_of, noted_abilities
+from sdsr.web.abilities import Abilities, abilities_of, noted_abilities
 from sdsr.web.lines import Channel
 from sdsr.web.worker import Bench, Models
 from tests.served import SAMPLE
@@ -73,7 +73,7 @@ def result(order: dict[str, Any]) -> bytes:
 
 def test_what_is_noted_of_models_is_what_their_recipes_say() -> None:
     """Where not: python -m sdsr.web.abilities > sdsr/web/abilities.json"""
-    assert noted_abilities() == [abilities_of(each["name"]) for each in noted_abilities()]
+    assert noted_abilities() == [abilities_of(each.name) for each in noted_abilities()]
 
 
 @pytest.mark.parametrize(
@@ -136,12 +136,12 @@ def test_a_crop_passes_a_job_and_both_are_what_they_are_alone(ordered: Ordered, 
 
 
 @pytest.mark.service
-@pytest.mark.parametrize("model", noted_abilities(), ids=lambda model: model["name"])
+@pytest.mark.parametrize("model", noted_abilities(), ids=lambda model: model.name)
 def test_no_model_keeps_anything_of_a_job_between_its_windows(
-    ordered: Ordered, bench: Bench, tmp_path: Path, model: dict
+    ordered: Ordered, bench: Bench, tmp_path: Path, model: Abilities
 ) -> None:
-    steps = {"steps": str(min(2, model["most_steps"]))} if model["choice_of_steps"] else {}
-    passing(ordered, bench, tmp_path, {"scale": "2", "model": model["name"], **steps})
+    steps = {"steps": str(min(2, model.most_steps))} if model.choice_of_steps else {}
+    passing(ordered, bench, tmp_path, {"scale": "2", "model": model.name, **steps})
 
 
 def passing(ordered: Ordered, bench: Bench, tmp_path: Path, wishes: dict[str, str]) -> None:
