@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
+from sdsr import errors
 from sdsr.errors import InputError, LimitError, ModelError, OutputError, SdsrError
 
 MEDIA_TYPE = "application/problem+json"
@@ -65,18 +66,11 @@ def missing(what: str) -> Problem:
     return Problem(404, "missing", f"{what} is not here; it was deleted, expired, or never was: list /v1/jobs.")
 
 
-def problem_of(error: SdsrError) -> Problem:
-    """Return what an error of the library is to a client."""
-    for kind, status, name in _STATUS:
-        if isinstance(error, kind):
-            return Problem(status, name, str(error))
-    return Problem(500, "internal", str(error))
-
-
 def problem_named(name: str, message: str) -> Problem:
-    """Return the problem that another process met: an error of the library by its class's name."""
+    """Return what an error of the library, by its class's name, is to a client; another process may have met it."""
+    error = getattr(errors, name, Exception)
     for kind, status, short in _STATUS:
-        if kind.__name__ == name:
+        if issubclass(error, kind):
             return Problem(status, short, message)
     return Problem(500, "internal", message)
 
@@ -90,7 +84,7 @@ def add_problems(app: FastAPI) -> None:
 
     @app.exception_handler(SdsrError)
     async def _(request: Request, error: SdsrError) -> Response:
-        return problem_of(error).response()
+        return problem_named(type(error).__name__, str(error)).response()
 
     @app.exception_handler(RequestValidationError)
     async def _(request: Request, error: RequestValidationError) -> Response:
