@@ -79,7 +79,6 @@ BROUGHT: dict[str, tuple[str, ...]] = {
         "restoration/peak.py",
         "restoration/placing.py",
         "restoration/tiles.py",
-        "training/splitting.py",
     ),
     "the flow prior and score distillation": (
         "methods/one_step/score_distillation.py",

@@ -1,7 +1,7 @@
 """What a stage trains on: HQ crops and, where it has a degradation, their LQ versions, as a function of the step."""
 
-from collections.abc import Callable
-from itertools import islice
+from collections.abc import Callable, Iterator
+from itertools import islice, pairwise
 
 import torch
 
@@ -63,6 +63,24 @@ def on_device(sample: Sample, device: torch.device) -> Sample:
     lq = None if sample.lq is None else sample.lq.to(device, non_blocking=True)
     teacher = None if sample.teacher is None else sample.teacher.to(device, non_blocking=True)
     return Sample(hq=sample.hq.to(device, non_blocking=True), lq=lq, teacher=teacher, numbers=sample.numbers)
+
+
+def split(sample: Sample, pieces: int) -> Iterator[tuple[float, Sample]]:
+    """Yield a sample in so many pieces of about one size, no more than it has photos, and each one's share of it."""
+    count = len(sample.hq)
+    pieces = min(pieces, count)
+    ends = [count * index // pieces for index in range(pieces + 1)]
+    for first, last in pairwise(ends):
+        part = slice(first, last)
+        yield (
+            (last - first) / count,
+            Sample(
+                hq=sample.hq[part],
+                lq=None if sample.lq is None else sample.lq[part],
+                teacher=None if sample.teacher is None else sample.teacher[part],
+                numbers=None if sample.numbers is None else sample.numbers[part],
+            ),
+        )
 
 
 def _paired(pairs: PairedCrops, step: int) -> Sample:

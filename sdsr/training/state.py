@@ -31,7 +31,7 @@ from sdsr.training.run import (
     partial_of,
     save_parts,
 )
-from sdsr.training.samples import on_device
+from sdsr.training.samples import on_device, split
 from sdsr.training.sharding import (
     check_sharded,
     gathered,
@@ -45,7 +45,6 @@ from sdsr.training.sharding import (
     whole,
     whole_states,
 )
-from sdsr.training.splitting import split
 
 log = logging.getLogger(__name__)
 
