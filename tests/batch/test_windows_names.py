@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sdsr.batch import naming
-from sdsr.batch.naming import fitted
-from sdsr.batch.windows_names import windows_name
+from sdsr.batch.naming import fitted, windows_name
 
 DEVICES = ["CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"] + [
     f"{d}{n}" for d in ("COM", "LPT") for n in "0123456789¹²³"
