@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rich.filesize import decimal
+
 from sdsr.batch.desk import Desk
 from sdsr.batch.model import Model
 from sdsr.batch.outcome import complaint
@@ -52,7 +54,7 @@ class Estimate:
         """Raise OutputError where the disk can't hold the results."""
         if self.disk_bytes is not None and self.disk_bytes > self.free_bytes:
             raise OutputError(
-                f"results need about {told_bytes(self.disk_bytes)}, and {told_bytes(self.free_bytes)} are free; free "
+                f"results need about {decimal(self.disk_bytes)}, and {decimal(self.free_bytes)} are free; free "
                 "some, name another disk with -o, or a smaller format with --format."
             )
 
@@ -105,19 +107,6 @@ def estimate(
         free_bytes=min((_free_bytes(root) for root in {task.root or task.target.parent for task in tasks}), default=0),
         complaints=tuple(complaints[:_COMPLAINTS]),
     )
-
-
-def told_bytes(amount: float | int) -> str:
-    """Return an amount of bytes as disks are sold.
-
-    >>> told_bytes(999), told_bytes(2_400_000_000)
-    ('999 B', '2.4 GB')
-    """
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if amount < 1000 or unit == "TB":
-            return f"{amount:.0f} {unit}" if unit == "B" or amount >= 100 else f"{amount:.1f} {unit}"
-        amount /= 1000
-    raise AssertionError("unreachable")
 
 
 def _headers(sample: Sequence[Task], settings: Settings) -> tuple[list[_Header], list[str]]:

@@ -11,7 +11,7 @@ from sdsr.batch.entries import Work
 from sdsr.batch.manifest import State
 from sdsr.batch.outcome import Outcome
 from sdsr.batch.restoring import Read, check_target, look_at
-from sdsr.batch.settling import reported, skipped
+from sdsr.batch.settling import outcome, reported
 from sdsr.batch.walking import Task
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def open_task(task: Task, desk: Desk) -> Opened | Outcome | None:
 
     def attempt() -> Opened | Outcome | None:
         if desk.needs_nothing(task):
-            return skipped(task, desk)
+            return outcome(task, desk, "skipped")
         with ExitStack() as held:
             opened = _open(task, desk, held)
             if isinstance(opened, Opened):
@@ -76,7 +76,7 @@ def _open(task: Task, desk: Desk, held: ExitStack) -> Opened | Outcome | None:
     state = desk.state(task)
     if desk.finished(state):
         _make_beside(task, desk)
-        return skipped(task, desk)
+        return outcome(task, desk, "skipped")
     opened = _read(task, desk, state, held)
     opened.claim = claim
     return opened

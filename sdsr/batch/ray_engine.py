@@ -20,7 +20,7 @@ from sdsr.batch.outcome import Outcome
 from sdsr.batch.ray_cluster import Cluster, connect, import_ray, shares
 from sdsr.batch.restoring import Beside
 from sdsr.batch.settings import Settings
-from sdsr.batch.settling import failed, skipped
+from sdsr.batch.settling import failed, outcome
 from sdsr.batch.walking import Task
 from sdsr.errors import ModelError, SdsrError
 
@@ -53,11 +53,11 @@ def process_on_ray(
     """
     desk = Desk(model=model, settings=settings, beside=beside)
     left: list[Task] = []
-    for task, outcome in _passed(tasks, desk, bucket):
-        if outcome is None:
+    for task, settled in _passed(tasks, desk, bucket):
+        if settled is None:
             left.append(task)
         else:
-            yield outcome
+            yield settled
     if left:
         yield from _on_cluster(left, desk, cluster, limit, bucket)
 
@@ -76,7 +76,7 @@ def _passed(tasks: Sequence[Task], desk: Desk, bucket: "Bucket | None") -> Itera
         return
     try:
         for task in tasks:
-            yield task, skipped(task, desk) if desk.needs_nothing(task) else None
+            yield task, outcome(task, desk, "skipped") if desk.needs_nothing(task) else None
     finally:
         desk.close()
 
@@ -147,7 +147,7 @@ def _shared(
                     yield failed(task, crew.desk, "system", said)
             at_once = 1  # so that the one at which they die is known
             continue
-        restored += sum(outcome.size is not None for outcome in found)
+        restored += sum(each.size is not None for each in found)
         yield from found
     ray.wait([worker.actor.close.remote() for worker in idle], num_returns=len(idle), timeout=_CLOSING_S)
 

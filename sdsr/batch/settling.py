@@ -13,17 +13,13 @@ from sdsr.errors import SdsrError
 T = TypeVar("T")
 
 
-def skipped(task: Task, desk: Desk) -> Outcome:
-    """Return the outcome of a photo that needs nothing."""
-    return outcome(task, desk, "skipped")
-
-
 def failed(task: Task, desk: Desk, kind: Kind, error: str) -> Outcome:
     """Return the outcome of a photo that can't be restored."""
     return replace(outcome(task, desk, "failed"), kind=kind, error=error)
 
 
 def outcome(task: Task, desk: Desk, status: Status) -> Outcome:
+    """Return the outcome of a photo that has come to this."""
     return Outcome(
         input=task.photo,
         output=task.result,

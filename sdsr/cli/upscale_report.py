@@ -11,12 +11,13 @@ from typing import TextIO
 
 import typer
 from rich.console import Console
+from rich.filesize import decimal
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
 
 from sdsr.batch.bucket.engine import process_bucket
 from sdsr.batch.bucket.planning import Bucket
 from sdsr.batch.engine import process
-from sdsr.batch.estimate import Estimate, told_bytes
+from sdsr.batch.estimate import Estimate
 from sdsr.batch.model import Model
 from sdsr.batch.outcome import KINDS, Kind, Outcome, complaint
 from sdsr.batch.pace import Pace, mean_pixels, told_time
@@ -105,13 +106,13 @@ def tell_estimate(found: Estimate, *, json: bool) -> None:
         return
     sampled = "" if found.sampled == found.to_do else f" (of {found.sampled} photos, evenly spread)"
     hours = None if found.seconds is None else f"about {told_time(found.seconds)} in one process on this machine"
-    needed = "unknown" if found.disk_bytes is None else f"about {told_bytes(found.disk_bytes)}"
+    needed = "unknown" if found.disk_bytes is None else f"about {decimal(found.disk_bytes)}"
     rows = {
         "photos": f"{found.photos}, of which {found.finished} are finished and {found.to_do} to do",
         "unreadable": f"{found.unreadable}{sampled}",
         "megapixels": f"{_few(found.megapixels_in)} of photos, {_few(found.megapixels_out)} of results{sampled}",
         "time": hours or "unknown, as no photo could be probed",
-        "disk": f"{needed}; {told_bytes(found.free_bytes)} are free",
+        "disk": f"{needed}; {decimal(found.free_bytes)} are free",
     }
     for name, value in rows.items():
         typer.echo(f"{name + ':':<12}{value}")

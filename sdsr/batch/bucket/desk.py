@@ -17,7 +17,7 @@ from sdsr.batch.bucket.store import Seen, Store
 from sdsr.batch.desk import Desk
 from sdsr.batch.leasing import FOLDER
 from sdsr.batch.outcome import Kind, Outcome
-from sdsr.batch.settling import failed, skipped
+from sdsr.batch.settling import failed, outcome
 from sdsr.batch.walking import Task
 from sdsr.errors import InputError, SdsrError
 
@@ -89,7 +89,7 @@ class BucketDesk:
         return note is not None and self.ours(note) and note.fits(result) and _same(note, photo) and not self.reads
 
     def skipped(self, task: Task) -> Outcome:
-        return self.named(skipped(task, self.local), task)
+        return self.named(outcome(task, self.local, "skipped"), task)
 
     def close(self) -> None:
         """Let go of all, and remove what was copied."""
