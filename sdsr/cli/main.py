@@ -7,6 +7,7 @@ from typing import Annotated, NoReturn
 import typer
 
 import sdsr
+from sdsr.cli.collecting import collect_nothing_yet
 from sdsr.cli.printing import LineFormatter, echo_line, print_any_name
 from sdsr.cli.processors import share_processors
 from sdsr.cli.table import COMMANDS, MANIFEST, STUDIES, add_aliases, add_commands
@@ -59,6 +60,7 @@ def main() -> None:
 
     Exit codes: 0; 1 when only some files failed; 2 when nothing could be done with what was given; 130 after Ctrl-C.
     """
+    collect_nothing_yet()
     print_any_name()
     own_process()
     try:

@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperCommand
 from typer.main import get_command
 
+from sdsr.cli.collecting import collect_from_now
 from sdsr.cli.groups import spread_groups
 
 COMMANDS = {
@@ -101,7 +102,9 @@ def _imported_when_called(package: str, name: str) -> type[TyperCommand]:
 
     class Command(TyperCommand):
         def make_context(self, *args, **keywords):
-            return load_command(package, name).make_context(*args, **keywords)
+            context = load_command(package, name).make_context(*args, **keywords)
+            collect_from_now()
+            return context
 
     return Command
 
