@@ -13,7 +13,6 @@ import typer
 from sdsr.batch.amounts import parse_bytes
 from sdsr.batch.bucket.planning import Bucket, Places, plan_bucket
 from sdsr.batch.choosing import Choice
-from sdsr.batch.estimate import estimate
 from sdsr.batch.model import Model
 from sdsr.batch.settings import Settings
 from sdsr.batch.shards import Shard
@@ -141,6 +140,8 @@ def upscale(
         if bucket is not None:
             _check_of_files(bucket, {"--dry-run": many.dry_run, "--report": trust.report})
         if many.dry_run:
+            from sdsr.batch.estimate import estimate
+
             tell_estimate(estimate(tasks, described, settings, limit=many.limit), json=many.json)
             return
         pages = _pages(basics.model, settings) if trust.report else None

@@ -7,27 +7,27 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import typer
 from rich.console import Console
 from rich.filesize import decimal
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
 
-from sdsr.batch.bucket.engine import process_bucket
-from sdsr.batch.bucket.planning import Bucket
 from sdsr.batch.engine import process
-from sdsr.batch.estimate import Estimate
 from sdsr.batch.model import Model
 from sdsr.batch.outcome import KINDS, Kind, Outcome, complaint
 from sdsr.batch.pace import Pace, mean_pixels, told_time
-from sdsr.batch.ray_cluster import Cluster
-from sdsr.batch.ray_engine import process_on_ray
 from sdsr.batch.restoring import Beside
 from sdsr.batch.settings import Settings
 from sdsr.batch.walking import Task
 from sdsr.cli.printing import echo_json, echo_line, one_line
 from sdsr.cli.tables import numbers, plain_table
+
+if TYPE_CHECKING:
+    from sdsr.batch.bucket.planning import Bucket
+    from sdsr.batch.estimate import Estimate
+    from sdsr.batch.ray_cluster import Cluster
 
 _FIELDS = tuple(field.name for field in fields(Outcome))
 
@@ -41,8 +41,8 @@ def report(
     quiet: bool,
     beside: Beside | None = None,
     limit: int | None = None,
-    cluster: Cluster | None = None,
-    bucket: Bucket | None = None,
+    cluster: "Cluster | None" = None,
+    bucket: "Bucket | None" = None,
 ) -> "Tally":
     """Restore the photos, tell of each when it is finished, and of all in the end; return what became of them."""
     tally = Tally()
@@ -87,19 +87,24 @@ def _outcomes(
     progress: "_Shown",
     beside: Beside | None,
     limit: int | None,
-    cluster: Cluster | None,
-    bucket: Bucket | None,
+    cluster: "Cluster | None",
+    bucket: "Bucket | None",
 ) -> Iterator[Outcome]:
     if cluster is not None:
+        from sdsr.batch.ray_engine import process_on_ray
+
         return process_on_ray(tasks, model, settings, cluster, beside=beside, limit=limit, bucket=bucket)
     watched = {"on_progress": progress.advance, "on_size": progress.begin}
     if bucket is not None:
+        from sdsr.batch.bucket.engine import process_bucket
+
         return process_bucket(tasks, bucket, model, settings, **watched, limit=limit)
     return process(tasks, model, settings, **watched, beside=beside, limit=limit)
 
 
-def tell_estimate(found: Estimate, *, json: bool) -> None:
+def tell_estimate(found: "Estimate", *, json: bool) -> None:
     """Print what a batch would take; raise OutputError where the disk can't hold its results."""
+
     if json:
         echo_json(asdict(found))
         found.check()

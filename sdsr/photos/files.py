@@ -4,24 +4,20 @@ import errno
 import io
 import os
 import struct
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
 from sdsr.errors import InputError, OutputError, SdsrError
-from sdsr.photos.avif import write_avif
+from sdsr.photos.codecs import writer_of
 from sdsr.photos.credentials import Seal, sign
 from sdsr.photos.formats import SUFFIXES, Format
 from sdsr.photos.hostile import first_line, refused
-from sdsr.photos.jpeg import write_jpeg
-from sdsr.photos.jxl import write_jxl
 from sdsr.photos.layout import Layout, lay_out
 from sdsr.photos.limits import DEFAULT_LIMITS, NO_LIMITS, Limits
 from sdsr.photos.parts import new_part
 from sdsr.photos.photo import Photo, Traits
-from sdsr.photos.png import write_png
 from sdsr.photos.probe import (
     Header,
     Source,
@@ -33,8 +29,6 @@ from sdsr.photos.probe import (
 )
 from sdsr.photos.reading import read_opened
 from sdsr.photos.remarks import Remarks, about
-from sdsr.photos.tiff_writer import write_tiff
-from sdsr.photos.webp import write_webp
 
 __all__ = [
     "SUFFIXES",
@@ -54,14 +48,6 @@ __all__ = [
 
 remarks = Remarks(__name__)
 
-_WRITERS: dict[Format, Callable[[io.BufferedIOBase, Layout], None]] = {
-    "JPEG": write_jpeg,
-    "PNG": write_png,
-    "WEBP": write_webp,
-    "TIFF": write_tiff,
-    "AVIF": write_avif,
-    "JXL": write_jxl,
-}
 # What encoders and file systems fail with.
 _FAILURES = (MemoryError, OSError, OverflowError, RuntimeError, ValueError, struct.error)
 _REMEDIES: dict[int | None, str] = {
@@ -148,7 +134,7 @@ def _write(layout: Layout, target: Path, *, overwrite: bool, seal: Seal | None) 
 
 def encode(file: io.BufferedIOBase, layout: Layout) -> None:
     """Write a laid-out photo to a binary file that can seek."""
-    _WRITERS[layout.format](file, layout)
+    writer_of(layout.format)(file, layout)
 
 
 def _sign(part: Path, target: Path, format: Format, seal: Seal) -> None:

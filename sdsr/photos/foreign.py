@@ -38,6 +38,7 @@ def _of(kind: Kind, name: str, instead: str | None = None) -> Foreign:
 HEIC = _of("picture", "a HEIC picture", "export it as JPEG, PNG or AVIF (heif-convert PHOTO.heic PHOTO.png)")
 RAW = _of("raw", "a camera's raw file")
 GIF = _of("picture", "a GIF")  # is read, not written
+GIF_STARTS = (b"GIF87a", b"GIF89a")
 VIDEO = _of("video", "a video")
 SOUND = _of("sound", "a sound file")
 DOCUMENT = _of("document", "a document")

@@ -12,7 +12,6 @@ from sdsr.errors import InputError
 from sdsr.photos.notes import Notes
 from sdsr.photos.opened import Opened
 
-STARTS = (b"GIF87a", b"GIF89a")
 _XMP = b"\x21\xff\x0bXMP DataXMP"
 _XMP_END = b"\x01\xff\xfe\xfd"  # of 258 bytes, by which a reader of blocks finds out of the packet
 

@@ -1,37 +1,21 @@
 """Look before decoding: format from the content, size and color from the header, all of it against the limits."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sdsr.errors import InputError, LimitError
-from sdsr.photos.avif import open_avif
+from sdsr.photos.codecs import Opener, opener_of
 from sdsr.photos.credentials import MARK
-from sdsr.photos.foreign import GIF, RAW, known_by_content, known_by_suffix
+from sdsr.photos.foreign import GIF, GIF_STARTS, RAW, known_by_content, known_by_suffix
 from sdsr.photos.formats import FORMATS, HEAD_BYTES, NAMES, SUFFIXES, Format, begins_like
-from sdsr.photos.gif import STARTS as GIF_STARTS
-from sdsr.photos.gif import open_gif
 from sdsr.photos.hostile import refused
-from sdsr.photos.jpeg import open_jpeg
-from sdsr.photos.jxl import open_jxl
 from sdsr.photos.limits import DEFAULT_LIMITS, Limits, how_to_read, how_to_write
 from sdsr.photos.metadata import upright_metadata
 from sdsr.photos.opened import Opened
-from sdsr.photos.png import open_png
 from sdsr.photos.remarks import about
 from sdsr.photos.sources import Source, read_source, source_name
-from sdsr.photos.tiff import open_tiff
-from sdsr.photos.webp import open_webp
 
-_OPENERS: dict[Format, Callable[[bytes], Opened]] = {
-    "JPEG": open_jpeg,
-    "PNG": open_png,
-    "WEBP": open_webp,
-    "TIFF": open_tiff,
-    "AVIF": open_avif,
-    "JXL": open_jxl,
-}
 _OUTPUT_BYTES_PER_PIXEL = 12
 
 
@@ -127,7 +111,7 @@ def open_source(source: Source, limits: Limits) -> Opened:
     name = source_name(source)
     if not data:
         raise InputError(f"{name} is empty (=0 bytes); copy or export the photo again.")
-    opener = open_gif if data.startswith(GIF_STARTS) else _OPENERS[_format(data, source, name)]
+    opener = _opener(data, source, name)
     with refused(name), about(name):
         opened = opener(data)
     if opened.width < 1 or opened.height < 1:
@@ -139,6 +123,14 @@ def open_source(source: Source, limits: Limits) -> Opened:
             f" {_megapixels(limits.max_input_pixels)}; crop or shrink it, or {how_to_read(pixels=pixels)}."
         )
     return replace(opened, data=data, credentials=MARK in data)
+
+
+def _opener(data: bytes, source: Source, name: str) -> Opener:
+    if not data.startswith(GIF_STARTS):
+        return opener_of(_format(data, source, name))
+    from sdsr.photos.gif import open_gif
+
+    return open_gif
 
 
 def _format(data: bytes, source: Source, name: str) -> Format:
