@@ -19,7 +19,7 @@ COMMANDS = {
     "models": "List the methods: paper, steps, and whether their weights are here, how large and under which licence.",
     "train": "Train one stage of a recipe; resumable, killable at any moment.",
     "teach": "Make pairs with a teacher's answers; stopped at any moment, it goes on where it was.",
-    "export": "Write a run's trained parts in half precision, ready for `sdsr upscale --model FOLDER`.",
+    "export": "Write a run's trained parts in half precision or 8 bits, ready for `sdsr upscale --model FOLDER`.",
     "convert": "Turn a published checkpoint into parts for `sdsr upscale --model FOLDER`, and tell what is in it.",
     "evaluate": "Measure folders of results against a folder of truths, or alone; photos are matched by name.",
     "compare": "Lay LQ, results and HR side by side, each photo with one region enlarged.",
