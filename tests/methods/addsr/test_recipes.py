@@ -64,7 +64,7 @@ def test_the_small_ones_fit_in_ten_megabytes():
         restorer = recipe.method.build("small")
         stored = 0
         for module in restorer.parts.modules.values():
-            kept = _of_prior(module, restorer.prior)
+            kept = _of_prior(module, restorer.prior, bits=16)
             stored += sum(tensor.numel() for name, tensor in module.state_dict().items() if name not in kept)
         assert stored <= 4_990_000, recipe.name
 
