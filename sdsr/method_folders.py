@@ -12,6 +12,8 @@ log = logging.getLogger(__name__)
 
 FORMAT = 1
 DESCRIPTION = "method.json"
+_FORMER = {"inherited": "of_prior", "upon": "base"}
+"""What earlier folders call them."""
 
 ASSETS = Path(__file__).parent / "assets"
 
@@ -70,6 +72,9 @@ def read_description(folder: Path) -> MethodDescription:
         raise ModelError(f"{path} can't be read ({error}); export the method again, or reinstall sdsr.") from error
     if description.get("format") != FORMAT:
         raise ModelError(f"format (={description.get('format')}) of {path} must be {FORMAT}; update sdsr.")
+    for former, name in _FORMER.items():
+        if former in description:
+            description[name] = description.pop(former)
     return description
 
 
