@@ -104,7 +104,6 @@ def _outcomes(
 
 def tell_estimate(found: "Estimate", *, json: bool) -> None:
     """Print what a batch would take; raise OutputError where the disk can't hold its results."""
-
     if json:
         echo_json(asdict(found))
         found.check()
