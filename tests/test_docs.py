@@ -1,4 +1,4 @@
-"""The pages on the house: each file and name of theirs is there, and the tour visits a file once."""
+"""The pages: each file and name that those on the house tell is there, the tour visits each once, links lead somewhere."""
 
 import re
 from collections import Counter
@@ -17,6 +17,14 @@ PAGES = {
 _FILE = re.compile(r"`((?:[a-z_]+/)*[a-z_]+\.py)`")
 _NAME = re.compile(r"`([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)(?:\([^`]*\))?`")
 _DEFINED = re.compile(r"(?:\bdef |\bclass )(\w+)|^\s*(\w+)\s*[:=]|[(,]\s*\*{0,2}(\w+)\s*[:=]", re.MULTILINE)
+_LINK = re.compile(r"\]\(([^)\s]+)\)")
+_HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+WITH_LINKS = [
+    *ROOT.glob("*.md"),
+    *(ROOT / "docs").rglob("*.md"),
+    *(ROOT / "sdsr" / "assets").rglob("*.md"),
+    *(ROOT / "tests").rglob("*.md"),
+]
 OTHERS = {"cross_attention_kwargs", "dataclasses", "replace", "nn", "Module", "ModuleDict", "ast", "RECIPE"}
 """Names of libraries, and one that stands for any recipe's."""
 
@@ -72,3 +80,27 @@ def test_every_command_is_in_the_table_of_the_front_page() -> None:
     table = re.findall(r"^\| `sdsr ([^|]+) \|", front, re.MULTILINE)
     named = {word for row in table for word in re.findall(r"[a-z][a-z-]+", row)}
     assert {*COMMANDS, *STUDIES, *MANIFEST} - named == set()
+
+
+def anchors(page: Path) -> set[str]:
+    """What `#...` may name on a page: its headings, in lower case, without punctuation, with hyphens for spaces."""
+    headings = _HEADING.findall(page.read_text(encoding="utf-8"))
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", WITH_LINKS, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_leads_to_a_file_and_to_a_heading_of_it(page: Path) -> None:
+    for link in _LINK.findall(page.read_text(encoding="utf-8")):
+        if link.startswith(("http://", "https://")):
+            continue
+        name, _, anchor = link.partition("#")
+        target = (page.parent / name).resolve() if name else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+def test_every_page_that_the_sources_name_is_there() -> None:
+    sources = [path for folder in ("sdsr", "bench") for path in (ROOT / folder).rglob("*.py")]
+    named = {page for path in sources for page in re.findall(r"\bdocs/[\w/-]+\.md", path.read_text(encoding="utf-8"))}
+    assert len(named) > 5
+    assert {page for page in named if not (ROOT / page).is_file()} == set()
