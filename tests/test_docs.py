@@ -1,4 +1,4 @@
-"""The pages: each file and name that those on the house tell is there, the tour visits each once, links lead somewhere."""
+"""The pages: files and names that they tell are there, the tour visits each file once, links lead somewhere."""
 
 import re
 from collections import Counter
