@@ -9,12 +9,11 @@ _MEGA = 1_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What is accepted: pixels in and out, bytes of a file, and memory (bytes) for the output; None is no limit."""
+    """What is accepted: pixels in and out, and bytes of a file."""
 
     max_input_pixels: int = 200_000_000
     max_output_pixels: int = 400_000_000
     max_file_bytes: int = 200_000_000 * _FILE_BYTES_PER_PIXEL
-    max_memory_bytes: int | None = None
 
 
 DEFAULT_LIMITS = Limits()

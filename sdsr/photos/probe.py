@@ -16,8 +16,6 @@ from sdsr.photos.opened import Opened
 from sdsr.photos.remarks import about
 from sdsr.photos.sources import Source, read_source, source_name
 
-_OUTPUT_BYTES_PER_PIXEL = 12
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Header:
@@ -79,12 +77,6 @@ def check_output(header: Header, size: tuple[int, int], format: Format, limits: 
         raise LimitError(
             f"output size (={width}x{height}, {_megapixels(height * width)}) may exceed what {format} holds"
             f" ({FORMATS[format].max_bytes / 1e9:.3g} GB); write PNG, or enlarge less."
-        )
-    needed = height * width * _OUTPUT_BYTES_PER_PIXEL * (2 if header.bits > 8 else 1)
-    if limits.max_memory_bytes is not None and needed > limits.max_memory_bytes:
-        raise LimitError(
-            f"output size (={width}x{height}) needs {needed >> 20} MiB, limit {limits.max_memory_bytes >> 20} MiB;"
-            " enlarge less or raise max_memory_bytes."
         )
 
 
