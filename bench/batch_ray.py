@@ -22,7 +22,7 @@ from pathlib import Path
 import psutil
 from PIL import Image
 
-from sdsr.batch.manifest import NAME
+from sdsr.batch.journal import NAME
 
 LEAST_FASTER = 1.7
 MOST_GROWTH_MIB = 32

@@ -27,7 +27,7 @@ from PIL import Image
 
 from sdsr.batch import restoring
 from sdsr.batch.engine import process
-from sdsr.batch.manifest import NAME
+from sdsr.batch.journal import NAME
 from sdsr.batch.model import Model
 from sdsr.batch.settings import Settings
 from sdsr.batch.walking import Naming, plan

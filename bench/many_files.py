@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import NoReturn
 
 from sdsr.batch.engine import process
-from sdsr.batch.entries import Entry, Stamp, Work
-from sdsr.batch.manifest import Manifest
+from sdsr.batch.entries import Entry, Work
+from sdsr.batch.items import Stamp
+from sdsr.batch.journal import manifest_of
 from sdsr.batch.model import Model
 from sdsr.batch.settings import Settings, settings_sha256
 from sdsr.batch.walking import Naming, plan
@@ -53,11 +54,11 @@ def make_tree(root: Path, files: int) -> None:
     digest = file_sha256(root / "in" / "000" / "0000000.png")
     for number in range(files):
         name = f"{number % FOLDERS:03d}/{number:07d}.png"
-        work = Work(input_sha256=digest, settings_sha256=settings, input_stamp=Stamp.of(root / "in" / name))
+        work = Work(input_sha256=digest, settings_sha256=settings, input_mark=Stamp.of(root / "in" / name))
         entries[name] = Entry(
-            work=work, output_sha256=digest, output_stamp=Stamp.of(root / "out" / name), version=_version()
+            work=work, output_sha256=digest, output_mark=Stamp.of(root / "out" / name), version=_version()
         )
-    Manifest(root / "out").adopt(entries)
+    manifest_of(root / "out").adopt(entries)
 
 
 def measure(root: Path) -> None:
@@ -67,7 +68,7 @@ def measure(root: Path) -> None:
     tasks = plan([root / "in"], Naming(request=Settings().request), output=root / "out")
     costs["listing"] = time.process_time() - begun
     begun = time.process_time()
-    Manifest(root / "out")
+    manifest_of(root / "out")
     costs["manifest"] = time.process_time() - begun
     begun = time.process_time()
     done = 0

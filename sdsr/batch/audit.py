@@ -9,7 +9,8 @@ from typing import Literal
 
 from sdsr.batch.claims import Claims, count_claims
 from sdsr.batch.entries import Entry
-from sdsr.batch.manifest import NAME, Manifest
+from sdsr.batch.journal import NAME, manifest_of
+from sdsr.batch.manifest import Manifest
 from sdsr.digests import file_sha256
 from sdsr.errors import InputError, OutputError
 from sdsr.photos.finding import find_photos
@@ -69,24 +70,23 @@ def merge(root: Path, others: Sequence[Path]) -> Iterator[tuple[Path, Merged]]:
     """
     if any(other.resolve() == root.resolve() for other in others):
         raise InputError(f"folder (={root}) can't be merged into itself; name the others.")
-    opened = [_open(other) for other in others]
-    manifest = Manifest(root)
+    opened = {other: _open(other) for other in others}
+    manifest = manifest_of(root)
     claims = Claims(root)
     try:
-        for other in opened:
-            for name in sorted(other.entries):
-                source = other.root / name
-                yield source, _merge_one(manifest, claims, source, name, other.entries[name])
+        for other, noted in opened.items():
+            for name in sorted(noted.entries):
+                yield other / name, _merge_one(manifest, claims, other / name, name, noted.entries[name])
     finally:
         claims.close()
 
 
 def _merge_one(manifest: Manifest, claims: Claims, source: Path, name: str, entry: Entry) -> Merged:
-    target = manifest.root / name
+    target = claims.root / name
     if _state(source, entry) != "whole":
         return "not whole"
     digest = entry.output_sha256 or file_sha256(source)
-    noted = Entry(work=replace(entry.work, input_stamp=None), output_sha256=digest, version=entry.version)
+    noted = Entry(work=replace(entry.work, input_mark=None), output_sha256=digest, version=entry.version)
     claim = claims.take(target)
     if claim is None:
         raise OutputError(f"{target} is being written by another process; merge when that is done.")
@@ -135,7 +135,7 @@ def _open(root: Path) -> Manifest:
         )
     if not (root / NAME).is_file():
         raise InputError(f"folder (={root}) has no manifest ({NAME}); name one that `sdsr upscale -o` wrote.")
-    manifest = Manifest(root)
+    manifest = manifest_of(root)
     for name in manifest.entries:
         path = PurePosixPath(name)
         if path.is_absolute() or ".." in path.parts:

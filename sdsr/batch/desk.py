@@ -6,6 +6,8 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from sdsr.batch.alive import new_token
+from sdsr.batch.items import File
+from sdsr.batch.journal import manifest_of
 from sdsr.batch.manifest import Manifest, State
 from sdsr.batch.model import Model
 from sdsr.batch.restoring import Beside
@@ -64,7 +66,7 @@ class Desk:
 
     def manifest(self, root: Path) -> Manifest:
         if root not in self.manifests:
-            self.manifests[root] = Manifest(root)
+            self.manifests[root] = manifest_of(root)
         return self.manifests[root]
 
     def claims(self, root: Path) -> "Claims":
@@ -77,7 +79,7 @@ class Desk:
 
     def needs_nothing(self, task: Task) -> bool:
         """Whether a photo is finished, with all that belongs beside it."""
-        if task.root is None or self.manifest(task.root).interrupted(task.result):
+        if task.root is None or self.manifest(task.root).interrupted(task.result_name):
             return False
         return self.finished(self.state(task)) and (self.beside is None or self.beside.is_there(task))
 
@@ -85,7 +87,8 @@ class Desk:
         """Return what is known of a task's result, which is in a folder of results."""
         assert task.root is not None
         read = self.settings.on_exists == "verify"
-        return self.manifest(task.root).state(task.photo, task.result, self.settings_sha256, read=read)
+        result = File(task.result, task.result_name)
+        return self.manifest(task.root).state(File(task.photo), result, self.settings_sha256, read=read)
 
     def finished(self, state: State) -> bool:
         return state == "finished" or (state == "another version" and self.settings.on_exists != "replace")

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from sdsr.batch.desk import Desk
+from sdsr.batch.items import File
 from sdsr.batch.opening import Opened
 from sdsr.batch.outcome import Outcome
 from sdsr.batch.restoring import OnProgress, Restored
@@ -75,7 +76,7 @@ def _write(opened: Opened, restored: Restored, desk: Desk) -> None:
     _make_folder(task.target.parent)
     manifest = None if task.root is None else desk.manifest(task.root)
     if manifest is not None:
-        manifest.begin(task.target, opened.work)
+        manifest.begin(File(task.result, task.result_name), opened.work)
     seal = settings.seal(restored.result, task.target.name, task.source, desk.model.name)
     write_photo(
         restored.result,
@@ -88,7 +89,7 @@ def _write(opened: Opened, restored: Restored, desk: Desk) -> None:
     if desk.beside is not None:
         desk.beside.make(task, restored)
     if manifest is not None:
-        manifest.finish(task.target, opened.work)
+        manifest.finish(File(task.result, task.result_name), opened.work)
 
 
 def _make_folder(folder: Path) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from sdsr.batch import again
 from sdsr.batch.desk import Desk
 from sdsr.batch.entries import Work
+from sdsr.batch.items import File
 from sdsr.batch.manifest import State
 from sdsr.batch.outcome import Outcome
 from sdsr.batch.restoring import Read, check_target, look_at
@@ -71,7 +72,7 @@ def _open(task: Task, desk: Desk, held: ExitStack) -> Opened | Outcome | None:
     held.callback(claim.release)
     manifest = desk.manifest(task.root)
     manifest.refresh()
-    if manifest.interrupted(task.target) or task.target.exists():  # whoever was writing it is dead
+    if manifest.interrupted(task.result_name) or task.target.exists():  # whoever was writing it is dead
         remove_parts(task.target)
     state = desk.state(task)
     if desk.finished(state):
@@ -93,7 +94,7 @@ def _read(task: Task, desk: Desk, state: State | None, held: ExitStack) -> Opene
     reason = None if state is None else _reason_to_replace(task, desk, state)
     replaces = reason is not None or settings.overwrite
     check_target(task.target, overwrite=replaces, new_folders=task.root is not None)
-    work = Work.on(task.source, desk.settings_sha256)
+    work = Work.on(File(task.photo), desk.settings_sha256)
     maker = desk.maker()
     from sdsr.batch.memory import is_light
     from sdsr.batch.restoring import read
@@ -121,8 +122,8 @@ def _reason_to_replace(task: Task, desk: Desk, state: State) -> str | None:
         state,
         task.target,
         on_exists=desk.settings.on_exists,
-        begun=manifest.interrupted(task.target),
-        noted_since=manifest.noted_since(task.target),
+        begun=manifest.interrupted(task.result_name),
+        noted_since=manifest.noted_since(task.result_name),
     )
 
 

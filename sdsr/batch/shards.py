@@ -34,8 +34,4 @@ class Shard:
 
     def of(self, tasks: Sequence[Task]) -> list[Task]:
         """Return the tasks of this part. Names were made distinct before, so that each is the same in all parts."""
-        return [task for task in tasks if self.holds(_name(task))]
-
-
-def _name(task: Task) -> str:
-    return task.target.name if task.root is None else task.target.relative_to(task.root).as_posix()
+        return [task for task in tasks if self.holds(task.result_name)]

@@ -48,6 +48,16 @@ class Task:
     def target(self) -> Path:
         return Path(self.result)
 
+    @property
+    def result_name(self) -> str:
+        """The result's path below its folder of results, with slashes; a lone file's is its name."""
+        if self.root is None:
+            return self.target.name
+        beginning = f"{self.root}{os.sep}"
+        if self.result.startswith(beginning):
+            return self.result.removeprefix(beginning).replace(os.sep, "/")
+        return self.target.relative_to(self.root).as_posix()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Naming:

@@ -9,7 +9,8 @@ from PIL import Image
 from sdsr.batch.audit import Status, merge, status, verify
 from sdsr.batch.claims import Claims
 from sdsr.batch.entries import Work
-from sdsr.batch.manifest import NAME, Manifest
+from sdsr.batch.items import File
+from sdsr.batch.journal import NAME, manifest_of
 from sdsr.errors import InputError, OutputError
 
 SETTINGS = "2" * 64
@@ -18,16 +19,16 @@ SETTINGS = "2" * 64
 def made(root: Path, *names: str, begun: tuple[str, ...] = ()) -> Path:
     """A folder of results, some noted as done, some as begun only."""
     root.mkdir(parents=True, exist_ok=True)
-    manifest = Manifest(root)
+    manifest = manifest_of(root)
     for name in (*names, *begun):
         target = root / name
         target.parent.mkdir(parents=True, exist_ok=True)
         pixels = np.full((3, 4, 3), sum(name.encode()) % 256, np.uint8)
         work = Work(input_sha256="1" * 64, settings_sha256=SETTINGS)
-        manifest.begin(target, work)
+        manifest.begin(File(str(target), name), work)
         Image.fromarray(pixels).save(target)
         if name in names:
-            manifest.finish(target, work)
+            manifest.finish(File(str(target), name), work)
     return root
 
 
@@ -63,12 +64,13 @@ def test_folders_become_one_and_are_finished_there(tmp_path: Path) -> None:
     photo.write_bytes(b"photo")
     one = made(tmp_path / "one", "a.png", begun=("d.png",))
     two = made(tmp_path / "two", "sub/b.png")
-    Manifest(two).finish(two / "sub" / "b.png", Work.on(photo, SETTINGS))
+    manifest_of(two).finish(File(str(two / "sub" / "b.png"), "sub/b.png"), Work.on(File(str(photo)), SETTINGS))
     out = tmp_path / "out"
     became = {path.relative_to(tmp_path).as_posix(): how for path, how in merge(out, [one, two])}
     assert became == {"one/a.png": "taken", "one/d.png": "taken", "two/sub/b.png": "taken"}
     assert dict(verify(out)) == dict.fromkeys(("a.png", "d.png", "sub/b.png"), "whole")
-    assert Manifest(out).state(photo, out / "sub" / "b.png", SETTINGS) == "finished"
+    merged = File(str(out / "sub" / "b.png"), "sub/b.png")
+    assert manifest_of(out).state(File(str(photo)), merged, SETTINGS) == "finished"
     assert {how for _, how in merge(out, [one, two])} == {"there already"}
     assert sorted(path.name for path in out.iterdir()) == [NAME, "a.png", "d.png", "sub"]
 

@@ -19,8 +19,8 @@ from sdsr.batch.bucket.planning import Places, plan_bucket
 from sdsr.batch.bucket.store import Seen, Store
 from sdsr.batch.desk import Desk
 from sdsr.batch.engine import process
+from sdsr.batch.journal import NAME
 from sdsr.batch.leasing import EXPIRY_S, FOLDER
-from sdsr.batch.manifest import NAME
 from sdsr.batch.model import Model
 from sdsr.batch.outcome import Outcome
 from sdsr.batch.settings import Settings

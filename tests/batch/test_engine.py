@@ -12,8 +12,9 @@ from sdsr import job
 from sdsr.batch.claims import Claims
 from sdsr.batch.engine import process
 from sdsr.batch.entries import Work
+from sdsr.batch.items import File
+from sdsr.batch.journal import NAME, manifest_of
 from sdsr.batch.leasing import Lease
-from sdsr.batch.manifest import NAME, Manifest
 from sdsr.batch.model import Model
 from sdsr.batch.outcome import Outcome
 from sdsr.batch.settings import Settings, settings_sha256
@@ -112,8 +113,8 @@ def test_a_replacement_that_was_cut_off_is_done_again(tree: Path, upscaler: Upsc
     run(tree, upscaler)
     out = tree.parent / "out"
     settings = Settings(request=Request(scale=3.0))
-    work = Work.on(tree / "a.png", settings_sha256(Model.of(upscaler), settings))
-    Manifest(out).begin(out / "a.png", work)  # and killed before it was written
+    work = Work.on(File(str(tree / "a.png")), settings_sha256(Model.of(upscaler), settings))
+    manifest_of(out).begin(File(str(out / "a.png"), "a.png"), work)  # and killed before it was written
     outcome = run(tree, upscaler, settings)["a.png"]
     assert (outcome.status, outcome.again, outcome.size) == ("done", "it was being replaced", (48, 36))
 
@@ -134,15 +135,15 @@ def test_two_with_other_settings_on_one_folder_are_told(tree: Path, upscaler: Up
     one = process(tasks, Model.of(upscaler), settings, on_progress=lambda task, share: None, limit=1)
     assert next(one).status == "done"
     waiting = process(tasks[1:], Model.of(upscaler), settings, on_progress=lambda task, share: None)
-    manifest = Manifest(tree.parent / "out")
+    manifest = manifest_of(tree.parent / "out")
     other = Settings(request=Request(scale=2.0, seed=1))
     (done,) = process(tasks[1:], Model.of(upscaler), other, on_progress=lambda task, share: None)
     assert done.status == "done"
-    assert manifest.path.is_file()
+    assert (tree.parent / "out" / NAME).is_file()
     (outcome,) = waiting  # opened after: a change of settings, as when it is started tomorrow
     assert outcome.again == "settings or weights changed"
     manifest.refresh()
-    assert manifest.noted_since(tasks[1].target)
+    assert manifest.noted_since(tasks[1].result_name)
 
 
 def test_no_more_than_the_limit_is_restored(tree: Path, upscaler: Upscaler) -> None:
@@ -237,7 +238,8 @@ def test_what_a_killed_process_began_to_write_is_removed(tree: Path, upscaler: U
     others = new_part(target.with_name("foreign.png"))
     for part in (begun, others):
         part.write_bytes(b"half")
-    Manifest(out).begin(target, Work(input_sha256="0" * 64, settings_sha256="0" * 64))
+    work = Work(input_sha256="0" * 64, settings_sha256="0" * 64)
+    manifest_of(out).begin(File(str(target), "a.png"), work)
     run(tree, upscaler)
     assert target.is_file()
     assert not begun.exists()

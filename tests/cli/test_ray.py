@@ -17,7 +17,7 @@ import psutil
 import pytest
 from PIL import Image
 
-from sdsr.batch.manifest import NAME
+from sdsr.batch.journal import NAME
 
 pytestmark = pytest.mark.ray
 PHOTOS = 8

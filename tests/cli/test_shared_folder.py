@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from sdsr.batch.manifest import NAME
+from sdsr.batch.journal import NAME
 from sdsr.cli.main import app
 
 PHOTOS = 10

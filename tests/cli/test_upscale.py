@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from sdsr.batch.manifest import NAME
+from sdsr.batch.journal import NAME
 from sdsr.checkpoints.weights import fill_restorer
 from sdsr.cli import main as cli
 from sdsr.job import Job

@@ -14,7 +14,7 @@ from typing import Any
 
 from sdsr import __version__
 from sdsr.batch.bucket.store import Seen, Store
-from sdsr.batch.manifest import FOLDER, NAME
+from sdsr.batch.journal import FOLDER, NAME
 from sdsr.batch.objects import number_of, parse_object, text_of
 
 MOST_BYTES = 256 << 10
