@@ -60,8 +60,6 @@ BROUGHT: dict[str, tuple[str, ...]] = {
         "quiet_runtimes.py",
     ),
     "pictures one wants": (
-        "embedded/generative.py",
-        "embedded/second_family.py",
         "embedded/tiny_decoder.py",
         "methods/one_step/whole_stages.py",
         "prior/folded_autoencoder.py",

@@ -17,15 +17,6 @@ FACTS = by_name(
         summary="The network that stands in for LPIPS and DISTS at small scale.",
     ),
     RecipeFacts(
-        name="small-autoencoder-2",
-        summary="The second small prior's 8x autoencoder, whose decoder paints.",
-    ),
-    RecipeFacts(
-        name="small-prior-2",
-        summary="The second small prior: UNet, prompts and image encoder on its latents.",
-        prior="runs/autoencoder/parts",
-    ),
-    RecipeFacts(
         name="tiny-decoder",
         summary="A tiny decoder for a prior's latents, for `sdsr upscale --decoder`.",
         prior="small",

@@ -21,7 +21,7 @@ from sdsr.losses.efficientnet import load_efficientnet_lite
 from sdsr.losses.filters import sobel
 from sdsr.losses.perceptual import distance_by, feature_distance
 from sdsr.losses.terms import StepRecord, Term, against_teacher, image_l1, in_window, perceptual
-from sdsr.objectives.discriminator import Discriminator, Discriminators
+from sdsr.objectives.discriminator import Discriminator
 from sdsr.objectives.pairs import lq_image_of, nearness, offset_window
 from sdsr.objectives.restored import RestoredLatents
 from sdsr.objectives.restorer_step import AdversarialWeights, Preview, RestorerStep
@@ -42,9 +42,8 @@ class Decoding:
     from features that it doesn't change (`faithful_image` in the record). `terms` are on pixels. Distances of ImageNet
     features are those of `network`, an EfficientNet-Lite: `taught` weighs LPIPS's form of it to the teacher's answer,
     `features` DISTS's form to the HQ photo, `edges` the same of both pictures' Sobel edges (together they have the form
-    of EA-DISTS, arXiv:2410.04224, Eq. 11), `adversarial_image` and `adversarial_latent` what the discriminators say,
-    from `adversarial_from` (a share of the run) on. `whole`: the UNet learns beside the decoder's detailed end; its
-    target is the HQ photo's latent.
+    of EA-DISTS, arXiv:2410.04224, Eq. 11), `adversarial_image` what the discriminator says, from `adversarial_from` (a
+    share of the run) on. `whole`: the UNet learns beside the decoder's detailed end.
     """
 
     plan: Plan
@@ -57,13 +56,10 @@ class Decoding:
     features: float = 0.0
     edges: float = 0.0
     adversarial_image: float = 0.0
-    adversarial_latent: float = 0.0
     adversarial_from: float = 0.0
 
     def training_step(self, restorer: Restorer, discriminator: nn.Module | None) -> RestorerStep:
-        assert discriminator is None or isinstance(discriminator, Discriminator | Discriminators), (
-            "decoding is watched by discriminators"
-        )
+        assert discriminator is None or isinstance(discriminator, Discriminator), "a discriminator watches this"
         rule = GuidedDecodingStep(restorer, self)
         modules: dict[str, nn.Module] = {"decoder": rule.decoder}
         if self.whole:
@@ -76,8 +72,7 @@ class Decoding:
             self.all_terms(network),
             discriminator=discriminator,
             adversarial_weights=AdversarialWeights(
-                weights={"image": self.adversarial_image, "latent": self.adversarial_latent},
-                since=self.adversarial_from,
+                weights={"image": self.adversarial_image}, since=self.adversarial_from
             ),
             modules=modules,
             near=nearness if network is None else partial(_near, network),
@@ -127,17 +122,13 @@ class GuidedDecodingStep:
         image, faithful = self._painted(latents, enlarged)
         return StepRecord(
             clean=latents,
-            hq=self._hq_latents(sample.hq) if self.objective.whole else latents,
+            hq=latents,
             image=lambda: image,
             hq_image=sample.hq,
             teacher_image=sample.teacher,
             faithful_image=faithful,
             window=offset_window(image, rng),
         )
-
-    @torch.no_grad()
-    def _hq_latents(self, hq: Image) -> Latent:
-        return self.restorer.prior.encode(hq)
 
     def _painted(self, latents: Latent, enlarged: Image) -> tuple[Image, Image | None]:
         """What the end that learns paints, and what the faithful one does beside it; that one changes no features."""

@@ -8,7 +8,7 @@ import torch
 from PIL import Image as pillow
 from safetensors.torch import load_file, save_file
 
-from bench.gpu import family, full_size, offload, training
+from bench.gpu import full_size, legs, offload, training
 from bench.gpu.leg import SHARD_BYTES, write_shards
 from bench.gpu.rows import Rows
 from sdsr.losses.real_esrgan import RealEsrgan
@@ -29,20 +29,20 @@ def command(tmp_path: Path, photo) -> list[str]:
 
 @pytest.mark.slow
 def test_legs_train_one_upon_another_and_leave_small_files(command, tmp_path):
-    """The prior's own previews, of fifty steps, are tested beside it."""
     checked = ["--validation", str(tmp_path / "photos"), "--validation-px", "64", "--validate-every", "1"]
-    family.main([*command, "--legs", "autoencoder=0.01", "prior=0.01"])
-    family.main([*command, *checked, "--legs", "taught=0.01", "detail=0.01", "faithful=0.01"])
+    legs.main([*command, "--legs", "invsr=0.01", "realism=0.01"])
+    legs.main([*command, *checked, "--legs", "whole=0.01", "nearer=0.01"])
     log = [json.loads(line) for line in (tmp_path / "out" / "leg.jsonl").read_text().splitlines()]
     told = {line["leg"]: line for line in log if "leg" in line}
-    assert list(told) == ["autoencoder", "prior", "taught", "detail", "faithful"]
+    assert list(told) == ["invsr", "realism", "whole", "nearer"]
     assert all(line["images_per_s"] > 0 and line["gflop_per_image"] > 0 for line in told.values())
     shards = sorted((tmp_path / "out" / "weights").glob("*.safetensors"))
     assert all(path.stat().st_size <= SHARD_BYTES for path in shards)
     weights = {key: tensor for path in shards for key, tensor in load_file(path).items()}
-    assert {key.split("/")[0] for key in weights} == {"prior", "detail", "faithful"}
+    assert {path.name.rsplit("-", 1)[0] for path in shards} == {"invsr", "realism", "whole", "nearer"}
+    assert {key.split("/")[0] for key in weights} >= {"unet", "decoder", "noise_predictor"}
     assert {tensor.dtype for tensor in weights.values() if tensor.numel() > 512} == {torch.float16}
-    assert list((tmp_path / "out" / "detail" / "run" / "sheets").glob("*.png"))
+    assert list((tmp_path / "out" / "whole" / "run" / "sheets").glob("*.png"))
 
 
 def test_shards_stay_below_the_limit_and_hold_everything(tmp_path):

@@ -26,7 +26,6 @@ from sdsr.methods.recipe import Stage
 from sdsr.methods.settings import with_settings
 from sdsr.objectives.training_step import Calibrated, TrainingStep
 from sdsr.photos.photo import Photo
-from sdsr.prior.folded_autoencoder import FoldedAutoencoder
 from sdsr.prior.small_autoencoder import SmallAutoencoder
 from sdsr.studies.complexity import PHASES, complexity
 from sdsr.training.recipes import RECIPES
@@ -180,15 +179,8 @@ def _autoencoder(folder: Path) -> str:
     return str(folder)
 
 
-def _folded_autoencoder(folder: Path) -> str:
-    """A folder with an untrained autoencoder of the second kind."""
-    save_file(FoldedAutoencoder().state_dict(), folder / "autoencoder.safetensors")
-    return str(folder)
-
-
 OWN_PRIORS = {
     "small-autoencoder/decoder": _autoencoder,
     "small-prior/noise-matching": _autoencoder,
-    "small-prior-2/noise-matching": _folded_autoencoder,
 }
 """Stages that begin from the files of another."""

@@ -31,10 +31,4 @@ FACTS = by_name(
         prior="sd-2.1-base",
         steps=1,
     ),
-    RecipeFacts(
-        name="d3sr-small-2",
-        paper="arXiv:2410.04224",
-        summary="One step from the LQ latent on the second small prior, its decoder learning with it from the start.",
-        prior="runs/prior",
-    ),
 )

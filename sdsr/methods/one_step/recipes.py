@@ -15,20 +15,18 @@ import math
 from copy import deepcopy
 from dataclasses import dataclass, replace
 
-from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
-
 from sdsr.discriminators.diffusion_unet import DiffusionDiscriminator
 from sdsr.discriminators.patch import PatchDiscriminator
 from sdsr.discriminators.sources import PRIOR, discriminator_unet
 from sdsr.images.kernels import KEYS, PILLOW_BICUBIC, TORCH_BICUBIC
 from sdsr.losses.adversarial import BCE
 from sdsr.losses.terms import Term, image_l2
-from sdsr.methods.decoder_stages import SMALL_FIDELITY, decoder_stages
+from sdsr.methods.decoder_stages import decoder_stages
 from sdsr.methods.guided_decoding import DecoderSettings
 from sdsr.methods.one_step import FACTS, generator
 from sdsr.methods.one_step.score_distillation import DistilledRestoration, ScoreDistillation
 from sdsr.methods.one_step.small import PLAN, SmallOneStep
-from sdsr.methods.one_step.whole_stages import whole_stages, wholly_trained
+from sdsr.methods.one_step.whole_stages import wholly_trained
 from sdsr.methods.recipe import OptimizerSettings, Recipe, Stage
 from sdsr.methods.small_canvas import SMALL_CANVAS
 from sdsr.methods.small_stages import image_discriminator, small_stages
@@ -151,27 +149,15 @@ UNDECODED = SmallOneStep()
 DECODED = SmallOneStep(decoder=DecoderSettings(), encoder="linear")
 
 
-def _latent_discriminator(unet: UNet2DConditionModel, restorer: Restorer) -> Discriminator:
-    """A copy of a small UNet as discriminator of latents, wholly trained."""
-    unet = deepcopy(unet)
+def small_discriminators(restorer: Restorer) -> Discriminators:
+    """A copy of the prior's UNet, wholly trained, as discriminator of latents; a light one of the pixels' detail."""
+    unet = deepcopy(restorer.prior.unet)
     unet.disable_gradient_checkpointing()  # its weights are frozen and freed between forward and backward
     network = DiffusionDiscriminator(unet, train="all", heads_on=(0,), hidden=128)
-    return Discriminator(network, NoisyLatents(restorer.schedule), BCE)
-
-
-def small_discriminators(restorer: Restorer) -> Discriminators:
-    """The prior's own UNet as discriminator of latents, and a light one of the pixels' detail."""
     return Discriminators(
-        _latent_discriminator(restorer.prior.unet, restorer),
+        Discriminator(network, NoisyLatents(restorer.schedule), BCE),
         Discriminator(PatchDiscriminator(sees="image"), Pixels(), BCE),
     )
-
-
-def whole_discriminators(restorer: Restorer) -> Discriminators:
-    """The UNet as the prior came with it as discriminator of latents, and a projected one of pictures."""
-    stock = restorer.prior.stock
-    assert isinstance(stock, UNet2DConditionModel), "a small prior's UNet is diffusers'"
-    return Discriminators(_latent_discriminator(stock, restorer), image_discriminator(restorer))
 
 
 D3SR_SMALL = Recipe(
@@ -184,16 +170,6 @@ D3SR_SMALL = Recipe(
         *wholly_trained(decoder_stages(DECODED, image_discriminator, PLAN)),
     ),
 )
-
-PLAN_2 = Plan(times=(199,), fidelity=SMALL_FIDELITY)
-DECODED_2 = SmallOneStep(decoder=DecoderSettings(), own_plan=PLAN_2, reads="velocity")
-D3SR_SMALL_2 = replace(
-    D3SR_SMALL,
-    facts=FACTS["d3sr-small-2"],
-    method=DECODED_2,
-    stages=whole_stages(DECODED_2, whole_discriminators, PLAN_2),
-)
-"""D3SR from nothing on the second small prior (`sdsr/embedded/second_family.py`)."""
 
 
 def _adversarial(**changes: float) -> Variant:
@@ -220,7 +196,7 @@ def _discriminated_by(source: str) -> Variant:
     return Variant(recipe=D3SR, stage="generation", changes={"discriminator.source": source})
 
 
-RECIPES = (D3SR_SMALL, D3SR, OSEDIFF, HYPIR, D3SR_SMALL_2)
+RECIPES = (D3SR_SMALL, D3SR, OSEDIFF, HYPIR)
 
 ABLATIONS = {
     "d3sr-time": {

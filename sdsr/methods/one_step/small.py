@@ -4,14 +4,12 @@ Deviation: the paper (arXiv:2410.04224) trains LoRA on Stable Diffusion's UNet; 
 it predicts is read as noise, as in the paper's formula, whatever the prior predicts: all of it learns.
 """
 
-from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Literal
 
 from torch import nn
 
-from sdsr.diffusion.schedule import Prediction
 from sdsr.methods.fidelity import by_decoder
 from sdsr.methods.guided_decoding import DecoderSettings, decoded
 from sdsr.methods.method import Device, wished_plan
@@ -24,7 +22,6 @@ from sdsr.restoration.prompting import FixedPrompt, FixedPromptConditioner
 from sdsr.restoration.restorer import Parts, Restorer, from_photo
 from sdsr.tensors import Image
 
-_PREDICTIONS: Mapping[str, Prediction] = {"noise": "epsilon", "velocity": "v_prediction"}
 PLAN = Plan(times=(99,), fidelity=0.0)
 """Of the small prior's step; the decoder's detailed end alone, chosen by eye on degraded validation photos."""
 
@@ -33,15 +30,13 @@ PLAN = Plan(times=(99,), fidelity=0.0)
 class SmallOneStep:
     """A small prior's UNet, trained whole, and a decoder that sees the LQ photo beside the restored latent.
 
-    `decoder` None: the prior's own. `reads`: what the UNet's output is taken for: noise, as in the paper's formula, or
-    velocity, where training shall begin with the estimate of a prior that predicts it. `encoder` "linear": photos are
-    encoded by the autoencoder's lapped transform alone, where it has one. Of an enlarged photo that is the same latent
-    but for 2 % of its deviation, at a fortieth of the operations.
+    `decoder` None: the prior's own. `encoder` "linear": photos are encoded by the autoencoder's lapped transform alone,
+    where it has one. Of an enlarged photo that is the same latent but for 2 % of its deviation, at a fortieth of the
+    operations.
     """
 
     decoder: DecoderSettings | None = None
     own_plan: Plan = PLAN
-    reads: Literal["noise", "velocity"] = "noise"
     encoder: Literal["full", "linear"] = "full"
 
     def plan(self, wishes: Wishes, photo: Image | None = None) -> Plan:
@@ -58,6 +53,6 @@ class SmallOneStep:
         modules = nn.ModuleDict({"unet": unet, "prompt": prompt})
         parts = Parts(conditioner=FixedPromptConditioner(prompt), start=from_photo, modules=modules)
         restorer = Restorer(
-            prior=prior.adapted(network=unet, schedule=prior.schedule.predicting(_PREDICTIONS[self.reads])), parts=parts
+            prior=prior.adapted(network=unet, schedule=prior.schedule.predicting("epsilon")), parts=parts
         )
         return decoded(restorer, self.decoder)

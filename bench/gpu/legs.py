@@ -1,14 +1,14 @@
-"""Small models on a GPU, leg after leg: a second family's autoencoder, prior and D3SR; other methods; the default.
+"""Small methods on a GPU, leg after leg: the default, and the others.
 
-python -m bench.gpu.family --teacher real-esrgan-x4plus.safetensors --photos SHARD.tar ... --to OUT \\
-    --legs autoencoder=2 prior=3 taught=1.5 detail=5 faithful=0.5 [--validation VAL.tar]
-python -m bench.gpu.family --rehearse ...      the same on the CPU, with small networks, for seconds
+python -m bench.gpu.legs --teacher real-esrgan-x4plus.safetensors --photos SHARD.tar ... --to OUT \\
+    --legs whole=5 nearer=0.5 [--validation VAL.tar]
+python -m bench.gpu.legs --rehearse ...      the same on the CPU, for seconds
 
 A leg is a stage of a recipe, for so many minutes, annealed to their end. It stands on those before it, of this command
 or of an earlier one with the same `--to`; a leg that is named again goes on where it was stopped. `whole` and `nearer`
 train the embedded default on, from the weights in the package. Photos are decoded
 once into the card's memory; crops, degradation and teacher run there, in the step. Each leg tells its rate after some
-seconds, and leaves its run in OUT/LEG/run (scalars, sheets, checkpoints); OUT/weights has what was trained so far in
+seconds, and leaves its run in OUT/LEG/run (scalars, sheets, checkpoints); OUT/weights has the parts trained so far in
 float16, in shards of at most 15 MiB.
 """
 
@@ -26,18 +26,15 @@ from bench.gpu.device_source import DeviceSource, photos_on
 from bench.gpu.leg import describe, log_line, measure_rate, write_shards
 from sdsr.data.degradation import degradation
 from sdsr.data.photos import open_photos
-from sdsr.embedded.recipes import read_prior
-from sdsr.embedded.second_family import SMALL_AUTOENCODER_2, SMALL_PRIOR_2
 from sdsr.losses.real_esrgan import load_real_esrgan
 from sdsr.methods.addsr.recipes import ADDSR_SMALL, SEESR_SMALL
 from sdsr.methods.consissr.recipes import CONSISSR_SMALL
 from sdsr.methods.invsr.recipes import INVSR_SMALL
-from sdsr.methods.one_step.recipes import D3SR_SMALL, D3SR_SMALL_2
+from sdsr.methods.one_step.recipes import D3SR_SMALL
 from sdsr.methods.recipe import Recipe, Stage
 from sdsr.methods.stablesr.recipes import STABLESR_SMALL
 from sdsr.objectives.training_step import Sample, TrainingStep
 from sdsr.prior.loading import choose_device, choose_dtype
-from sdsr.prior.small_storage import save_small_prior
 from sdsr.training.launch import load_parts
 from sdsr.training.run import RunSettings
 from sdsr.training.samples import validation_samples
@@ -48,36 +45,26 @@ STEPS = 10_000_000  # the minutes end a leg
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leg:
-    """A stage, the prior that it is built on, the parts that it begins with, and what the card takes of it at once.
-
-    Both are folders below OUT, or, where there is none, a prior's name and a folder here.
-    """
+    """A stage, the parts that it begins with (a folder below OUT, or here), and what the card takes of it at once."""
 
     recipe: Recipe
     stage: str
-    upon: str = ""
     begin: str = ""
     batch: int
     ema_decay: float = 0.998
 
 
 LEGS: Mapping[str, Leg] = {
-    "autoencoder": Leg(recipe=SMALL_AUTOENCODER_2, stage="generative", batch=32),
-    "prior": Leg(recipe=SMALL_PRIOR_2, stage="noise-matching", upon="autoencoder/run/parts", batch=128),
-    "taught": Leg(recipe=D3SR_SMALL_2, stage="taught", upon="small-2", batch=48),
-    "detail": Leg(recipe=D3SR_SMALL_2, stage="detail", upon="small-2", begin="taught/run/parts", batch=32),
-    "faithful": Leg(recipe=D3SR_SMALL_2, stage="faithful", upon="small-2", begin="detail/run/parts", batch=48),
-    "whole": Leg(recipe=D3SR_SMALL, stage="whole", upon="small", begin="sdsr/assets/d3sr-small", batch=32),
-    "nearer": Leg(recipe=D3SR_SMALL, stage="faithful", upon="small", begin="whole/run/parts", batch=48),
-    "rclip": Leg(recipe=CONSISSR_SMALL, stage="rclip", upon="small-2", batch=128),
-    "consissr": Leg(recipe=CONSISSR_SMALL, stage="restoration", upon="small-2", begin="rclip/run/parts", batch=64),
-    "stablesr": Leg(recipe=STABLESR_SMALL, stage="modulation", upon="small-2", batch=64),
-    "seesr": Leg(recipe=SEESR_SMALL, stage="restoration", upon="small-2", batch=64),
-    "invsr": Leg(recipe=INVSR_SMALL, stage="inversion", upon="small-2", batch=64),
-    "realism": Leg(recipe=INVSR_SMALL, stage="realism", upon="small-2", begin="invsr/run/parts", batch=48),
-    "addsr": Leg(recipe=ADDSR_SMALL, stage="distillation", upon="small-2", begin="seesr/run/parts", batch=32),
+    "whole": Leg(recipe=D3SR_SMALL, stage="whole", begin="sdsr/assets/d3sr-small", batch=32),
+    "nearer": Leg(recipe=D3SR_SMALL, stage="faithful", begin="whole/run/parts", batch=48),
+    "rclip": Leg(recipe=CONSISSR_SMALL, stage="rclip", batch=128),
+    "consissr": Leg(recipe=CONSISSR_SMALL, stage="restoration", begin="rclip/run/parts", batch=64),
+    "stablesr": Leg(recipe=STABLESR_SMALL, stage="modulation", batch=64),
+    "seesr": Leg(recipe=SEESR_SMALL, stage="restoration", batch=64),
+    "invsr": Leg(recipe=INVSR_SMALL, stage="inversion", batch=64),
+    "realism": Leg(recipe=INVSR_SMALL, stage="realism", begin="invsr/run/parts", batch=48),
+    "addsr": Leg(recipe=ADDSR_SMALL, stage="distillation", begin="seesr/run/parts", batch=32),
 }
-METHODS = ("whole", "nearer", "consissr", "stablesr", "seesr", "invsr", "realism", "addsr")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -92,8 +79,6 @@ def main(arguments: list[str] | None = None) -> None:
     for name, minutes in (leg.split("=") for leg in options.legs):
         source = _source(LEGS[name], options, photos, teacher, choose_dtype(device))
         _run(name, float(minutes), source, options, device)
-        if name == "prior":
-            _save_prior(options.to)
         _pack(options.to)
 
 
@@ -182,17 +167,13 @@ def _run(name: str, minutes: float, source: DeviceSource, options: argparse.Name
 
 
 def _training_step(leg: Leg, stage: Stage, options: argparse.Namespace, device: torch.device) -> TrainingStep:
-    built = stage.build(str(_below(options.to, leg.upon)), device)
+    built = stage.build("small", device)
     if leg.begin:
-        load_parts(dict(built.parts.modules.items()), [_below(options.to, leg.begin)])
+        below = options.to / leg.begin
+        load_parts(dict(built.parts.modules.items()), [below if below.is_dir() else Path(leg.begin)])
     discriminator = stage.discriminator(built) if stage.discriminator else None
     training_step: Any = stage.objective.training_step(built, discriminator)
     return training_step.to(device)
-
-
-def _below(to: Path, name: str) -> Path:
-    """Return the folder of this name below `to`, or the name alone where there is none."""
-    return to / name if (to / name).is_dir() else Path(name)
 
 
 def _rate(
@@ -218,26 +199,14 @@ def _rate(
     return measure_rate(step, images=images, seconds=options.rate_seconds, device=device)
 
 
-def _save_prior(to: Path) -> None:
-    save_small_prior(read_prior(to / "autoencoder/run/parts", to / "prior/run/parts", "folded"), to / "small-2")
-
-
 def _pack(to: Path) -> None:
-    """Write what there is so far as few small files: the prior as it is saved, the last parts of the default."""
-    parts: dict[str, torch.Tensor] = {}
-    prior = to / "small-2"
-    folders = {"prior": prior} if prior.is_dir() else {"autoencoder": to / "autoencoder/run/parts"}
-    folders |= {leg: to / leg / "run/parts" for leg in ("detail", "faithful", "taught")}
-    for name, folder in folders.items():
-        for path in sorted(folder.glob("*.safetensors")) if folder.is_dir() else ():
-            if not (name == "taught" and (to / "detail").is_dir()) and not (name == "faithful" and path.stem == "unet"):
-                parts |= {f"{name}/{path.stem}/{key}": tensor for key, tensor in load_file(path).items()}
-    written = write_shards({"family": parts}, to / "weights")
-    for name in METHODS:
+    """Write the parts that there are so far as few small files."""
+    written: list[Path] = []
+    for name in LEGS:
         folder = to / name / "run/parts"
         found = {path.stem: load_file(path) for path in sorted(folder.glob("*.safetensors"))}
         flat = {f"{part}/{key}": tensor for part, tensors in found.items() for key, tensor in tensors.items()}
-        written += write_shards({name: flat}, to / "methods") if flat else []
+        written += write_shards({name: flat}, to / "weights") if flat else []
     log_line(to, weights={path.name: path.stat().st_size for path in written})
 
 
