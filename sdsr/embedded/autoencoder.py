@@ -10,7 +10,6 @@ from sdsr.losses.terms import StepRecord, Term, gradient_l1, image_l1, image_l2,
 from sdsr.objectives.pairs import mean_psnr
 from sdsr.objectives.restorer_step import AdversarialWeights, compare
 from sdsr.objectives.training_step import Outcome, Sample
-from sdsr.prior.folded_autoencoder import FoldedAutoencoder
 from sdsr.prior.small_autoencoder import FACTOR, SmallAutoencoder
 from sdsr.tensors import Image
 
@@ -29,10 +28,7 @@ class Reconstruction:
     latent_noise: float = 0.03
     train_encoder: bool = True
 
-    def training_step(
-        self, model: SmallAutoencoder | FoldedAutoencoder, discriminator: nn.Module | None
-    ) -> "ReconstructionStep":
-        assert isinstance(model, SmallAutoencoder), "only it begins as a block transform"
+    def training_step(self, model: SmallAutoencoder, discriminator: nn.Module | None) -> "ReconstructionStep":
         return ReconstructionStep(model, self)
 
 

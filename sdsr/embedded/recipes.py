@@ -23,30 +23,26 @@ from sdsr.losses.small_perceptual import SmallPerceptual
 from sdsr.methods.method import Device
 from sdsr.methods.recipe import OptimizerSettings, Recipe, Stage
 from sdsr.prior.eight_bits import quantize
-from sdsr.prior.folded_autoencoder import FoldedAutoencoder
 from sdsr.prior.loading import choose_device, choose_dtype
 from sdsr.prior.prior import Prior
 from sdsr.prior.small_autoencoder import SmallAutoencoder
-from sdsr.prior.small_storage import AUTOENCODERS, fresh_small_prior
+from sdsr.prior.small_storage import fresh_small_prior
 from sdsr.prior.weight_files import check_finite, fill, read_tensors
 
 PERCEPTUAL_NAME = "perceptual.safetensors"
 
 
-AnyAutoencoder = SmallAutoencoder | FoldedAutoencoder
-
-
-def read_autoencoder(folder: Path, kind: str = "block transform") -> AnyAutoencoder:
-    """Return the autoencoder, of a kind in `AUTOENCODERS`, of a training run's folder of parts."""
-    autoencoder = AUTOENCODERS[kind]()
+def read_autoencoder(folder: Path) -> SmallAutoencoder:
+    """Return the autoencoder of a training run's folder of parts."""
+    autoencoder = SmallAutoencoder()
     path = folder / "autoencoder.safetensors"
     fill(autoencoder, read_tensors(path), path)
     return autoencoder
 
 
-def read_prior(autoencoder_folder: Path, parts: Path, kind: str = "block transform") -> Prior:
-    """Return the prior of two training runs' folders of parts: that of its autoencoder, of this kind, and its own."""
-    prior = fresh_small_prior(read_autoencoder(autoencoder_folder, kind))
+def read_prior(autoencoder_folder: Path, parts: Path) -> Prior:
+    """Return the prior of two training runs' folders of parts: that of its autoencoder, and its own."""
+    prior = fresh_small_prior(read_autoencoder(autoencoder_folder))
     for name, module in prior.modules.items():
         if name != "autoencoder":
             path = parts / f"{name}.safetensors"
@@ -85,23 +81,19 @@ def _placed(network: Network, device: Device) -> Network:
 class Autoencoder:
     """A small prior's autoencoder: a new one, or `trained`, that of a folder which is given as the prior's name."""
 
-    kind: str = "block transform"
     trained: bool = False
 
-    def build(self, prior: str | Prior, device: Device = None) -> AnyAutoencoder:
-        made = read_autoencoder(Path(str(prior)), self.kind) if self.trained else AUTOENCODERS[self.kind]()
-        return _placed(made, device)
+    def build(self, prior: str | Prior, device: Device = None) -> SmallAutoencoder:
+        return _placed(read_autoencoder(Path(str(prior))) if self.trained else SmallAutoencoder(), device)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SmallPrior:
     """A small prior, new but for its autoencoder, whose folder is given as the prior's name."""
 
-    kind: str = "block transform"
-
     def build(self, prior: str | Prior, device: Device = None) -> Prior:
         chosen = torch.device(device or choose_device())
-        autoencoder = read_autoencoder(Path(str(prior)), self.kind)
+        autoencoder = read_autoencoder(Path(str(prior)))
         return fresh_small_prior(autoencoder, torch.initial_seed(), dtype=choose_dtype(chosen)).to(chosen)
 
 

@@ -13,7 +13,6 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor, nn
 
 from sdsr.errors import InputError
-from sdsr.prior.folded_autoencoder import FoldedAutoencoder
 from sdsr.prior.posterior import Picture, Posterior, decode_around, encode_in_parts
 from sdsr.prior.small_autoencoder import FACTOR, SmallAutoencoder
 from sdsr.tensors import Image, Latent, Region, Tokens
@@ -24,7 +23,7 @@ TOKEN_WIDTH = 128
 NATIVE_SIZE_PX = 512
 IMAGE_ENCODER_PX = 64
 WINDOW_CELLS = 128
-_MAPS_ALIVE = 4  # of the width at H/2 in float32; 3.7 are counted of either autoencoder
+_MAPS_ALIVE = 4  # of the width at H/2 in float32; 3.7 are counted
 _LEAST_BYTES_PER_PX = 160  # where maps at H/2 are narrow: those at H
 
 
@@ -109,7 +108,7 @@ class SmallLatents:
 
     def __init__(
         self,
-        model: SmallAutoencoder | FoldedAutoencoder,
+        model: SmallAutoencoder,
         *,
         linear: bool = False,
         tile_cells: int = WINDOW_CELLS,
@@ -121,8 +120,8 @@ class SmallLatents:
 
     @property
     def linearly(self) -> "SmallLatents":
-        """The same, but that it encodes by its lapped transform alone; this one where it has none."""
-        return SmallLatents(self.model, linear=True) if isinstance(self.model, SmallAutoencoder) else self
+        """The same, but that it encodes by its lapped transform alone."""
+        return SmallLatents(self.model, linear=True)
 
     def in_tiles(self, tile_cells: int) -> "SmallLatents":
         if tile_cells >= self.tile_cells:
@@ -141,10 +140,7 @@ class SmallLatents:
         return Posterior(mean=self.encode(image).float())
 
     def encode(self, image: Image) -> Latent:
-        if not self.linear:
-            return self.model.encode(image)
-        assert isinstance(self.model, SmallAutoencoder), "only a lapped transform is linear"
-        return self.model.encode_linearly(image)
+        return self.model.encode_linearly(image) if self.linear else self.model.encode(image)
 
     @property
     def encoder_margin(self) -> int:

@@ -4,8 +4,6 @@ Nothing in it looks at the whole picture: every output pixel depends on `halo_px
 A tile decoded with that much context is therefore the same as that part of the whole picture decoded at once.
 """
 
-from typing import TYPE_CHECKING, Generic, TypeVar
-
 import torch
 import torch.nn.functional as F
 from diffusers.configuration_utils import ConfigMixin, register_to_config
@@ -14,11 +12,7 @@ from torch import Tensor, nn
 
 from sdsr.tensors import Image, Latent
 
-if TYPE_CHECKING:
-    from sdsr.prior.folded_autoencoder import FoldingEncoder
-
 FACTOR = 8
-AnEncoder = TypeVar("AnEncoder", bound="Encoder | FoldingEncoder")
 
 
 class Residual(nn.Module):
@@ -65,13 +59,9 @@ class Encoder(nn.Module):
         self.out = nn.Conv2d(eighth, latent_channels, 3, padding=1)
         _silence(self.out)
 
-    def features(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the features at H/2 and H/4."""
-        half = self.at_half(self.to_half(F.pixel_unshuffle(pixels, 2)))
-        return half, self.at_quarter(self.to_quarter(F.pixel_unshuffle(half, 2)))
-
     def forward(self, pixels: Tensor) -> Tensor:
-        _, quarter = self.features(pixels)
+        half = self.at_half(self.to_half(F.pixel_unshuffle(pixels, 2)))
+        quarter = self.at_quarter(self.to_quarter(F.pixel_unshuffle(half, 2)))
         eighth = self.at_eighth(self.to_eighth(F.pixel_unshuffle(quarter, 2)))
         with full_precision(pixels):
             linear = self.linear(F.pixel_unshuffle(pixels.float(), FACTOR))
@@ -106,31 +96,14 @@ class Decoder(nn.Module):
             return blocks + self.head(torch.cat([x.float(), blocks], dim=1))
 
 
-class Autoencoder(ModelMixin, ConfigMixin, Generic[AnEncoder]):
-    """What the small priors' have in common: deterministic, 3 x H x W <-> c x H/8 x W/8; H and W are multiples of 8.
+class SmallAutoencoder(ModelMixin, ConfigMixin):
+    """A lapped block transform, and what convolutions correct of it: 3 x H x W <-> c x H/8 x W/8, multiples of 8.
 
-    `encode` takes and `decode` gives `Image`s in [0, 1]; latents have zero mean and unit variance over photographs
-    (per-channel statistics are measured after training and kept as buffers).
+    Deterministic. `encode` takes and `decode` gives `Image`s in [0, 1]; latents have zero mean and unit variance over
+    photographs (per-channel statistics are measured after training and kept as buffers).
     """
 
     config_name = "config.json"
-    encoder: AnEncoder
-
-    def keep_statistics(self, latent_channels: int) -> None:
-        """Register the statistics, as those of latents that need no change."""
-        self.register_buffer("latent_mean", torch.zeros(1, latent_channels, 1, 1))
-        self.register_buffer("latent_scale", torch.ones(1, latent_channels, 1, 1))
-
-    def encode(self, image: Image) -> Latent:
-        return (self.encoder(2 * image - 1) - self.latent_mean) / self.latent_scale
-
-    def features(self, image: Image) -> tuple[Tensor, Tensor]:
-        """The encoder's feature maps at H/2 and H/4, which a fused decoder takes details from (StableSR's CFW)."""
-        return self.encoder.features(2 * image - 1)
-
-
-class SmallAutoencoder(Autoencoder[Encoder]):
-    """That of the first small prior: a lapped block transform, and what convolutions correct of it."""
 
     @register_to_config
     def __init__(
@@ -142,7 +115,8 @@ class SmallAutoencoder(Autoencoder[Encoder]):
         super().__init__()
         self.encoder = Encoder(latent_channels, widths, depths)
         self.decoder = Decoder(latent_channels, widths, depths)
-        self.keep_statistics(latent_channels)
+        self.register_buffer("latent_mean", torch.zeros(1, latent_channels, 1, 1))
+        self.register_buffer("latent_scale", torch.ones(1, latent_channels, 1, 1))
 
     @property
     def halo_px(self) -> int:
@@ -155,6 +129,9 @@ class SmallAutoencoder(Autoencoder[Encoder]):
         """Pixels of context, around a cell's own, beyond which what `encode` gives for it depends on nothing."""
         depths = self.config["depths"]
         return 2 * (1 + 2 * depths[0]) + 4 * 2 * depths[1] + FACTOR * (2 * depths[2] + 1)
+
+    def encode(self, image: Image) -> Latent:
+        return (self.encoder(2 * image - 1) - self.latent_mean) / self.latent_scale
 
     def encode_linearly(self, image: Image) -> Latent:
         """Return the latent by the lapped transform alone; what it lacks is detail finer than enlarged photos have.

@@ -13,9 +13,8 @@ from torch import nn
 from sdsr.diffusion.curves import SchedulerConfig
 from sdsr.diffusion.schedule import NoiseSchedule
 from sdsr.digests import combined_sha256, file_sha256
-from sdsr.errors import ModelError, look_up
+from sdsr.errors import ModelError
 from sdsr.prior.eight_bits import quantize
-from sdsr.prior.folded_autoencoder import FoldedAutoencoder
 from sdsr.prior.network_config import NetworkConfig
 from sdsr.prior.prior import Prior
 from sdsr.prior.running import lay_out
@@ -27,8 +26,8 @@ from sdsr.prior.weight_files import check_finite, fill, module_sha256, read_tens
 FORMAT = 1
 PART_NAMES = ("autoencoder", "unet", "prompts", "image_encoder")
 CONFIG_NAME = "config.json"
-AUTOENCODERS = {"block transform": SmallAutoencoder, "folded": FoldedAutoencoder}
-"""By the kind that a folder states; the first prior's states none."""
+AUTOENCODER_KIND = "block transform"
+"""The only one that a folder may state."""
 
 _LINEAR = ("encoder.linear.weight", "decoder.linear.weight")
 """Stay in float16 also where others are in 8 bits: colors go through the linear paths, and the default's graphs point
@@ -67,7 +66,7 @@ class SmallConfig(TypedDict):
 class SmallParts:
     """The four modules that a small prior consists of; each field's name is that of its file."""
 
-    autoencoder: SmallAutoencoder | FoldedAutoencoder
+    autoencoder: SmallAutoencoder
     unet: UNet2DConditionModel
     prompts: PromptTable
     image_encoder: SmallImageEncoder
@@ -76,7 +75,7 @@ class SmallParts:
     def of(cls, prior: Prior) -> "SmallParts":
         """Return the parts of a small prior."""
         autoencoder, unet, prompts, image_encoder = (prior.modules[name] for name in PART_NAMES)
-        assert isinstance(autoencoder, SmallAutoencoder | FoldedAutoencoder), "a small prior's own"
+        assert isinstance(autoencoder, SmallAutoencoder), "a small prior's own"
         assert isinstance(unet, UNet2DConditionModel), "a small prior's own"
         assert isinstance(prompts, PromptTable), "a small prior's own"
         assert isinstance(image_encoder, SmallImageEncoder), "a small prior's own"
@@ -121,7 +120,7 @@ def is_small_prior(folder: Path) -> bool:
 
 
 def fresh_small_prior(
-    autoencoder: SmallAutoencoder | FoldedAutoencoder,
+    autoencoder: SmallAutoencoder,
     seed: int = 0,
     *,
     widths: tuple[int, ...] = (160, 160),
@@ -207,6 +206,9 @@ def _read_config(folder: Path) -> SmallConfig:
     config = json.loads(path.read_text(encoding="utf-8"))
     if config.get("format") != FORMAT:
         raise ModelError(f"format (={config.get('format')}) of {path} must be {FORMAT}; update sdsr or the weights.")
+    kind = config.get("autoencoder_kind", AUTOENCODER_KIND)
+    if kind != AUTOENCODER_KIND:
+        raise ModelError(f"autoencoder_kind (={kind!r}) of {path} must be {AUTOENCODER_KIND!r}; update sdsr.")
     return config
 
 
@@ -222,7 +224,7 @@ def _describe(parts: SmallParts, prior: Prior) -> SmallConfig:
         "format": FORMAT,
         "native_size_px": prior.native_px,
         "schedule": schedule,
-        "autoencoder_kind": next(kind for kind, made in AUTOENCODERS.items() if isinstance(parts.autoencoder, made)),
+        "autoencoder_kind": AUTOENCODER_KIND,
         "autoencoder": _public(parts.autoencoder.config),
         "unet": _public(parts.unet.config),
         "prompts": {"prompts": parts.prompts.prompts, "tokens": tokens, "width": width},
@@ -236,16 +238,11 @@ def _describe(parts: SmallParts, prior: Prior) -> SmallConfig:
 
 def _build(config: SmallConfig) -> SmallParts:
     return SmallParts(
-        autoencoder=_autoencoder(config)(**_tuples(config["autoencoder"])),
+        autoencoder=SmallAutoencoder(**_tuples(config["autoencoder"])),
         unet=UNet2DConditionModel(**_tuples(config["unet"])),
         prompts=PromptTable(**_tuples(config["prompts"])),
         image_encoder=SmallImageEncoder(**_tuples(config["image_encoder"])),
     )
-
-
-def _autoencoder(config: SmallConfig) -> type[SmallAutoencoder] | type[FoldedAutoencoder]:
-    kind = config.get("autoencoder_kind", "block transform")
-    return look_up(AUTOENCODERS, kind, "autoencoder_kind", "; update sdsr", error=ModelError)
 
 
 def _public(config: NetworkConfig) -> NetworkConfig:

@@ -22,7 +22,7 @@ from sdsr.methods.guided_decoding import DecoderSettings
 from sdsr.methods.one_step.small import SmallOneStep
 from sdsr.models import find_model
 from sdsr.photos.photo import Photo
-from sdsr.prior.folded_autoencoder import FoldedAutoencoder
+from sdsr.prior.small_autoencoder import SmallAutoencoder
 from sdsr.prior.small_storage import fresh_small_prior, load_small_prior, save_small_prior
 from sdsr.request import Request
 from sdsr.restoration.restorer import Restorer
@@ -38,7 +38,7 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (20, 28, 3), np.uint8)
 def model(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """The folders of a tiny prior and of a method on it, random but for halves."""
     root = tmp_path_factory.mktemp("exported")
-    autoencoder = FoldedAutoencoder(4, (8, 8, 8), 1, (8, 8), (1, 1), (8, 8))
+    autoencoder = SmallAutoencoder(4, (8, 8, 8), (1, 1, 1))
     for parameter in autoencoder.parameters():
         torch.nn.init.normal_(parameter, std=0.1, generator=torch.Generator().manual_seed(parameter.numel()))
     save_small_prior(fresh_small_prior(autoencoder, widths=(32, 32)), root / "prior")

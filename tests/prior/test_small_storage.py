@@ -137,6 +137,9 @@ def test_missing_truncated_and_newer_files_are_errors_with_a_remedy(folder):
     (folder / "config.json").write_text(json.dumps(config | {"format": 99}))
     with pytest.raises(ModelError, match=r"format \(=99\).*must be 1; update sdsr"):
         load_small_prior(folder)
+    (folder / "config.json").write_text(json.dumps(config | {"autoencoder_kind": "folded"}))
+    with pytest.raises(ModelError, match=r"autoencoder_kind \(='folded'\) .*must be 'block transform'; update sdsr"):
+        load_small_prior(folder)
     with pytest.raises(ModelError, match=r"has no config\.json"):
         load_small_prior(folder / "nowhere")
 

@@ -31,8 +31,8 @@ class SmallOneStep:
     """A small prior's UNet, trained whole, and a decoder that sees the LQ photo beside the restored latent.
 
     `decoder` None: the prior's own. `encoder` "linear": photos are encoded by the autoencoder's lapped transform alone,
-    where it has one. Of an enlarged photo that is the same latent but for 2 % of its deviation, at a fortieth of the
-    operations.
+    on a prior that has one. Of an enlarged photo that is the same latent but for 2 % of its deviation, at a fortieth of
+    the operations.
     """
 
     decoder: DecoderSettings | None = None

@@ -16,10 +16,9 @@ from torch import Tensor, nn
 
 from sdsr.adapters.layout import normalizable
 from sdsr.errors import ModelError
-from sdsr.prior.folded_autoencoder import FoldedAutoencoder
 from sdsr.prior.small_autoencoder import SmallAutoencoder
 
-AnyAutoencoder = AutoencoderKL | SmallAutoencoder | FoldedAutoencoder
+AnyAutoencoder = AutoencoderKL | SmallAutoencoder
 FACTORS = (2, 4)
 _RESIDUAL_SCALE = 0.2
 
@@ -42,12 +41,6 @@ def places(model: AnyAutoencoder) -> dict[int, Place]:
         return {
             2: Place(encoder=encoder.at_half, decoder=decoder.at_half, channels=half),
             4: Place(encoder=encoder.at_quarter, decoder=decoder.at_quarter, channels=quarter),
-        }
-    if isinstance(model, FoldedAutoencoder):
-        half, quarter, _ = model.config["widths"]
-        return {
-            2: Place(encoder=model.encoder.to_half, decoder=model.decoder.end.at_half, channels=half),
-            4: Place(encoder=model.encoder.to_quarter, decoder=model.decoder.at_quarter, channels=quarter),
         }
     widths = model.config["block_out_channels"]
     return {
