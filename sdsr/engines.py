@@ -22,7 +22,7 @@ from sdsr.lean_imports import import_diffusers
 from sdsr.method_folders import ASSETS
 from sdsr.models import DEFAULT_MODEL, ModelFolder, find_model
 from sdsr.prior.facts import Offload
-from sdsr.request import Wishes
+from sdsr.request import Request
 from sdsr.restoration.peak import BY_GRAPHS
 from sdsr.restoration.plan import Plan
 from sdsr.restoration.wishing import by_decoder, wished_plan
@@ -157,8 +157,8 @@ def choose_runtime(folder: Path, description: Description, photos: int) -> Runti
     return fastest(probed, photos)
 
 
-def _plan(description: Description, wishes: Wishes, photo: object = None) -> Plan:
-    return wished_plan(description.plan, wishes, faithful=by_decoder if description.guided else None)
+def _plan(description: Description, request: Request, photo: object = None) -> Plan:
+    return wished_plan(description.plan, request, faithful=by_decoder if description.guided else None)
 
 
 def _check_device(device: str | None) -> None:

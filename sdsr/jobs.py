@@ -12,7 +12,7 @@ from sdsr.less_memory import in_smaller_windows
 from sdsr.photos.photo import Photo
 from sdsr.prior.facts import Facts
 from sdsr.region import Region
-from sdsr.request import ColorFix, Request, Wishes
+from sdsr.request import ColorFix, Request
 from sdsr.restoration.canvas import Canvas
 from sdsr.restoration.finish import Finish
 from sdsr.restoration.lq_image import LqImage
@@ -31,7 +31,7 @@ Result = TypeVar("Result")
 class MakingPlans(Protocol):
     """Decides the plan of a photo as it was given; InputError for a wish that can't be fulfilled."""
 
-    def __call__(self, wishes: Wishes, photo: Image | None = None) -> Plan: ...
+    def __call__(self, request: Request, photo: Image | None = None) -> Plan: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +79,7 @@ class JobMaker:
             raise InputError(f"prompt (={request.prompt!r}) means nothing to {self.name}; leave it out.")
         width, height = request.size(photo.size[1], photo.size[0])
         given = self.image(photo)
-        plan = plan or self.plan(request.wishes, given)
+        plan = plan or self.plan(request, given)
         canvas = self.lq_image(given, (height, width))
         finish = Finish(
             places=_places(request, photo), consistent=request.consistent, kernel_width=request.kernel_width

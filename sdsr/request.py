@@ -13,27 +13,14 @@ DEFAULT_SEED = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wishes:
-    """What is wished of a method's plan; None leaves it to the method.
-
-    `start` is in the paper's counting; "auto" lets the photo choose it, and any start is taken with `untrained_start`.
-    `fidelity` is how near to the photo the result shall be, 0 ... 1.
-    """
-
-    steps: int | None = None
-    start: int | Literal["auto"] | None = None
-    untrained_start: bool = False
-    fidelity: float | int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """What is wanted of one photo. Its size: `scale`, `width` and/or `height`, or `megapixels`; x4 if nothing is said.
 
-    `seed` belongs to the photo's canvas. `color_fix`, `prompt`, `start` (in the paper's counting) and `fidelity` (0 ...
-    1, how near to the photo) are the method's own unless stated; "auto" chooses the start for each photo, and any start
-    is taken with `untrained_start`. `memory_bytes` bounds what may be used at once; it changes the windows, not the
-    noise. With `label` the result's XMP says that a model restored it, and how (docs/labels.md).
+    A method's plan is made by `steps`, `start` (in the paper's counting; "auto" chooses it for each photo, and any is
+    taken with `untrained_start`) and `fidelity` (0 ... 1, how near to the photo); these, `color_fix` and `prompt` are
+    the method's own unless stated. `seed` belongs to the photo's canvas. `memory_bytes` bounds what may be used at
+    once; it changes the windows, not the noise. With `label` the result's XMP says that a model restored it, and how
+    (docs/labels.md).
 
     Of docs/trust.md: `consistent` makes the result, reduced, the photo again: by bicubic, `kernel_width` (1 to 8) times
     as wide, or as wide as is estimated. In places to `protect`, in the photo's pixels, or where "text" is found, the
@@ -57,11 +44,6 @@ class Request:
     kernel_width: float | int | None = None
     protect: tuple[Region | PlaceKind, ...] = ()
     mean_of: int = 1
-
-    @property
-    def wishes(self) -> Wishes:
-        """What of it a method's plan is made by."""
-        return Wishes(steps=self.steps, start=self.start, untrained_start=self.untrained_start, fidelity=self.fidelity)
 
     def size(self, width: int, height: int) -> tuple[int, int]:
         """Return the (width, height) of the result for a photo of this size; raise InputError where there is none."""

@@ -28,7 +28,7 @@ from sdsr.prior.forked import begin_computing
 from sdsr.prior.loading import choose_device, device_for, is_missing, load_prior
 from sdsr.prior.offloading import offloading_of
 from sdsr.prior.tiny_decoder import decoded_by, decoder_sha256, load_tiny_decoder
-from sdsr.request import Request, Wishes
+from sdsr.request import Request
 from sdsr.restoration.passes import Passes
 from sdsr.restoration.placing import check_offload, move, placed
 from sdsr.restoration.plan import Plan
@@ -237,8 +237,8 @@ class Upscaler:
         fidelity: float | int | None = None,
     ) -> Plan:
         """Return the plan of this many steps, start and fidelity; InputError where the method has no such choice."""
-        wishes = Wishes(steps=steps, start=start, untrained_start=untrained_start, fidelity=fidelity)
-        return self.recipe.restoring.plan(wishes)
+        request = Request(steps=steps, start=start, untrained_start=untrained_start, fidelity=fidelity)
+        return self.recipe.restoring.plan(request)
 
     @property
     def maker(self) -> JobMaker:

@@ -33,7 +33,7 @@ from sdsr.prior.captured import Captured, GraphRecorder
 from sdsr.prior.loading import choose_device
 from sdsr.prior.prior import TextEncoder
 from sdsr.prior.running import lay_out, layout_on
-from sdsr.request import Wishes
+from sdsr.request import Request
 from sdsr.restoration.lq_image import LqImage
 from sdsr.restoration.plan import Plan
 from sdsr.restoration.restorer import EncodedLq, Restorer
@@ -89,7 +89,7 @@ def _method(recipe: Recipe, rows: Rows, measured: dict[str, float], options: arg
     restorer.parts.modules.requires_grad_(False)
     text = Remembering(restorer.prior.text, {})
     restorer = replace(restorer, prior=replace(restorer.prior, text=text))
-    plan = recipe.restoring.plan(Wishes(steps=1)) if recipe.name in ("addsr", "invsr") else recipe.restoring.own_plan
+    plan = recipe.restoring.plan(Request(steps=1)) if recipe.name in ("addsr", "invsr") else recipe.restoring.own_plan
     size = 16 if options.rehearse else options.size
     lq = torch.rand(1, 3, size, size, device=rows.device)
     photo = PhotoRuns(restorer=restorer, plan=replace(plan, times=plan.times[:TIMED_STEPS]), lq=lq)

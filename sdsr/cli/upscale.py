@@ -240,7 +240,7 @@ def _pages(model: str, settings: Settings) -> "Pages":
 
 def _check_plan(maker: "JobMaker", request: Request) -> None:
     """Raise InputError, before any photo is read, for a plan that the method has not; warn of an untrained start."""
-    maker.plan(request.wishes)
+    maker.plan(request)
     if maker.starts and request.start not in (None, "auto", *maker.starts):
         typer.echo(
             f"sdsr: warning: start (={request.start}) is none that {maker.name} was trained at "

@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar, runtime_checkable
 import torch
 
 from sdsr.prior.prior import Prior
-from sdsr.request import Wishes
+from sdsr.request import Request
 from sdsr.restoration.plan import Plan
 from sdsr.restoration.restorer import Restorer
 from sdsr.restoration.wishing import Faithful as Faithful
@@ -57,7 +57,7 @@ class Method(Protocol):
         """
         ...
 
-    def plan(self, wishes: Wishes, photo: Image | None = None) -> Plan:
+    def plan(self, request: Request, photo: Image | None = None) -> Plan:
         """Return the plan for a photo as it was given; raise InputError for a wish that the method can't fulfill.
 
         The only place that decides a plan. Without a photo, what the photo would decide is checked, and is the method's

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from sdsr.errors import InputError
-from sdsr.request import Wishes
+from sdsr.request import Request
 from sdsr.restoration.plan import Plan
 
 Times = Callable[[int], tuple[int, ...]]
@@ -14,14 +14,14 @@ Faithful = Callable[[Plan, float], Plan]
 """(plan, fidelity) -> the plan whose results are the nearer to the photo the higher the fidelity, 0 ... 1."""
 
 
-def wished_plan(own: Plan, wishes: Wishes, *, times: Times | None = None, faithful: Faithful | None = None) -> Plan:
+def wished_plan(own: Plan, request: Request, *, times: Times | None = None, faithful: Faithful | None = None) -> Plan:
     """Return the plan of a method without a choice of starts: `own`, with the wished steps and fidelity.
 
     `times` and `faithful` are None where the method has no such choice; then a wish for it is an InputError.
     """
-    if wishes.start is not None:
-        raise InputError(f"start (={wishes.start}) means nothing to this method; leave it out.")
-    return faithful_plan(with_steps(own, wishes.steps, times), wishes.fidelity, faithful)
+    if request.start is not None:
+        raise InputError(f"start (={request.start}) means nothing to this method; leave it out.")
+    return faithful_plan(with_steps(own, request.steps, times), request.fidelity, faithful)
 
 
 def with_steps(own: Plan, steps: int | None, times: Times | None) -> Plan:

@@ -34,12 +34,12 @@ from sdsr.metrics.save import save_text
 from sdsr.metrics.tables import csv_text
 from sdsr.photos.photo import Photo
 from sdsr.prior.loading import choose_device
-from sdsr.request import Wishes
+from sdsr.request import Request
 from sdsr.restoration.restorer import Restorer
 from sdsr.training.launch import LaunchSettings, launch, load_parts, precision_of
 from sdsr.training.run import RunSettings
 from sdsr.training.samples import validation_samples
-from sdsr.upscaling import Request, Upscaler
+from sdsr.upscaling import Upscaler
 
 log = logging.getLogger(__name__)
 
@@ -258,7 +258,7 @@ def _upscaler(
 
 def _times(recipe: Recipe, steps: int) -> tuple[int, ...]:
     """The times of this many steps, or the method's own where it has no such choice."""
-    return recipe.restoring.plan(Wishes(steps=steps if recipe.most_steps > 1 else None)).times
+    return recipe.restoring.plan(Request(steps=steps if recipe.most_steps > 1 else None)).times
 
 
 def _scored(upscaler: Upscaler, stage: Stage, settings: AblationSettings) -> dict[str, float]:

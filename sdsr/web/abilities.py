@@ -4,7 +4,6 @@
 """
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 from pydantic import BaseModel, Field, TypeAdapter
@@ -12,7 +11,7 @@ from pydantic import BaseModel, Field, TypeAdapter
 from sdsr.errors import InputError
 from sdsr.method_folders import embedded_methods
 from sdsr.models import find_model
-from sdsr.request import Wishes
+from sdsr.request import Request
 
 NOTED = Path(__file__).with_name("abilities.json")
 
@@ -47,9 +46,9 @@ def abilities_of(name: str) -> Abilities:
     method = recipe.restoring
     plan = method.own_plan
 
-    def allows(wishes: Wishes) -> bool:
+    def allows(request: Request) -> bool:
         try:
-            method.plan(wishes)
+            method.plan(request)
         except InputError:
             return False
         return True
@@ -61,8 +60,8 @@ def abilities_of(name: str) -> Abilities:
         paper=recipe.paper,
         steps=own,
         most_steps=max(recipe.most_steps, own),
-        choice_of_steps=allows(replace(Wishes(), steps=own % recipe.most_steps + 1)) and recipe.most_steps > 1,
-        fidelity=plan.fidelity if allows(Wishes(fidelity=0.5)) else None,
+        choice_of_steps=allows(Request(steps=own % recipe.most_steps + 1)) and recipe.most_steps > 1,
+        fidelity=plan.fidelity if allows(Request(fidelity=0.5)) else None,
         prompts=list(PROMPTS) if recipe.listens and recipe.prior == "small" else None,
         free_prompt=recipe.listens and recipe.prior != "small",
     )

@@ -24,10 +24,10 @@ from sdsr.methods.stablesr.method import StableSR
 from sdsr.objectives.decoding import Decoding
 from sdsr.objectives.training_step import Sample, TrainingStep
 from sdsr.photos.photo import Photo
-from sdsr.request import Wishes
+from sdsr.request import Request
 from sdsr.restoration.canvas import Canvas
 from sdsr.restoration.restorer import Restorer
-from sdsr.upscaling import Request, Upscaler
+from sdsr.upscaling import Upscaler
 
 PRIOR = "tiny"
 STEPS = 2
@@ -40,7 +40,7 @@ def brief(recipe: Recipe) -> Recipe:
     assert recipe.method is not None
     if recipe.most_steps < STEPS:
         return recipe
-    return recipe.with_plan(recipe.method.plan(Wishes(steps=STEPS)))
+    return recipe.with_plan(recipe.method.plan(Request(steps=STEPS)))
 
 
 def reduced(canvas: Canvas) -> Canvas:

@@ -9,7 +9,7 @@ from sdsr.embedded import FACTS
 from sdsr.errors import InputError
 from sdsr.methods import FOLDERS, METHODS, all_recipes, facts_of
 from sdsr.methods.recipe import Recipe
-from sdsr.request import Request, Wishes
+from sdsr.request import Request
 from sdsr.restoration.plan import Plan
 from sdsr.training.recipes import RECIPES
 
@@ -18,7 +18,7 @@ METHOD = pytest.mark.parametrize("recipe", METHODS.values(), ids=METHODS)
 
 def plan(recipe: Recipe, *, photo: torch.Tensor | None = None, **wished) -> Plan:
     assert recipe.method is not None
-    return recipe.method.plan(Wishes(**wished), photo)
+    return recipe.method.plan(Request(**wished), photo)
 
 
 def test_what_is_told_without_torch_is_so() -> None:
@@ -97,11 +97,6 @@ def test_fidelity_is_a_share_that_means_something_to_those_that_can_be_nearer():
         else:
             with pytest.raises(InputError, match="means nothing"):
                 plan(recipe, fidelity=0.25)
-
-
-def test_a_request_carries_its_wishes():
-    request = Request(steps=3, start="auto", untrained_start=True, fidelity=0.5, width=9)
-    assert request.wishes == Wishes(steps=3, start="auto", untrained_start=True, fidelity=0.5)
 
 
 def test_the_registry_names_what_restores():

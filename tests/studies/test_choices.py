@@ -18,13 +18,13 @@ from sdsr.methods.fidelity import by_guidance
 from sdsr.methods.invsr.recipes import INVSR, INVSR_SMALL, SMALL_METHOD
 from sdsr.photos.photo import Photo
 from sdsr.prior.tiny import tiny_prior
-from sdsr.request import Wishes
+from sdsr.request import Request
 from sdsr.restoration.canvas import Canvas
 from sdsr.studies.discriminator_features import Look, features, in_colors, latents_of, sheet
 from sdsr.studies.fidelity import FIDELITIES, distances
 from sdsr.studies.samples import Sample, redegraded
 from sdsr.studies.starts import DEGRADATIONS, plans_of_starts
-from sdsr.upscaling import Request, Upscaler
+from sdsr.upscaling import Upscaler
 
 RUN = CliRunner()
 
@@ -102,7 +102,7 @@ def test_guidance_falls_with_fidelity():
     assert guidance == [9, 7, 5, 3, 1]
     small = METHODS["consissr-small"].method
     assert small is not None
-    assert small.plan(Wishes(fidelity=1.0)).guidance == by_guidance(small.own_plan, 1.0).guidance
+    assert small.plan(Request(fidelity=1.0)).guidance == by_guidance(small.own_plan, 1.0).guidance
 
 
 def test_full_size_windows_are_limited():

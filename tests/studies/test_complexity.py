@@ -16,7 +16,7 @@ from sdsr.methods.recipe import Recipe
 from sdsr.methods.stablesr.recipes import SMALL_METHOD
 from sdsr.prior.condition import Condition
 from sdsr.prior.tiny import tiny_prior
-from sdsr.request import Wishes
+from sdsr.request import Request
 from sdsr.restoration.plan import Plan
 from sdsr.restoration.restorer import Parts, PromptedCondition, Restorer, from_photo
 from sdsr.studies.complexity import PHASES, Complexity, Macs, complexity
@@ -48,7 +48,7 @@ class Mixed:
     def build(self, prior: object, device: object = None) -> Restorer:
         return self.built or mixed_restorer()
 
-    def plan(self, wishes: Wishes, photo: Image | None = None) -> Plan:
+    def plan(self, request: Request, photo: Image | None = None) -> Plan:
         return self.own_plan
 
 

@@ -29,7 +29,7 @@ from sdsr.methods.prompts import Prompts, prompts_of
 from sdsr.methods.tags import ATTENTION, CONTROL_ATTENTION, TAGGER, attach_tags
 from sdsr.prior.loading import load_prior
 from sdsr.prior.prior import Prior
-from sdsr.request import Wishes
+from sdsr.request import Request
 from sdsr.restoration.plan import Plan, Refinement
 from sdsr.restoration.restorer import Parts, Restorer, from_noised_photo
 from sdsr.tensors import Image
@@ -90,10 +90,10 @@ class SeeSR:
     decoder: DecoderSettings | None = None
     own_plan: Plan = SEESR_PLAN
 
-    def plan(self, wishes: Wishes, photo: Image | None = None) -> Plan:
+    def plan(self, request: Request, photo: Image | None = None) -> Plan:
         """Return the plan: any number of steps, or of AddSR one to four."""
         times = leading if self.role == "seesr" else first_times
-        return wished_plan(self.own_plan, wishes, times=times, faithful=by_decoder if self.decoder else None)
+        return wished_plan(self.own_plan, request, times=times, faithful=by_decoder if self.decoder else None)
 
     def build(self, prior: str | Prior, device: Device = None) -> Restorer:
         """Return the restorer on any prior."""

@@ -28,7 +28,7 @@ from sdsr.prior.prior import ImageEncoder, Prior
 from sdsr.prior.shapes import blank_image_encoder
 from sdsr.prior.sources import resolve
 from sdsr.prior.stable_diffusion import load_image_encoder
-from sdsr.request import Wishes
+from sdsr.request import Request
 from sdsr.restoration.plan import Plan
 from sdsr.restoration.restorer import Parts, Restorer, from_noise
 from sdsr.tensors import Image, PhotoTokens
@@ -60,9 +60,9 @@ class ConsisSR:
     decoder: DecoderSettings | None = None
     own_plan: Plan = PLAN
 
-    def plan(self, wishes: Wishes, photo: Image | None = None) -> Plan:
+    def plan(self, request: Request, photo: Image | None = None) -> Plan:
         """Return the plan: any number of spaced times, and fidelity by guidance."""
-        return wished_plan(self.own_plan, wishes, times=spaced, faithful=by_guidance)
+        return wished_plan(self.own_plan, request, times=spaced, faithful=by_guidance)
 
     def build(self, prior: str | Prior, device: Device = None) -> Restorer:
         """Return the restorer on any prior."""

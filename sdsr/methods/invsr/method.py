@@ -30,7 +30,7 @@ from sdsr.methods.prompts import Prompts, prompts_of
 from sdsr.prior.condition import Condition
 from sdsr.prior.loading import load_prior
 from sdsr.prior.prior import ImageEncoder, Prior
-from sdsr.request import Wishes
+from sdsr.request import Request
 from sdsr.restoration.lq_image import LqImage
 from sdsr.restoration.plan import Plan
 from sdsr.restoration.prompting import PromptConditioner
@@ -77,32 +77,32 @@ class InvSR:
     own_plan: Plan = field(default_factory=plan_for)
     starts: tuple[int, ...] = TRAINED_STARTS
 
-    def plan(self, wishes: Wishes, photo: Image | None = None) -> Plan:
+    def plan(self, request: Request, photo: Image | None = None) -> Plan:
         """Return the plan: one to five steps from a start, or from that of a fidelity, or one that the photo asks for.
 
         A start that the predictor was not trained at must be allowed. Raise InputError where there is no such plan.
         """
-        if wishes.start is None:
-            own = with_steps(self.own_plan, wishes.steps, times_for)
-            return faithful_plan(own, wishes.fidelity, at_fidelity)
-        if wishes.fidelity is not None:
+        if request.start is None:
+            own = with_steps(self.own_plan, request.steps, times_for)
+            return faithful_plan(own, request.fidelity, at_fidelity)
+        if request.fidelity is not None:
             raise InputError(
-                f"fidelity (={wishes.fidelity}) chooses the start (={wishes.start}); leave one of them out."
+                f"fidelity (={request.fidelity}) chooses the start (={request.start}); leave one of them out."
             )
-        if wishes.start == "auto":
-            return self._chosen(wishes, photo)
-        if wishes.start not in self.starts and not wishes.untrained_start:
+        if request.start == "auto":
+            return self._chosen(request, photo)
+        if request.start not in self.starts and not request.untrained_start:
             raise InputError(
-                f"start (={wishes.start}) must be one of {', '.join(map(str, self.starts))}, where this method was "
+                f"start (={request.start}) must be one of {', '.join(map(str, self.starts))}, where this method was "
                 "trained to; choose one of them, or allow --untrained-start."
             )
-        return replace(self.own_plan, times=times_for(wishes.steps or len(self.own_plan.times), wishes.start))
+        return replace(self.own_plan, times=times_for(request.steps or len(self.own_plan.times), request.start))
 
-    def _chosen(self, wishes: Wishes, photo: Image | None) -> Plan:
+    def _chosen(self, request: Request, photo: Image | None) -> Plan:
         if photo is None:
-            return with_steps(self.own_plan, wishes.steps, times_for)
+            return with_steps(self.own_plan, request.steps, times_for)
         choice = automatic_start(photo)
-        steps = wishes.steps or choice.steps
+        steps = request.steps or choice.steps
         reason = f"start {choice.start}, {steps} step{'s' if steps > 1 else ''}: {choice.reason}"
         return replace(self.own_plan, times=times_for(steps, choice.start), reason=reason)
 

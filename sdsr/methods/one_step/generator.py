@@ -20,7 +20,7 @@ from sdsr.prior.loading import load_prior
 from sdsr.prior.prior import AUTOENCODER, Prior
 from sdsr.prior.small import SmallLatents
 from sdsr.prior.stable_diffusion import PublishedLatents
-from sdsr.request import Wishes
+from sdsr.request import Request
 from sdsr.restoration.plan import Plan
 from sdsr.restoration.prompting import FixedPrompt, FixedPromptConditioner, PromptConditioner
 from sdsr.restoration.restorer import Conditioner, Parts, Restorer, from_photo
@@ -52,9 +52,9 @@ class OneStep:
     prompts: Prompts | None = None
     own_plan: Plan = PLAN
 
-    def plan(self, wishes: Wishes, photo: Image | None = None) -> Plan:
+    def plan(self, request: Request, photo: Image | None = None) -> Plan:
         """Return the plan: its one step."""
-        return wished_plan(self.own_plan, wishes)
+        return wished_plan(self.own_plan, request)
 
     def build(self, prior: str | Prior, device: Device = None) -> Restorer:
         """Return the restorer on any prior, whose own networks stay as they are: weight-sharing copies are adapted.

@@ -16,7 +16,7 @@ from sdsr.methods.method import Device, wished_plan
 from sdsr.prior.loading import load_prior
 from sdsr.prior.prior import Prior
 from sdsr.prior.small import SmallLatents
-from sdsr.request import Wishes
+from sdsr.request import Request
 from sdsr.restoration.plan import Plan
 from sdsr.restoration.prompting import FixedPrompt, FixedPromptConditioner
 from sdsr.restoration.restorer import Parts, Restorer, from_photo
@@ -39,9 +39,9 @@ class SmallOneStep:
     own_plan: Plan = PLAN
     encoder: Literal["full", "linear"] = "full"
 
-    def plan(self, wishes: Wishes, photo: Image | None = None) -> Plan:
+    def plan(self, request: Request, photo: Image | None = None) -> Plan:
         """Return the plan: its one step, with the fidelity of the decoder where it has its own."""
-        return wished_plan(self.own_plan, wishes, faithful=by_decoder if self.decoder else None)
+        return wished_plan(self.own_plan, request, faithful=by_decoder if self.decoder else None)
 
     def build(self, prior: str | Prior, device: Device = None) -> Restorer:
         """Return the restorer on a small prior, whose own networks stay as they are."""

@@ -27,7 +27,7 @@ from sdsr.prior.loading import load_prior
 from sdsr.prior.prior import AUTOENCODER, Prior
 from sdsr.prior.small import SmallLatents
 from sdsr.prior.stable_diffusion import PublishedLatents
-from sdsr.request import Wishes
+from sdsr.request import Request
 from sdsr.restoration.lq_image import LqImage
 from sdsr.restoration.plan import Plan
 from sdsr.restoration.restorer import Parts, PromptedCondition, Restorer, from_noise, from_noised_photo
@@ -77,9 +77,9 @@ class StableSR:
     decoder: DecoderSettings | None = None
     own_plan: Plan = PLAN
 
-    def plan(self, wishes: Wishes, photo: Image | None = None) -> Plan:
+    def plan(self, request: Request, photo: Image | None = None) -> Plan:
         """Return the plan: any number of spaced times, and the fidelity of the decoder."""
-        return wished_plan(self.own_plan, wishes, times=spaced, faithful=by_decoder)
+        return wished_plan(self.own_plan, request, times=spaced, faithful=by_decoder)
 
     def build(self, prior: str | Prior, device: Device = None) -> Restorer:
         """Return the restorer on any prior.

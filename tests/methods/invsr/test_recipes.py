@@ -20,13 +20,13 @@ from sdsr.methods.invsr.recipes import INVSR, INVSR_SMALL, SMALL_METHOD
 from sdsr.methods.invsr.times import plan_for
 from sdsr.photos.photo import Photo
 from sdsr.prior.tiny import tiny_prior
-from sdsr.request import Wishes
+from sdsr.request import Request
 from sdsr.restoration.lq_image import LqImage
 from sdsr.restoration.restorer import Restorer, latent_region
 from sdsr.restoration.sample import sample
 from sdsr.restoration.windowed import Windowed
 from sdsr.tensors import Region
-from sdsr.upscaling import Request, Upscaler
+from sdsr.upscaling import Upscaler
 from tests.tensors import pair
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "invsr_start_and_sampling"
@@ -193,7 +193,7 @@ def test_the_recipes_say_what_they_are():
         assert recipe.plan is not None
         assert recipe.plan.times == (199,)
         assert recipe.method is not None
-        assert len(recipe.method.plan(Wishes(steps=5)).times) == 5
+        assert len(recipe.method.plan(Request(steps=5)).times) == 5
 
 
 def test_a_predictor_of_published_kind_fits_any_prior(photo):
