@@ -3,6 +3,7 @@
 What computes is loaded when a job runs: to decide one takes no torch.
 """
 
+import hashlib
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field, replace
 from threading import Event
@@ -11,13 +12,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import DTypeLike
 
+from sdsr import __version__
 from sdsr.errors import CancelledError
-from sdsr.photos.label import labeled
+from sdsr.photos.label import Step, labeled
 from sdsr.photos.photo import Photo, Traits
 from sdsr.region import Region
 from sdsr.request import ColorFix, Request
 from sdsr.restoration.finish import NO_FINISH, Finish
-from sdsr.restoration.labeling import step_of
 from sdsr.restoration.plan import Plan
 from sdsr.restoration.protocol import RestoringInWindows
 
@@ -216,19 +217,41 @@ class Job:
         """Return the traits of the result, or of the mean of so many; its XMP has the label where one is wanted."""
         if not self.request.label:
             return self.photo.traits
-        step = step_of(
-            self.photo,
-            model=self.credit.model,
-            weights_sha256=self.credit.weights_sha256,
-            size=self.canvas.size,
-            seed=self.noise.seeds[0],
-            plan=self.plan,
-            color_fix=self.color_fix,
-            own_decoder=self.credit.own_decoder,
-            prompt=self.request.prompt,
-            more=({"passes": str(passes)} if passes > 1 else {}) | self.finish.facts(),
-        )
-        return replace(self.photo.traits, xmp=labeled(self.photo.traits.xmp, step))
+        return replace(self.photo.traits, xmp=labeled(self.photo.traits.xmp, self.step(passes)))
+
+    def step(self, passes: int = 1) -> Step:
+        """Return what a label tells of the result, or of the mean of so many.
+
+        What was settled is told, not how it was asked for, and nothing of the machine: not the windows that memory
+        allowed, not device or precision. A plan's fidelity counts where the method has a decoder of its own.
+        """
+        height, width = self.canvas.size
+        facts = {
+            "weightsSha256": self.credit.weights_sha256,
+            **_input_of(self.photo),
+            "width": str(width),
+            "height": str(height),
+            "seed": str(self.noise.seeds[0]),
+            "times": " ".join(map(str, self.plan.times)),
+            "fidelity": f"{self.plan.fidelity:g}" if self.credit.own_decoder else None,
+            "colorFix": self.color_fix,
+            "prompt": self.request.prompt,
+            "passes": str(passes) if passes > 1 else None,
+            **self.finish.facts(),
+        }
+        told = {name: fact for name, fact in facts.items() if fact is not None}
+        return Step(software="sdsr", version=__version__, model=self.credit.model, facts=told)
+
+
+def _input_of(photo: Photo) -> dict[str, str]:
+    """Return the sha256 of the photo's file; of its pixels, then alpha (16 bits little-endian), where it had none."""
+    if photo.source_sha256 is not None:
+        return {"inputSha256": photo.source_sha256}
+    digest = hashlib.sha256()
+    for samples in (photo.pixels, photo.alpha):
+        if samples is not None:
+            digest.update(np.ascontiguousarray(samples.astype(samples.dtype.newbyteorder("<"), copy=False)).data)
+    return {"inputPixelsSha256": digest.hexdigest()}
 
 
 def _paint(pixels: np.ndarray, tile: "Tile") -> None:

@@ -1,5 +1,6 @@
 """A job: the one way from photo to picture, watched and given up."""
 
+import hashlib
 import threading
 from dataclasses import replace
 from typing import Any
@@ -7,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from sdsr import __version__
 from sdsr.diffusion.steps import ancestral
 from sdsr.errors import CancelledError
-from sdsr.job import Job, Preview
+from sdsr.job import Credit, Job, Preview
 from sdsr.methods import METHODS
 from sdsr.photos.photo import Photo
 from sdsr.request import Request
@@ -143,3 +145,56 @@ def test_a_job_cancelled_before_it_runs_does_nothing(upscaler: Upscaler, photo: 
     with pytest.raises(CancelledError):
         job.run()
     assert not heard
+
+
+def settled(upscaler: Upscaler, photo: Photo, prompt: str | None = None) -> Job:
+    """A job whose label has something to tell."""
+    job = upscaler.job(photo, Request(width=64, height=48, seed=3, color_fix="adain"))
+    return replace(
+        job,
+        request=replace(job.request, prompt=prompt),
+        plan=Plan(times=(900, 500, 100), fidelity=0.75),
+        credit=Credit(model="stablesr-small", weights_sha256="cd" * 32, own_decoder=True),
+    )
+
+
+STORED = np.arange(36, dtype=np.uint16).reshape(3, 4, 3) * 1000
+
+
+def test_a_label_says_what_was_settled(upscaler: Upscaler) -> None:
+    step = settled(upscaler, Photo(pixels=STORED, source_sha256="ab" * 32), "a cat").step()
+    assert (step.software, step.version, step.model) == ("sdsr", __version__, "stablesr-small")
+    assert step.facts == {
+        "weightsSha256": "cd" * 32,
+        "inputSha256": "ab" * 32,
+        "width": "64",
+        "height": "48",
+        "seed": "3",
+        "times": "900 500 100",
+        "fidelity": "0.75",
+        "colorFix": "adain",
+        "prompt": "a cat",
+    }
+
+
+def test_a_label_of_a_mean_says_how_many_there_were(upscaler: Upscaler) -> None:
+    assert settled(upscaler, Photo(pixels=STORED)).step(passes=4).facts["passes"] == "4"
+
+
+def test_a_label_says_nothing_of_what_a_method_has_not(upscaler: Upscaler) -> None:
+    job = replace(settled(upscaler, Photo(pixels=STORED)), credit=Credit(model="stablesr-small"))
+    assert job.step().facts.keys() == {"inputPixelsSha256", "width", "height", "seed", "times", "colorFix"}
+
+
+def test_a_picture_from_no_file_is_named_by_its_pixels_and_alpha(upscaler: Upscaler) -> None:
+    alpha = np.arange(12, dtype=np.uint16).reshape(3, 4)
+    own = STORED.astype("<u2").tobytes()
+
+    def named(photo: Photo) -> str:
+        return settled(upscaler, photo).step().facts["inputPixelsSha256"]
+
+    assert named(Photo(pixels=STORED)) == hashlib.sha256(own).hexdigest()
+    both = named(Photo(pixels=STORED, alpha=alpha))
+    assert both == hashlib.sha256(own + alpha.astype("<u2").tobytes()).hexdigest()
+    flipped = Photo(pixels=STORED[::-1, :, ::-1])
+    assert named(flipped) != hashlib.sha256(own).hexdigest()
