@@ -19,33 +19,30 @@ _LOCKED_BYTE = 1 << 20  # of Windows' locks, beyond what is written
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Owner:
-    """Who has a lease: what its file says."""
+class Process:
+    """A process, as its file says."""
 
     token: str
     machine: str
     locks: bool
 
     @classmethod
-    def of(cls, path: Path) -> "Owner | None":
-        """Return what a file says; None where that isn't written yet. Raises OSError."""
-        try:
-            return cls(**known_fields(cls, path.read_bytes()))
-        except ValueError:
-            return None
+    def of(cls, path: Path) -> "Process":
+        """Return what a file says. Raises OSError, and ValueError where that isn't written yet."""
+        return cls(**known_fields(cls, path.read_bytes()))
 
 
 class Alive:
     """The file that a process keeps locked, and touches, while it lives."""
 
-    def __init__(self, folder: Path, owner: Owner) -> None:
-        self.path = folder / f"{owner.token}.alive"
+    def __init__(self, folder: Path, process: Process) -> None:
+        self.path = folder / f"{process.token}.alive"
         new = self.path if os.name == "nt" else self.path.with_suffix(".new")  # nobody looks at it before it is locked
         self._file = new.open("xb", buffering=0)
         try:
-            if owner.locks and not lock(self._file):  # a file system without locks
-                owner = replace(owner, locks=False)
-            said = json.dumps(asdict(owner)).encode()
+            if process.locks and not lock(self._file):  # a file system without locks
+                process = replace(process, locks=False)
+            said = json.dumps(asdict(process)).encode()
             if self._file.write(said) != len(said):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             new.replace(self.path)

@@ -87,7 +87,7 @@ def _merge_one(manifest: Manifest, claims: Claims, source: Path, name: str, entr
         return "not whole"
     digest = entry.output_sha256 or file_sha256(source)
     noted = Entry(work=replace(entry.work, input_mark=None), output_sha256=digest, version=entry.version)
-    claim = claims.take(target)
+    claim = claims.take(name)
     if claim is None:
         raise OutputError(f"{target} is being written by another process; merge when that is done.")
     try:

@@ -14,8 +14,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from sdsr.batch.alive import Alive, Owner, lock, new_token, this_machine
-from sdsr.batch.leasing import EXPIRY_S, FOLDER, TOUCH_S, Lease, Watch, key_of, take
+from sdsr.batch.alive import Alive, Process, lock, new_token, this_machine
+from sdsr.batch.leasing import EXPIRY_S, FOLDER, TOUCH_S, Lease, Owner, Unknown, Watch, key_of, take
 from sdsr.errors import OutputError
 
 WATCH_S = 2.5 * TOUCH_S
@@ -34,12 +34,12 @@ class Claims:
         self._locks = locks
         self._alive: Alive | None = None
         self._made_root = False
-        self.held = set[tuple[str, int]]()
+        self.held = set[str]()
         self._watch = Watch()
 
-    def take(self, target: Path) -> Lease | None:
+    def take(self, name: str) -> Lease | None:
         """Return the lease on a result; None while another process has it. OutputError where nothing can be written."""
-        return self._take(key_of(target.relative_to(self.root).as_posix()))
+        return self._take(key_of(name))
 
     def close(self) -> None:
         """End this process's part; what it made goes, where it stays empty."""
@@ -61,7 +61,8 @@ class Claims:
                 if claim is not None:
                     claim.release()
             for path in self.folder.glob("*.alive"):
-                if self._dead(path):
+                owner = self.owner(path.name)
+                if path.stem != self.token and owner is not None and self.is_dead(path.name, owner):
                     path.unlink(missing_ok=True)
 
     def bury(self, token: str) -> None:
@@ -69,60 +70,22 @@ class Claims:
         with suppress(OSError):
             (self.folder / f"{token}.alive").unlink()
 
-    def is_there(self, key: str, number: int) -> bool:
-        return self._path(key, number).exists()
+    def make(self, lease: str, about: bytes) -> bool:
+        return _link(self._come_alive().path, self.folder / lease)
 
-    def is_ours(self, key: str, number: int) -> bool:
+    def owner(self, lease: str) -> Owner | None:
         try:
-            owner = Owner.of(self._path(key, number))
-        except OSError:
-            return False
-        return owner is not None and owner.token == self.token
+            return Process.of(self.folder / lease)
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError):  # being written
+            return Unknown()
 
-    def remove(self, key: str, number: int) -> None:
-        with suppress(OSError):
-            self._path(key, number).unlink()
-
-    def _path(self, key: str, number: int) -> Path:
-        return self.folder / f"{key}.{number}"
-
-    def _take(self, key: str) -> Lease | None:
+    def is_dead(self, lease: str, owner: Owner) -> bool:
         try:
-            alive = self._come_alive()
-            return take(
-                self,
-                key,
-                make=lambda number: _link(alive.path, self._path(key, number)),
-                is_dead=lambda number: self._dead(self._path(key, number)),
-            )
-        except OSError as error:
-            raise OutputError(f"folder (={self.root}) can't be written ({error.strerror}); choose another.") from error
-
-    def _come_alive(self) -> Alive:
-        for attempts_left in (2, 1, 0):
-            if self._alive is not None:
-                break
-            made = not os.path.exists(self.root)
-            self.folder.mkdir(parents=True, exist_ok=True)
-            owner = Owner(token=self.token, machine=self._machine, locks=self._locks)
-            try:
-                self._alive = Alive(self.folder, owner)
-                self._made_root = made
-            except FileNotFoundError:  # another process found its new folder empty and removed it just now
-                if not attempts_left:
-                    raise
-        assert self._alive is not None
-        return self._alive
-
-    def _dead(self, path: Path) -> bool:
-        """Whether the owner of a lease, or of the file that it keeps, will never come back."""
-        try:
-            owner = Owner.of(path)
-            if owner is None:  # being written
-                return self._silent(path.name, path.stat().st_mtime_ns)
+            if not isinstance(owner, Process):
+                return self._silent(lease, (self.folder / lease).stat().st_mtime_ns)
         except FileNotFoundError:  # released just now
-            return False
-        if owner.token == self.token:
             return False
         try:
             with (self.folder / f"{owner.token}.alive").open("rb") as file:
@@ -135,6 +98,32 @@ class Claims:
         if owner.locks and owner.machine == self._machine:
             return True
         return self._silent(owner.token, touched_ns)
+
+    def remove(self, lease: str) -> None:
+        with suppress(OSError):
+            (self.folder / lease).unlink()
+
+    def _take(self, key: str) -> Lease | None:
+        try:
+            return take(self, key)
+        except OSError as error:
+            raise OutputError(f"folder (={self.root}) can't be written ({error.strerror}); choose another.") from error
+
+    def _come_alive(self) -> Alive:
+        for attempts_left in (2, 1, 0):
+            if self._alive is not None:
+                break
+            made = not os.path.exists(self.root)
+            self.folder.mkdir(parents=True, exist_ok=True)
+            process = Process(token=self.token, machine=self._machine, locks=self._locks)
+            try:
+                self._alive = Alive(self.folder, process)
+                self._made_root = made
+            except FileNotFoundError:  # another process found its new folder empty and removed it just now
+                if not attempts_left:
+                    raise
+        assert self._alive is not None
+        return self._alive
 
     def _silent(self, who: str, touched_ns: int) -> bool:
         """Whether a file was watched for long, and was not touched."""
@@ -174,11 +163,10 @@ def count_claims(root: Path) -> int:
 
 
 def _seems_alive(lease: Path) -> bool:
-    with suppress(OSError):
-        owner = Owner.of(lease)
-        if owner is not None:
-            with (lease.parent / f"{owner.token}.alive").open("rb") as file:
-                free = owner.locks and lock(file, shared=True)
-                silent_s = time.time() - os.fstat(file.fileno()).st_mtime
-            return not free or (owner.machine != this_machine() and silent_s < EXPIRY_S)
+    with suppress(OSError, ValueError):
+        process = Process.of(lease)
+        with (lease.parent / f"{process.token}.alive").open("rb") as file:
+            free = process.locks and lock(file, shared=True)
+            silent_s = time.time() - os.fstat(file.fileno()).st_mtime
+        return not free or (process.machine != this_machine() and silent_s < EXPIRY_S)
     return False

@@ -6,6 +6,7 @@ nothing is taken from the living by a race.
 """
 
 import hashlib
+import logging
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,6 +16,8 @@ from typing import Protocol
 
 from sdsr.errors import SdsrError
 
+log = logging.getLogger(__name__)
+
 FOLDER = ".sdsr-claims"
 TOUCH_S = 10.0
 """How often a process says that it is alive."""
@@ -22,42 +25,69 @@ EXPIRY_S = 60.0
 """How long one may say nothing, whose end can't be seen."""
 
 
+class Owner(Protocol):
+    """Who made a lease, as it says."""
+
+    @property
+    def token(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """The owner of a lease that says nothing that is understood."""
+
+    token: str = ""
+
+
 class Place(Protocol):
-    """Where leases are kept, for one process; `held` are those that it made, and has."""
+    """Where leases are kept, by their names (`HASH.1`), for one process; `held` are those that it made, and has."""
 
-    held: set[tuple[str, int]]
+    token: str
+    held: set[str]
 
-    def is_there(self, key: str, number: int) -> bool:
-        """Whether anybody has that lease."""
+    def make(self, lease: str, about: bytes) -> bool:
+        """Make a lease, whole, if there is none; return whether it was made. A place may keep what it is about."""
         ...
 
-    def is_ours(self, key: str, number: int) -> bool:
-        """Whether a lease is of this process."""
+    def owner(self, lease: str) -> Owner | None:
+        """Return who made a lease; None where there is none."""
         ...
 
-    def remove(self, key: str, number: int) -> None:
+    def is_dead(self, lease: str, owner: Owner) -> bool:
+        """Whether another process, which made a lease, will never come back."""
+        ...
+
+    def remove(self, lease: str) -> None:
         """Remove a lease, if it is there."""
         ...
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Lease:
-    """A photo that is this process's to restore, until it is released."""
+    """A photo that is this process's to restore, until it is released; `before`, dead owners had it, the last first."""
 
     place: Place
     key: str
     number: int
+    before: tuple[Owner, ...] = ()
 
     def holds(self) -> bool:
         """Whether that is still so; a machine that slept for long may have been taken for dead."""
-        return not self.place.is_there(self.key, self.number + 1) and self.place.is_ours(self.key, self.number)
+        return self.place.owner(f"{self.key}.{self.number + 1}") is None and _is_ours(self.place, self._name)
 
     def release(self) -> None:
         """Leave the photo to whoever comes."""
-        if self.holds():
-            for number in range(1, self.number + 1):  # the highest last: until then nobody has a higher one
-                self.place.remove(self.key, number)
-        self.place.held.discard((self.key, self.number))
+        try:
+            if self.holds():
+                for number in range(1, self.number + 1):  # the highest last: until then nobody has a higher one
+                    self.place.remove(f"{self.key}.{number}")
+        except SdsrError as error:  # of a network that is away; it is free when this process ends
+            log.warning("%s", error)
+        self.place.held.discard(self._name)
+
+    @property
+    def _name(self) -> str:
+        return f"{self.key}.{self.number}"
 
 
 def key_of(name: str) -> str:
@@ -65,25 +95,28 @@ def key_of(name: str) -> str:
     return hashlib.sha256(name.encode(errors="surrogateescape")).hexdigest()[:16]
 
 
-def take(place: Place, key: str, *, make: Callable[[int], bool], is_dead: Callable[[int], bool]) -> Lease | None:
-    """Return the lease on a result; None while another process, which isn't dead, has it.
-
-    `make` makes the lease of a number if there is none, `is_dead` tells whether its owner will never come back.
-    """
-    number = 1
-    while not _made(place, key, number, make):
-        if not is_dead(number):
+def take(place: Place, key: str, about: bytes = b"") -> Lease | None:
+    """Return the lease on a result; None while another process, which isn't dead, has it."""
+    before: list[Owner] = []
+    while not _made(place, lease := f"{key}.{len(before) + 1}", about):
+        owner = place.owner(lease)
+        if owner is None or owner.token == place.token or not place.is_dead(lease, owner):  # none: released just now
             return None
-        number += 1
-    return Lease(place=place, key=key, number=number)
+        before.insert(0, owner)
+    return Lease(place=place, key=key, number=len(before) + 1, before=tuple(before))
 
 
-def _made(place: Place, key: str, number: int, make: Callable[[int], bool]) -> bool:
+def _made(place: Place, lease: str, about: bytes) -> bool:
     """Whether a lease was made now, perhaps by a request whose answer got lost, so that it was asked again."""
-    made = make(number) or ((key, number) not in place.held and place.is_ours(key, number))
+    made = place.make(lease, about) or (lease not in place.held and _is_ours(place, lease))
     if made:
-        place.held.add((key, number))
+        place.held.add(lease)
     return made
+
+
+def _is_ours(place: Place, lease: str) -> bool:
+    owner = place.owner(lease)
+    return owner is not None and owner.token == place.token
 
 
 class Watch:

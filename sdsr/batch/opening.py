@@ -66,7 +66,7 @@ def _open(task: Task, desk: Desk, held: ExitStack) -> Opened | Outcome | None:
 
     if task.root is None:
         return _read(task, desk, None, held)
-    claim = desk.claims(task.root).take(task.target)
+    claim = desk.claims(task.root).take(task.result_name)
     if claim is None:
         return None
     held.callback(claim.release)

@@ -42,7 +42,7 @@ def test_a_folder_tells_how_far_it_is(tmp_path: Path) -> None:
     expected = Status(done=3, missing=1, interrupted=1, in_work=0, unnoted=1)
     assert status(root) == expected
     claims = Claims(root)
-    claim = claims.take(root / "e.png")
+    claim = claims.take("e.png")
     assert claim is not None
     assert status(root).in_work == 1
     claim.release()
@@ -100,7 +100,7 @@ def test_what_another_process_writes_is_not_touched(tmp_path: Path) -> None:
     one = made(tmp_path / "one", "a.png")
     out = made(tmp_path / "out")
     claims = Claims(out)
-    assert claims.take(out / "a.png") is not None
+    assert claims.take("a.png") is not None
     with pytest.raises(OutputError, match="is being written by another process"):
         list(merge(out, [one]))
     claims.close()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from sdsr.batch import leasing
-from sdsr.batch.alive import Owner
+from sdsr.batch.alive import Process
 from sdsr.batch.claims import Claims, count_claims
 from sdsr.batch.leasing import EXPIRY_S, FOLDER, TOUCH_S, Lease
 from sdsr.errors import OutputError
@@ -21,7 +21,7 @@ import sys, time
 from pathlib import Path
 from sdsr.batch.claims import Claims
 root = Path(sys.argv[1])
-print(Claims(root).take(root / "a.png") is not None, flush=True)
+print(Claims(root).take("a.png") is not None, flush=True)
 time.sleep(600)
 """
 
@@ -46,7 +46,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 def of_another_machine(root: Path) -> tuple[Claims, Lease]:
     """A process of a machine whose locks aren't seen here, and its claim on a.png."""
     claims = Claims(root, machine="elsewhere", locks=False)
-    claim = claims.take(root / "a.png")
+    claim = claims.take("a.png")
     assert claim is not None
     return claims, claim
 
@@ -59,7 +59,7 @@ def last_touch(claims: Claims, *, seconds_ago: float) -> None:
 
 
 def take(claims: Claims) -> Lease | None:
-    return claims.take(claims.root / "a.png")
+    return claims.take("a.png")
 
 
 def test_only_one_has_a_claim_and_nothing_is_left(tmp_path: Path) -> None:
@@ -70,7 +70,7 @@ def test_only_one_has_a_claim_and_nothing_is_left(tmp_path: Path) -> None:
     assert take(one) is None
     assert take(another) is None
     assert count_claims(root) == 1
-    other = another.take(root / "sub" / "b.png")
+    other = another.take("sub/b.png")
     assert other is not None
     first.release()
     again = take(another)
@@ -152,11 +152,11 @@ def test_one_that_is_known_to_be_dead_is_not_watched(tmp_path: Path) -> None:
 
 def test_the_living_of_a_later_version_live(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     later = {"token": "later", "machine": "elsewhere", "locks": False, "more": [1]}
-    monkeypatch.setattr("sdsr.batch.alive.asdict", lambda owner: later)
+    monkeypatch.setattr("sdsr.batch.alive.asdict", lambda process: later)
     claims, _ = of_another_machine(tmp_path)
     monkeypatch.undo()
-    owner = Owner.of(next(claims.folder.glob("*.1")))
-    assert owner == Owner(token="later", machine="elsewhere", locks=False)
+    process = Process.of(next(claims.folder.glob("*.1")))
+    assert process == Process(token="later", machine="elsewhere", locks=False)
     claims.close()
 
 

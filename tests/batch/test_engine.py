@@ -251,7 +251,7 @@ def test_what_another_leaves_undone_is_done(tree: Path, upscaler: Upscaler) -> N
     (tree.parent / "out").mkdir()
     looks: list[float] = []
     others = Claims(tree.parent / "out")
-    claim = others.take(tasks[0].target)
+    claim = others.take(tasks[0].result_name)
     assert claim is not None
 
     def until_the_third_look(task: Task, share: float) -> None:

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from sdsr.batch import again
 from sdsr.batch.bucket.desk import BucketDesk, Fetched
-from sdsr.batch.bucket.leases import Lease
+from sdsr.batch.bucket.leases import Intent
 from sdsr.batch.bucket.notes import Note
 from sdsr.batch.bucket.planning import target_name
 from sdsr.batch.bucket.store import Seen
+from sdsr.batch.leasing import Lease
 from sdsr.batch.manifest import State
 from sdsr.batch.naming import fitted
 from sdsr.batch.outcome import Outcome, kind_of
@@ -75,7 +76,9 @@ def _reason(
     name = target_name(task)
     if result is None:
         return None if note is None or note.output_sha256 is None else again.GONE
-    if any(intent.replaces != result.version for intent in lease.before) and not (note and note.fits(result)):
+    if any(isinstance(each, Intent) and each.replaces != result.version for each in lease.before) and not (
+        note and note.fits(result)
+    ):
         return _CUT_OFF
     if note is None and desk.local.settings.overwrite:
         return "it was not known as ours"

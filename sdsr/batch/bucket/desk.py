@@ -10,12 +10,12 @@ from itertools import count
 from pathlib import Path
 
 from sdsr import __version__
-from sdsr.batch.bucket.leases import Lease, Leases
+from sdsr.batch.bucket.leases import Leases
 from sdsr.batch.bucket.notes import Note, Notes
 from sdsr.batch.bucket.planning import Bucket, Places, target_name
 from sdsr.batch.bucket.store import Seen, Store
 from sdsr.batch.desk import Desk
-from sdsr.batch.leasing import FOLDER
+from sdsr.batch.leasing import FOLDER, Lease
 from sdsr.batch.outcome import Kind, Outcome
 from sdsr.batch.settling import failed, outcome
 from sdsr.batch.walking import Task
@@ -108,10 +108,7 @@ class BucketDesk:
 
     def remove(self, lease: Lease, folder: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
-        try:
-            lease.release()
-        except SdsrError as error:  # of a network that is away; it is free when this process ends
-            log.warning("%s", error)
+        lease.release()
 
     @property
     def reads(self) -> bool:

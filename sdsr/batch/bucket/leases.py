@@ -9,10 +9,9 @@ could not note is known.
 import json
 from dataclasses import asdict, dataclass
 
-from sdsr.batch import leasing
 from sdsr.batch.alive import new_token
 from sdsr.batch.bucket.store import Store
-from sdsr.batch.leasing import EXPIRY_S, FOLDER, Heartbeat, Watch, key_of
+from sdsr.batch.leasing import EXPIRY_S, FOLDER, Heartbeat, Lease, Owner, Unknown, Watch, key_of, take
 from sdsr.batch.objects import known_fields
 
 
@@ -25,23 +24,13 @@ class Intent:
     replaces: str | None
 
 
-NOBODY = Intent(token="", settings_sha256="", replaces=None)
-
-
-@dataclass(slots=True, kw_only=True, eq=False)
-class Lease(leasing.Lease):
-    """A lease with `before`, what dead owners were at, the last one first."""
-
-    before: tuple[Intent, ...]
-
-
 class Leases:
     """The leases of one process on the photos of one bucket of results."""
 
     def __init__(self, store: Store, token: str | None = None) -> None:
         self.store = store
         self.token = token or new_token()
-        self.held = set[tuple[str, int]]()
+        self.held = set[str]()
         self._watch = Watch()
         self._found_dead = set[str]()
         self._heartbeat: Heartbeat | None = None
@@ -52,42 +41,31 @@ class Leases:
         if self._heartbeat is None:
             self.touch()
             self._heartbeat = Heartbeat(self.touch)
-        key = key_of(name)
-        intent = json.dumps(asdict(Intent(token=self.token, settings_sha256=settings_sha256, replaces=replaces)))
-        before: list[Intent] = []
+        intent = Intent(token=self.token, settings_sha256=settings_sha256, replaces=replaces)
+        return take(self, key_of(name), json.dumps(asdict(intent)).encode())
 
-        def is_dead(number: int) -> bool:
-            owner = self.owner(key, number)
-            if owner is None or not self._dead(owner.token):  # none: released just now
-                return False
-            if owner is not NOBODY:
-                before.insert(0, owner)
-            return True
+    def make(self, lease: str, about: bytes) -> bool:
+        return self.store.create(f"{FOLDER}/{lease}", about)
 
-        def make(number: int) -> bool:
-            return self.store.create(_lease(key, number), intent.encode())
-
-        taken = leasing.take(self, key, make=make, is_dead=is_dead)
-        return taken and Lease(place=self, key=key, number=taken.number, before=tuple(before))
-
-    def owner(self, key: str, number: int) -> Intent | None:
-        """Return who made a lease; None where there is none, and NOBODY where something else is in its place."""
+    def owner(self, lease: str) -> Owner | None:
         try:
-            return Intent(**known_fields(Intent, self.store.read(_lease(key, number))))
+            return Intent(**known_fields(Intent, self.store.read(f"{FOLDER}/{lease}")))
         except FileNotFoundError:
             return None
         except ValueError:
-            return NOBODY
+            return Unknown()
 
-    def is_there(self, key: str, number: int) -> bool:
-        return self.owner(key, number) is not None
+    def is_dead(self, lease: str, owner: Owner) -> bool:
+        token = owner.token
+        seen = self.store.seen(_alive(token))
+        if seen is None or token in self._found_dead:  # removed when it ended
+            return True
+        if self._watch.unchanged_s(token, seen.version) >= EXPIRY_S:
+            self._found_dead.add(token)
+        return token in self._found_dead
 
-    def is_ours(self, key: str, number: int) -> bool:
-        owner = self.owner(key, number)
-        return owner is not None and owner.token == self.token
-
-    def remove(self, key: str, number: int) -> None:
-        self.store.remove(_lease(key, number))
+    def remove(self, lease: str) -> None:
+        self.store.remove(f"{FOLDER}/{lease}")
 
     def bury(self, token: str) -> None:
         """Let a process that is known to be dead be taken for dead by all at once, without being watched for long."""
@@ -105,20 +83,6 @@ class Leases:
             self._heartbeat = None
             for token in (self.token, *self._found_dead):
                 self.store.remove(_alive(token))
-
-    def _dead(self, token: str) -> bool:
-        if token == self.token:
-            return False
-        seen = self.store.seen(_alive(token))
-        if seen is None or token in self._found_dead:  # removed when it ended
-            return True
-        if self._watch.unchanged_s(token, seen.version) >= EXPIRY_S:
-            self._found_dead.add(token)
-        return token in self._found_dead
-
-
-def _lease(key: str, number: int) -> str:
-    return f"{FOLDER}/{key}.{number}"
 
 
 def _alive(token: str) -> str:
