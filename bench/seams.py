@@ -9,11 +9,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
 
 from sdsr.errors import InputError
 from sdsr.metrics.planes import Plane
-from sdsr.tensors import Region
+from sdsr.tensors import Float, Region
 
 STEP_PX = 8
 STEPS = 4

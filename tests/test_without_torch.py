@@ -14,7 +14,7 @@ from PIL import Image
 import sdsr
 
 SAMPLE = Path(sdsr.__file__).parent / "assets" / "sample.jpg"
-BLOCKED = ("torch", "diffusers", "transformers", "safetensors", "accelerate", "peft", "huggingface_hub")
+BLOCKED = ("torch", "diffusers", "transformers", "safetensors", "accelerate", "peft", "huggingface_hub", "jaxtyping")
 BLOCK = f"import sys\nfor name in {BLOCKED}:\n    sys.modules[name] = None\n"
 
 

@@ -9,7 +9,6 @@ import functools
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from numpy.random import Generator
 from torch import Tensor
 from torch.nn import functional as F
@@ -30,7 +29,7 @@ from sdsr.data.jpeg import jpeg
 from sdsr.data.kernels import Blur, random_kernel, random_sinc
 from sdsr.data.noise import Noise
 from sdsr.data.resizing import RESIZE_MODES, ResizeMode
-from sdsr.tensors import Image
+from sdsr.tensors import Float, Image
 
 Photos = Float[Tensor, "b 3 _ _"]  # of whatever size the last step left
 

@@ -9,11 +9,10 @@ import torch
 import torch.nn.functional as F
 from diffusers.models.controlnets.controlnet import ControlNetConditioningEmbedding, ControlNetModel
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from sdsr.prior.condition import Condition
-from sdsr.tensors import Latent, Time
+from sdsr.tensors import Float, Latent, Time
 
 HINT_WIDTHS = (16, 32, 96, 256)
 

@@ -1,9 +1,8 @@
 """ConsisSR's image prompt: the photo's embedding as one token for attention (arXiv:2410.13807, Section 3.2)."""
 
-from jaxtyping import Float
 from torch import Tensor, nn
 
-from sdsr.tensors import Tokens
+from sdsr.tensors import Float, Tokens
 
 
 class ImagePrompt(nn.Module):

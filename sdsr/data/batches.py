@@ -14,7 +14,6 @@ from typing import TypeVar
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
 from numpy.random import Generator
 from PIL import Image as pillow
 from torch import Tensor
@@ -23,7 +22,7 @@ from sdsr.data.degradation import Degradation, LowImage, degrade, truth
 from sdsr.data.passing import Passing
 from sdsr.data.photos import LowPixels, PairSet, PhotoSet, Pixels
 from sdsr.errors import InputError
-from sdsr.tensors import Image
+from sdsr.tensors import Image, UInt8
 
 T = TypeVar("T")
 

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from numpy.random import Generator
 from torch import Tensor
 from torch.nn import functional
@@ -26,7 +25,7 @@ from sdsr.data.kernels import Blur, Range, drawn_index, random_kernel, random_si
 from sdsr.data.noise import Noise, add_noise
 from sdsr.data.resizing import resized, scaled
 from sdsr.errors import InputError
-from sdsr.tensors import Image
+from sdsr.tensors import Float, Image
 
 Entry = Mapping[str, Any]
 """What `degradations.json` says of a set or a part of it; dataclasses say what must be there."""

@@ -4,13 +4,12 @@ from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float32
 from torch import Tensor
 from torch.nn import functional
 
 from sdsr.data.kernels import Kernels, gaussian_kernel
 from sdsr.images.banded import apply_banded
-from sdsr.tensors import Image
+from sdsr.tensors import Float32, Image
 
 Taps = Float32[np.ndarray, " size"]
 

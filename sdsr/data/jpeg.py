@@ -9,13 +9,12 @@ import functools
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
 from sdsr.array_api import full_precision
 from sdsr.errors import InputError
-from sdsr.tensors import Image
+from sdsr.tensors import Float, Image
 
 Qualities = Float[Tensor, " b"]
 Planes = Float[Tensor, "b _ _ _"]

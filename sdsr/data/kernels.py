@@ -13,9 +13,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float64
 from numpy.random import Generator
 from torch import Tensor
+
+from sdsr.tensors import Float, Float64
 
 Kernels = Float[Tensor, "n size size"]
 Range = tuple[float, float]

@@ -6,13 +6,12 @@ Deviation: the published code shares one gray noise field among all photos of a 
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
 from numpy.random import Generator
 from torch import Tensor
 
 from sdsr.data.kernels import Range
 from sdsr.data.photons import photon_noise
-from sdsr.tensors import Image, Plane
+from sdsr.tensors import Float, Image, Plane
 
 _GRAY = (0.2989, 0.587, 0.114)
 

@@ -9,8 +9,9 @@ which less than that is left.
 import functools
 
 import numpy as np
-from jaxtyping import Float32, Float64, Integer, UInt8
 from numpy.random import Generator
+
+from sdsr.tensors import Float32, Float64, Integer, UInt8
 
 _BELOW = 112  # counts that a column may stand for below its rate: 7 standard deviations at the largest, 256
 _AT_ONCE = 32_768  # levels whose arrays stay in a core's cache beside the table: twice as fast as a whole photo

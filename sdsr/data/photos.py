@@ -16,7 +16,6 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
 from PIL import Image as pillow
 from PIL import ImageOps, UnidentifiedImageError
 from torch import Tensor
@@ -26,6 +25,7 @@ from sdsr.errors import InputError, LimitError
 from sdsr.photos.files import read_photo
 from sdsr.photos.formats import SUFFIXES as PHOTO_SUFFIXES
 from sdsr.photos.urls import url_of, without_file_scheme
+from sdsr.tensors import UInt8
 
 Pixels = UInt8[Tensor, "3 height width"]
 LowPixels = UInt8[Tensor, "3 low_height low_width"]  # Pixels of another size than those beside them

@@ -3,12 +3,11 @@
 from typing import TypedDict
 
 import numpy as np
-from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
 from sdsr.images.banded import Band, apply_banded
-from sdsr.tensors import Image
+from sdsr.tensors import Float, Image
 
 
 class ResizeMode(TypedDict, total=False):

@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from jaxtyping import UInt8
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from sdsr.data.degradation import LowImage
 from sdsr.errors import InputError
-from sdsr.tensors import Image
+from sdsr.tensors import Image, UInt8
 
 PAIRS_PER_SHARD = 32
 KEYS = ("lq", "hq", "teacher")

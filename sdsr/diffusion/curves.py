@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import Protocol, TypedDict
 
 import torch
-from jaxtyping import Float, Float64
 from torch import Tensor
 
 from sdsr.errors import InputError
-from sdsr.tensors import Times
+from sdsr.tensors import Float, Float64, Times
 
 _BETA_SCHEDULES = ("scaled_linear", "linear")
 

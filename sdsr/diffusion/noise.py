@@ -6,10 +6,9 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float32
 
 from sdsr.errors import InputError
-from sdsr.tensors import Region, Tensor
+from sdsr.tensors import Float32, Region, Tensor
 
 if TYPE_CHECKING:
     from torch import Generator

@@ -8,12 +8,11 @@ from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import torch
-from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
 from sdsr.diffusion.curves import Curves, FlowMatching, SchedulerConfig, VariancePreserving
 from sdsr.errors import InputError, look_up
-from sdsr.tensors import Times
+from sdsr.tensors import Bool, Float, Float64, Times
 
 Prediction = Literal["epsilon", "v_prediction", "sample", "flow_prediction"]
 """diffusers' names. What a network predicts of `noisy`, as signal and sigma weigh noise and clean latent:

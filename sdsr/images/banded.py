@@ -7,10 +7,9 @@ from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float
 
 from sdsr.array_api import concatenate, full_precision, like, widen
-from sdsr.tensors import Array
+from sdsr.tensors import Array, Float
 
 Band = Callable[[int, int], tuple[int, np.ndarray]]
 """From outputs `first` ... `last` (excluded) to the first input they need and their part of the map's matrix, float64.

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-from jaxtyping import Float64
 
 from sdsr.array_api import concatenate, like, to_numpy, widen
 from sdsr.images.banded import apply_banded
-from sdsr.tensors import Image
+from sdsr.tensors import Float64, Image
 
 WAVELET_LEVELS = 5
 WAVELET_HALO_PX = 2**WAVELET_LEVELS - 1

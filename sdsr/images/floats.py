@@ -1,12 +1,11 @@
 """Floats in [0, 1] are made from the integers of photos, and these from floats, only here."""
 
 import numpy as np
-from jaxtyping import Float
 
 from sdsr.array_api import to_numpy
 from sdsr.errors import ResultError
 from sdsr.photos.photo import Photo
-from sdsr.tensors import Image, Region, Tensor
+from sdsr.tensors import Float, Image, Region, Tensor
 
 
 def image(photo: Photo, region: Region | None = None) -> Image:

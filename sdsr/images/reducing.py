@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 
 import numpy as np
-from jaxtyping import Float
 
 from sdsr.array_api import concatenate, like
 from sdsr.errors import InputError
@@ -11,7 +10,7 @@ from sdsr.images.floats import image_array
 from sdsr.images.kernels import KEYS, Kernel, widened
 from sdsr.images.resize import resample_axis
 from sdsr.photos.photo import Photo
-from sdsr.tensors import Region
+from sdsr.tensors import Float, Region
 
 STRIP_ROWS = 64
 

@@ -3,13 +3,12 @@
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float
 
 from sdsr.array_api import like
 from sdsr.errors import InputError
 from sdsr.images.banded import apply_banded
 from sdsr.images.kernels import KEYS, Kernel
-from sdsr.tensors import Array, Region
+from sdsr.tensors import Array, Float, Region
 
 
 def resample(

@@ -9,11 +9,10 @@ from functools import partial
 from itertools import chain
 
 import numpy as np
-from jaxtyping import Float, Float32
 
 from sdsr.array_api import like, widen, zeros
 from sdsr.errors import InputError
-from sdsr.tensors import Region, Tensor
+from sdsr.tensors import Float, Float32, Region, Tensor
 
 
 def cover(height: int, width: int, *, window: int, overlap: int) -> tuple[Region, ...]:

@@ -4,9 +4,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
+
+from sdsr.tensors import Float
 
 Scalar = Float[Tensor, ""]
 Logits = Sequence[Tensor]

@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -18,7 +17,7 @@ from sdsr.losses.perceptual import Yardstick
 from sdsr.losses.small_perceptual import load_small_perceptual
 from sdsr.losses.trunks import POOL_PLACES, VGG16_CHANNELS, outputs_of, renamed_trunk, vgg16_stages
 from sdsr.prior.weight_files import fill, read_tensors
-from sdsr.tensors import Image
+from sdsr.tensors import Float, Image
 
 STABILITY = 1e-6  # c1 = c2 of the paper
 

@@ -15,14 +15,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
-from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sdsr.errors import ModelError
 from sdsr.losses.perceptual import Yardstick
 from sdsr.prior.weight_files import fill, read_tensors
-from sdsr.tensors import Image
+from sdsr.tensors import Float, Image
 
 LiteName = Literal["lite0", "lite1", "lite2"]
 Map = Float[Tensor, "b c h w"]

@@ -1,11 +1,10 @@
 """Small linear filters that the loss terms share: blur, high pass, finite differences, Sobel edges."""
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from sdsr.tensors import Image, Latent, Plane
+from sdsr.tensors import Float, Image, Latent, Plane
 
 
 def hann_window(x: Latent) -> Float[Tensor, "c 1 3 3"]:

@@ -6,7 +6,6 @@ light one does the same at a fraction of the size, for small priors.
 
 from pathlib import Path
 
-from jaxtyping import Float
 from safetensors import safe_open
 from torch import Tensor, nn
 
@@ -14,6 +13,7 @@ from sdsr.losses.light_trunk import LightTrunk
 from sdsr.losses.lpips import LpipsNetwork
 from sdsr.losses.trunks import outputs_of, renamed_trunk
 from sdsr.prior.weight_files import damage_told, fill, read_tensors
+from sdsr.tensors import Float
 
 WIDTHS = (64, 96, 128)
 _FIRST = "stages.0.0.weight"

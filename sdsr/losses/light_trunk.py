@@ -4,13 +4,13 @@ from collections.abc import Collection, Sequence
 from itertools import pairwise
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sdsr.losses.filters import hann_window
 from sdsr.losses.perceptual import PerceptualDistance
 from sdsr.losses.trunks import outputs_of
+from sdsr.tensors import Float
 
 Map = Float[Tensor, "b c h w"]
 

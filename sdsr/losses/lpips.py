@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from sdsr.losses.perceptual import PerceptualDistance
@@ -24,6 +23,7 @@ from sdsr.losses.trunks import (
     vgg16_stages,
 )
 from sdsr.prior.weight_files import below, fill, read_tensors
+from sdsr.tensors import Float
 
 Trunk = Literal["vgg16", "alexnet", "latent_vgg16"]
 

@@ -3,10 +3,9 @@
 from collections.abc import Callable, Sequence
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
-from sdsr.tensors import Image
+from sdsr.tensors import Float, Image
 
 
 def unit_normalized(features: Float[Tensor, "b c h w"], epsilon: float = 1e-10) -> Float[Tensor, "b c h w"]:

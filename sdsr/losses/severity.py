@@ -10,14 +10,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from sdsr.losses.filters import gaussian_blur, high_pass
 from sdsr.losses.perceptual import feature_distance
 from sdsr.losses.small_perceptual import WIDTHS, SmallPerceptual
-from sdsr.tensors import Image
+from sdsr.tensors import Float, Image, Int
 
 Severity = Float[Tensor, " b"]
 

@@ -4,12 +4,11 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
 from sdsr.losses.terms import Scalar, StepRecord
-from sdsr.tensors import Image
+from sdsr.tensors import Float, Image
 
 PERIOD_PX = 8
 _NEAR = (3, 4, 5)  # bins beside a line that it is held against; a window of Hann widens a line by two

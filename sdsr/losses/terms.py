@@ -4,13 +4,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from jaxtyping import Float
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
 from sdsr.data.degradation import LowImage
 from sdsr.losses.filters import differences, gaussian_blur, high_pass
-from sdsr.tensors import Image, Latent, Plane, Region, Time
+from sdsr.tensors import Float, Image, Latent, Plane, Region, Time
 
 Scalar = Float[Tensor, ""]
 Distance = Callable[[Tensor, Tensor], Tensor]

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, cast
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
@@ -26,7 +25,7 @@ from sdsr.metrics.benchmark import Scores
 from sdsr.metrics.planes import Pixels, Values, values
 from sdsr.metrics.protocol import Measure, Protocol
 from sdsr.photos.hostile import first_line
-from sdsr.tensors import Image
+from sdsr.tensors import Float, Image
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

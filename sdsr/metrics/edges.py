@@ -7,9 +7,9 @@ import math
 from collections.abc import Iterator
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
 
 from sdsr.metrics.planes import Plane, Reduced, blurred
+from sdsr.tensors import Bool, Float, Int
 
 Mask = Bool[np.ndarray, "height width"]
 Places = Int[np.ndarray, " n"]

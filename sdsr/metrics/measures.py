@@ -5,9 +5,9 @@ enlargement with film grain, so detail, noise and a periodic grid are each measu
 """
 
 import numpy as np
-from jaxtyping import Float
 
 from sdsr.metrics.planes import Plane, Reduced, Values, blocks, blurred, filtered, gaussian
+from sdsr.tensors import Float
 
 RUN_PX = 16
 Profile = Float[np.ndarray, "2 16"]

@@ -10,9 +10,9 @@ from math import gamma
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
 
 from sdsr.metrics.planes import Plane, Reduced, blocks, filtered, gaussian
+from sdsr.tensors import Float
 
 BLOCK_PX = 96
 _NEIGHBORS = ((0, 1), (1, 0), (1, 1), (1, -1))

@@ -3,9 +3,10 @@
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float, UInt
 from numpy.lib.stride_tricks import sliding_window_view
 from PIL import Image as PillowImage
+
+from sdsr.tensors import Float, UInt
 
 Pixels = UInt[np.ndarray, "_height _width 3"]
 Values = Float[np.ndarray, "height width 3"]

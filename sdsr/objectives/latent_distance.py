@@ -11,7 +11,6 @@ from pathlib import Path
 
 import torch
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
-from jaxtyping import Float
 from torch import Tensor
 
 from sdsr.discriminators.diffusion_unet import down_and_mid
@@ -20,7 +19,7 @@ from sdsr.losses.latent_perceptual import is_small, load_latent_perceptual
 from sdsr.losses.lpips import load_lpips
 from sdsr.losses.perceptual import feature_distance
 from sdsr.prior.prior import Prior
-from sdsr.tensors import Latent
+from sdsr.tensors import Float, Latent
 
 LatentDistance = Callable[[Latent, Latent], Tensor]
 PRIOR = "prior"

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
 from sdsr.diffusion.noise import CanvasNoise
@@ -21,7 +20,7 @@ from sdsr.prior.condition import Condition, condition_at
 from sdsr.prior.prior import Prior
 from sdsr.restoration.plan import Plan
 from sdsr.restoration.restorer import EncodedLq, Restorer
-from sdsr.tensors import Latent, Time
+from sdsr.tensors import Float, Latent, Time
 
 MEASURED = (100, 400, 800)
 REACH = 3  # cells around one, beyond which it hardly shows in the picture

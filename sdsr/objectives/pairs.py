@@ -2,7 +2,6 @@
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Generator
 
 from sdsr.errors import InputError
@@ -11,7 +10,7 @@ from sdsr.objectives.training_step import Sample
 from sdsr.restoration.canvas import LEAST_MULTIPLES
 from sdsr.restoration.lq_image import LqImage
 from sdsr.restoration.restorer import Restorer
-from sdsr.tensors import Image, Region
+from sdsr.tensors import Float, Image, Region
 
 OFFSETS_PX = 8
 

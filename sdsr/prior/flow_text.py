@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -21,7 +20,7 @@ from sdsr.errors import InputError, ModelError
 from sdsr.prior.offloading import device_of
 from sdsr.prior.stable_diffusion import existing_part, load_network
 from sdsr.prior.weight_files import read_tensors
-from sdsr.tensors import Tokens
+from sdsr.tensors import Float, Tokens
 
 if TYPE_CHECKING:
     from transformers import CLIPTextModelWithProjection, PreTrainedTokenizerBase, T5EncoderModel

@@ -11,11 +11,10 @@ from contextlib import ExitStack, contextmanager
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from sdsr.prior.posterior import Picture
-from sdsr.tensors import Image, Latent, Region
+from sdsr.tensors import Float, Image, Latent, Region
 
 Statistics = dict[nn.GroupNorm, tuple[Tensor, Tensor]]
 """The mean and the biased variance, (b, groups) each, of what a layer normalises."""

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float
 
 from sdsr.array_api import inference, like, zeros
 from sdsr.images.color import VARIANCE_FLOOR, WAVELET_HALO_PX, Moments, apply_moments, moments, wavelet, ycbcr
@@ -16,7 +15,7 @@ from sdsr.restoration.lq_image import LqImage
 from sdsr.restoration.protocol import Restoring
 from sdsr.restoration.sample import Sampled
 from sdsr.restoration.tiles import TILE_PX, OnNote, in_smaller_tiles
-from sdsr.tensors import Image, Region, Tensor
+from sdsr.tensors import Float, Image, Region, Tensor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,11 +3,10 @@
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
-from jaxtyping import Float
 
 from sdsr.images.resize import resample
 from sdsr.restoration.canvas import Canvas, Layout, Mirroring, Resizing, grown
-from sdsr.tensors import Image, Region, Tensor
+from sdsr.tensors import Float, Image, Region, Tensor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from jaxtyping import Float
 from PIL import Image as PillowImage
 from torch import Tensor
 
@@ -14,7 +13,7 @@ from sdsr.images.floats import image, quantize
 from sdsr.metrics.planes import Pixels
 from sdsr.metrics.sheet import Cell, busiest_region, cropped, grid_of
 from sdsr.photos.photo import Photo
-from sdsr.tensors import Image
+from sdsr.tensors import Float, Image
 
 
 def degraded_photo(hq: Photo, settings: Degradation, seed: int) -> Photo:

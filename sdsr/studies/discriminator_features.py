@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
-from jaxtyping import Float
 from PIL import Image as PillowImage
 from torch import Tensor
 
@@ -17,7 +16,7 @@ from sdsr.metrics.planes import Pixels
 from sdsr.metrics.sheet import Cell, tiled
 from sdsr.photos.photo import Photo
 from sdsr.prior.prior import Prior
-from sdsr.tensors import Latent, Region
+from sdsr.tensors import Float, Latent, Region
 
 TIMES = (49, 249, 499, 749, 949)
 _COLORS = 3

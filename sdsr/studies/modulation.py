@@ -11,13 +11,13 @@ from pathlib import Path
 from statistics import fmean, pstdev
 
 import numpy as np
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from sdsr.errors import InputError
 from sdsr.metrics.plots import Point, plot_curves, save_figure
 from sdsr.metrics.tables import csv_text, spread
 from sdsr.photos.files import Photo
+from sdsr.tensors import Float
 from sdsr.upscaling import Request, Upscaler
 
 ENCODER = "time_aware_encoder"

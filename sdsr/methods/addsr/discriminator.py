@@ -11,13 +11,12 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
 from torch import Generator, Tensor, nn
 from torch.nn.utils import spectral_norm
 
 from sdsr.data.degradation import LowImage
 from sdsr.losses.small_perceptual import SmallPerceptual
-from sdsr.tensors import Image
+from sdsr.tensors import Float, Image
 
 DINO_PX = 224
 DINO_2_PX = 518

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 import torch
-from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
 from sdsr.diffusion.noise import CanvasNoise
@@ -26,7 +25,7 @@ from sdsr.objectives.restorer_step import AdversarialWeights, Preview, RestorerS
 from sdsr.objectives.training_step import Sample
 from sdsr.restoration.plan import Plan, Refinement
 from sdsr.restoration.restorer import EncodedLq, Restorer, latent_region
-from sdsr.tensors import Image, Latent, Region, Time
+from sdsr.tensors import Float, Image, Latent, Region, Time
 
 PerPhoto = Float[Tensor, " b"]
 

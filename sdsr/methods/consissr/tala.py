@@ -4,11 +4,10 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
-from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
 from sdsr.errors import InputError
-from sdsr.tensors import Latent, Time
+from sdsr.tensors import Bool, Float, Float64, Latent, Time
 
 TIMES = 1000
 Shape = Literal["power", "linear"]

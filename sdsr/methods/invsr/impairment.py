@@ -4,11 +4,10 @@ import math
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
 from torch import Tensor
 
 from sdsr.region import Region
-from sdsr.tensors import Image, Plane
+from sdsr.tensors import Float, Image, Plane
 
 LOOK_PX = 1024
 """Of a larger photo only the middle is measured, so wide and so high at most."""

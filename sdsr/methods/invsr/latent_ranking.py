@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -18,7 +17,7 @@ from sdsr.losses.perceptual import PerceptualDistance, feature_distance
 from sdsr.losses.severity import severity_batch
 from sdsr.objectives.training_step import Outcome, Sample, numbers
 from sdsr.prior.prior import Prior
-from sdsr.tensors import Image, Latent
+from sdsr.tensors import Float, Image, Latent
 
 SHARPNESS = 4.0
 

@@ -15,7 +15,6 @@ from functools import partial
 import torch.nn.functional as F
 from diffusers.models.resnet import ResnetBlock2D
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
-from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
@@ -23,6 +22,7 @@ from sdsr.adapters.layout import normalizable
 from sdsr.errors import ModelError
 from sdsr.prior.condition import SFT_FEATURES
 from sdsr.prior.notes import TensorNotes
+from sdsr.tensors import Float
 
 _AT_WORK: ContextVar[Mapping[int, Tensor] | None] = ContextVar(
     "SFT features of the residual block at work", default=None
