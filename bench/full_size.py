@@ -32,13 +32,14 @@ from torch import nn
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from bench.measuring import heading, in_turn, machine, timed, write_json
+from bench.random_weights import random_prior, randomize, store
 from sdsr.diffusion.noise import CanvasNoise
 from sdsr.methods import METHODS
 from sdsr.methods.recipe import Recipe
 from sdsr.prior.loading import load_prior
 from sdsr.prior.running import choose_dtype, lay_out
-from sdsr.prior.shapes import SHAPES, randomize, shape_prior
-from sdsr.prior.stable_diffusion import PublishedLatents, store
+from sdsr.prior.shapes import SHAPES
+from sdsr.prior.stable_diffusion import PublishedLatents
 from sdsr.prior.tiny_decoder import TinyDecoder, decoded_by
 from sdsr.restoration.lq_image import LqImage
 from sdsr.restoration.restorer import EncodedLq, Restorer
@@ -98,7 +99,7 @@ def random_restorer(recipe: Recipe, prior: str, dtype: torch.dtype, device: torc
     They are drawn on the device.
     """
     if prior in SHAPES:  # without an image encoder: a method that needs one leaves a blank one of its own to be filled
-        made = shape_prior(prior, device=device, dtype=dtype, image_encoder=False)
+        made = random_prior(prior, device=device, dtype=dtype)
     else:
         made = load_prior(prior, device=device, dtype=dtype)
     with device if device.type != "cpu" else nullcontext():

@@ -57,7 +57,8 @@ def write(folder: Path, dtype: str, changed: dict[str, Any]) -> None:
     from accelerate import init_empty_weights
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
-    from sdsr.prior.shapes import UNET, randomize
+    from bench.random_weights import randomize
+    from sdsr.prior.shapes import UNET
 
     with init_empty_weights():
         unet = UNet2DConditionModel(**{**UNET, **changed})

@@ -19,12 +19,13 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from bench.measuring import Timing, heading, in_turn, machine, write_json
+from bench.random_weights import random_prior
 from sdsr.prior import running
 from sdsr.prior.condition import Condition
 from sdsr.prior.loading import choose_device, choose_dtype, load_prior
 from sdsr.prior.prior import Prior
 from sdsr.prior.running import running_on
-from sdsr.prior.shapes import SHAPES, shape_prior
+from sdsr.prior.shapes import SHAPES
 
 TIME = 399
 Row = Callable[[], object]
@@ -73,7 +74,7 @@ def main() -> None:
 def prepared(name: str, size: int, device: torch.device, rounds: int) -> Work:
     """Return a prior as it is decided to run, and work for it."""
     if name in SHAPES:
-        prior = shape_prior(name, device=device, dtype=choose_dtype(device), image_encoder=False)
+        prior = random_prior(name, device=device, dtype=choose_dtype(device))
     else:
         prior = load_prior(name, device=device)
     rng = torch.Generator().manual_seed(0)

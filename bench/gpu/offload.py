@@ -23,6 +23,7 @@ import torch
 from bench.full_size import random_restorer
 from bench.gpu.leg import describe
 from bench.measuring import table, timed, write_json
+from bench.random_weights import store
 from sdsr.methods import METHODS
 from sdsr.methods.recipe import Recipe
 from sdsr.photos.photo import Photo
@@ -30,7 +31,6 @@ from sdsr.prior.facts import Offload
 from sdsr.prior.loading import choose_device
 from sdsr.prior.prior import AUTOENCODER
 from sdsr.prior.shapes import shape_prior
-from sdsr.prior.stable_diffusion import store
 from sdsr.request import Request
 from sdsr.restoration.peak import on_accelerator, part_bytes
 from sdsr.restoration.placing import move, offloading, weigh

@@ -10,7 +10,8 @@ from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor, nn
 
-from sdsr.prior.shapes import AUTOENCODER, UNET, randomize
+from bench.random_weights import randomize
+from sdsr.prior.shapes import AUTOENCODER, UNET
 
 TIME = 399
 TOKENS = 77

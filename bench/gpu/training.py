@@ -25,6 +25,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from bench.gpu.leg import peak_flops
 from bench.gpu.rows import Rows, rates
 from bench.measuring import heading, machine, table, write_json
+from bench.random_weights import random_prior, randomize, store
 from bench.training_step import found
 from sdsr.discriminators.diffusion_unet import DiffusionDiscriminator
 from sdsr.losses.adversarial import BCE
@@ -34,8 +35,7 @@ from sdsr.objectives.discriminator import Discriminator, Discriminators, NoisyLa
 from sdsr.objectives.training_step import Sample, TrainingStep
 from sdsr.prior.loading import choose_device, load_prior
 from sdsr.prior.running import lay_out
-from sdsr.prior.shapes import blank_sdxl_unet, randomize, shape_prior
-from sdsr.prior.stable_diffusion import store
+from sdsr.prior.shapes import blank_sdxl_unet
 from sdsr.restoration.restorer import Restorer
 from sdsr.training.optim import make_optimizer
 
@@ -78,7 +78,7 @@ def _made(recipe: Recipe, stage: Stage, device: torch.device, options: argparse.
         prior = load_prior("tiny")
     else:
         sees = recipe.name == "consissr"
-        prior = shape_prior(recipe.prior, device=device, dtype=torch.bfloat16, image_encoder=sees)
+        prior = random_prior(recipe.prior, device=device, dtype=torch.bfloat16, image_encoder=sees)
     if isinstance(stage.discriminator, NoisedDiscriminator):
         of_prior = NoisedDiscriminator(source="prior")
         stage = replace(stage, discriminator=_sdxl_discriminator if options.sdxl else of_prior)  # pyright: ignore

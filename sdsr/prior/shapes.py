@@ -1,4 +1,4 @@
-"""Published architectures without published weights: on "meta" to count them, or with random weights to time them.
+"""Published architectures without their weights, on "meta", to count them.
 
 transformers is imported by the functions that need it, since that takes seconds.
 """
@@ -12,15 +12,14 @@ import torch
 from accelerate import init_empty_weights
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
-from torch import Tensor, nn
+from torch import nn
 
 from sdsr.diffusion.schedule import NoiseSchedule
 from sdsr.errors import InputError
 from sdsr.prior.network_config import NetworkConfig
 from sdsr.prior.offloading import device_of
 from sdsr.prior.prior import Prior
-from sdsr.prior.running import lay_out
-from sdsr.prior.stable_diffusion import ClipImage, PublishedLatents, store
+from sdsr.prior.stable_diffusion import ClipImage, PublishedLatents
 from sdsr.prior.unet import UNetBackbone
 from sdsr.tensors import Tokens
 
@@ -101,19 +100,10 @@ class CharacterText:
         return self.model(ids).last_hidden_state
 
 
-def shape_prior(
-    name: str = "sd-2.1-base",
-    *,
-    device: torch.device | str = "meta",
-    dtype: torch.dtype = torch.float32,
-    seed: int = 0,
-    image_encoder: bool = True,
-) -> Prior:
-    """Return a prior of that architecture, frozen; with `image_encoder`, also OpenCLIP's ViT-H/14.
+def shape_prior(name: str = "sd-2.1-base", *, image_encoder: bool = True) -> Prior:
+    """Return a prior of that architecture on "meta", frozen; with `image_encoder`, also OpenCLIP's ViT-H/14.
 
-    On "meta" (float32 only) it has no weights; on a real device it has random ones of moderate size, made in `dtype`
-    directly (normalisation in float32, as in a loaded prior), so that it needs no more memory than it keeps. There is
-    no tokenizer: prompts are read by character. Raises InputError for names that are not in `SHAPES`.
+    There is no tokenizer: prompts are read by character. Raises InputError for names that are not in `SHAPES`.
     """
     from transformers import CLIPTextConfig, CLIPTextModel
 
@@ -127,26 +117,18 @@ def shape_prior(
     image = blank_image_encoder() if image_encoder else None
     if image is not None:
         networks["image_encoder"] = image.model
-    networks.eval().requires_grad_(False)
-    if torch.device(device).type == "meta":
-        assert dtype == torch.float32, f"nothing computes in {dtype} on meta"
-    else:
-        store(networks, dtype)
-        randomize(networks, device, torch.Generator(device).manual_seed(seed))
-        for network in networks.values():
-            lay_out(network, device)
+    networks.requires_grad_(False)
     return Prior(
         name=name,
-        sha256=hashlib.sha256(f"{name}, random, seed {seed}".encode()).hexdigest(),
+        sha256=hashlib.sha256(f"{name}, without weights".encode()).hexdigest(),
         autoencoder=PublishedLatents(vae),
         backbone=UNetBackbone(unet),
         text=CharacterText(text),
         image=image,
         schedule=NoiseSchedule.scaled_linear(),
-        modules=networks,
+        modules=networks.eval(),
         native_px=512,
-        dtype=dtype,
-    ).to(device)
+    )
 
 
 def blank_image_encoder() -> ClipImage:
@@ -162,21 +144,3 @@ def blank_sdxl_unet() -> UNet2DConditionModel:
     """Return the UNet of Stable Diffusion XL on "meta", 2,567,463,684 parameters, which discriminators are made of."""
     with init_empty_weights():
         return UNet2DConditionModel(**SDXL_UNET)
-
-
-def randomize(module: nn.Module, device: torch.device | str, rng: torch.Generator) -> None:
-    """Put random weights in place of a module's, which may be on "meta": signals keep about their size in each layer.
-
-    Weights are uniform with a variance of 1 / inputs, those of normalisation one, biases zero.
-    """
-    tensors = {name: _random(parameter, name, device, rng) for name, parameter in module.named_parameters()}
-    module.load_state_dict(tensors, assign=True, strict=False)  # buffers stay
-
-
-def _random(like: Tensor, name: str, device: torch.device | str, rng: torch.Generator) -> Tensor:
-    if name.endswith("bias"):
-        return torch.zeros(like.shape, dtype=like.dtype, device=device)
-    if like.ndim == 1:
-        return torch.ones(like.shape, dtype=like.dtype, device=device)
-    bound = (3 / like[0].numel()) ** 0.5
-    return torch.empty(like.shape, dtype=like.dtype, device=device).uniform_(-bound, bound, generator=rng)

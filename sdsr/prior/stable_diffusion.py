@@ -261,15 +261,8 @@ def weight_digests(folder: Path) -> dict[str, str]:
     return {path.relative_to(folder).as_posix(): file_sha256(path) for path in paths}
 
 
-def store(module: nn.Module, dtype: torch.dtype) -> None:
-    """Store a module's parameters in `dtype`, those of normalisation in float32, which autocast mixes with either."""
-    for layer in module.modules():
-        wanted = _stored_in(layer, dtype)
-        for parameter in layer.parameters(recurse=False):
-            parameter.data = parameter.data.to(wanted)
-
-
-def _stored_in(layer: nn.Module, dtype: torch.dtype) -> torch.dtype:
+def stored_in(layer: nn.Module, dtype: torch.dtype) -> torch.dtype:
+    """Return what a layer's parameters are stored in: `dtype`, or float32 where it normalises; autocast mixes both."""
     return torch.float32 if isinstance(layer, nn.GroupNorm | nn.LayerNorm) else dtype
 
 
@@ -289,7 +282,7 @@ def load_network(kind: type[Network], folder: Path, subfolder: str, dtype: torch
         raise ModelError(f"weights (={path}) lack {len(missing)} tensors, {missing[0]} first; download them again.")
     check_finite(model.state_dict(), path)
     model.eval().requires_grad_(False)
-    own_tensors(model, lambda layer: _stored_in(layer, dtype))
+    own_tensors(model, lambda layer: stored_in(layer, dtype))
     return model
 
 
