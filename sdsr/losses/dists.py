@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from sdsr.losses.filters import hann_window, sobel
 from sdsr.losses.perceptual import Yardstick
 from sdsr.losses.small_perceptual import load_small_perceptual
-from sdsr.losses.trunks import POOL_PLACES, VGG16_CHANNELS, outputs_of, renamed_trunk, vgg16_stages
+from sdsr.losses.trunks import POOL_PLACES, VGG16_CHANNELS, outputs_of, vgg16_stages
 from sdsr.prior.weight_files import fill, read_tensors
 from sdsr.tensors import Float, Image
 
@@ -114,11 +114,10 @@ def load_ea_dists(weights: str | None, device: torch.device) -> Callable[[Image,
     return ea_dists(distance.to(device))
 
 
-def load_dists(path: Path, *, classifier: Path | None = None) -> Dists:
+def load_dists(path: Path) -> Dists:
     """The published DISTS from a file of `alpha`, `beta` and the trunk (`stage1.0.weight`), frozen.
 
-    `classifier`, which supplies the trunk where the file has none, is an ImageNet VGG16 file with names as
-    `features.0.weight`. Raises ModelError if either file is missing or of another network.
+    Raises ModelError if it is missing or of another network.
     """
     network = DistsNetwork()
     tensors = read_tensors(path)
@@ -126,7 +125,5 @@ def load_dists(path: Path, *, classifier: Path | None = None) -> Dists:
     weights = nn.ParameterDict({name: nn.Parameter(torch.empty(1, sum(widths), 1, 1)) for name in ("alpha", "beta")})
     fill(weights, {name: tensors[name] for name in weights if name in tensors}, path)
     trunk = {name: tensor for name, tensor in tensors.items() if name.startswith("stage") and "filter" not in name}
-    if classifier is not None:
-        trunk = renamed_trunk(read_tensors(classifier), network.stages)
-    fill(network.stages, trunk, classifier or path)
+    fill(network.stages, trunk, path)
     return Dists(network, weights["alpha"].flatten().split(widths), weights["beta"].flatten().split(widths))

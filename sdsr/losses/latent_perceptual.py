@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from sdsr.losses.light_trunk import LightTrunk
 from sdsr.losses.lpips import LpipsNetwork
-from sdsr.losses.trunks import outputs_of, renamed_trunk
+from sdsr.losses.trunks import VGG16_CHANNELS, outputs_of, renamed_trunk
 from sdsr.prior.weight_files import damage_told, fill, read_tensors
 from sdsr.tensors import Float
 
@@ -52,10 +52,9 @@ class LatentVgg16(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        network = LpipsNetwork("latent_vgg16")
-        self.net = network.net
-        self.names = [f"lin{index}" for index in range(len(network.channels))]
-        for name, width in zip(self.names, network.channels, strict=True):
+        self.net = LpipsNetwork("latent_vgg16").net
+        self.names = [f"lin{index}" for index in range(len(VGG16_CHANNELS))]
+        for name, width in zip(self.names, VGG16_CHANNELS, strict=True):
             linear = nn.Conv2d(width, 1, 1, bias=False)
             nn.init.ones_(linear.weight)
             self.add_module(name, nn.ModuleDict({"model": nn.ModuleDict({"1": linear})}))

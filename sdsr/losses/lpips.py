@@ -1,8 +1,6 @@
 """LPIPS with its published weights (arXiv:1801.03924), on images and on latents, without torchvision.
 
-Two file layouts load. A complete file names the trunk `net.slice1.0.weight` and the channel weights
-`lin0.model.1.weight`. The authors' own files hold the channel weights only; the trunk then comes from an ImageNet
-classifier's file, with names as `features.0.weight`.
+A file names the trunk `net.slice1.0.weight` and the channel weights `lin0.model.1.weight`.
 """
 
 from pathlib import Path
@@ -13,19 +11,11 @@ from torch import Tensor, nn
 
 from sdsr.losses.perceptual import PerceptualDistance
 from sdsr.losses.small_perceptual import load_small_perceptual
-from sdsr.losses.trunks import (
-    ALEXNET_CHANNELS,
-    POOL_PLACES,
-    VGG16_CHANNELS,
-    alexnet_stages,
-    outputs_of,
-    renamed_trunk,
-    vgg16_stages,
-)
+from sdsr.losses.trunks import POOL_PLACES, VGG16_CHANNELS, outputs_of, vgg16_stages
 from sdsr.prior.weight_files import below, fill, read_tensors
 from sdsr.tensors import Float
 
-Trunk = Literal["vgg16", "alexnet", "latent_vgg16"]
+Trunk = Literal["vgg16", "latent_vgg16"]
 
 
 class ImageNetScaling(nn.Module):
@@ -55,11 +45,8 @@ class LpipsNetwork(nn.Module):
         match trunk:
             case "vgg16":
                 stages = vgg16_stages({place: nn.MaxPool2d(2) for place in POOL_PLACES})
-            case "alexnet":
-                stages = alexnet_stages()
             case "latent_vgg16":
                 stages = vgg16_stages({POOL_PLACES[-1]: nn.MaxPool2d(2)}, in_channels=4)
-        self.channels = ALEXNET_CHANNELS if trunk == "alexnet" else VGG16_CHANNELS
         self.scaling_layer = nn.Identity() if trunk == "latent_vgg16" else ImageNetScaling()
         self.net = nn.ModuleDict({f"slice{index}": stage for index, stage in enumerate(stages, start=1)})
 
@@ -76,20 +63,13 @@ def load_lpips_or_small(weights: str | None, device: torch.device) -> Perceptual
     return distance.to(device)
 
 
-def load_lpips(path: Path, trunk: Trunk = "vgg16", *, classifier: Path | None = None) -> PerceptualDistance:
-    """The published distance from a file, frozen.
-
-    `classifier` is the ImageNet file that supplies the trunk where `path` holds channel weights only.
-    Raises ModelError if either file is missing or of another network.
-    """
+def load_lpips(path: Path, trunk: Trunk = "vgg16") -> PerceptualDistance:
+    """The published distance from a file, frozen. Raises ModelError if it is missing or of another network."""
     network = LpipsNetwork(trunk)
     tensors = read_tensors(path)
-    heads = nn.ParameterDict({f"lin{i}": nn.Parameter(torch.empty(1, c, 1, 1)) for i, c in enumerate(network.channels)})
+    heads = nn.ParameterDict({f"lin{i}": nn.Parameter(torch.empty(1, c, 1, 1)) for i, c in enumerate(VGG16_CHANNELS)})
     # Some files hold the channel weights twice (`lins.0...`) and the scaling constants: neither is needed.
     linear = {name: tensors[f"{name}.model.1.weight"] for name in heads if f"{name}.model.1.weight" in tensors}
     fill(heads, linear, path)
-    stages = below(tensors, "net.")
-    if classifier is not None:
-        stages = renamed_trunk(read_tensors(classifier), network.net)
-    fill(network.net, stages, classifier or path)
+    fill(network.net, below(tensors, "net."), path)
     return PerceptualDistance(network, list(heads.values()))

@@ -1,4 +1,4 @@
-"""The convolution trunks of VGG16 and AlexNet in five stages, with the layer numbers of their published files."""
+"""The convolution trunk of VGG16 in five stages, with the layer numbers of its published files."""
 
 from collections.abc import Iterable, Mapping
 from itertools import accumulate, pairwise
@@ -6,7 +6,6 @@ from itertools import accumulate, pairwise
 from torch import Tensor, nn
 
 VGG16_CHANNELS = (64, 128, 256, 512, 512)
-ALEXNET_CHANNELS = (64, 192, 384, 256, 256)
 
 POOL_PLACES = (4, 9, 16, 23)
 """Where VGG16 halves the resolution: before each stage but the first."""
@@ -34,29 +33,6 @@ def vgg16_stages(pools: Mapping[int, nn.Module], in_channels: int = 3) -> list[n
             stage.add_module(str(place), nn.Conv2d(width if index else before, width, 3, padding=1))
             stage.add_module(str(place + 1), nn.ReLU())
             place += 2
-        stages.append(stage)
-    return stages
-
-
-def alexnet_stages() -> list[nn.Sequential]:
-    """The stages of AlexNet (arXiv:1404.5997, one column), one convolution each."""
-    convolutions = [
-        nn.Conv2d(3, 64, 11, stride=4, padding=2),
-        nn.Conv2d(64, 192, 5, padding=2),
-        nn.Conv2d(192, 384, 3, padding=1),
-        nn.Conv2d(384, 256, 3, padding=1),
-        nn.Conv2d(256, 256, 3, padding=1),
-    ]
-    stages = []
-    place = 0
-    for convolution in convolutions:
-        stage = nn.Sequential()
-        if place in (2, 5):
-            stage.add_module(str(place), nn.MaxPool2d(3, stride=2))
-            place += 1
-        stage.add_module(str(place), convolution)
-        stage.add_module(str(place + 1), nn.ReLU())
-        place += 2
         stages.append(stage)
     return stages
 
