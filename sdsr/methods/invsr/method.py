@@ -24,7 +24,7 @@ from sdsr.errors import InputError
 from sdsr.images.kernels import KEYS
 from sdsr.methods.guided_decoding import DecoderSettings, decoded
 from sdsr.methods.invsr.predictor import HALVING, NoisePredictor
-from sdsr.methods.invsr.times import TRAINED_STARTS, at_fidelity, automatic_start, plan_for, times_for
+from sdsr.methods.invsr.times import PLAN, TRAINED_STARTS, at_fidelity, automatic_start, times_for
 from sdsr.methods.method import Device, faithful_plan, with_steps
 from sdsr.methods.prompts import Prompts, prompts_of
 from sdsr.prior.condition import Condition
@@ -74,7 +74,7 @@ class InvSR:
     predictor: PredictorSettings = field(default_factory=PredictorSettings)
     photo_token: bool = False
     decoder: DecoderSettings | None = None
-    own_plan: Plan = field(default_factory=plan_for)
+    own_plan: Plan = PLAN
     starts: tuple[int, ...] = TRAINED_STARTS
 
     def plan(self, request: Request, photo: Image | None = None) -> Plan:

@@ -15,7 +15,7 @@ from sdsr.methods.invsr import FACTS
 from sdsr.methods.invsr.discriminator import FAKE_LIMIT, LatentUnetDiscriminator
 from sdsr.methods.invsr.latent_perceptual import LATENT_PERCEPTUAL, SMALL_LATENT_PERCEPTUAL
 from sdsr.methods.invsr.method import InvSR, PredictorSettings
-from sdsr.methods.invsr.times import PUBLISHED, TRAINED_STARTS, plan_for
+from sdsr.methods.invsr.times import PLAN, PUBLISHED, TRAINED_STARTS
 from sdsr.methods.recipe import OptimizerSettings, Recipe, Stage
 from sdsr.methods.small_canvas import SMALL_CANVAS
 from sdsr.methods.small_stages import small_stages
@@ -61,7 +61,7 @@ _INVERSION = Stage(
     name="inversion",
     method=InvSR(),
     objective=Restoration(
-        plan=plan_for(),
+        plan=PLAN,
         starts=STARTS,
         latent_lpips=2.0,
         adversarial_from=0.1,
@@ -105,7 +105,7 @@ INVSR = Recipe(
 SMALL_METHOD = InvSR(predictor=PredictorSettings(widths=(96, 192), attention=(False, False, False)))
 """4.2 million parameters. Deviation: without attention, which for 1024 px would multiply its operations."""
 
-SMALL_PLAN = replace(plan_for(), fidelity=SMALL_FIDELITY)
+SMALL_PLAN = replace(PLAN, fidelity=SMALL_FIDELITY)
 SMALL_DECODED = replace(SMALL_METHOD, decoder=DecoderSettings(), own_plan=SMALL_PLAN)
 
 SMALL_DISCRIMINATOR = LatentDiscriminator(
@@ -124,7 +124,7 @@ INVSR_SMALL = replace(
         *small_stages(
             SMALL_METHOD,
             SMALL_DISCRIMINATOR,
-            Restoration(plan=plan_for(), starts=STARTS),
+            Restoration(plan=PLAN, starts=STARTS),
             first="inversion",
             latent_lpips=0.1,
         ),

@@ -5,23 +5,15 @@ schedule, and plans and networks get the index. The predictor was trained to sta
 be any, so what matters of a list is its first.
 """
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from math import isfinite
-from typing import Literal
 
-from sdsr.diffusion.steps import Step, ancestral, deterministic
 from sdsr.diffusion.times import uniform
 from sdsr.errors import InputError
 from sdsr.methods.invsr.impairment import blur_sigma, noise_sigma
 from sdsr.restoration.plan import Plan
 from sdsr.tensors import Image
-
-log = logging.getLogger(__name__)
-
-Rule = Literal["deterministic", "stochastic"]
 
 TRAINED_STARTS = (250, 200, 150, 100)
 SCHEDULE_STEPS = 1000
@@ -30,12 +22,6 @@ PUBLISHED = {1: (200,), 2: (200, 100), 3: (200, 100, 50), 4: (200, 150, 100, 50)
 
 UNEVEN = {(list_[0], count): list_ for count, list_ in (*PUBLISHED.items(), (3, (250, 150, 50)))}
 """Lists by start and number of steps: these, and of the paper's Table 1 the one that isn't evenly spaced."""
-
-RULES: dict[Rule, Step] = {"deterministic": deterministic, "stochastic": ancestral}
-"""The released program keeps the noise that is there. The paper's Algorithm 1 draws fresh noise in each step.
-
-Deviation: the algorithm names no variance, so "stochastic" reads it as the DDPM posterior over the list's own times.
-"""
 
 FIDELITY = ((0.25, 250), (0.625, 200), (0.875, 150), (1.0, 100))
 """Starts, each up to this fidelity, its nearest on the line through 0: 250, 0.5: 200, 0.75: 150 and 1: 100.
@@ -66,40 +52,19 @@ def times_for(steps: int, start: int | None = None) -> tuple[int, ...]:
         )
     if start is None:
         return _indices(PUBLISHED[steps])
-    _check_start(start)
+    if not 1 <= start <= SCHEDULE_STEPS:
+        raise InputError(f"start (={start}) must be in 1 ... {SCHEDULE_STEPS}; InvSR was trained at {TRAINED_STARTS}.")
     if start < steps:
         raise InputError(f"start (={start}) leaves no room for {steps} steps; start at one of {TRAINED_STARTS}.")
     return _indices(UNEVEN[start, steps]) if (start, steps) in UNEVEN else uniform(start - 1, steps)
 
 
-def plan_for(
-    steps: int | None = None,
-    start: int | None = None,
-    *,
-    times: Sequence[int] | None = None,
-    rule: Rule = "deterministic",
-) -> Plan:
-    """Return the plan of a number of steps and a start, or of a whole list of `times` (T, descending).
+PLAN = Plan(times=(199,))
+"""One step from T = 200, the released program's default, which keeps the noise that is there.
 
-    One step from T = 200 is the default, and each of the two may be given alone. A start that the predictor wasn't
-    trained at is taken with a warning (`is_untrained` tells). Raises InputError where they don't fit each other.
-    """
-    if times is None:
-        plan = Plan(times=times_for(1 if steps is None else steps, start), step=RULES[rule])
-    else:
-        plan = Plan(times=_listed(times, steps, start), step=RULES[rule])
-    if is_untrained(plan):
-        log.warning(
-            "start (=%d) is none that InvSR's predictor was trained at %s; the result may be off.",
-            plan.start_time + 1,
-            TRAINED_STARTS,
-        )
-    return plan
-
-
-def is_untrained(plan: Plan) -> bool:
-    """Whether a plan starts where the published predictor never did in training."""
-    return plan.start_time + 1 not in TRAINED_STARTS
+Deviation: the paper's Algorithm 1 draws fresh noise in each step, of a variance that it doesn't name; a plan whose
+`step` is `ancestral` reads it as the DDPM posterior over the list's own times.
+"""
 
 
 def start_for_fidelity(fidelity: float | int) -> int:
@@ -128,10 +93,6 @@ class Choice:
     blur: float
     reason: str
 
-    @property
-    def plan(self) -> Plan:
-        return plan_for(self.steps, self.start)
-
 
 def automatic_start(photo: Image) -> Choice:
     """Choose start and steps for a photo as it was given.
@@ -153,24 +114,6 @@ def automatic_start(photo: Image) -> Choice:
     if blur >= BLURRED_PX:
         return replace(default, start=250, reason="blurred: the highest start")
     return default
-
-
-def _listed(times: Sequence[int], steps: int | None, start: int | None) -> tuple[int, ...]:
-    listed = tuple(times)
-    if not listed or any(t <= to for t, to in pairwise(listed)):
-        raise InputError(f"times (={listed}) must descend strictly; try {PUBLISHED[2]}.")
-    if steps not in (None, len(listed)):
-        raise InputError(f"steps (={steps}) must be the number of times (={len(listed)}); leave steps out.")
-    if start not in (None, listed[0]):
-        raise InputError(f"start (={start}) must be the first of times (={listed}); leave start out.")
-    _check_start(listed[0])
-    _check_start(listed[-1], "times")
-    return _indices(listed)
-
-
-def _check_start(start: int, name: str = "start") -> None:
-    if not 1 <= start <= SCHEDULE_STEPS:
-        raise InputError(f"{name} (={start}) must be in 1 ... {SCHEDULE_STEPS}; InvSR was trained at {TRAINED_STARTS}.")
 
 
 def _indices(counted: Sequence[int]) -> tuple[int, ...]:

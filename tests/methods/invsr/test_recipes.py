@@ -11,13 +11,14 @@ from safetensors.torch import load_file
 
 from sdsr.diffusion.noise import CanvasNoise
 from sdsr.diffusion.schedule import NoiseSchedule
+from sdsr.diffusion.steps import ancestral, deterministic
 from sdsr.errors import InputError
 from sdsr.images.floats import quantize
 from sdsr.methods.ablations import ABLATIONS
 from sdsr.methods.invsr.method import PART, PredictedNoise, PredictorSettings, reduced
 from sdsr.methods.invsr.predictor import Gaussian
 from sdsr.methods.invsr.recipes import INVSR, INVSR_SMALL, SMALL_METHOD
-from sdsr.methods.invsr.times import plan_for
+from sdsr.methods.invsr.times import PLAN, times_for
 from sdsr.photos.photo import Photo
 from sdsr.prior.tiny import tiny_prior
 from sdsr.request import Request
@@ -53,7 +54,7 @@ def restorer() -> Restorer:
 @pytest.mark.parametrize("steps", [1, 2, 3, 4, 5])
 def test_start_and_steps_are_those_recorded(recorded, steps):
     """The recorded latents are ours divided by the root of alpha_bar."""
-    plan, schedule = plan_for(steps), NoiseSchedule.scaled_linear()
+    plan, schedule = replace(PLAN, times=times_for(steps)), NoiseSchedule.scaled_linear()
     assert plan.times == tuple(recorded[f"n{steps}.timesteps_model"].int().tolist())
     assert plan.start_time == int(recorded[f"n{steps}.start_predictor_timestep"])
     noisy = schedule.noisy(recorded["z_lq_scaled"], recorded["predicted_noise"], plan.start_time)
@@ -155,13 +156,18 @@ def test_each_window_has_its_part_of_the_photo_and_of_the_noise(restorer, photo)
     torch.testing.assert_close(start[..., :8, :8], restorer.start(windows[0], 199, NOISE)[..., :8, :8])
 
 
-@pytest.mark.parametrize("rule", ["deterministic", "stochastic"])
-def test_the_two_rules_differ_after_the_first_step_only(restorer, photo, rule):
+def test_the_paper_s_rule_differs_after_the_first_step_only(restorer, photo):
     lq_image = LqImage.of(photo[..., :16, :16], (64, 64), 16)
-    one, two = (sample(restorer, lq_image, plan_for(steps, 200, rule=rule), NOISE).clean for steps in (1, 2))
-    assert torch.equal(one, sample(restorer, lq_image, plan_for(1, 200), NOISE).clean)
-    same = torch.equal(two, sample(restorer, lq_image, plan_for(2, 200), NOISE).clean)
-    assert same == (rule == "deterministic")
+    one, two = (replace(PLAN, times=times_for(steps)) for steps in (1, 2))
+    assert PLAN.step is deterministic
+    same = [
+        torch.equal(
+            sample(restorer, lq_image, plan, NOISE).clean,
+            sample(restorer, lq_image, replace(plan, step=ancestral), NOISE).clean,
+        )
+        for plan in (one, two)
+    ]
+    assert same == [True, False]
 
 
 def test_gradients_reach_the_whole_predictor_through_the_prior(restorer, photo):
@@ -176,7 +182,7 @@ def test_gradients_reach_the_whole_predictor_through_the_prior(restorer, photo):
 
 def test_guidance_moves_away_from_what_is_unwanted(restorer, photo):
     lq_image = LqImage.of(photo[..., :16, :16], (64, 64), 16)
-    plan = plan_for()
+    plan = PLAN
     plain, guided = (sample(restorer, lq_image, replace(plan, guidance=g), NOISE).clean for g in (1.0, 3.0))
     assert restorer.parts.negative_prompt
     assert not torch.equal(plain, guided)
@@ -200,7 +206,9 @@ def test_a_predictor_of_published_kind_fits_any_prior(photo):
     predictor = PredictorSettings(widths=(16, 32), norm_groups=8, head_width=8)
     restorer = replace(SMALL_METHOD, predictor=predictor).build("tiny")
     assert isinstance(restorer.parts.start, PredictedNoise)
-    clean = sample(restorer, LqImage.of(photo[..., :9, :14], (36, 56), 16), plan_for(3), NOISE).clean
+    clean = sample(
+        restorer, LqImage.of(photo[..., :9, :14], (36, 56), 16), replace(PLAN, times=times_for(3)), NOISE
+    ).clean
     assert clean.shape == (1, 4, 8, 8)
     assert clean.isfinite().all()
 
@@ -234,7 +242,7 @@ def test_a_photo_token_is_a_part_that_changes_nothing_at_first(photo):
     lq_image = LqImage.of(photo[..., :16, :16], (64, 64), 16)
     plain, condition = (replace(SMALL_METHOD, photo_token=token).build("tiny") for token in (False, True))
     assert set(condition.parts.modules) == {PART, "hybrid", "image_prompt"}
-    first, second = (sample(restorer, lq_image, plan_for(), NOISE).clean for restorer in (plain, condition))
+    first, second = (sample(restorer, lq_image, PLAN, NOISE).clean for restorer in (plain, condition))
     torch.testing.assert_close(first, second, atol=1e-5, rtol=1e-5)
     blind = replace(tiny_prior(), image=None)
     with pytest.raises(InputError, match="needs an image encoder, which prior"):

@@ -1,22 +1,12 @@
 """Which times InvSR visits: published lists, free starts and their errors, fidelity, and the automatic choice."""
 
-import logging
-
 import numpy as np
 import pytest
 import torch
 
-from sdsr.diffusion.steps import ancestral, deterministic
 from sdsr.errors import InputError
 from sdsr.images.resize import resample
-from sdsr.methods.invsr.times import (
-    TRAINED_STARTS,
-    automatic_start,
-    is_untrained,
-    plan_for,
-    start_for_fidelity,
-    times_for,
-)
+from sdsr.methods.invsr.times import PLAN, TRAINED_STARTS, automatic_start, start_for_fidelity, times_for
 
 
 @pytest.mark.parametrize(
@@ -40,12 +30,8 @@ def test_lists_are_indices_below_the_papers_count(steps, start, counted):
     assert times_for(steps, start) == tuple(t - 1 for t in counted)
 
 
-def test_either_of_steps_and_start_may_be_left_out():
-    assert plan_for().times == plan_for(1, 200).times == (199,)
-    assert plan_for(start=150).times == (149,)
-    assert plan_for(5).times == (249, 199, 149, 99, 49)
-    assert plan_for(times=(100, 80, 60, 40, 20)).times == (99, 79, 59, 39, 19)
-    assert plan_for(2, 100, times=(100, 30)).start_time == 99
+def test_the_default_is_one_step_of_the_released_program():
+    assert PLAN.times == times_for(1, 200) == (199,)
 
 
 @pytest.mark.parametrize(
@@ -53,41 +39,22 @@ def test_either_of_steps_and_start_may_be_left_out():
     [
         ({"steps": 0}, r"steps \(=0\) of InvSR must be in 1 \.\.\. 5; "),
         ({"steps": 6}, r"steps \(=6\) of InvSR must be in 1 \.\.\. 5; "),
-        ({"start": 0}, r"start \(=0\) must be in 1 \.\.\. 1000; "),
-        ({"start": 1001}, r"start \(=1001\) must be in 1 \.\.\. 1000; "),
+        ({"steps": 1, "start": 0}, r"start \(=0\) must be in 1 \.\.\. 1000; "),
+        ({"steps": 1, "start": 1001}, r"start \(=1001\) must be in 1 \.\.\. 1000; "),
         ({"steps": 5, "start": 4}, r"start \(=4\) leaves no room for 5 steps; start at one of"),
-        ({"times": (200, 100), "start": 100}, r"start \(=100\) must be the first of times \(=\(200, 100\)\); leave"),
-        ({"times": (200, 100), "steps": 3}, r"steps \(=3\) must be the number of times \(=2\); leave"),
-        ({"times": (100, 200)}, r"times \(=\(100, 200\)\) must descend strictly; try"),
-        ({"times": ()}, r"times \(=\(\)\) must descend strictly; try"),
-        ({"times": (100, 0)}, r"times \(=0\) must be in 1 \.\.\. 1000; "),
     ],
 )
 def test_what_does_not_fit_is_an_error_of_one_line_with_a_remedy(wanted, message):
     with pytest.raises(InputError, match=message) as error:
-        plan_for(**wanted)
+        times_for(**wanted)
     assert "\n" not in str(error.value)
-
-
-def test_an_untrained_start_is_taken_and_told(caplog):
-    with caplog.at_level(logging.WARNING):
-        for start in TRAINED_STARTS:
-            assert not is_untrained(plan_for(start=start))
-        assert caplog.records == []
-        assert is_untrained(plan_for(start=220))
-    assert "start (=220)" in caplog.text
-
-
-def test_the_two_rules_are_values():
-    assert plan_for(3).step is deterministic
-    assert plan_for(3, rule="stochastic").step is ancestral
 
 
 def test_more_fidelity_never_starts_higher():
     starts = [start_for_fidelity(float(fidelity)) for fidelity in np.linspace(0, 1, 41)]
     assert starts == sorted(starts, reverse=True)
     assert set(starts) == set(TRAINED_STARTS)
-    assert start_for_fidelity(0.5) == plan_for().start_time + 1
+    assert start_for_fidelity(0.5) == PLAN.start_time + 1
     with pytest.raises(InputError, match=r"fidelity \(=1\.1\) must be in 0 \.\.\. 1; "):
         start_for_fidelity(1.1)
 
@@ -108,7 +75,7 @@ def test_blur_raises_the_start_and_in_the_end_the_steps(photo):
     assert starts == [200, 250, 250]
     assert steps == sorted(steps)
     assert steps[-1] == 3
-    assert choices[-1].plan.times == (249, 149, 49)
+    assert times_for(steps[-1], starts[-1]) == (249, 149, 49)
     assert "blurred" in choices[-1].reason
 
 
