@@ -22,6 +22,7 @@ from torch import Tensor
 
 from sdsr.data.remote import Members, RemoteFile, remembered, remote_files
 from sdsr.errors import InputError, LimitError
+from sdsr.photos.depths import eight_bits
 from sdsr.photos.files import read_photo
 from sdsr.photos.formats import SUFFIXES as PHOTO_SUFFIXES
 from sdsr.photos.urls import url_of, without_file_scheme
@@ -182,11 +183,9 @@ def decode(content: bytes, *, name: str = "photo") -> Pixels:
     pixels = _plainly(content, name)
     if pixels is None:
         try:
-            pixels = read_photo(content).pixels
+            pixels = eight_bits(read_photo(content).pixels)
         except (InputError, LimitError) as error:
             raise InputError(f"{name} can't be decoded: {error}") from error
-        if pixels.dtype == np.uint16:
-            pixels = ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 
 

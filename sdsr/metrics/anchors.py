@@ -9,15 +9,16 @@ import numpy as np
 
 from sdsr.metrics.benchmark import Scores, score_pairs
 from sdsr.metrics.pairs import Pair, given_and_true, read_pixels
-from sdsr.metrics.planes import Pixels, blurred, eight_bit, resized
+from sdsr.metrics.planes import Pixels, blurred, resized
 from sdsr.metrics.protocol import Protocol
+from sdsr.photos.depths import eight_bits
 
 SCALE = 4
 
 
 def bicubic(path: Path) -> Pixels:
     """The photo enlarged four times by Pillow's bicubic filter, 8 bit."""
-    pixels = eight_bit(read_pixels(path))
+    pixels = eight_bits(read_pixels(path))
     return resized(pixels, (SCALE * pixels.shape[1], SCALE * pixels.shape[0]))
 
 

@@ -8,8 +8,9 @@ from PIL import Image as PillowImage
 
 from sdsr.errors import InputError
 from sdsr.metrics.pairs import photos_by_name, read_pixels
-from sdsr.metrics.planes import Pixels, eight_bit, resized
+from sdsr.metrics.planes import Pixels, resized
 from sdsr.metrics.sheet import busiest_region, contact_sheet
+from sdsr.photos.depths import eight_bits
 from sdsr.tensors import Region
 
 ONE_PHOTO = "photo"
@@ -89,4 +90,4 @@ def _sized(photo: Pixels, model: Pixels) -> Pixels:
     """The photo at the size of the model, by bicubic where it differs."""
     if photo.shape == model.shape:
         return photo
-    return resized(eight_bit(photo), (model.shape[1], model.shape[0]))
+    return resized(eight_bits(photo), (model.shape[1], model.shape[0]))

@@ -18,11 +18,6 @@ _STUDIO = np.array([65.481, 128.553, 24.966]) / 255
 _FULL = np.array([0.299, 0.587, 0.114])
 
 
-def eight_bit(pixels: Pixels) -> Pixels:
-    """The pixels in 8 bit, rounded from 16 bit where needed."""
-    return pixels if pixels.dtype == np.uint8 else ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
-
-
 def values(pixels: Pixels) -> Values:
     """sRGB values 0 ... 255 of 8-bit or 16-bit pixels, unrounded."""
     return pixels * (255 / np.iinfo(pixels.dtype).max)

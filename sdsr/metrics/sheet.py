@@ -9,7 +9,8 @@ from PIL import Image as PillowImage
 from PIL import ImageDraw, ImageFont
 
 from sdsr.errors import InputError
-from sdsr.metrics.planes import Pixels, blurred, eight_bit, plane
+from sdsr.metrics.planes import Pixels, blurred, plane
+from sdsr.photos.depths import eight_bits
 from sdsr.tensors import Region
 
 _GAP_PX = 8
@@ -109,7 +110,7 @@ def tiled(rows: Sequence[Sequence[Cell]], cell_px: int = 256) -> PillowImage.Ima
 
 def _marked(photo: Pixels, region: Region) -> Pixels:
     cropped(photo, region)
-    image = PillowImage.fromarray(eight_bit(photo))
+    image = PillowImage.fromarray(eight_bits(photo))
     corners = (region.left, region.top, region.right - 1, region.bottom - 1)
     ImageDraw.Draw(image).rectangle(corners, outline=_MARK, width=max(2, min(photo.shape[:2]) // 170))
     return np.asarray(image)
@@ -117,7 +118,7 @@ def _marked(photo: Pixels, region: Region) -> Pixels:
 
 def _fitted(photo: Pixels, cell_px: int) -> PillowImage.Image:
     """The photo at its largest within the cell: enlarged by whole pixels' copies, reduced by area averages."""
-    image = PillowImage.fromarray(eight_bit(photo))
+    image = PillowImage.fromarray(eight_bits(photo))
     factor = cell_px / max(image.size)
     size = tuple(max(1, round(side * factor)) for side in image.size)
     resampling = PillowImage.Resampling.NEAREST if factor > 1 else PillowImage.Resampling.BOX

@@ -11,6 +11,7 @@ from PIL import Image as pillow
 from PIL.ImageFile import ImageFile
 
 from sdsr.errors import InputError
+from sdsr.photos.depths import eight_bits
 from sdsr.photos.described import of_gamma
 from sdsr.photos.files import read_photo
 from sdsr.photos.formats import Format, Space
@@ -109,7 +110,7 @@ def _samples(picture: pillow.Image) -> tuple[Space, bool, np.ndarray]:
         case "CMYK":
             return "CMYK", False, np.asarray(picture)
         case "LAB":
-            return "RGB", False, _eight_bits(lab_to_srgb(_lab(picture)))
+            return "RGB", False, eight_bits(lab_to_srgb(_lab(picture)))
         case mode if mode.startswith("I;16"):
             return _gray(np.asarray(picture).astype(np.uint16), picture)
         case "I":
@@ -181,10 +182,6 @@ def _gray(levels: np.ndarray, picture: pillow.Image) -> tuple[Space, bool, np.nd
 def _lab(picture: pillow.Image) -> np.ndarray:
     """Return L*a*b* in ICC's 16-bit encoding; Pillow gives a* and b* as signed bytes."""
     return (np.asarray(picture) ^ np.array([0, 128, 128], np.uint8)) * np.uint16(257)
-
-
-def _eight_bits(samples: np.ndarray) -> np.ndarray:
-    return np.rint(samples / np.float32(257)).astype(np.uint8)
 
 
 def _bytes(value: object) -> bytes | None:

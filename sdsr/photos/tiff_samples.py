@@ -9,7 +9,7 @@ import numpy as np
 import tifffile
 
 from sdsr.errors import InputError
-from sdsr.photos.depths import unassociated
+from sdsr.photos.depths import eight_bits, unassociated
 from sdsr.photos.formats import CHANNELS, Space
 from sdsr.photos.profiles import lab_to_srgb
 from sdsr.photos.ranges import full_range
@@ -92,7 +92,7 @@ def decode_samples(page: tifffile.TiffPage, meant: Samples) -> np.ndarray:
         color = _of_palette(page, color[..., 0])
     elif photometric in (_CIELAB, _ICCLAB):
         color = lab_to_srgb(_encoded_lab(color, signed=photometric == _CIELAB))
-        color = color if meant.bits == 16 else np.rint(color / np.float32(257)).astype(np.uint8)
+        color = color if meant.bits == 16 else eight_bits(color)
     else:
         color = _at_depth(color, page, meant.bits)
     if alpha is not None and int(page.extrasamples[meant.alpha or 0]) == _ASSOCIATED:

@@ -12,7 +12,8 @@ import torch
 from sdsr.data.degradation import Degradation, LowImage
 from sdsr.images.floats import image, quantize
 from sdsr.metrics.pairs import given_and_true, photos_by_name, read_pixels
-from sdsr.metrics.planes import Pixels, eight_bit
+from sdsr.metrics.planes import Pixels
+from sdsr.photos.depths import eight_bits
 from sdsr.photos.files import Photo, read_photo
 from sdsr.region import Region
 from sdsr.studies.degraded import degraded_photo
@@ -81,7 +82,7 @@ def _degraded(path: Path, settings: Degradation, crop_px: int | None, seed: int)
 
 
 def _truth(path: Path, scale: int, crop_px: int | None) -> Pixels:
-    pixels = _middle(eight_bit(read_pixels(path)), crop_px)
+    pixels = _middle(eight_bits(read_pixels(path)), crop_px)
     height, width = (side // scale * scale for side in pixels.shape[:2])
     return pixels[:height, :width]
 

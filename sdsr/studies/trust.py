@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sdsr.errors import InputError
-from sdsr.metrics.planes import eight_bit
+from sdsr.photos.depths import eight_bits
 from sdsr.photos.photo import Photo
 from sdsr.restoration.passes import Passes
 from sdsr.studies.samples import Sample
@@ -34,7 +34,7 @@ def examine(
     examined = []
     for sample in samples:
         photo = sample.lq()
-        truth = Photo(pixels=np.ascontiguousarray(eight_bit(sample.truth())))
+        truth = Photo(pixels=np.ascontiguousarray(eight_bits(sample.truth())))
         passes = run(photo)
         if passes.first.size != truth.size:
             raise InputError(f"truth of {sample.name} (={truth.size}) must have the result's size {passes.first.size}.")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from sdsr.errors import InputError
-from sdsr.metrics.planes import eight_bit
+from sdsr.photos.depths import eight_bits
 from sdsr.photos.photo import Photo
 from sdsr.quiet_runtimes import silence_onnx_runtime
 from sdsr.region import Region
@@ -35,7 +35,7 @@ def find_text(photo: Photo) -> tuple[Region, ...]:
         raise InputError("the text detector (=rapidocr) is not installed; run: pip install 'sdsr[text]'.")
     if min(photo.size) < _LEAST_PX:
         return ()
-    blue_first = np.ascontiguousarray(eight_bit(photo.pixels)[:, :, ::-1])
+    blue_first = np.ascontiguousarray(eight_bits(photo.pixels)[:, :, ::-1])
     corners = _detector()(blue_first, use_det=True, use_cls=False, use_rec=False, box_thresh=_SURE).boxes
     found = [_around(each, photo.size) for each in (corners if corners is not None else ())]
     return tuple(sorted((place for place in found if place.height and place.width), key=lambda place: place.top))

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from sdsr.metrics.planes import blocks, blurred, eight_bit, filtered, gaussian, plane
+from sdsr.metrics.planes import blocks, blurred, filtered, gaussian, plane
+from sdsr.photos.depths import eight_bits
 
 
 @pytest.mark.parametrize(("value", "expected"), [(0, 16.0), (255, 235.0)])
@@ -18,7 +19,7 @@ def test_16_bit_pixels_read_as_their_8_bit_equals():
     pixels = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
     deep = pixels.astype(np.uint16) * 257
     np.testing.assert_allclose(plane(deep, "y"), plane(pixels, "y"))
-    np.testing.assert_array_equal(eight_bit(deep), pixels)
+    np.testing.assert_array_equal(eight_bits(deep), pixels)
 
 
 def test_filters_agree_with_scipy():
