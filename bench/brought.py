@@ -61,7 +61,6 @@ BROUGHT: dict[str, tuple[str, ...]] = {
     ),
     "pictures one wants": (
         "embedded/tiny_decoder.py",
-        "methods/one_step/whole_stages.py",
         "prior/posterior.py",
         "prior/tiny_decoder.py",
     ),

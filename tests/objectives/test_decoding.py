@@ -10,9 +10,8 @@ from sdsr.diffusion.noise import CanvasNoise
 from sdsr.losses.terms import Term, against_teacher, image_l1, of_faithful
 from sdsr.methods.decoder_stages import BOTH, DETAILED, FAITHFUL
 from sdsr.methods.guided_decoding import DECODER, DecoderSettings
-from sdsr.methods.one_step.recipes import image_discriminator
+from sdsr.methods.one_step.recipes import WHOLE, image_discriminator
 from sdsr.methods.one_step.small import PLAN, SmallOneStep
-from sdsr.methods.one_step.whole_stages import WHOLE
 from sdsr.objectives.decoding import Decoding
 from sdsr.objectives.pairs import lq_image_of
 from sdsr.objectives.restorer_step import RestorerStep

@@ -21,16 +21,18 @@ from sdsr.discriminators.sources import PRIOR, discriminator_unet
 from sdsr.images.kernels import KEYS, PILLOW_BICUBIC, TORCH_BICUBIC
 from sdsr.losses.adversarial import BCE
 from sdsr.losses.terms import Term, image_l2
-from sdsr.methods.decoder_stages import decoder_stages
+from sdsr.methods.decoder_stages import DETAILED, decoder_stages
 from sdsr.methods.guided_decoding import DecoderSettings
+from sdsr.methods.learning import Learns
 from sdsr.methods.one_step import FACTS, generator
 from sdsr.methods.one_step.score_distillation import DistilledRestoration, ScoreDistillation
 from sdsr.methods.one_step.small import PLAN, SmallOneStep
-from sdsr.methods.one_step.whole_stages import wholly_trained
 from sdsr.methods.recipe import OptimizerSettings, Recipe, Stage
+from sdsr.methods.settings import with_settings
 from sdsr.methods.small_canvas import SMALL_CANVAS
 from sdsr.methods.small_stages import image_discriminator, small_stages
 from sdsr.methods.variant import Variant
+from sdsr.objectives.decoding import Decoding
 from sdsr.objectives.discriminator import Discriminator, Discriminators, NoisyLatents, Pixels
 from sdsr.objectives.restoration import Restoration
 from sdsr.prior.running import move_network
@@ -160,6 +162,36 @@ def small_discriminators(restorer: Restorer) -> Discriminators:
     )
 
 
+WHOLE = Learns(parts=("unet", "decoder"), but=DETAILED.but)
+"""What a small UNet and its own decoder learn as one."""
+
+
+def _wholly_trained(stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
+    """Return a decoder's stages with one before the last: `whole`, where the UNet learns what the decoder needs.
+
+    Its loss looks through another network than the stages before, so that theirs is left to choose by, and its pairs
+    are milder: on harder ones alone, results of camera photos got dirtier with time. It is held to the teacher's
+    features nearly as much as to the HQ photo's, which keeps meshes out of textures that can't be restored.
+    """
+    *before, detail, faithful = stages
+    objective = detail.objective
+    assert isinstance(objective, Decoding), "the decoder stages learn to decode"
+    objective = replace(
+        objective, whole=True, network="lite1", taught=0.15, features=0.5, edges=0.15, adversarial_image=0.03
+    )
+    weights = {"image": 0.2, "gradient": 0.1, "spectral_peaks": 0.1}
+    whole = replace(
+        detail,
+        name="whole",
+        learns=WHOLE,
+        objective=with_settings(objective, {f"terms.{name}.weight": weight for name, weight in weights.items()}),
+        degradation="camera",
+        optimizer=OptimizerSettings(learning_rate=1.5e-4, warmup_steps=50, decay_from=0.5),
+        init_from="stage detail",
+    )
+    return *before, detail, whole, replace(faithful, init_from="stage whole")
+
+
 D3SR_SMALL = Recipe(
     facts=FACTS["d3sr-small"],
     method=DECODED,
@@ -167,7 +199,7 @@ D3SR_SMALL = Recipe(
     color_fix="none",
     stages=(
         *small_stages(UNDECODED, small_discriminators, Restoration(plan=PLAN)),
-        *wholly_trained(decoder_stages(DECODED, image_discriminator, PLAN)),
+        *_wholly_trained(decoder_stages(DECODED, image_discriminator, PLAN)),
     ),
 )
 
