@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TypeVar
 
 import torch
@@ -237,11 +238,11 @@ class _Watch:
         self.flops: Counter[tuple[str, bool]] = Counter()
         self.settled = 0
 
-    def enter(self, network: str, layer: bool) -> None:
+    def enter(self, network: str, layer: bool, *_: object) -> None:
         self._settle()
         self.at_work.append((self.at_work[0][0] if self.at_work else network, layer))
 
-    def leave(self) -> None:
+    def leave(self, *_: object) -> None:
         self._settle()
         self.at_work.pop()
 
@@ -268,18 +269,7 @@ def _watched(networks: Mapping[str, nn.Module]) -> Iterator[_Watch]:
             layers = (module for module in network.modules() if isinstance(module, LAYERS))
             for module in {network, *network.children(), *layers} - hooked:
                 hooked.add(module)
-                hooks.callback(_hook(watch, name, module))
+                enter = partial(watch.enter, name, isinstance(module, LAYERS))
+                hooks.callback(module.register_forward_pre_hook(enter).remove)
+                hooks.callback(module.register_forward_hook(watch.leave).remove)
         yield watch
-
-
-def _hook(watch: _Watch, name: str, module: nn.Module) -> Callable[[], None]:
-    """Let the watch know when a module begins and ends; return what takes the hooks off."""
-    layer = isinstance(module, LAYERS)
-    before = module.register_forward_pre_hook(lambda *_: watch.enter(name, layer))
-    after = module.register_forward_hook(lambda *_: watch.leave())
-
-    def remove() -> None:
-        before.remove()
-        after.remove()
-
-    return remove
