@@ -74,12 +74,7 @@ class SmallParts:
     @classmethod
     def of(cls, prior: Prior) -> "SmallParts":
         """Return the parts of a small prior."""
-        autoencoder, unet, prompts, image_encoder = (prior.modules[name] for name in PART_NAMES)
-        assert isinstance(autoencoder, SmallAutoencoder), "a small prior's own"
-        assert isinstance(unet, UNet2DConditionModel), "a small prior's own"
-        assert isinstance(prompts, PromptTable), "a small prior's own"
-        assert isinstance(image_encoder, SmallImageEncoder), "a small prior's own"
-        return cls(autoencoder=autoencoder, unet=unet, prompts=prompts, image_encoder=image_encoder)
+        return cls(**{name: prior.modules[name] for name in PART_NAMES})  # pyright: ignore[reportArgumentType]
 
     @property
     def modules(self) -> nn.ModuleDict:
