@@ -1,7 +1,6 @@
 """Low-rank updates of a diffusion UNet (LoRA, arXiv:2106.09685), through peft."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
@@ -87,24 +86,6 @@ class Lora(nn.Module):
         for name, wrapper in self._wrappers.items():
             assert unet.get_submodule(name) is wrapper, f"{name} is not attached"
             unet.set_submodule(name, wrapper.base_layer)
-
-    @contextmanager
-    def merged(self, unet: nn.Module) -> Iterator[None]:
-        """While it lasts, the detached `unet` holds weights with the updates added, at no cost per step.
-
-        Afterwards it has its own weights again, bit for bit: they are kept, since a subtraction would not restore them.
-        """
-        originals: list[tuple[nn.Module, nn.Parameter]] = []
-        try:
-            for name, wrapper in self._wrappers.items():
-                layer = unet.get_submodule(name)
-                assert layer is wrapper.base_layer, f"{name} must be detached before it is merged"
-                originals.append((layer, layer.get_parameter("weight")))
-                layer.register_parameter("weight", _updated(wrapper))
-            yield
-        finally:
-            for layer, weight in originals:
-                layer.register_parameter("weight", weight)
 
     @property
     def is_fused(self) -> bool:

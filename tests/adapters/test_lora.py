@@ -1,4 +1,4 @@
-"""LoRA: published size, attach and detach as inverses, merging, state."""
+"""LoRA: published size, attach and detach as inverses, fusing, state."""
 
 import pytest
 import torch
@@ -77,19 +77,16 @@ def test_attaching_twice_or_to_another_unet_is_refused():
         lora.attach(unet)
 
 
-def test_merged_computes_the_same_and_puts_the_originals_back():
+def test_fused_it_computes_the_same_and_the_layers_beside_stay():
     unet = tiny()
-    weights = {name: tensor.clone() for name, tensor in unet.state_dict().items()}
+    layers = {name: layer.weight for name, layer in unet.named_modules() if hasattr(layer, "weight")}
+    weights = {name: weight.clone() for name, weight in layers.items() if weight is not None}
     lora = stirred(Lora(unet, rank=4, alpha=8))
     lora.attach(unet)
     expected = run(unet).detach()
-    lora.detach(unet)
-    with lora.merged(unet):
-        torch.testing.assert_close(run(unet).detach(), expected, rtol=1e-4, atol=1e-5)
-    assert all(torch.equal(tensor, weights[name]) for name, tensor in unet.state_dict().items())
-    with pytest.raises(RuntimeError, match="midway"), lora.merged(unet):
-        raise RuntimeError("midway")
-    assert all(torch.equal(tensor, weights[name]) for name, tensor in unet.state_dict().items())
+    lora.fuse(unet)
+    torch.testing.assert_close(run(unet).detach(), expected, rtol=1e-4, atol=1e-5)
+    assert all(torch.equal(layers[name], weight) for name, weight in weights.items())
 
 
 def test_only_the_updates_learn_and_all_of_them_do():
