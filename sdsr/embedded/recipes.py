@@ -8,11 +8,9 @@ prior that is trained.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import torch
 from safetensors.torch import save_file
-from torch import nn
 
 from sdsr.embedded import FACTS
 from sdsr.embedded.autoencoder import Reconstruction
@@ -25,6 +23,7 @@ from sdsr.methods.recipe import OptimizerSettings, Recipe, Stage
 from sdsr.prior.eight_bits import quantize
 from sdsr.prior.loading import choose_device, choose_dtype
 from sdsr.prior.prior import Prior
+from sdsr.prior.running import lay_out
 from sdsr.prior.small_autoencoder import SmallAutoencoder
 from sdsr.prior.small_storage import fresh_small_prior
 from sdsr.prior.weight_files import check_finite, fill, read_tensors
@@ -66,17 +65,6 @@ def save_perceptual(parts: Path, folder: Path, facts: Mapping[str, str], *, bits
     save_file(tensors, target, {"format": "sdsr-small-perceptual", **facts})
 
 
-Network = TypeVar("Network", bound=nn.Module)
-
-
-def _placed(network: Network, device: Device) -> Network:
-    for parameter in network.parameters():
-        if parameter.ndim == 4:
-            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
-    nn.Module.to(network, torch.device(device or choose_device()))
-    return network
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Autoencoder:
     """A small prior's autoencoder: a new one, or `trained`, that of a folder which is given as the prior's name."""
@@ -84,7 +72,8 @@ class Autoencoder:
     trained: bool = False
 
     def build(self, prior: str | Prior, device: Device = None) -> SmallAutoencoder:
-        return _placed(read_autoencoder(Path(str(prior))) if self.trained else SmallAutoencoder(), device)
+        autoencoder = read_autoencoder(Path(str(prior))) if self.trained else SmallAutoencoder()
+        return lay_out(autoencoder, device or choose_device())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +91,7 @@ class Perceptual:
     """A new perceptual network; it stands on no prior."""
 
     def build(self, prior: str | Prior, device: Device = None) -> SmallPerceptual:
-        return _placed(SmallPerceptual(), device)
+        return lay_out(SmallPerceptual(), device or choose_device())
 
 
 SMALL_AUTOENCODER = Recipe(
