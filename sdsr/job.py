@@ -1,33 +1,32 @@
 """A job: one photo on its way to a picture, with previews, progress and cancel; the one way that there is.
 
-What computes is loaded when a job runs: to decide one takes no torch.
+Knows no torch: what computes is the job's restorer.
 """
 
 import hashlib
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field, replace
 from threading import Event
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from sdsr import __version__
+from sdsr.diffusion.noise import CanvasNoise
 from sdsr.errors import CancelledError
+from sdsr.images.floats import image, quantize
 from sdsr.photos.label import Step, labeled
 from sdsr.photos.photo import Photo, Traits
 from sdsr.region import Region
 from sdsr.request import ColorFix, Request
+from sdsr.restoration.coloring import Tile, enlarged_alpha, estimated, finished_tiles
 from sdsr.restoration.finish import NO_FINISH, Finish
+from sdsr.restoration.lq_image import LqImage
 from sdsr.restoration.plan import Plan
 from sdsr.restoration.protocol import RestoringInWindows
-
-if TYPE_CHECKING:
-    from sdsr.diffusion.noise import CanvasNoise
-    from sdsr.restoration.coloring import Tile
-    from sdsr.restoration.lq_image import LqImage
-    from sdsr.restoration.sample import Sampled
-    from sdsr.tensors import Image
+from sdsr.restoration.sample import Sampled, trajectory
+from sdsr.restoration.tiles import TILE_PX
+from sdsr.tensors import Image
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +34,7 @@ class Preview:
     """What can be shown of a photo while it is restored: a part of the result, `final` or still an estimate."""
 
     region: Region
-    image: "Image"
+    image: Image
     final: bool
 
 
@@ -93,10 +92,10 @@ class Job:
 
     photo: Photo
     request: Request
-    canvas: "LqImage"
+    canvas: LqImage
     plan: Plan
     restorer: RestoringInWindows
-    noise: "CanvasNoise"
+    noise: CanvasNoise
     color_fix: ColorFix
     adain_floor: float
     credit: Credit
@@ -121,7 +120,7 @@ class Job:
     def run(
         self,
         *,
-        on_step: Callable[[int, "Sampled"], object] | None = None,
+        on_step: Callable[[int, Sampled], object] | None = None,
         on_preview: Callable[[Preview], None] | None = None,
     ) -> Photo:
         """Return the photo restored at the wanted size, with its bit depth, alpha and traits.
@@ -146,7 +145,7 @@ class Job:
         yield from self._work(None, shown=True)
 
     def _work(
-        self, on_step: Callable[[int, "Sampled"], object] | None, *, shown: bool
+        self, on_step: Callable[[int, Sampled], object] | None, *, shown: bool
     ) -> Generator[Preview, None, Photo]:
         """Restore the photo and return it; yield what can be shown meanwhile, if it is to be `shown`."""
         sampled: Sampled | None = None
@@ -161,7 +160,7 @@ class Job:
             _paint(pixels, tile)
             if shown:
                 yield Preview(region=tile.region, image=tile.image, final=not self.finish.changes)
-        alpha = None if self.photo.alpha is None else self._enlarged_alpha()
+        alpha = None if self.photo.alpha is None else enlarged_alpha(self.photo, self.size)
         result = Photo(pixels=pixels, alpha=alpha, traits=self.result_traits())
         if self.finish.changes:
             result = self.finish.apply(result, self.photo)
@@ -169,25 +168,19 @@ class Job:
                 yield from _finished(result)
         return result
 
-    def steps(self) -> "Iterator[Sampled]":
+    def steps(self) -> Iterator[Sampled]:
         """Yield the clean estimate after each of the plan's times; the last one is the restored latent."""
-        from sdsr.restoration.sample import trajectory
-
         self.progress.begin(float(len(self.windows) * (len(self.plan.times) + 2)))
         self.progress.check()
         yield from trajectory(self.restorer, self.canvas, self.plan, self.noise, prompt=self.request.prompt)
 
-    def preview(self, sampled: "Sampled") -> Preview:
+    def preview(self, sampled: Sampled) -> Preview:
         """Return what can be shown of a step: the middle of the result, or all of it where it is shrunk in the end."""
-        from sdsr.restoration.coloring import estimated
-
         tile = estimated(self.restorer, self.canvas, sampled)
         return Preview(region=tile.region, image=tile.image, final=False)
 
-    def tiles(self, sampled: "Sampled") -> "Iterator[Tile]":
+    def tiles(self, sampled: Sampled) -> Iterator[Tile]:
         """Yield the result that a step's estimate gives in tiles, its colors corrected, in about [0, 1]; unfinished."""
-        from sdsr.restoration.coloring import finished_tiles
-
         height, width = self.size
         windows = len(self.windows)
         for tile in finished_tiles(
@@ -201,17 +194,12 @@ class Job:
             yield tile
             self.progress.add(windows * tile.region.height * tile.region.width / (height * width))
 
-    def pixels(self, sampled: "Sampled", dtype: DTypeLike | None = None) -> np.ndarray:
+    def pixels(self, sampled: Sampled, dtype: DTypeLike | None = None) -> np.ndarray:
         """Return the unfinished result of a step's estimate, (height, width, 3), by default stored like the photo's."""
         pixels = np.empty((*self.size, 3), dtype or self.photo.pixels.dtype)
         for tile in self.tiles(sampled):
             _paint(pixels, tile)
         return pixels
-
-    def _enlarged_alpha(self) -> np.ndarray:
-        from sdsr.restoration.coloring import enlarged_alpha
-
-        return enlarged_alpha(self.photo, self.size)
 
     def result_traits(self, passes: int = 1) -> Traits:
         """Return the traits of the result, or of the mean of so many; its XMP has the label where one is wanted."""
@@ -254,16 +242,11 @@ def _input_of(photo: Photo) -> dict[str, str]:
     return {"inputPixelsSha256": digest.hexdigest()}
 
 
-def _paint(pixels: np.ndarray, tile: "Tile") -> None:
-    from sdsr.images.floats import quantize
-
+def _paint(pixels: np.ndarray, tile: Tile) -> None:
     pixels[tile.region.rows, tile.region.columns] = quantize(tile.image, pixels.dtype)
 
 
 def _finished(result: Photo) -> Iterator[Preview]:
     """Yield a finished result in strips."""
-    from sdsr.images.floats import image
-    from sdsr.restoration.tiles import TILE_PX
-
     for region in Region.grid(result.size, TILE_PX, result.size[1]):
         yield Preview(region=region, image=image(result, region), final=True)
