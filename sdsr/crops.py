@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,10 +10,8 @@ from sdsr.images.color import WAVELET_HALO_PX
 from sdsr.job import Job, Preview
 from sdsr.photos.photo import Photo
 from sdsr.region import Region
-
-if TYPE_CHECKING:
-    from sdsr.restoration.sample import Sampled
-    from sdsr.restoration.windowed import Windowed
+from sdsr.restoration.sample import Sampled
+from sdsr.restoration.windowed import Windowed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +25,7 @@ class Crop:
     def run(
         self,
         *,
-        on_step: "Callable[[int, Sampled], object] | None" = None,
+        on_step: Callable[[int, Sampled], object] | None = None,
         on_preview: Callable[[Preview], None] | None = None,
     ) -> Photo:
         """Return the region restored, without alpha; see `Job.run`."""
@@ -37,7 +34,7 @@ class Crop:
         return Photo(pixels=pixels, traits=whole.traits)
 
 
-def crop_of(job: Job, region: Region, windowed: "Windowed", context_px: int | None) -> Crop:
+def crop_of(job: Job, region: Region, windowed: Windowed, context_px: int | None) -> Crop:
     """Return the work on a region of a job's result, in its pixels; raise InputError where it isn't within it.
 
     It equals that region of the whole result, up to rounding. Windows that neither it nor their neighbors' steps depend
@@ -57,7 +54,7 @@ def crop_of(job: Job, region: Region, windowed: "Windowed", context_px: int | No
     return _cropped(opaque, region, windowed, context_px)
 
 
-def _cropped(job: Job, region: Region, windowed: "Windowed", context_px: int) -> Crop:
+def _cropped(job: Job, region: Region, windowed: Windowed, context_px: int) -> Crop:
     canvas = job.canvas.region
     size = canvas.size
     made = job.canvas.made

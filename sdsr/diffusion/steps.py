@@ -7,15 +7,11 @@ does, takes no torch.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
+from typing import Literal, Protocol, TypeVar
 
-if TYPE_CHECKING:
-    from torch import Tensor
+from sdsr.tensors import Latent, Tensor
 
-    from sdsr.tensors import Latent
-
-    Noise = Latent | Callable[[], Tensor]
-
+Noise = Latent | Callable[[], Tensor]
 Variance = Literal["fixed_small", "fixed_large"]
 
 
@@ -38,20 +34,20 @@ class Step(Protocol):
     """A rule that leads from time `t` to time `to`."""
 
     def __call__(
-        self, schedule: "Schedule[Tensor]", noisy: "Latent", clean: "Latent", t: int, to: int, noise: "Noise"
-    ) -> "Latent": ...
+        self, schedule: Schedule[Tensor], noisy: Latent, clean: Latent, t: int, to: int, noise: Noise
+    ) -> Latent: ...
 
 
 def ancestral(
-    schedule: "Schedule[Tensor]",
-    noisy: "Latent",
-    clean: "Latent",
+    schedule: Schedule[Tensor],
+    noisy: Latent,
+    clean: Latent,
     t: int,
     to: int,
-    noise: "Noise",
+    noise: Noise,
     *,
     variance: Variance = "fixed_small",
-) -> "Latent":
+) -> Latent:
     """Draw from the posterior of time `to`, given `noisy` and `clean` (arXiv:2006.11239, Eq. 6 and 7).
 
     beta, the variance that is added on the way from `to` to `t`, is that of the chosen list of times. "fixed_small" is
@@ -71,19 +67,15 @@ def ancestral(
     return (of_clean * clean + of_noisy * noisy + deviation * _drawn(noise)).to(noisy.dtype)
 
 
-def deterministic(
-    schedule: "Schedule[Tensor]", noisy: "Latent", clean: "Latent", t: int, to: int, noise: "Noise"
-) -> "Latent":
+def deterministic(schedule: Schedule[Tensor], noisy: Latent, clean: Latent, t: int, to: int, noise: Noise) -> Latent:
     """Keep the noise that is there: DDIM with eta 0 (arXiv:2010.02502, Eq. 12), and Euler's step in sigma."""
     return schedule.noisy(clean, schedule.noise(noisy, clean, t), to)
 
 
-def renoise(
-    schedule: "Schedule[Tensor]", noisy: "Latent", clean: "Latent", t: int, to: int, noise: "Noise"
-) -> "Latent":
+def renoise(schedule: Schedule[Tensor], noisy: Latent, clean: Latent, t: int, to: int, noise: Noise) -> Latent:
     """Forget the noise that is there and add fresh noise to the estimate (AddSR, arXiv:2404.01717)."""
     return schedule.noisy(clean, _drawn(noise), to)
 
 
-def _drawn(noise: "Noise") -> "Tensor":
+def _drawn(noise: Noise) -> Tensor:
     return noise() if callable(noise) else noise

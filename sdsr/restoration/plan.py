@@ -1,13 +1,10 @@
 """The plan of a restoration: which times are visited, and which step leads from one to the next."""
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from sdsr.diffusion.steps import Step, deterministic
 from sdsr.diffusion.times import validate
-
-if TYPE_CHECKING:
-    from sdsr.tensors import Image
+from sdsr.tensors import Image
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +16,7 @@ class Refinement:
 
     weight: float = 0.5
 
-    def blend(self, restored: "Image", lq: "Image") -> "Image":
+    def blend(self, restored: Image, lq: Image) -> Image:
         """Return what is to be looked at instead of `lq`."""
         return lq.lerp(restored.clamp(0, 1), self.weight)
 

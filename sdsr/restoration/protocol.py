@@ -6,15 +6,13 @@ scaled, (b, c, h, w).
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
+from sdsr.diffusion.noise import CanvasNoise
 from sdsr.diffusion.steps import Schedule
+from sdsr.prior.posterior import Posterior
 from sdsr.region import Region
-
-if TYPE_CHECKING:
-    from sdsr.diffusion.noise import CanvasNoise
-    from sdsr.prior.posterior import Posterior
-    from sdsr.restoration.lq_image import LqImage
+from sdsr.restoration.lq_image import LqImage
 
 Array = TypeVar("Array")
 Known = TypeVar("Known")
@@ -46,11 +44,11 @@ class Restoring(Protocol[Array, Known]):
         """Return the same in tiles of this side (a multiple of the factor), itself where they are no smaller."""
         ...
 
-    def encode_lq(self, lq_image: "LqImage", prompt: str | None, noise: "CanvasNoise") -> Known:
+    def encode_lq(self, lq_image: LqImage, prompt: str | None, noise: CanvasNoise) -> Known:
         """Encode the enlarged photo and gather what conditions its restoration."""
         ...
 
-    def start(self, encoded: Known, t: int, noise: "CanvasNoise") -> Array:
+    def start(self, encoded: Known, t: int, noise: CanvasNoise) -> Array:
         """Return the first noisy latent."""
         ...
 
@@ -58,7 +56,7 @@ class Restoring(Protocol[Array, Known]):
         """Return the estimate of the clean latent."""
         ...
 
-    def decode(self, clean: Array, canvas: "LqImage", region: Region | None = None, fidelity: float = 0.0) -> Array:
+    def decode(self, clean: Array, canvas: LqImage, region: Region | None = None, fidelity: float = 0.0) -> Array:
         """Return the pixels of a latent, or of a region of it in pixels, beside the photo on its canvas."""
         ...
 
@@ -75,18 +73,18 @@ class Encoded(Protocol):
     """What is known of a part of a canvas, and which part that is."""
 
     @property
-    def lq_image(self) -> "LqImage": ...
+    def lq_image(self) -> LqImage: ...
 
 
 class RestoringParts(Restoring[Array, Known], Protocol):
     """Of a canvas or a part of it that may be encoded already; `Windowed` restores a large canvas by it."""
 
-    def posterior_of(self, picture: "Callable[[Region], Array]", size: tuple[int, int]) -> "Posterior":
+    def posterior_of(self, picture: "Callable[[Region], Array]", size: tuple[int, int]) -> Posterior:
         """Return what a picture of `size` (height, width) in pixels is encoded to, in bounded memory."""
         ...
 
     def encode_posterior(
-        self, lq_image: "LqImage", posterior: "Posterior", prompt: str | None, noise: "CanvasNoise"
+        self, lq_image: LqImage, posterior: Posterior, prompt: str | None, noise: CanvasNoise
     ) -> Known:
         """Gather what conditions a part of the canvas, of which `posterior` is what was encoded."""
         ...
