@@ -4,12 +4,6 @@ from sdsr.batch.manifest import State
 from sdsr.batch.settings import OnExists
 from sdsr.errors import OutputError
 
-GONE = "its result was gone"
-ANOTHER_PHOTO = "the photo changed"
-OTHER_SETTINGS = "settings or weights changed"
-ANOTHER_VERSION = "another version made it"
-RESULT_CHANGED = "its result changed"
-
 
 def reason(state: State, place: object, *, on_exists: OnExists, begun: bool, noted_since: bool) -> str | None:
     """Return why a result of this state is made again; None where there is none, or it is finished.
@@ -18,20 +12,26 @@ def reason(state: State, place: object, *, on_exists: OnExists, begun: bool, not
     where it may not be.
     """
     match state:
+        case "not ours" if on_exists != "replace":
+            raise exists(place)
+        case "not ours":
+            return "it was not known as ours"
+        case "cut off":
+            return "it was cut off before it was noted"
         case "missing":
-            return None if begun else GONE
+            return None if begun else "its result was gone"
         case "another photo":
-            return ANOTHER_PHOTO
+            return "the photo changed"
         case "another version":
-            return ANOTHER_VERSION
+            return "another version made it"
         case "other settings" if noted_since:
             raise contested(place)
         case "other settings":
-            return OTHER_SETTINGS
+            return "settings or weights changed"
         case "changed" if begun:
             return "it was being replaced"
         case "changed" if on_exists != "skip":
-            return RESULT_CHANGED
+            return "its result changed"
         case "changed":
             raise changed(place)
     return None

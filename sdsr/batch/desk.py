@@ -6,17 +6,16 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from sdsr.batch.alive import new_token
-from sdsr.batch.items import File
-from sdsr.batch.journal import manifest_of
-from sdsr.batch.manifest import Manifest, State
+from sdsr.batch.manifest import State
 from sdsr.batch.model import Model
 from sdsr.batch.restoring import Beside
+from sdsr.batch.results import FolderResults, Results
 from sdsr.batch.settings import Settings, settings_sha256
 from sdsr.batch.walking import Task
 from sdsr.errors import SdsrError
 
 if TYPE_CHECKING:
-    from sdsr.batch.claims import Claims
+    from sdsr.batch.bucket.planning import Bucket
     from sdsr.jobs import JobMaker
 
 
@@ -30,16 +29,19 @@ class LoadingError(Exception):
 
 @dataclass(slots=True, kw_only=True)
 class Desk:
-    """What the photos of a batch share while they are worked on; `token` is what its claims are known by."""
+    """What the photos of a batch share while they are worked on.
+
+    All of them are in one `bucket`, if any; `token` is what this process is called among those that share results.
+    """
 
     model: Model
     settings: Settings
     beside: Beside | None = None
+    bucket: "Bucket | None" = None
     token: str = field(default_factory=new_token)
     settings_sha256: str = ""
     loaded: "list[JobMaker]" = field(default_factory=list)
-    manifests: dict[Path, Manifest] = field(default_factory=dict)
-    claimed: "dict[Path, Claims]" = field(default_factory=dict)
+    opened: dict[Path, Results] = field(default_factory=dict)
     loading: Lock = field(default_factory=Lock)
     computing: Lock = field(default_factory=Lock)  # jobs of a model are run one after another
 
@@ -64,40 +66,40 @@ class Desk:
                 self.loaded.append(maker)
         return self.loaded[1] if len(self.loaded) > 1 else None
 
-    def manifest(self, root: Path) -> Manifest:
-        if root not in self.manifests:
-            self.manifests[root] = manifest_of(root)
-        return self.manifests[root]
+    def results(self, root: Path) -> Results:
+        """Return the folder or bucket of results, opened when it is needed first."""
+        if root not in self.opened:
+            self.opened[root] = self._open(root)
+        return self.opened[root]
 
-    def claims(self, root: Path) -> "Claims":
-        """Return this process's claims on the photos of a folder of results."""
-        from sdsr.batch.claims import Claims
+    def _open(self, root: Path) -> Results:
+        if self.bucket is None:
+            return FolderResults(root, self.token)
+        from sdsr.batch.bucket.results import BucketResults
 
-        if root not in self.claimed:
-            self.claimed[root] = Claims(root, token=self.token)
-        return self.claimed[root]
+        return BucketResults(self.bucket, self.token)
+
+    @property
+    def reads(self) -> bool:
+        """Whether photos and results are read to know that they are as they were."""
+        return self.settings.on_exists == "verify"
 
     def needs_nothing(self, task: Task) -> bool:
         """Whether a photo is finished, with all that belongs beside it."""
-        if task.root is None or self.manifest(task.root).interrupted(task.result_name):
+        if task.root is None or self.results(task.root).manifest.interrupted(task.result_name):
             return False
-        return self.finished(self.state(task)) and (self.beside is None or self.beside.is_there(task))
+        return self.seems_finished(task) and (self.beside is None or self.beside.is_there(task))
 
-    def state(self, task: Task) -> State:
-        """Return what is known of a task's result, which is in a folder of results."""
-        assert task.root is not None
-        read = self.settings.on_exists == "verify"
-        result = File(task.result, task.result_name)
-        return self.manifest(task.root).state(File(task.photo), result, self.settings_sha256, read=read)
+    def seems_finished(self, task: Task) -> bool:
+        """Whether a result is finished, as far as can be told of one that is nobody's."""
+        if task.root is None:
+            return False
+        return self.finished(self.results(task.root).glance(task, self.settings_sha256, read=self.reads))
 
     def finished(self, state: State) -> bool:
         return state == "finished" or (state == "another version" and self.settings.on_exists != "replace")
 
     def close(self) -> None:
-        """Leave the folders of results in order for the next run."""
-        for manifest in self.manifests.values():
-            manifest.close()
-        for claims in self.claimed.values():
-            claims.remove_abandoned()
-            claims.close()
-        self.claimed.clear()
+        """Leave the results in order for the next run."""
+        for results in self.opened.values():
+            results.close()

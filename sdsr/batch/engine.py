@@ -1,26 +1,31 @@
 """This machine as an engine: one model, photos one after another; a bad one is reported and the rest go on.
 
-Several engines may work on one folder of results: each photo is restored by one of them. While one photo is restored
-the next is read and the last is written. Torch and decoders are loaded when the first photo needs them, so that
-finding everything finished takes no time.
+Several engines may work on one folder or bucket of results: each photo is restored by one of them. While one photo is
+restored the next is read (fetched, of a bucket) and the last is written. Torch and decoders are loaded when the first
+photo needs them, so that finding everything finished takes no time.
 """
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from sdsr.batch.desk import Desk
 from sdsr.batch.finishing import restore_opened, write_opened
 from sdsr.batch.model import Model
-from sdsr.batch.opening import Opened, open_task
+from sdsr.batch.opening import Opened, open_task, skip_finished
 from sdsr.batch.outcome import Outcome
 from sdsr.batch.restoring import Beside
 from sdsr.batch.settings import Settings
 from sdsr.batch.waiting import in_rounds
 from sdsr.batch.walking import Task
 
+if TYPE_CHECKING:
+    from sdsr.batch.bucket.planning import Bucket
+
 _PATIENCE_S = 0.2  # between looks at photos of others, at first
+_BUCKET_PATIENCE_S = 2.0  # where each takes requests
 _PASSED_AT_ONCE = 64  # photos that need nothing, looked at while one is restored
 
 Settled = Outcome | None
@@ -35,18 +40,22 @@ def process(
     on_size: Callable[[Task, int], None] | None = None,
     beside: Beside | None = None,
     limit: int | None = None,
+    bucket: "Bucket | None" = None,
 ) -> Iterator[Outcome]:
     """Restore the photos one after another and yield what became of each.
 
     In a folder of results, what is finished is skipped and what gets finished is noted; a photo that another process
-    is restoring is left to it, and looked at again when there is nothing else to do. What belongs `beside` a result is
+    is restoring is left to it, and looked at again when there is nothing else to do. So it is with a `bucket` that
+    photos and results are in, of which all is yielded first that is finished. What belongs `beside` a result is
     made with it, or later where it is missing. No more than `limit` photos are restored. `on_progress` hears of the
     share of each task that is done, `on_size` of the pixels that its result will have. Errors of the library and of
-    the operating system are outcomes; where the model itself can't be loaded, that error is raised.
+    the operating system are outcomes; where the model itself can't be loaded, that error is raised, and InputError
+    where processes can't share the bucket and this one doesn't say that its part is its own.
     """
-    desk = Desk(model=model, settings=settings, beside=beside)
+    desk = Desk(model=model, settings=settings, beside=beside, bucket=bucket)
     try:
-        yield from work(tasks, desk, on_progress=on_progress, on_size=on_size, limit=limit)
+        left = tasks if bucket is None else (yield from skip_finished(tasks, desk))
+        yield from work(left, desk, on_progress=on_progress, on_size=on_size, limit=limit)
     finally:
         desk.close()
 
@@ -60,13 +69,14 @@ def work(
     limit: int | None = None,
 ) -> Generator[Outcome, None, None]:
     """Do what `process` does at a desk, which keeps its model and stays open."""
+    patience_s = _PATIENCE_S if desk.bucket is None else _BUCKET_PATIENCE_S
     line = _Line(desk=desk, on_progress=on_progress, on_size=on_size, left=limit)
 
     def look(waiting: Iterable[Task]) -> Iterator[Outcome | Task]:
         return (outcome or task for task, outcome in line.run(waiting))
 
     try:
-        yield from in_rounds(tasks, look, enough=lambda: line.left == 0, patience_s=_PATIENCE_S)
+        yield from in_rounds(tasks, look, enough=lambda: line.left == 0, patience_s=patience_s)
     finally:
         line.close()
 

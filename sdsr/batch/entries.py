@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sdsr.batch.items import Item, Mark, Stamp
+from sdsr.batch.items import Item, Mark, Stamp, sha256_of
 from sdsr.batch.objects import number_of, parse_object, text_of
 
 
@@ -22,7 +22,7 @@ class Work:
     def on(cls, photo: Item, settings_sha256: str) -> "Work":
         """Return the work on a photo as it is now."""
         mark = photo.mark()  # before it is read: what changes later has another
-        return cls(input_sha256=photo.sha256(), settings_sha256=settings_sha256, input_mark=mark)
+        return cls(input_sha256=sha256_of(photo), settings_sha256=settings_sha256, input_mark=mark)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -84,7 +84,7 @@ def estimate(
     Headers are read of a sample, and the middles of a few photos are restored and encoded to know time and bytes.
     """
     desk = Desk(model=model, settings=settings)
-    left = [task for task in tasks if task.root is None or not desk.finished(desk.state(task))]
+    left = [task for task in tasks if not desk.seems_finished(task)]
     finished = len(tasks) - len(left)
     left = left[:limit]
     step = max(1, -(-len(left) // _SAMPLE))

@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from sdsr.batch.desk import Desk
-from sdsr.batch.items import File
 from sdsr.batch.opening import Opened
 from sdsr.batch.outcome import Outcome
 from sdsr.batch.restoring import OnProgress, Restored
@@ -25,7 +24,9 @@ def restore_opened(opened: Opened, desk: Desk, on_progress: OnProgress) -> Resto
     begun = time.perf_counter()
 
     def attempt() -> Restored:
-        found = opened.read or read(task.source, desk.maker(), desk.settings, format=format_of(task.target))
+        found = opened.read or read(
+            opened.pair.photo.file(), desk.maker(), desk.settings, format=format_of(task.target)
+        )
         opened.read = None  # so that nothing but what restores it holds it
         with desk.computing:
             try:
@@ -50,7 +51,7 @@ def write_opened(opened: Opened, restored: Restored, desk: Desk) -> Outcome | No
     begun = time.perf_counter() - opened.seconds
 
     def attempt() -> Outcome | None:
-        if opened.claim is not None and not opened.claim.holds():
+        if opened.lease is not None and not opened.lease.holds():
             log.warning("%s was taken over by another process while this one slept.", opened.task.source.name)
             return None
         _write(opened, restored, desk)
@@ -73,14 +74,15 @@ def _write(opened: Opened, restored: Restored, desk: Desk) -> None:
 
     task = opened.task
     settings = desk.settings
-    _make_folder(task.target.parent)
-    manifest = None if task.root is None else desk.manifest(task.root)
-    if manifest is not None:
-        manifest.begin(File(task.result, task.result_name), opened.work)
-    seal = settings.seal(restored.result, task.target.name, task.source, desk.model.name)
+    pair = opened.pair
+    _make_folder(pair.target.parent)
+    results = None if task.root is None else desk.results(task.root)
+    if results is not None:
+        results.begin(pair, opened.work)
+    seal = settings.seal(restored.result, task.target.name, pair.photo.file(), desk.model.name)
     write_photo(
         restored.result,
-        task.target,
+        pair.target,
         format=format_of(task.target),
         quality=settings.quality,
         overwrite=opened.replaces,
@@ -88,8 +90,8 @@ def _write(opened: Opened, restored: Restored, desk: Desk) -> None:
     )
     if desk.beside is not None:
         desk.beside.make(task, restored)
-    if manifest is not None:
-        manifest.finish(File(task.result, task.result_name), opened.work)
+    if results is not None:
+        results.finish(pair, opened.work)
 
 
 def _make_folder(folder: Path) -> None:

@@ -66,8 +66,8 @@ class Item(Protocol):
         """Whether it is there, and has this mark."""
         ...
 
-    def sha256(self) -> str:
-        """Return the sha256 of its bytes, which are read for that."""
+    def file(self) -> Path:
+        """Return the file that it is, or a copy of it."""
         ...
 
 
@@ -87,5 +87,10 @@ class File:
     def fits(self, mark: Mark) -> bool:
         return isinstance(mark, Stamp) and mark.fits(self.path)
 
-    def sha256(self) -> str:
-        return file_sha256(self.path)
+    def file(self) -> Path:
+        return Path(self.path)
+
+
+def sha256_of(item: Item) -> str:
+    """Return the sha256 of a photo or a result, which is read for that."""
+    return file_sha256(item.file())

@@ -17,12 +17,24 @@ from typing import Literal, Protocol
 
 from sdsr import __version__
 from sdsr.batch.entries import Entry, Work, parsed, written
-from sdsr.batch.items import Item
+from sdsr.batch.items import Item, sha256_of
 from sdsr.errors import OutputError
 
 log = logging.getLogger(__name__)
 
-State = Literal["unknown", "missing", "finished", "changed", "another photo", "other settings", "another version"]
+State = Literal[
+    "unknown",
+    "missing",
+    "finished",
+    "changed",
+    "another photo",
+    "other settings",
+    "another version",
+    "not ours",
+    "cut off",
+]
+"""What is known of a result; see `Manifest.state`. Of a bucket's alone: "not ours", which no note tells of, and "cut
+off", which a process wrote that died before it could note that."""
 
 
 class Journal(Protocol):
@@ -67,7 +79,7 @@ class Manifest:
 
     def known(self, photo: Item, result: Item, settings_sha256: str) -> State:
         """Return what marks alone tell of a result: "finished" or "another version", or else "unknown"."""
-        for entry in self._noted(result.name):
+        for entry in self.noted(result.name):
             if entry.work.settings_sha256 == settings_sha256 and entry.known_again(photo, result):
                 return _finished(entry)
         return "unknown"
@@ -88,7 +100,7 @@ class Manifest:
         if not result.is_there():
             return "missing"
         mark = result.mark()
-        output_sha256 = result.sha256() if read or not entry.shows(result) else entry.output_sha256
+        output_sha256 = sha256_of(result) if read or not entry.shows(result) else entry.output_sha256
         if output_sha256 is None or not entry.stands_for(output_sha256):
             return "changed"
         if entry.work.settings_sha256 != settings_sha256:
@@ -112,13 +124,13 @@ class Manifest:
 
     def begin(self, result: Item, work: Work) -> None:
         """Note that a result will be written, where nothing is or what is there may be replaced."""
-        replaces = result.sha256() if result.is_there() else None
+        replaces = sha256_of(result) if result.is_there() else None
         self.adopt({result.name: Entry(work=work, output_sha256=None, replaces=replaces, version=__version__)})
 
     def finish(self, result: Item, work: Work) -> None:
         """Note that a result is complete."""
         mark = result.mark()
-        entry = Entry(work=work, output_sha256=result.sha256(), output_mark=mark, version=__version__)
+        entry = Entry(work=work, output_sha256=sha256_of(result), output_mark=mark, version=__version__)
         self.adopt({result.name: entry})
 
     def refresh(self) -> None:
@@ -135,12 +147,13 @@ class Manifest:
         """Note what was found finished by its sha256, so that the next run knows it by its marks."""
         try:
             self.adopt(self._seen_again)
+            self._seen_again = {}
         except OutputError as error:  # then they are read once more
             log.debug("%s", error)
 
     def _learn(self, name: str, entry: Entry) -> None:
         """Take what was noted last; what two files say of one result is both kept, as clocks may differ."""
-        if entry in self._noted(name):  # read again
+        if entry in self.noted(name):  # read again
             return
         self._noted_since.add(name)
         before = self._entries.get(name)
@@ -150,7 +163,7 @@ class Manifest:
             self._contradicting[name] = [*(each for each in others if each.origin != older.origin), older]
         self._entries[name] = entry
 
-    def _noted(self, name: str) -> Iterator[Entry]:
+    def noted(self, name: str) -> Iterator[Entry]:
         """Yield what is noted of a result, the last first."""
         if name in self._entries:
             yield self._entries[name]
@@ -158,13 +171,13 @@ class Manifest:
 
     def _true_entry(self, result: Item) -> Entry | None:
         """Return what is noted of a result; where files contradict each other, by the one that tells of it."""
-        noted = [*self._noted(result.name)]
+        noted = [*self.noted(result.name)]
         if len(noted) < 2 or not result.is_there():
             return noted[0] if noted else None
         shown = next((each for each in noted if each.shows(result)), None)
         if shown is not None:
             return shown
-        sha256 = result.sha256()
+        sha256 = sha256_of(result)
         return next((each for each in noted if each.output_sha256 == sha256), noted[0])
 
 

@@ -1,22 +1,20 @@
 """The first step of a photo at the desk: claimed, unless it is finished; read; and why its result is made again."""
 
 import time
+from collections.abc import Generator, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from sdsr.batch import again
 from sdsr.batch.desk import Desk
 from sdsr.batch.entries import Work
-from sdsr.batch.items import File
+from sdsr.batch.leasing import Lease
 from sdsr.batch.manifest import State
 from sdsr.batch.outcome import Outcome
 from sdsr.batch.restoring import Read, check_target, look_at
+from sdsr.batch.results import Pair
 from sdsr.batch.settling import outcome, reported
 from sdsr.batch.walking import Task
-
-if TYPE_CHECKING:
-    from sdsr.batch.leasing import Lease
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -28,6 +26,7 @@ class Opened:
     """
 
     task: Task
+    pair: Pair
     size: tuple[int, int]
     work: Work
     light: bool
@@ -36,7 +35,7 @@ class Opened:
     replaces: bool
     seconds: float
     held: ExitStack
-    claim: "Lease | None" = None
+    lease: Lease | None = None
 
     def let_go(self) -> None:
         """Leave the photo to whoever comes; more than once if need be."""
@@ -60,49 +59,63 @@ def open_task(task: Task, desk: Desk) -> Opened | Outcome | None:
     return reported(attempt, task, desk, begun)
 
 
+def skip_finished(tasks: Iterable[Task], desk: Desk) -> Generator[Outcome, None, list[Task]]:
+    """Yield the outcomes of tasks that need nothing, and return the others.
+
+    Raises InputError where there are any, and processes can't share the results.
+    """
+    left: list[Task] = []
+    for task in tasks:
+        if desk.needs_nothing(task):
+            yield outcome(task, desk, "skipped")
+        else:
+            left.append(task)
+    for results in desk.opened.values() if left else ():
+        results.check_shared()
+    return left
+
+
 def _open(task: Task, desk: Desk, held: ExitStack) -> Opened | Outcome | None:
     """Claim a photo and read it, unless it is finished by now; None where another process has it."""
-    from sdsr.photos.parts import remove_parts
-
     if task.root is None:
-        return _read(task, desk, None, held)
-    claim = desk.claims(task.root).take(task.result_name)
-    if claim is None:
+        return _read(task, desk, Pair.of(task), None, held)
+    results = desk.results(task.root)
+    lease = results.take(task, desk.settings_sha256)
+    if lease is None:
         return None
-    held.callback(claim.release)
-    manifest = desk.manifest(task.root)
-    manifest.refresh()
-    if manifest.interrupted(task.result_name) or task.target.exists():  # whoever was writing it is dead
-        remove_parts(task.target)
-    state = desk.state(task)
+    held.callback(lease.release)
+    pair = results.open(task, lease, held)
+    state = results.state(pair, desk.settings_sha256, read=desk.reads)
     if desk.finished(state):
         _make_beside(task, desk)
         return outcome(task, desk, "skipped")
-    opened = _read(task, desk, state, held)
-    opened.claim = claim
+    opened = _read(task, desk, pair, state, held)
+    opened.lease = lease
     return opened
 
 
-def _read(task: Task, desk: Desk, state: State | None, held: ExitStack) -> Opened:
+def _read(task: Task, desk: Desk, pair: Pair, state: State | None, held: ExitStack) -> Opened:
     """Return a photo to restore; what can't be done is refused before the model is loaded."""
     from sdsr.photos.probe import format_of
 
     settings = desk.settings
-    header, size = look_at(task.source, settings, format=format_of(task.target))
+    format = format_of(task.target)
+    header, size = look_at(pair.photo.file(), settings, format=format)
     if desk.beside is not None:
         desk.beside.check((header.height, header.width), size)
     reason = None if state is None else _reason_to_replace(task, desk, state)
     replaces = reason is not None or settings.overwrite
-    check_target(task.target, overwrite=replaces, new_folders=task.root is not None)
-    work = Work.on(File(task.photo), desk.settings_sha256)
+    check_target(pair.target, overwrite=replaces, new_folders=task.root is not None)
+    work = Work.on(pair.photo, desk.settings_sha256)
     maker = desk.maker()
     from sdsr.batch.memory import is_light
     from sdsr.batch.restoring import read
 
     light = is_light(header, size, settings.request)
-    found = read(task.source, maker, settings, format=format_of(task.target)) if light else None
+    found = read(pair.photo.file(), maker, settings, format=format) if light else None
     return Opened(
         task=task,
+        pair=pair,
         size=size,
         work=work,
         light=light,
@@ -117,10 +130,10 @@ def _read(task: Task, desk: Desk, state: State | None, held: ExitStack) -> Opene
 def _reason_to_replace(task: Task, desk: Desk, state: State) -> str | None:
     """Return why a result that is ours is made again; None where there is none. Raises OutputError where it may not."""
     assert task.root is not None
-    manifest = desk.manifest(task.root)
+    manifest = desk.results(task.root).manifest
     return again.reason(
         state,
-        task.target,
+        task.result,
         on_exists=desk.settings.on_exists,
         begun=manifest.interrupted(task.result_name),
         noted_since=manifest.noted_since(task.result_name),

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from sdsr.batch.outcome import Outcome
 from sdsr.batch.settings import Settings
@@ -55,10 +54,8 @@ class Pace:
     def settle(self, outcome: Outcome, now_s: float) -> None:
         """A photo needs no more work; it may have been restored elsewhere, without a word before."""
         self.settled += 1
-        # of a URL a task's path has lost a slash; of very many that are passed over nothing is made
-        photo = str(Path(outcome.input)) if self.begun else ""
-        if photo in self.begun:
-            self.begun.remove(photo)
+        if outcome.input in self.begun:
+            self.begun.remove(outcome.input)
         elif outcome.status == "done" and outcome.size is not None:
             pixels = outcome.size[0] * outcome.size[1]
             self.began_s = now_s - outcome.seconds if self.began_s is None else self.began_s

@@ -8,24 +8,24 @@ any of them goes on where another stopped. All machines must see photos and resu
 import logging
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from sdsr.batch.alive import new_token
 from sdsr.batch.desk import Desk
 from sdsr.batch.model import Model
+from sdsr.batch.opening import skip_finished
 from sdsr.batch.outcome import Outcome
 from sdsr.batch.ray_cluster import Cluster, connect, import_ray, shares
 from sdsr.batch.restoring import Beside
 from sdsr.batch.settings import Settings
-from sdsr.batch.settling import failed, outcome
+from sdsr.batch.settling import failed
 from sdsr.batch.walking import Task
 from sdsr.errors import ModelError, SdsrError
 
 if TYPE_CHECKING:
-    from sdsr.batch.bucket.planning import Bucket, Places
+    from sdsr.batch.bucket.planning import Bucket
 
 log = logging.getLogger(__name__)
 
@@ -51,48 +51,25 @@ def process_on_ray(
     is started. Raises InputError where Ray isn't here or the cluster can't be reached, and the model's error where it
     can't be loaded.
     """
-    desk = Desk(model=model, settings=settings, beside=beside)
-    left: list[Task] = []
-    for task, settled in _passed(tasks, desk, bucket):
-        if settled is None:
-            left.append(task)
-        else:
-            yield settled
-    if left:
-        yield from _on_cluster(left, desk, cluster, limit, bucket)
-
-
-def _passed(tasks: Sequence[Task], desk: Desk, bucket: "Bucket | None") -> Iterator[tuple[Task, Outcome | None]]:
-    """Yield each task with its outcome if it is finished."""
-    if bucket is not None:
-        from sdsr.batch.bucket.desk import BucketDesk
-
-        of_bucket = BucketDesk.open(bucket.places, desk)
-        try:
-            yield from of_bucket.passed(tasks, bucket)
-            of_bucket.check_shared(alone=bucket.alone)
-        finally:
-            of_bucket.close()
-        return
+    desk = Desk(model=model, settings=settings, beside=beside, bucket=bucket)
     try:
-        for task in tasks:
-            yield task, outcome(task, desk, "skipped") if desk.needs_nothing(task) else None
+        left = yield from skip_finished(tasks, desk)
     finally:
         desk.close()
+    if left:
+        yield from _on_cluster(left, desk, cluster, limit)
 
 
-def _on_cluster(
-    tasks: Sequence[Task], desk: Desk, cluster: Cluster, limit: int | None, bucket: "Bucket | None"
-) -> Iterator[Outcome]:
+def _on_cluster(tasks: Sequence[Task], desk: Desk, cluster: Cluster, limit: int | None) -> Iterator[Outcome]:
     ray = import_ray()
     started = connect(ray, cluster)
     try:
         count, share = shares(ray.cluster_resources(), cluster.workers)
         actor = ray.remote(max_restarts=0, **share)(_Worker)
-        crew = _Crew(actor=actor, desk=desk, places=None if bucket is None else bucket.places)
+        crew = _Crew(actor=actor, desk=desk)
         count = min(count, len(tasks), limit or count)
         yield from _shared(ray, crew, [crew.hire() for _ in range(count)], tasks, limit=limit)
-        crew.clear(tasks)
+        desk.close()  # which removes what dead workers left
     finally:
         if started:
             ray.shutdown()
@@ -166,62 +143,31 @@ class _Crew:
 
     actor: Any
     desk: Desk
-    places: "Places | None"
 
     def hire(self) -> _Hired:
         token = new_token()
         desk = self.desk
-        return _Hired(actor=self.actor.remote(desk.model, desk.settings, desk.beside, token, self.places), token=token)
+        bucket = desk.bucket and replace(desk.bucket, photos={})  # what was listed stays here
+        return _Hired(actor=self.actor.remote(desk.model, desk.settings, desk.beside, bucket, token), token=token)
 
     def bury(self, worker: _Hired, given: Sequence[Task]) -> None:
         """Let go of what a dead worker had claimed of the photos that it was given."""
-        if self.places is None:
-            for root in _roots(given):
-                self.desk.claims(root).bury(worker.token)
-            return
-        from sdsr.batch.bucket.leases import Leases
-        from sdsr.batch.bucket.store import Store
-
-        try:
-            Leases(Store(self.places.results)).bury(worker.token)
-        except SdsrError as error:  # of a network that is away; then it is watched
-            log.warning("%s", error)
-
-    def clear(self, tasks: Sequence[Task]) -> None:
-        """Remove what dead workers left in folders."""
-        if self.places is None:
-            for root in _roots(tasks):
-                claims = self.desk.claims(root)
-                claims.remove_abandoned()
-                claims.close()
-
-
-def _roots(tasks: Sequence[Task]) -> set[Path]:
-    return {task.root for task in tasks if task.root is not None}
+        for root in {task.root for task in given if task.root is not None}:
+            self.desk.results(root).bury(worker.token)
 
 
 class _Worker:
     """A process of the cluster with the model on its device."""
 
     def __init__(
-        self, model: Model, settings: Settings, beside: Beside | None, token: str, places: "Places | None"
+        self, model: Model, settings: Settings, beside: Beside | None, bucket: "Bucket | None", token: str
     ) -> None:
-        desk = Desk(model=model, settings=settings, beside=beside, token=token)
-        if places is None:
-            self.desk = desk
-        else:
-            from sdsr.batch.bucket.desk import BucketDesk
-
-            self.desk = BucketDesk.open(places, desk)
+        self.desk = Desk(model=model, settings=settings, beside=beside, bucket=bucket, token=token)
 
     def restore(self, tasks: list[Task]) -> list[Outcome]:
         from sdsr.batch.engine import work
 
-        if isinstance(self.desk, Desk):
-            return list(work(tasks, self.desk, on_progress=lambda task, share: None))
-        from sdsr.batch.bucket.engine import work_bucket
-
-        return list(work_bucket(self.desk, tasks, on_progress=lambda task, share: None))
+        return list(work(tasks, self.desk, on_progress=lambda task, share: None))
 
     def close(self) -> None:
         """Give up claims, and note what was found finished."""

@@ -95,11 +95,7 @@ def _outcomes(
 
         return process_on_ray(tasks, model, settings, cluster, beside=beside, limit=limit, bucket=bucket)
     watched = {"on_progress": progress.advance, "on_size": progress.begin}
-    if bucket is not None:
-        from sdsr.batch.bucket.engine import process_bucket
-
-        return process_bucket(tasks, bucket, model, settings, **watched, limit=limit)
-    return process(tasks, model, settings, **watched, beside=beside, limit=limit)
+    return process(tasks, model, settings, **watched, beside=beside, limit=limit, bucket=bucket)
 
 
 def tell_estimate(found: "Estimate", *, json: bool) -> None:

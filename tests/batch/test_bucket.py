@@ -10,23 +10,23 @@ import fsspec
 import pytest
 
 from sdsr.batch import leasing
-from sdsr.batch.bucket.copies import fetch
-from sdsr.batch.bucket.desk import BucketDesk
-from sdsr.batch.bucket.engine import process_bucket
+from sdsr.batch.bucket.journal import BucketJournal
 from sdsr.batch.bucket.leases import Intent, Leases
-from sdsr.batch.bucket.notes import Notes
-from sdsr.batch.bucket.planning import Places, plan_bucket
+from sdsr.batch.bucket.planning import Bucket, Places, plan_bucket
+from sdsr.batch.bucket.results import BucketResults
 from sdsr.batch.bucket.store import Seen, Store
 from sdsr.batch.desk import Desk
 from sdsr.batch.engine import process
 from sdsr.batch.journal import NAME
 from sdsr.batch.leasing import EXPIRY_S, FOLDER
+from sdsr.batch.manifest import Manifest
 from sdsr.batch.model import Model
+from sdsr.batch.opening import Opened, open_task
 from sdsr.batch.outcome import Outcome
 from sdsr.batch.settings import Settings
 from sdsr.batch.shards import Shard
 from sdsr.batch.walking import Naming, Task, plan
-from sdsr.errors import InputError, OutputError
+from sdsr.errors import InputError
 from sdsr.request import Request
 from sdsr.upscaling import Upscaler
 
@@ -54,7 +54,7 @@ def run(upscaler: Upscaler, settings: Settings = TWICE, limit: int | None = None
 
 def outcomes(upscaler: Upscaler, settings: Settings = TWICE, limit: int | None = None) -> Iterator[Outcome]:
     tasks, found = plan_bucket(PLACES, Naming(request=settings.request))
-    return process_bucket(tasks, found, Model.of(upscaler), settings, on_progress=lambda task, share: None, limit=limit)
+    return process(tasks, Model.of(upscaler), settings, on_progress=lambda task, share: None, limit=limit, bucket=found)
 
 
 def statuses(found: dict[str, Outcome]) -> dict[str, str]:
@@ -146,35 +146,48 @@ def test_no_more_than_the_limit_is_restored(bucket: fsspec.AbstractFileSystem, u
     assert statuses == ["done", "done", "failed", "skipped"]
 
 
+def notes(token: str) -> Manifest:
+    """What a process of this token finds noted."""
+    return Manifest(BucketJournal(Store(PLACES.results), token))
+
+
 def silence(leases: Leases) -> None:
     assert leases._heartbeat is not None
     leases._heartbeat.stop()
 
 
-def killed(desk: BucketDesk, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a desk be as one whose process is killed: nothing is said any more, and time passes."""
-    silence(desk.leases)
+def opened(upscaler: Upscaler) -> tuple[Desk, BucketResults]:
+    """A desk of another process, which has opened the bucket."""
+    desk = Desk(model=Model.of(upscaler), settings=TWICE, bucket=Bucket(places=PLACES, photos={}))
+    results = desk.results(Path(PLACES.results))
+    assert isinstance(results, BucketResults)
+    return desk, results
+
+
+def killed(results: BucketResults, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let results be as those of a process that is killed: nothing is said any more, and time passes."""
+    silence(results._leases)
     clock = count(0.0, EXPIRY_S)
     monkeypatch.setattr(leasing, "_monotonic", lambda: next(clock))
-    monkeypatch.setattr("sdsr.batch.bucket.engine._PATIENCE_S", 0.0)
+    monkeypatch.setattr("sdsr.batch.engine._BUCKET_PATIENCE_S", 0.0)
 
 
 def test_a_result_that_a_killed_process_could_not_note_is_made_again(
     bucket: fsspec.AbstractFileSystem, upscaler: Upscaler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tasks, _ = plan_bucket(PLACES, Naming(request=TWICE.request))
-    desk = BucketDesk.open(PLACES, Desk(model=Model.of(upscaler), settings=TWICE))
-    assert [fetch(desk, task) is not None for task in tasks[:2]] == [True, True]
+    desk, theirs = opened(upscaler)
+    assert [isinstance(open_task(task, desk), Opened) for task in tasks[:2]] == [True, True]
     bucket.pipe_file("/bucket/out/a.jpg", b"uploaded and not noted")
     assert statuses(run(upscaler, limit=2)).keys() == {"broken.jpg", "sub/[ab]#*?.png", "sub/b.png"}, (
         "a living one keeps"
     )
-    killed(desk, monkeypatch)
+    killed(theirs, monkeypatch)
     found = run(upscaler)
     assert [found[name].again for name in ("a.jpg", "a.png")] == ["it was cut off before it was noted", None]
     assert statuses(found) == DONE | {"sub/b.png": "skipped", "sub/[ab]#*?.png": "skipped"}
     assert not bucket.exists(f"/bucket/out/{FOLDER}"), "nor what the dead left"
-    desk.leases._heartbeat = None
+    theirs._leases._heartbeat = None
     desk.close()
 
 
@@ -182,12 +195,13 @@ def test_what_was_there_before_a_killed_process_is_not_taken_for_its_result(
     bucket: fsspec.AbstractFileSystem, upscaler: Upscaler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bucket.pipe_file("/bucket/out/a.jpg", b"somebody's work")
-    desk = BucketDesk.open(PLACES, Desk(model=Model.of(upscaler), settings=TWICE))
-    assert desk.leases.take("a.jpg", "0" * 64, desk.results.seen("a.jpg").version) is not None  # pyright: ignore
-    killed(desk, monkeypatch)
+    tasks, _ = plan_bucket(PLACES, Naming(request=TWICE.request))
+    desk, theirs = opened(upscaler)
+    assert theirs.take(tasks[0], "0" * 64) is not None
+    killed(theirs, monkeypatch)
     assert "exists already" in (run(upscaler)["a.jpg"].error or "")
     assert bucket.cat_file("/bucket/out/a.jpg") == b"somebody's work"
-    desk.leases._heartbeat = None
+    theirs._leases._heartbeat = None
     desk.close()
 
 
@@ -226,18 +240,19 @@ def test_a_result_just_made_by_other_settings_is_not_fought_over(
 ) -> None:
     tasks, _ = plan_bucket(PLACES, Naming(request=TWICE.request))
     list(outcomes(upscaler, Settings(request=Request(scale=3.0))))
-    (notes,) = bucket.glob("/bucket/out/.sdsr-manifests/*.jsonl")
-    both = bucket.cat_file(notes)
-    bucket.pipe_file(notes, b"".join(line for line in both.splitlines(keepends=True) if b"a.png" not in line))
-    earlier = Notes(Store(PLACES.results), "opened when a.jpg was noted")
-    bucket.pipe_file(notes, both)  # as its owner writes it anew
+    (path,) = bucket.glob("/bucket/out/.sdsr-manifests/*.jsonl")
+    both = bucket.cat_file(path)
+    bucket.pipe_file(path, b"".join(line for line in both.splitlines(keepends=True) if b"a.png" not in line))
+    earlier = notes("opened when a.jpg was noted")
+    bucket.pipe_file(path, both)  # as its owner writes it anew
     earlier.refresh()
     assert [earlier.noted_since(name) for name in ("a.jpg", "a.png")] == [False, True]
     bucket.rm("/bucket/out", recursive=True)
-    desk = BucketDesk.open(PLACES, Desk(model=Model.of(upscaler), settings=TWICE))
+    desk, _ = opened(upscaler)
     run(upscaler, Settings(request=Request(scale=3.0)), limit=1)
-    with pytest.raises(OutputError, match="by another process just now, by other settings"):
-        fetch(desk, tasks[0])
+    found = open_task(tasks[0], desk)
+    assert isinstance(found, Outcome)
+    assert "by another process just now, by other settings" in (found.error or "")
     desk.close()
     assert run(upscaler, limit=1)["a.jpg"].again == "settings or weights changed", "one of an earlier run is"
 
@@ -247,7 +262,7 @@ def test_whatever_else_is_where_leases_and_notes_are_is_passed_over(
     bucket: fsspec.AbstractFileSystem, junk: bytes
 ) -> None:
     bucket.pipe_file("/bucket/out/.sdsr-manifests/other.jsonl", junk + b"\n")
-    assert Notes(Store(PLACES.results), "own").of("a.png", None) is None
+    assert not notes("own").entries
     one = Leases(Store(PLACES.results))
     lease = one.take("a.png", "0" * 64, None)
     assert lease is not None
@@ -289,7 +304,7 @@ def test_a_store_that_cannot_tell_who_was_first_asks_for_shards(
         ours = Shard(number=number, count=2).of(tasks)
         done |= {
             outcome.output
-            for outcome in process_bucket(ours, found, Model.of(upscaler), TWICE, on_progress=lambda task, share: None)
+            for outcome in process(ours, Model.of(upscaler), TWICE, on_progress=lambda task, share: None, bucket=found)
         }
     assert len(done) == len(DONE)
 
@@ -308,10 +323,10 @@ def test_the_manifest_of_a_folder_that_was_copied_there_counts(
 def test_notes_go_on_in_another_object_when_one_is_full(
     bucket: fsspec.AbstractFileSystem, upscaler: Upscaler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sdsr.batch.bucket.notes.MOST_BYTES", 100)
+    monkeypatch.setattr("sdsr.batch.bucket.journal.MOST_BYTES", 100)
     run(upscaler)
     assert len(bucket.find("/bucket/out/.sdsr-manifests")) == 4
-    assert Notes(Store(PLACES.results), "another").of("sub/b.png", None) is not None
+    assert "sub/b.png" in notes("another").entries
 
 
 def test_names_that_are_no_paths_are_passed_over(

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sdsr.batch.bucket.store import Seen, Store
@@ -60,7 +60,7 @@ class Bucket:
 def plan_bucket(places: Places, naming: Naming, *, alone: bool = False) -> tuple[list[Task], Bucket]:
     """Return the tasks of a bucket's photos, no two with one target, and the bucket as it was listed.
 
-    Paths of the tasks stand for URLs, and only `name` is exact. Suffixes are taken at their word, as no object is read.
+    The tasks have URLs for paths. Suffixes are taken at their word, as no object is read.
     Raises InputError where the bucket can't be listed or holds no photo.
     """
     objects = Store(places.photos).listed()
@@ -75,14 +75,11 @@ def plan_bucket(places: Places, naming: Naming, *, alone: bool = False) -> tuple
     folder = Path(places.photos)
     root = Path(places.results)
     found = ((folder / below, last) for below, _, last in (name.rpartition("/") for name in names))
-    tasks = list(distinct(mirrored(found, folder, root, naming, USUAL_LIMIT)))
+    tasks = [
+        replace(task, photo=f"{places.photos}/{task.name}", result=f"{places.results}/{task.result_name}")
+        for task in distinct(mirrored(found, folder, root, naming, USUAL_LIMIT))
+    ]
     return tasks, Bucket(places=places, photos={name: objects[name] for name in names}, alone=alone)
-
-
-def target_name(task: Task) -> str:
-    """Return the name of a task's result below the folder of results."""
-    assert task.root is not None
-    return task.target.relative_to(task.root).as_posix()
 
 
 def _is_path(name: str) -> bool:
