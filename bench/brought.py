@@ -22,7 +22,6 @@ BROUGHT: dict[str, tuple[str, ...]] = {
         "batch/ray_*",
         "batch/shards.py",
         "batch/templates.py",
-        "batch/waiting.py",
         "cli/manifest/*",
         "data/remote.py",
         "photos/urls.py",

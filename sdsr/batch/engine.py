@@ -5,6 +5,8 @@ restored the next is read (fetched, of a bucket) and the last is written. Torch 
 photo needs them, so that finding everything finished takes no time.
 """
 
+import logging
+import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,14 +20,16 @@ from sdsr.batch.opening import Opened, open_task, skip_finished
 from sdsr.batch.outcome import Outcome
 from sdsr.batch.restoring import Beside
 from sdsr.batch.settings import Settings
-from sdsr.batch.waiting import in_rounds
 from sdsr.batch.walking import Task
 
 if TYPE_CHECKING:
     from sdsr.batch.bucket.planning import Bucket
 
+log = logging.getLogger(__name__)
+
 _PATIENCE_S = 0.2  # between looks at photos of others, at first
 _BUCKET_PATIENCE_S = 2.0  # where each takes requests
+_MOST_PATIENCE_S = 5.0
 _PASSED_AT_ONCE = 64  # photos that need nothing, looked at while one is restored
 
 Settled = Outcome | None
@@ -68,15 +72,34 @@ def work(
     on_size: Callable[[Task, int], None] | None = None,
     limit: int | None = None,
 ) -> Generator[Outcome, None, None]:
-    """Do what `process` does at a desk, which keeps its model and stays open."""
+    """Do what `process` does at a desk, which keeps its model and stays open.
+
+    Photos of other processes are passed over, and looked at again; where none was settled, after longer and longer.
+    """
     patience_s = _PATIENCE_S if desk.bucket is None else _BUCKET_PATIENCE_S
+    wait_s = patience_s
     line = _Line(desk=desk, on_progress=on_progress, on_size=on_size, left=limit)
-
-    def look(waiting: Iterable[Task]) -> Iterator[Outcome | Task]:
-        return (outcome or task for task, outcome in line.run(waiting))
-
+    waiting = tasks
     try:
-        yield from in_rounds(tasks, look, enough=lambda: line.left == 0, patience_s=patience_s)
+        while line.left != 0:
+            of_others: list[Task] = []
+            advanced = False
+            for task, outcome in line.run(waiting):
+                if outcome is None:
+                    of_others.append(task)
+                else:
+                    advanced = True
+                    yield outcome
+            if not of_others:
+                return
+            if waiting is tasks:
+                log.info("waiting for %d photos that other processes are restoring.", len(of_others))
+            elif not advanced:
+                time.sleep(wait_s)
+                wait_s = min(_MOST_PATIENCE_S, 1.5 * wait_s)
+            if advanced:
+                wait_s = patience_s
+            waiting = of_others
     finally:
         line.close()
 
