@@ -16,9 +16,11 @@ from sdsr.batch.restoring import look_at
 from sdsr.batch.settings import Settings
 from sdsr.batch.walking import Task
 from sdsr.errors import InputError, OutputError, SdsrError
+from sdsr.region import Region
 
 if TYPE_CHECKING:
     from sdsr.jobs import JobMaker
+    from sdsr.photos.files import Header
     from sdsr.photos.photo import Photo
 
 _SAMPLE = 200  # headers that are read, evenly spread
@@ -60,11 +62,12 @@ class Estimate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Header:
+class _Sampled:
+    """A task, its photo's header, and the (height, width) of its result."""
+
     task: Task
-    given_px: int
-    size: tuple[int, int]  # (width, height) of the result
-    scale: float
+    header: "Header"
+    size: tuple[int, int]
 
     @property
     def pixels(self) -> int:
@@ -92,7 +95,7 @@ def estimate(
     headers, complaints = _headers(sample, settings)
     times = len(left) / len(sample) if sample else 0.0
     seconds_per_px, bytes_per_px = _probe(headers, desk, clock) if headers else (None, None)
-    pixels = sum(header.pixels for header in headers) * times
+    pixels = sum(sampled.pixels for sampled in headers) * times
     passes = max(settings.passes, settings.request.mean_of)
     return Estimate(
         photos=len(tasks),
@@ -100,7 +103,7 @@ def estimate(
         to_do=len(left),
         sampled=len(sample),
         unreadable=round((len(sample) - len(headers)) * times),
-        megapixels_in=round(sum(header.given_px for header in headers) * times / 1e6, 3),
+        megapixels_in=round(sum(sampled.header.width * sampled.header.height for sampled in headers) * times / 1e6, 3),
         megapixels_out=round(pixels / 1e6, 3),
         seconds=None if seconds_per_px is None else round(seconds_per_px * pixels * passes, 1),
         disk_bytes=None if bytes_per_px is None else round(bytes_per_px * pixels) + len(left) * _NOTE_BYTES,
@@ -109,29 +112,22 @@ def estimate(
     )
 
 
-def _headers(sample: Sequence[Task], settings: Settings) -> tuple[list[_Header], list[str]]:
+def _headers(sample: Sequence[Task], settings: Settings) -> tuple[list[_Sampled], list[str]]:
     """Return what headers say of the work, and what is wrong with the photos that can't be restored."""
-    headers: list[_Header] = []
+    from sdsr.photos.probe import format_of
+
+    found: list[_Sampled] = []
     complaints: list[str] = []
     for task in sample:
         try:
-            headers.append(_header(task, settings))
+            header, size = look_at(task.source, settings, format=format_of(task.target))
+            found.append(_Sampled(task=task, header=header, size=size))
         except (SdsrError, OSError) as error:
-            complaints.append(complaint(str(task.photo), str(error)))
-    return headers, complaints
+            complaints.append(complaint(task.photo, str(error)))
+    return found, complaints
 
 
-def _header(task: Task, settings: Settings) -> _Header:
-    """Return what the header of a photo says of its work; raise what says why it can't be restored."""
-    from sdsr.photos.probe import format_of
-
-    header, (height, width) = look_at(task.source, settings, format=format_of(task.target))
-    return _Header(
-        task=task, given_px=header.width * header.height, size=(width, height), scale=max(1e-3, width / header.width)
-    )
-
-
-def _probe(headers: Sequence[_Header], desk: Desk, clock: Callable[[], float]) -> tuple[float | None, float | None]:
+def _probe(headers: Sequence[_Sampled], desk: Desk, clock: Callable[[], float]) -> tuple[float | None, float | None]:
     """Return seconds and bytes for each pixel of a result, of the middles of a few photos; None where none can be."""
     from sdsr.photos.files import encode_photo, format_of
 
@@ -139,17 +135,17 @@ def _probe(headers: Sequence[_Header], desk: Desk, clock: Callable[[], float]) -
     seconds = 0.0
     encoded = 0
     pixels = 0
-    for header in headers[:: max(1, len(headers) // _PROBES)][:_PROBES]:
+    for sampled in headers[:: max(1, len(headers) // _PROBES)][:_PROBES]:
         if pixels and clock() > until:
             break
         try:
-            middle = _middle(header, desk.settings)
+            middle = _middle(sampled, desk.settings)
             maker = desk.maker()
             if not pixels:  # the first is slower than all others
-                _restored(middle, header, maker, desk.settings)
+                _restored(middle, sampled, maker, desk.settings)
             begun = clock()
-            result = _restored(middle, header, maker, desk.settings)
-            data = encode_photo(result, format_of(header.task.target), desk.settings.quality)
+            result = _restored(middle, sampled, maker, desk.settings)
+            data = encode_photo(result, format_of(sampled.task.target), desk.settings.quality)
         except InputError:
             continue
         seconds += clock() - begun
@@ -158,20 +154,19 @@ def _probe(headers: Sequence[_Header], desk: Desk, clock: Callable[[], float]) -
     return (seconds / pixels, encoded / pixels) if pixels else (None, None)
 
 
-def _middle(header: _Header, settings: Settings) -> "Photo":
+def _middle(sampled: _Sampled, settings: Settings) -> "Photo":
     from sdsr.photos.files import read_photo
 
-    photo = read_photo(header.task.source, settings.limits)
-    rows, columns = (
-        slice((side - min(side, _PROBE_PX)) // 2, (side + min(side, _PROBE_PX)) // 2) for side in photo.size
-    )
-    alpha = None if photo.alpha is None else photo.alpha[rows, columns]
-    return replace(photo, pixels=photo.pixels[rows, columns], alpha=alpha)
+    photo = read_photo(sampled.task.source, settings.limits)
+    part = Region.middle(photo.size, (_PROBE_PX, _PROBE_PX))
+    alpha = None if photo.alpha is None else photo.alpha[part.rows, part.columns]
+    return replace(photo, pixels=photo.pixels[part.rows, part.columns], alpha=alpha)
 
 
-def _restored(middle: "Photo", header: _Header, maker: "JobMaker", settings: Settings) -> "Photo":
+def _restored(middle: "Photo", sampled: _Sampled, maker: "JobMaker", settings: Settings) -> "Photo":
     plain = {"width": None, "height": None, "megapixels": None, "protect": (), "mean_of": 1}
-    request = replace(settings.request, scale=header.scale, **plain)
+    scale = max(1e-3, sampled.size[1] / sampled.header.width)
+    request = replace(settings.request, scale=scale, **plain)
     return maker.job(middle, request).run()
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from sdsr.batch.outcome import Outcome
+from sdsr.batch.restoring import look_at
 from sdsr.batch.settings import Settings
 from sdsr.batch.walking import Task
 from sdsr.errors import SdsrError
@@ -88,16 +89,13 @@ class Pace:
 
 def mean_pixels(tasks: Sequence[Task], settings: Settings) -> float:
     """Return the mean of the results' pixels of a few tasks, evenly spread; 1 where none can be known in a second."""
-    from sdsr.photos.probe import probe
-
     found: list[int] = []
     until = time.monotonic() + _SAMPLE_S
     for task in tasks[:: max(1, len(tasks) // _SAMPLE)]:
         if time.monotonic() > until:
             break
         try:
-            header = probe(task.source, settings.limits)
-            width, height = settings.request.size(header.width, header.height)
+            _, (height, width) = look_at(task.source, settings, format=None)
         except (SdsrError, OSError):
             continue
         found.append(width * height)
