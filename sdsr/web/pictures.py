@@ -65,9 +65,7 @@ def tile(pixels: np.ndarray, level: int, column: int, row: int) -> bytes:
     step = TILE_PX << level
     left = column * step
     top = row * step
-    height, width = pixels.shape[:2]
-    if not (0 <= left < width and 0 <= top < height):
-        raise InputError(f"tile (={level}/{column}/{row}) must be within {width} x {height} px; see size.")
+    _check_within(f"{level}/{column}/{row}", (left, top), (pixels.shape[1], pixels.shape[0]))
     part = np.ascontiguousarray(pixels[top : top + step, left : left + step])
     picture = pillow.fromarray(part)
     return _png(picture.reduce(1 << level) if level else picture)
@@ -83,8 +81,7 @@ def enlarged_tile(
     width, height = size
     left = column * TILE_PX
     top = row * TILE_PX
-    if not (0 <= left < width and 0 <= top < height):
-        raise InputError(f"tile (={column}/{row}) must be within {width} x {height} px; see size.")
+    _check_within(f"{column}/{row}", (left, top), size)
     right = min(left + TILE_PX, width)
     bottom = min(top + TILE_PX, height)
     wide = (box[2] - box[0]) / width
@@ -121,6 +118,12 @@ def enlarged(pixels: np.ndarray, box: tuple[float, float, float, float], size: t
         min(float(near.height), box[3] - first[1]),
     )
     return near.resize(size, pillow.Resampling.BICUBIC, box=inner, reducing_gap=3.0)
+
+
+def _check_within(place: str, corner: tuple[int, int], size: tuple[int, int]) -> None:
+    """Raise InputError for a tile whose corner (left, top) is beyond the picture's size (width, height)."""
+    if not (0 <= corner[0] < size[0] and 0 <= corner[1] < size[1]):
+        raise InputError(f"tile (={place}) must be within {size[0]} x {size[1]} px; see size.")
 
 
 def _png(picture: pillow.Image) -> bytes:

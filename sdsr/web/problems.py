@@ -15,11 +15,11 @@ from sdsr.errors import InputError, LimitError, ModelError, OutputError, SdsrErr
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_S = 5
-_STATUS: tuple[tuple[type[SdsrError], int, str], ...] = (
-    (LimitError, 413, "limit"),
-    (InputError, 422, "input"),
-    (OutputError, 507, "output"),
-    (ModelError, 503, "model"),
+_STATUS: tuple[tuple[type[SdsrError], tuple[int, str]], ...] = (
+    (LimitError, (413, "limit")),
+    (InputError, (422, "input")),
+    (OutputError, (507, "output")),
+    (ModelError, (503, "model")),
 )
 log = logging.getLogger(__name__)
 
@@ -69,10 +69,8 @@ def missing(what: str) -> Problem:
 def problem_named(name: str, message: str) -> Problem:
     """Return what an error of the library, by its class's name, is to a client; another process may have met it."""
     error = getattr(errors, name, Exception)
-    for kind, status, short in _STATUS:
-        if issubclass(error, kind):
-            return Problem(status, short, message)
-    return Problem(500, "internal", message)
+    status, short = next((answer for kind, answer in _STATUS if issubclass(error, kind)), (500, "internal"))
+    return Problem(status, short, message)
 
 
 def add_problems(app: FastAPI) -> None:

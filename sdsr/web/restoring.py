@@ -10,14 +10,15 @@ from pathlib import Path
 import numpy as np
 
 from sdsr.batch.memory import within_memory
+from sdsr.batch.restoring import read
+from sdsr.batch.settings import Settings
 from sdsr.errors import InputError
 from sdsr.images.floats import quantize
 from sdsr.job import Job, Preview
 from sdsr.jobs import JobMaker
 from sdsr.less_memory import chosen_with
-from sdsr.photos.files import check_output, probe, read_photo, write_photo
+from sdsr.photos.files import write_photo
 from sdsr.photos.formats import FORMATS, Format
-from sdsr.photos.layout import check_transparency
 from sdsr.photos.limits import Limits
 from sdsr.photos.photo import Photo
 from sdsr.region import Region
@@ -83,20 +84,17 @@ def restore(
     """
     began = time.monotonic()
     data = order.source.read_bytes()
-    header = probe(data, order.limits)
-    format = order.format or header.format
-    width, height = order.request.size(header.width, header.height)
-    check_output(header, (height, width), format, order.limits)
-    request = within_memory(maker, header, (height, width), order.request, passes=order.request.mean_of)
-    photo = read_photo(data, order.limits)
-    check_transparency(photo, format)
+    found = read(data, maker, Settings(request=order.request, limits=order.limits), format=order.format)
+    photo = found.photo
+    format = order.format or found.header.format
+    request = within_memory(maker, found.header, found.size, order.request, passes=order.request.mean_of)
     watch = _Watch(tell=tell, folder=order.folder, pause=pause)
     (result, job), note = maker.in_smaller_windows(
         photo, request, lambda request: _run(order, maker, photo, request, on_job, watch)
     )
     target = order.folder / f"result{FORMATS[format].suffixes[0]}"
     write_photo(result, target, format=format, quality=order.quality)
-    consistency = _depict(order, photo, result, (height, width))
+    consistency = _depict(order, photo, result, found.size)
     return {
         "file": target.name,
         "format": format,

@@ -105,7 +105,7 @@ class Store:
         """Return a client's photos, the newest first."""
         rows = self.database.execute(
             "SELECT * FROM photos WHERE client = ? ORDER BY created DESC LIMIT ?", (client, most)
-        ).fetchall()
+        )
         return [_photo(row) for row in rows]
 
     def count_photos(self, client: str) -> int:
@@ -132,13 +132,7 @@ class Store:
 
     def jobs(self, client: str, most: int = 500) -> list[JobRow]:
         """Return a client's jobs, the newest first."""
-        rows = self.database.execute(
-            "SELECT * FROM jobs WHERE client = ? ORDER BY number DESC LIMIT ?", (client, most)
-        ).fetchall()
-        return [_job(row) for row in rows]
-
-    def of_photo(self, photo: str) -> list[JobRow]:
-        rows = self.database.execute("SELECT * FROM jobs WHERE photo = ?", (photo,)).fetchall()
+        rows = self.database.execute("SELECT * FROM jobs WHERE client = ? ORDER BY number DESC LIMIT ?", (client, most))
         return [_job(row) for row in rows]
 
     def count_active(self, client: str | None = None) -> int:
@@ -217,15 +211,14 @@ class Store:
 
     def expired(self, before: float) -> tuple[list[str], list[str]]:
         """Return the jobs that ended, and the photos that came, before a time; in seconds since 1970."""
-        jobs = self.database.execute("SELECT id FROM jobs WHERE ended < ?", (before,)).fetchall()
-        photos = self.database.execute("SELECT id FROM photos WHERE created < ?", (before,)).fetchall()
-        return [row["id"] for row in jobs], [row["id"] for row in photos]
+        return self._ids("jobs WHERE ended < ?", before), self._ids("photos WHERE created < ?", before)
 
     def known(self) -> tuple[set[str], set[str]]:
         """Return the ids of all jobs and of all photos."""
-        jobs = self.database.execute("SELECT id FROM jobs").fetchall()
-        photos = self.database.execute("SELECT id FROM photos").fetchall()
-        return {row["id"] for row in jobs}, {row["id"] for row in photos}
+        return set(self._ids("jobs")), set(self._ids("photos"))
+
+    def _ids(self, of: str, *values: object) -> list[str]:
+        return [row["id"] for row in self.database.execute(f"SELECT id FROM {of}", values)]
 
     def _count(self, query: str, *values: object) -> int:
         return int(self.database.execute(query, values).fetchone()[0])
