@@ -120,18 +120,15 @@ def _run(
 ) -> tuple[Photo, Job]:
     job = maker.job(photo, request, on_progress=watch.progress)
     watch.begin(job.size if order.region is None else order.region.size)
+    crop = maker.crop(job, order.region) if order.region is not None and request.mean_of == 1 else None
+    ran = job if crop is None else crop.job
+    on_job(ran)
+    watch.plan(ran)
     if request.mean_of > 1:
-        on_job(job)
-        watch.plan(job)
         return _mean(order, maker, replace(request, protect=job.finish.places), job, watch), job
-    if order.region is None:
-        on_job(job)
-        watch.plan(job)
-        return job.run(on_step=watch.step, on_preview=watch.preview), job
-    crop = maker.crop(job, order.region)
-    on_job(crop.job)
-    watch.plan(crop.job)
-    return crop.run(on_step=watch.step), crop.job
+    if crop is not None:
+        return crop.run(on_step=watch.step), ran
+    return job.run(on_step=watch.step, on_preview=watch.preview), job
 
 
 def _mean(order: Order, maker: JobMaker, request: Request, job: Job, watch: "_Watch") -> Photo:

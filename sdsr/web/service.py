@@ -75,13 +75,8 @@ class Service:
             return busy(f"{settings.queue_per_client} of your jobs are waiting already; come back when some are done.")
         if path == "/v1/jobs" and self.store.count_active() >= settings.queue:
             return busy(f"{settings.queue} jobs are waiting already; come back when some are done.")
-        if path in ("/v1/jobs", "/v1/photos"):
-            return self._refuse_photo(client)
-        return None
-
-    def _refuse_photo(self, client: str) -> Problem | None:
-        most = self.settings.photos_per_client
-        if self.store.count_photos(client) >= most:
+        most = settings.photos_per_client
+        if path in ("/v1/jobs", "/v1/photos") and self.store.count_photos(client) >= most:
             return busy(f"{most} of your photos are kept already; delete some, or wait until they expire.")
         return None
 
