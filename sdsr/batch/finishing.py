@@ -2,6 +2,7 @@
 
 import logging
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -76,22 +77,18 @@ def _write(opened: Opened, restored: Restored, desk: Desk) -> None:
     settings = desk.settings
     pair = opened.pair
     _make_folder(pair.target.parent)
-    results = None if task.root is None else desk.results(task.root)
-    if results is not None:
-        results.begin(pair, opened.work)
     seal = settings.seal(restored.result, task.target.name, pair.photo.file(), desk.model.name)
-    write_photo(
-        restored.result,
-        pair.target,
-        format=format_of(task.target),
-        quality=settings.quality,
-        overwrite=opened.replaces,
-        seal=seal,
-    )
-    if desk.beside is not None:
-        desk.beside.make(task, restored)
-    if results is not None:
-        results.finish(pair, opened.work)
+    with nullcontext() if task.root is None else desk.results(task.root).writing(pair, opened.work):
+        write_photo(
+            restored.result,
+            pair.target,
+            format=format_of(task.target),
+            quality=settings.quality,
+            overwrite=opened.replaces,
+            seal=seal,
+        )
+        if desk.beside is not None:
+            desk.beside.make(task, restored)
 
 
 def _make_folder(folder: Path) -> None:

@@ -1,6 +1,7 @@
 """Where results go: into a folder, or a bucket (`sdsr.batch.bucket.results`), which the desk takes for the same."""
 
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -57,12 +58,8 @@ class Results(Protocol):
         """Return what is known of the result now."""
         ...
 
-    def begin(self, pair: Pair, work: Work) -> None:
-        """Note that a result will be written."""
-        ...
-
-    def finish(self, pair: Pair, work: Work) -> None:
-        """Bring a result that is written where it belongs, and note it."""
+    def writing(self, pair: Pair, work: Work) -> AbstractContextManager[None]:
+        """Note that a result will be written; when the block ends well, bring it where it belongs, and note it."""
         ...
 
     def bury(self, token: str) -> None:
@@ -101,10 +98,10 @@ class FolderResults:
     def state(self, pair: Pair, settings_sha256: str, *, read: bool) -> State:
         return self.manifest.state(pair.photo, pair.result, settings_sha256, read=read)
 
-    def begin(self, pair: Pair, work: Work) -> None:
+    @contextmanager
+    def writing(self, pair: Pair, work: Work) -> Iterator[None]:
         self.manifest.begin(pair.result, work)
-
-    def finish(self, pair: Pair, work: Work) -> None:
+        yield
         self.manifest.finish(pair.result, work)
 
     def bury(self, token: str) -> None:

@@ -6,7 +6,8 @@ Several processes may share a bucket by leases, where its driver makes objects o
 import logging
 import shutil
 import tempfile
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -111,10 +112,10 @@ class BucketResults:
             return "cut off"
         return "not ours" if state == "unknown" and pair.result.is_there() else state
 
-    def begin(self, pair: Pair, work: Work) -> None:
-        """The lease tells of it."""
-
-    def finish(self, pair: Pair, work: Work) -> None:
+    @contextmanager
+    def writing(self, pair: Pair, work: Work) -> Iterator[None]:
+        """Upload and note a result that is written; that it will be, its lease tells."""
+        yield
         name = pair.result.name
         seen = self._results.upload(pair.target, name)
         self.manifest.finish(Object(store=self._results, name=name, seen=seen, copy=pair.target), work)
