@@ -1,19 +1,20 @@
 """Why a result is made again, in the words of its line, and the errors where it may not be."""
 
-from sdsr.batch.manifest import State
+from sdsr.batch.manifest import Manifest, State
 from sdsr.batch.settings import OnExists
+from sdsr.batch.walking import Task
 from sdsr.errors import OutputError
 
 
-def reason(state: State, place: object, *, on_exists: OnExists, begun: bool, noted_since: bool) -> str | None:
-    """Return why a result of this state is made again; None where there is none, or it is finished.
+def reason(state: State, task: Task, manifest: Manifest, on_exists: OnExists) -> str | None:
+    """Return why a task's result of this state is made again; None where there is none, or it is finished.
 
-    `begun`: it was never noted as done; `noted_since`: a process noted it after this one began. Raises OutputError
-    where it may not be.
+    Raises OutputError where it may not be.
     """
+    begun = manifest.interrupted(task.result_name)
     match state:
         case "not ours" if on_exists != "replace":
-            raise exists(place)
+            raise exists(task.result)
         case "not ours":
             return "it was not known as ours"
         case "cut off":
@@ -24,8 +25,11 @@ def reason(state: State, place: object, *, on_exists: OnExists, begun: bool, not
             return "the photo changed"
         case "another version":
             return "another version made it"
-        case "other settings" if noted_since:
-            raise contested(place)
+        case "other settings" if manifest.noted_since(task.result_name):
+            raise OutputError(
+                f"{task.result} was made by another process just now, by other settings or weights; give each its own "
+                "folder, or stop one of them."
+            )
         case "other settings":
             return "settings or weights changed"
         case "changed" if begun:
@@ -33,26 +37,13 @@ def reason(state: State, place: object, *, on_exists: OnExists, begun: bool, not
         case "changed" if on_exists != "skip":
             return "its result changed"
         case "changed":
-            raise changed(place)
+            raise OutputError(
+                f"{task.result} exists already, and isn't what was written there; choose --on-exists verify or replace "
+                "to make it again, or another folder."
+            )
     return None
 
 
 def exists(place: object) -> OutputError:
     """Return the error of a result's place that is taken by what isn't known."""
     return OutputError(f"{place} exists already; choose another name or folder, or say --on-exists replace.")
-
-
-def changed(place: object) -> OutputError:
-    """Return the error of a result that isn't what was written."""
-    return OutputError(
-        f"{place} exists already, and isn't what was written there; choose --on-exists verify or replace to make it "
-        "again, or another folder."
-    )
-
-
-def contested(place: object) -> OutputError:
-    """Return the error of a result that another process made just now, by other settings or weights."""
-    return OutputError(
-        f"{place} was made by another process just now, by other settings or weights; give each its own folder, or "
-        "stop one of them."
-    )

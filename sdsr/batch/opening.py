@@ -103,7 +103,9 @@ def _read(task: Task, desk: Desk, pair: Pair, state: State | None, held: ExitSta
     header, size = look_at(pair.photo.file(), settings, format=format)
     if desk.beside is not None:
         desk.beside.check((header.height, header.width), size)
-    reason = None if state is None else _reason_to_replace(task, desk, state)
+    reason = None
+    if task.root is not None and state is not None:
+        reason = again.reason(state, task, desk.results(task.root).manifest, settings.on_exists)
     replaces = reason is not None or settings.overwrite
     check_target(pair.target, overwrite=replaces, new_folders=task.root is not None)
     work = Work.on(pair.photo, desk.settings_sha256)
@@ -124,19 +126,6 @@ def _read(task: Task, desk: Desk, pair: Pair, state: State | None, held: ExitSta
         replaces=replaces,
         seconds=0.0,
         held=held,
-    )
-
-
-def _reason_to_replace(task: Task, desk: Desk, state: State) -> str | None:
-    """Return why a result that is ours is made again; None where there is none. Raises OutputError where it may not."""
-    assert task.root is not None
-    manifest = desk.results(task.root).manifest
-    return again.reason(
-        state,
-        task.result,
-        on_exists=desk.settings.on_exists,
-        begun=manifest.interrupted(task.result_name),
-        noted_since=manifest.noted_since(task.result_name),
     )
 
 
