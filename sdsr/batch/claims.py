@@ -156,10 +156,8 @@ def _link(own: Path, lease: Path) -> bool:
 
 def count_claims(root: Path) -> int:
     """Return how many photos are being restored into a folder of results, as far as can be told at once."""
-    highest: dict[str, Path] = {}
-    for path in sorted((root / FOLDER).glob("*.[0-9]*"), key=lambda path: int(path.suffix[1:])):
-        highest[path.stem] = path
-    return sum(_seems_alive(path) for path in highest.values())
+    leases = sorted((root / FOLDER).glob("*.[0-9]*"), key=lambda path: int(path.suffix[1:]))
+    return sum(map(_seems_alive, {path.stem: path for path in leases}.values()))  # of each photo the highest
 
 
 def _seems_alive(lease: Path) -> bool:

@@ -40,9 +40,6 @@ def reported(attempt: Callable[[], T], task: Task, desk: Desk, begun: float) -> 
         said = str(error)
     except (OSError, UnicodeError) as error:  # of a name, or of a disk that goes away
         kind = kind_of(error)
-        said = f"{task.source.name} can't be restored ({_reason(error)}); check its path."
+        reason = getattr(error, "strerror", None) or error
+        said = f"{task.source.name} can't be restored ({reason}); check its path."
     return replace(failed(task, desk, kind, said), seconds=round(time.perf_counter() - begun, 3))
-
-
-def _reason(error: OSError | UnicodeError) -> str:
-    return getattr(error, "strerror", None) or str(error)

@@ -5,6 +5,7 @@ take `*`, `?` and `[` in names for patterns.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -94,10 +95,8 @@ class Store:
 
     def remove(self, name: str) -> None:
         """Remove an object, if it is there."""
-        try:
+        with suppress(FileNotFoundError):
             self._asked(lambda: self._fs.rm_file(self._path(name)), OutputError, "removed", name)
-        except FileNotFoundError:
-            return
 
     def exclusive(self, probe: str) -> bool:
         """Whether an object is made only where none is, and by one request; asked of the store by making one, twice."""
