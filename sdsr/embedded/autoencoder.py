@@ -1,6 +1,7 @@
 """Reconstruction: an autoencoder gives back the photo it was given."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -47,7 +48,7 @@ class ReconstructionStep(nn.Module):
             Term(name="l1", weight=objective.l1, function=image_l1),
             Term(name="l2", weight=objective.l2, function=image_l2),
             Term(name="gradient", weight=objective.gradient, function=gradient_l1),
-            Term(name="unevenness", weight=objective.unevenness, function=unevenness(FACTOR)),
+            Term(name="unevenness", weight=objective.unevenness, function=partial(unevenness, FACTOR)),
         )
 
     @property

@@ -1,6 +1,7 @@
 """Distillation of a prior's decoder into a tiny one of the published layout (`prior/tiny_decoder.py`)."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Generator, nn
@@ -41,7 +42,7 @@ class NewTinyDecoder:
 _TERMS = (
     Term(name="image", weight=1.0, function=image_l1),
     Term(name="gradient", weight=1.0, function=gradient_l1),
-    Term(name="unevenness", weight=0.5, function=unevenness(8)),
+    Term(name="unevenness", weight=0.5, function=partial(unevenness, 8)),
 )
 
 

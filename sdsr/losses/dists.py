@@ -94,13 +94,8 @@ class Dists(Yardstick):
         return dists(left, right, alpha, beta)
 
 
-def ea_dists(distance: Callable[[Image, Image], Tensor]) -> Callable[[Image, Image], Tensor]:
+def ea_dists(distance: Callable[[Image, Image], Tensor], x: Image, y: Image) -> Float[Tensor, " b"]:
     """EA-DISTS of D3SR (arXiv:2410.04224, Eq. 11): the distance of the images plus that of their Sobel edges."""
-
-    return partial(_edge_aware, distance)
-
-
-def _edge_aware(distance: Callable[[Image, Image], Tensor], x: Image, y: Image) -> Float[Tensor, " b"]:
     edges = (sobel(image).expand_as(image) for image in (x, y))
     return distance(x, y) + distance(*edges)
 
@@ -111,7 +106,7 @@ def load_ea_dists(weights: str | None, device: torch.device) -> Callable[[Image,
     The latter stands in by form, not by value. Raises ModelError where the file is missing or of another network.
     """
     distance = Dists(load_small_perceptual()) if weights is None else load_dists(Path(weights))
-    return ea_dists(distance.to(device))
+    return partial(ea_dists, distance.to(device))
 
 
 def load_dists(path: Path) -> Dists:

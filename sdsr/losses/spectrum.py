@@ -1,8 +1,5 @@
 """A term against lattices: lines in the spectrum at multiples of 1/8, which unfolding cells of a latent leaves."""
 
-from collections.abc import Callable
-from functools import partial
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -15,17 +12,12 @@ _NEAR = (3, 4, 5)  # bins beside a line that it is held against; a window of Han
 _FLOOR = 1e-3  # of amplitude: what is below half a gray level is no line
 
 
-def spectral_peaks(period_px: int = PERIOD_PX) -> Callable[[StepRecord], Scalar]:
+def spectral_peaks(period_px: int, record: StepRecord) -> Scalar:
     """How far lines at multiples of 1 / period stand out of the spectrum, beyond what they do in the HQ photo's.
 
     The log of the amplitude at a line over that beside it, along rows and along columns, of detail of luma under a Hann
     window. Sides of at least 8 periods.
     """
-
-    return partial(_spectral_peaks, period_px)
-
-
-def _spectral_peaks(period_px: int, record: StepRecord) -> Scalar:
     image, hq_image = record.images()
     excess = [
         F.relu(line_heights(image, axis, period_px) - line_heights(hq_image, axis, period_px)) for axis in (-2, -1)

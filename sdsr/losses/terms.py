@@ -1,8 +1,10 @@
-"""Loss terms: pure functions of one step record, and their weighted sum."""
+"""Loss terms: pure functions of one step record, and their weighted sum.
+
+What a term is told besides comes before the record, to be given by `functools.partial`.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 from torch import Generator, Tensor
 from torch.nn import functional as F
@@ -95,36 +97,21 @@ def weighted_sum(terms: Sequence[Term], record: StepRecord) -> tuple[Scalar, dic
     return total, values
 
 
-def against_teacher(term: Callable[[StepRecord], Scalar]) -> Callable[[StepRecord], Scalar]:
+def against_teacher(term: Callable[[StepRecord], Scalar], record: StepRecord) -> Scalar:
     """The same term with the teacher's picture in the HQ photo's place."""
-
-    return partial(_against_teacher, term)
-
-
-def _against_teacher(term: Callable[[StepRecord], Scalar], record: StepRecord) -> Scalar:
     assert record.teacher_image is not None, "this objective records no teacher's picture"
     return term(replace(record, hq_image=record.teacher_image))
 
 
-def of_faithful(term: Callable[[StepRecord], Scalar]) -> Callable[[StepRecord], Scalar]:
+def of_faithful(term: Callable[[StepRecord], Scalar], record: StepRecord) -> Scalar:
     """The same term on what the faithful end painted."""
-
-    return partial(_of_faithful, term)
-
-
-def _of_faithful(term: Callable[[StepRecord], Scalar], record: StepRecord) -> Scalar:
     image = record.faithful_image
     assert image is not None, "this objective trains no faithful end beside the detailed one"
     return term(replace(record, image=lambda: image))
 
 
-def in_window(term: Callable[[StepRecord], Scalar]) -> Callable[[StepRecord], Scalar]:
+def in_window(term: Callable[[StepRecord], Scalar], record: StepRecord) -> Scalar:
     """The same term on that part of the pictures which networks of features look at."""
-
-    return partial(_in_window, term)
-
-
-def _in_window(term: Callable[[StepRecord], Scalar], record: StepRecord) -> Scalar:
     return term(record.in_window())
 
 
@@ -150,34 +137,24 @@ def gradient_l1(record: StepRecord) -> Scalar:
     return (across + down) / 2
 
 
-def unevenness(period_px: int = 8) -> Callable[[StepRecord], Scalar]:
+def unevenness(period_px: int, record: StepRecord) -> Scalar:
     """How much more the image bends at some phases of a period than at others, beyond what its target does.
 
     A decoder from a coarse latent is sharper in the middle of its cells than between them, which shows as a grid; here
     the mean |second difference| at each phase, over rows and over columns, is compared with the target's.
     """
-
-    return partial(_unevenness, period_px)
-
-
-def _unevenness(period_px: int, record: StepRecord) -> Scalar:
     image, hq_image = record.images()
     errors = [F.mse_loss(_phases(image, period_px, axis), _phases(hq_image, period_px, axis)) for axis in (-2, -1)]
     return (errors[0] + errors[1]) / 2
 
 
-def lattice(period_px: int = 8, cells: int = 4) -> Callable[[StepRecord], Scalar]:
+def lattice(period_px: int, cells: int, record: StepRecord) -> Scalar:
     """Mean absolute error of the pattern that neighboring cells have in common.
 
     A generator of coarse latents can feign texture by one pattern in every cell, which shows as a mesh. Detail (what a
     Gaussian of 3 px removes) is averaged over `cells` x `cells` cells, phase by phase: true texture averages out, a
     mesh doesn't.
     """
-
-    return partial(_lattice, period_px, cells)
-
-
-def _lattice(period_px: int, cells: int, record: StepRecord) -> Scalar:
     pattern, wanted = (
         F.avg_pool2d(F.pixel_unshuffle(high_pass(image, 3.0), period_px), cells, stride=cells // 2)
         for image in record.images()
@@ -195,17 +172,12 @@ def _phases(image: Image, period_px: int, axis: int) -> Float[Tensor, " phases"]
     return (runs / (runs.mean(-1, keepdim=True) + 1e-4)).mean((0, 1))
 
 
-def excess_detail(allowed: float = 1.2) -> Callable[[StepRecord], Scalar]:
+def excess_detail(allowed: float, record: StepRecord) -> Scalar:
     """How much stronger fine detail is, place by place, than `allowed` times the target's and one gray level.
 
     Ripples beside edges, weave and grain lie where the target is smooth; detail that it has too, and less of it, cost
     nothing, wherever its lines run.
     """
-
-    return partial(_excess_detail, allowed)
-
-
-def _excess_detail(allowed: float, record: StepRecord) -> Scalar:
     strength, wanted = (_detail_strength(image) for image in record.images())
     return F.relu(strength - allowed * wanted - 1 / 255).mean()
 
@@ -233,21 +205,11 @@ def _unruliness(error: Plane) -> Plane:
     return local.clamp_min(0) * error.var((-3, -2, -1), keepdim=True).pow(0.2)
 
 
-def perceptual(distance: Distance) -> Callable[[StepRecord], Scalar]:
+def perceptual(distance: Distance, record: StepRecord) -> Scalar:
     """Mean of a per-sample distance of images (LPIPS, DISTS, EA-DISTS, or the small network's)."""
-
-    return partial(_perceptual, distance)
-
-
-def _perceptual(distance: Distance, record: StepRecord) -> Scalar:
     return distance(*record.images()).mean()
 
 
-def latent_perceptual(distance: Distance) -> Callable[[StepRecord], Scalar]:
+def latent_perceptual(distance: Distance, record: StepRecord) -> Scalar:
     """Mean of a per-sample distance of latents (latent LPIPS of InvSR, arXiv:2412.09013)."""
-
-    return partial(_latent_perceptual, distance)
-
-
-def _latent_perceptual(distance: Distance, record: StepRecord) -> Scalar:
     return distance(record.clean, record.hq).mean()

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from torch import nn
 
@@ -40,8 +41,8 @@ def decoder_stages(method: Method, discriminator: Callable[[Restorer], nn.Module
         objective=Decoding(
             plan=plan,
             terms=(
-                Term(name="taught_image", weight=1.0, function=against_teacher(image_l1)),
-                Term(name="taught_gradient", weight=1.0, function=against_teacher(gradient_l1)),
+                Term(name="taught_image", weight=1.0, function=partial(against_teacher, image_l1)),
+                Term(name="taught_gradient", weight=1.0, function=partial(against_teacher, gradient_l1)),
                 Term(name="image", weight=0.0, function=image_l1),
             ),
             taught=0.02,
@@ -82,7 +83,7 @@ def tuning_stage(method: Method, plan: Plan, *, after: str) -> Stage:
     """
     _, detail, _ = decoder_stages(method, image_discriminator, plan)
     beyond = _beyond_the_teacher(plan)
-    faithful = Term(name="faithful", weight=1.0, function=of_faithful(image_l1))
+    faithful = Term(name="faithful", weight=1.0, function=partial(of_faithful, image_l1))
     return replace(
         detail,
         name="decoder",
@@ -97,12 +98,12 @@ def _beyond_the_teacher(plan: Plan) -> Decoding:
     return Decoding(
         plan=plan,
         terms=(
-            Term(name="taught_image", weight=0.5, function=against_teacher(image_l1)),
+            Term(name="taught_image", weight=0.5, function=partial(against_teacher, image_l1)),
             Term(name="image", weight=0.5, function=image_l1),
             Term(name="gradient", weight=0.3, function=gradient_l1),
-            Term(name="lattice", weight=1.0, function=lattice(8)),
-            Term(name="spectral_peaks", weight=0.05, function=spectral_peaks(8)),
-            Term(name="excess_detail", weight=0.0, function=excess_detail()),
+            Term(name="lattice", weight=1.0, function=partial(lattice, 8, 4)),
+            Term(name="spectral_peaks", weight=0.05, function=partial(spectral_peaks, 8)),
+            Term(name="excess_detail", weight=0.0, function=partial(excess_detail, 1.2)),
             Term(name="artifacts", weight=0.0, function=artifact_l1),
         ),
         taught=0.02,

@@ -4,6 +4,7 @@ and a discriminator of pictures that small models share.
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from torch import nn
 
@@ -59,8 +60,8 @@ def small_stages(
         Term(name="latent", weight=0.1, function=latent_l2),
         Term(name="image", weight=1.0, function=image_l1),
         Term(name="gradient", weight=0.3, function=gradient_l1),
-        Term(name="unevenness", weight=1.0, function=unevenness(8)),
-        Term(name="lattice", weight=4.0, function=lattice(8)),
+        Term(name="unevenness", weight=1.0, function=partial(unevenness, 8)),
+        Term(name="lattice", weight=4.0, function=partial(lattice, 8, 4)),
     )
     weights = {"ea_dists": 0.05, "adversarial_from": 0.04, "adversarial_latent": 0.005, "adversarial_image": 0.05}
     realism = replace(

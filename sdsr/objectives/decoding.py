@@ -50,7 +50,7 @@ class Decoding:
     end: End = "detailed"
     whole: bool = False
     crop_px: int = 160
-    terms: tuple[Term, ...] = (Term(name="taught_image", weight=1.0, function=against_teacher(image_l1)),)
+    terms: tuple[Term, ...] = (Term(name="taught_image", weight=1.0, function=partial(against_teacher, image_l1)),)
     network: Literal["lite0", "lite1"] = "lite0"
     taught: float = 0.0
     features: float = 0.0
@@ -82,13 +82,16 @@ class Decoding:
         """Return the terms on pixels, and those on the features of a network that weigh anything."""
         if network is None:
             return self.terms
+        taught = partial(perceptual, partial(distance_by, network, feature_distance))
         weighed = (
-            ("taught", self.taught, against_teacher(perceptual(partial(distance_by, network, feature_distance)))),
-            ("features", self.features, perceptual(partial(distance_by, network, dists))),
-            ("edges", self.edges, perceptual(partial(_edge_distance, network))),
+            ("taught", self.taught, partial(against_teacher, taught)),
+            ("features", self.features, partial(perceptual, partial(distance_by, network, dists))),
+            ("edges", self.edges, partial(perceptual, partial(_edge_distance, network))),
         )
         return self.terms + tuple(
-            Term(name=name, weight=weight, function=in_window(function)) for name, weight, function in weighed if weight
+            Term(name=name, weight=weight, function=partial(in_window, function))
+            for name, weight, function in weighed
+            if weight
         )
 
 

@@ -5,7 +5,7 @@ InvSR (arXiv:2412.09013, as published): squared error + 2 LPIPS + 0.1 L_G, all o
 """
 
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 
 import torch
 from torch import Generator, nn
@@ -66,10 +66,12 @@ class Restoration:
         terms = self.terms
         if self.latent_lpips:
             distance = latent_distance(prior, self.latent_lpips_weights)
-            terms += (Term(name="latent_lpips", weight=self.latent_lpips, function=latent_perceptual(distance)),)
+            terms += (
+                Term(name="latent_lpips", weight=self.latent_lpips, function=partial(latent_perceptual, distance)),
+            )
         if self.ea_dists:
             distance = load_ea_dists(self.dists_weights, prior.device)
-            terms += (Term(name="ea_dists", weight=self.ea_dists, function=perceptual(distance)),)
+            terms += (Term(name="ea_dists", weight=self.ea_dists, function=partial(perceptual, distance)),)
         return terms
 
 

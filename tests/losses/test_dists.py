@@ -81,9 +81,9 @@ def test_edge_aware_adds_the_distance_of_the_edges():
     plain = Dists(Pixels())
     x, y = torch.rand(2, 3, 12, 12), torch.rand(2, 3, 12, 12)
     edges = [sobel(image).expand(2, 3, 12, 12) for image in (x, y)]
-    torch.testing.assert_close(ea_dists(plain)(x, y), plain(x, y) + plain(*edges))
+    torch.testing.assert_close(ea_dists(plain, x, y), plain(x, y) + plain(*edges))
     x.requires_grad_()
-    ea_dists(plain)(x, torch.zeros_like(y)).sum().backward()
+    ea_dists(plain, x, torch.zeros_like(y)).sum().backward()
     assert x.grad.isfinite().all()
 
 

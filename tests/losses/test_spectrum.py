@@ -1,5 +1,7 @@
 """The term against lattices: it sees them, in proportion, and sees nothing in photos and flat pictures."""
 
+from functools import partial
+
 import torch
 
 from sdsr.losses.spectrum import line_heights, spectral_peaks
@@ -19,7 +21,7 @@ def lattice(period_px: int, height: float, side: int = 96) -> torch.Tensor:
 
 def test_a_lattice_is_seen_and_the_photo_itself_is_not(photo):
     hq = photo[..., :96, :96]
-    term = spectral_peaks()
+    term = partial(spectral_peaks, 8)
     assert float(term(record(hq, hq))) == 0
     faint, strong = (float(term(record(hq + lattice(8, height), hq))) for height in (0.02, 0.2))
     assert 0.02 < faint < strong
@@ -42,7 +44,7 @@ def test_a_lattice_of_another_period_and_a_flat_picture_have_none():
 def test_it_has_a_gradient_that_lowers_the_lattice(photo):
     hq = photo[..., :96, :96]
     image = (hq + lattice(8, 0.1)).requires_grad_()
-    term = spectral_peaks()
+    term = partial(spectral_peaks, 8)
     before = term(record(image, hq))
     before.backward()
     assert image.grad is not None

@@ -1,6 +1,7 @@
 """Terms against closed forms; decoding happens once, and only for terms that look at pixels."""
 
 import functools
+from functools import partial
 
 import pytest
 import torch
@@ -51,12 +52,12 @@ def test_a_mesh_is_seen_by_both_terms_for_grids_and_free_texture_is_not():
     ramps = 0.02 * ((torch.arange(128) % 8) == 0)
     fresh = photo_like(1) - photo_like(2)
     texture = 0.02 * fresh / fresh.std() * mesh.std() / 0.02
-    for term, grid in ((lattice(), mesh), (unevenness(), ramps)):
+    for term, grid in ((partial(lattice, 8, 4), mesh), (partial(unevenness, 8), ramps)):
         meshed = term(image_record(hq_image + grid, hq_image))
         textured = term(image_record(hq_image + texture, hq_image))
         assert float(meshed) > 3 * float(textured)
-    assert float(lattice()(image_record(hq_image, hq_image))) == 0
-    assert float(unevenness()(image_record(hq_image, hq_image))) == 0
+    assert float(lattice(8, 4, image_record(hq_image, hq_image))) == 0
+    assert float(unevenness(8, image_record(hq_image, hq_image))) == 0
 
 
 def test_unevenness_sees_a_faint_grid_in_a_flat_place_as_well():
@@ -65,7 +66,7 @@ def test_unevenness_sees_a_faint_grid_in_a_flat_place_as_well():
     busy[..., 64:] = 0.5 + 0.02 * (busy[..., 64:] - 0.5)
     grid = torch.zeros(128)
     grid[64:] = 0.002 * ((torch.arange(64) % 8) == 0)
-    assert float(unevenness()(image_record(busy + grid, busy))) > 0.02
+    assert float(unevenness(8, image_record(busy + grid, busy))) > 0.02
 
 
 def test_excess_detail_sees_ripples_where_the_target_is_smooth_and_not_where_it_ripples():
@@ -73,7 +74,7 @@ def test_excess_detail_sees_ripples_where_the_target_is_smooth_and_not_where_it_
     smooth = columns < 60
     ripples = (0.05 * torch.cos(1.5 * columns)).expand(1, 3, 128, 128)
     hq_image = 0.5 + ripples * ~smooth
-    term = excess_detail()
+    term = partial(excess_detail, 1.2)
     beside = float(term(image_record(hq_image + ripples * smooth, hq_image)))
     shifted = float(term(image_record(0.5 + ripples.roll(2, -1) * ~smooth, hq_image)))
     assert beside > 0.005
@@ -83,7 +84,7 @@ def test_excess_detail_sees_ripples_where_the_target_is_smooth_and_not_where_it_
 
 def test_excess_detail_pays_for_missing_and_misplaced_texture_little():
     hq_image, other = photo_like(5), photo_like(6)
-    term = excess_detail()
+    term = partial(excess_detail, 1.2)
     flat = hq_image.mean((-2, -1), keepdim=True).expand_as(hq_image)
     assert float(term(image_record(flat, hq_image))) == 0
     assert float(term(image_record(other, hq_image))) < 0.3 * float(term(image_record(other, flat)))
@@ -92,12 +93,12 @@ def test_excess_detail_pays_for_missing_and_misplaced_texture_little():
 def test_excess_detail_has_gradients_in_flat_pictures_and_under_autocast():
     image = torch.full((1, 3, 24, 24), 0.5, requires_grad=True)
     hq_image = torch.full((1, 3, 24, 24), 0.5)
-    excess_detail()(image_record(image, hq_image)).backward()
+    excess_detail(1.2, image_record(image, hq_image)).backward()
     assert image.grad is not None
     assert image.grad.isfinite().all()
     bright = 0.9 + 0.001 * torch.rand(1, 3, 24, 24)
     with torch.autocast("cpu", torch.bfloat16):
-        assert float(excess_detail()(image_record(bright, bright.mean() * torch.ones_like(bright)))) == 0
+        assert float(excess_detail(1.2, image_record(bright, bright.mean() * torch.ones_like(bright)))) == 0
 
 
 def test_artifacts_weigh_by_the_variance_of_the_error_around_them():
@@ -148,9 +149,9 @@ def test_perceptual_terms_average_a_distance_over_the_batch():
         return (x - y).sum(dim=(1, 2, 3))
 
     record = StepRecord(clean=torch.ones(2, 1, 1, 1), hq=torch.zeros(2, 1, 1, 1))
-    assert float(latent_perceptual(distance)(record)) == 1
+    assert float(latent_perceptual(distance, record)) == 1
     image = torch.rand(2, 3, 4, 4)
-    assert float(perceptual(distance)(image_record(image, image - 1 / 48))) == pytest.approx(1, rel=1e-4)
+    assert float(perceptual(distance, image_record(image, image - 1 / 48))) == pytest.approx(1, rel=1e-4)
 
 
 def test_a_term_on_pixels_without_pixels_says_so():

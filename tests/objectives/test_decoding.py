@@ -1,6 +1,7 @@
 """Decoding: what learns at which end, latents made once, crops that lie together, and what the terms are held to."""
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -54,7 +55,7 @@ def test_one_end_learns_and_all_else_stays(sample, end, learns):
 
 
 def test_both_ends_learn_at_once_and_the_faithful_one_changes_no_features(sample):
-    both = (*OBJECTIVE.terms, Term(name="faithful", weight=3.0, function=of_faithful(image_l1)))
+    both = (*OBJECTIVE.terms, Term(name="faithful", weight=3.0, function=partial(of_faithful, image_l1)))
     gradients = {}
     for end, terms in (("detailed", OBJECTIVE.terms), ("both", both)):
         training_step = training_step_of(replace(OBJECTIVE, end=end, terms=terms))
@@ -158,7 +159,7 @@ def test_crops_of_all_lie_together(sample):
 
 def test_terms_are_held_to_the_teacher_or_the_photo(sample):
     terms = (
-        Term(name="taught", weight=1.0, function=against_teacher(image_l1)),
+        Term(name="taught", weight=1.0, function=partial(against_teacher, image_l1)),
         Term(name="image", weight=0.0, function=image_l1),
     )
     same = training_step_of(replace(OBJECTIVE, terms=terms))(replace(sample, teacher=sample.hq), seeded())

@@ -108,7 +108,7 @@ class Distillation:
         terms = (Term(name="distillation", weight=1.0, function=taught), *self.terms)
         if not self.ea_dists:
             return terms
-        function = perceptual(load_ea_dists(None, student.prior.device))
+        function = partial(perceptual, load_ea_dists(None, student.prior.device))
         return (*terms, Term(name="ea_dists", weight=self.ea_dists, function=function))
 
 

@@ -4,6 +4,7 @@ SeeSR: arXiv:2311.16518; AddSR: arXiv:2404.01717. The numbers are those of the p
 """
 
 from dataclasses import replace
+from functools import partial
 
 from sdsr.images.kernels import PILLOW_BICUBIC
 from sdsr.losses.adversarial import SUMMED_HINGE
@@ -191,8 +192,8 @@ ADDSR_SMALL = replace(
                 terms=(
                     Term(name="image", weight=1.0, function=image_l1),
                     Term(name="gradient", weight=0.3, function=gradient_l1),
-                    Term(name="unevenness", weight=1.0, function=unevenness(8)),
-                    Term(name="lattice", weight=4.0, function=lattice(8)),
+                    Term(name="unevenness", weight=1.0, function=partial(unevenness, 8)),
+                    Term(name="lattice", weight=4.0, function=partial(lattice, 8, 4)),
                 ),
                 ea_dists=0.05,
             ),

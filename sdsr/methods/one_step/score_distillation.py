@@ -11,6 +11,7 @@ weights, so their prompt is empty. The fake score learns what its prior predicts
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Generator, Tensor, nn
@@ -64,7 +65,7 @@ class DistilledRestoration:
             InferenceStep(restorer=restorer, plan=self.plan),
             (
                 Term(name="l2", weight=self.l2, function=image_l2),
-                Term(name="lpips", weight=self.lpips, function=perceptual(distance)),
+                Term(name="lpips", weight=self.lpips, function=partial(perceptual, distance)),
             ),
             discriminator=discriminator,
             adversarial_weights=AdversarialWeights(weights={SCORES: self.score_distillation}),

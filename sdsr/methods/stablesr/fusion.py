@@ -6,6 +6,7 @@ some times while it is among the last ones, where the authors made 100,000 of th
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -96,7 +97,7 @@ class Fusion:
         distance = load_lpips_or_small(self.lpips_weights, device)
         return (
             Term(name="l1", weight=self.l1, function=image_l1),
-            Term(name="lpips", weight=self.lpips, function=perceptual(distance)),
+            Term(name="lpips", weight=self.lpips, function=partial(perceptual, distance)),
             *self.terms,
         )
 

@@ -5,6 +5,7 @@ arXiv:2305.07015. The numbers are those of the published configurations; what wa
 
 import math
 from dataclasses import dataclass, replace
+from functools import partial
 
 from sdsr.diffusion.times import spaced
 from sdsr.discriminators.patch import PatchDiscriminator
@@ -153,8 +154,8 @@ STABLESR_SMALL = replace(
                 lpips=0.02,
                 adversarial=0.003,
                 terms=(
-                    Term(name="unevenness", weight=1.0, function=unevenness(8)),
-                    Term(name="lattice", weight=4.0, function=lattice(8)),
+                    Term(name="unevenness", weight=1.0, function=partial(unevenness, 8)),
+                    Term(name="lattice", weight=4.0, function=partial(lattice, 8, 4)),
                 ),
                 corrected=True,
             ),
