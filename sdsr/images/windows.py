@@ -5,7 +5,6 @@ Aggregation sampling of StableSR (arXiv:2305.07015, Sec. 3.4). A canvas is an im
 
 import math
 from collections.abc import Callable, Iterable
-from functools import partial
 from itertools import chain
 
 import numpy as np
@@ -49,21 +48,6 @@ def tapered_weight(height: int, width: int) -> Float32[np.ndarray, "{height} {wi
     return (rows[:, None] * columns) ** 2
 
 
-def gaussian_weight(
-    height: int, width: int, variance: float = 0.01, *, published: bool = False
-) -> Float32[np.ndarray, "{height} {width}"]:
-    """Return the weights of a window's cells: a Gaussian around its center, `variance` in units of its size squared.
-
-    Deviation: the published code centers rows half a cell too low; `published` does so too.
-    """
-    rows = _gaussian(height, height / 2 if published else (height - 1) / 2, variance)
-    return (rows[:, None] * _gaussian(width, (width - 1) / 2, variance)).astype(np.float32)
-
-
-published_weight = partial(gaussian_weight, published=True)
-"""The weights of StableSR's published code, as `weight` of `blend`."""
-
-
 def blend(
     values: Iterable[tuple[Region, Float[Tensor, "b c _ _"]]],
     size: tuple[int, int],
@@ -91,8 +75,3 @@ def blend(
 def _offsets(length: int, window: int, stride: int) -> tuple[int, ...]:
     count = 1 + math.ceil(max(length - window, 0) / stride)
     return tuple(min(k * stride, max(length - window, 0)) for k in range(count))
-
-
-def _gaussian(length: int, center: float, variance: float) -> np.ndarray:
-    distance = (np.arange(length) - center) / length
-    return np.exp(-(distance**2) / (2 * variance)) / math.sqrt(2 * math.pi * variance)

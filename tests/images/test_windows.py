@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from sdsr.errors import InputError
-from sdsr.images.windows import blend, cover, gaussian_weight, published_weight
+from sdsr.images.windows import blend, cover
 from sdsr.tensors import Region
+from tests.published_windows import gaussian_weight, published_weight
 
 GOLDEN = load_file(Path(__file__).parents[1] / "golden/color_fix/io.safetensors")
 CANVAS = {"height": st.integers(1, 90), "width": st.integers(1, 90)}

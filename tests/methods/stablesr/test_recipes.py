@@ -12,7 +12,7 @@ from torch import nn
 from sdsr.diffusion.noise import CanvasNoise
 from sdsr.errors import InputError
 from sdsr.images.color import SIGNED_VARIANCE_FLOOR
-from sdsr.images.windows import blend, gaussian_weight, published_weight
+from sdsr.images.windows import blend
 from sdsr.methods import METHODS
 from sdsr.methods.ablations import ABLATIONS
 from sdsr.methods.stablesr.decoder import WrappedDecoder
@@ -30,6 +30,7 @@ from sdsr.restoration.sample import sample
 from sdsr.restoration.windowed import Windowed
 from sdsr.tensors import Region
 from sdsr.upscaling import Request, Upscaler
+from tests.published_windows import gaussian_weight, published_weight
 from tests.tensors import pair, stir
 
 WRAPPED = replace(STABLESR_SMALL, method=SMALL_METHOD, color_fix="wavelet")
