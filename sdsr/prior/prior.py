@@ -238,11 +238,6 @@ class Prior:
         """Whether two conditions may be one batch."""
         return self.dtype != torch.float32 or self.backbone.bears_two
 
-    @property
-    def times(self) -> range:
-        """The whole times of the schedule."""
-        return range(self.schedule.steps)
-
     def to(self, device: torch.device | str) -> "Prior":
         """Move the networks, those of priors that share their weights too, and return the prior.
 

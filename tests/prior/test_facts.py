@@ -45,7 +45,7 @@ def test_priors_state_their_sizes() -> None:
     facts = shape_prior(image_encoder=False).facts
     assert (facts.factor, facts.channels, facts.multiple_px, facts.native_px) == (8, 4, 64, 512)
     assert facts.bytes_per_px > 3 * load_prior("tiny").facts.bytes_per_px
-    assert shape_prior(image_encoder=False).times == range(1000)
+    assert shape_prior(image_encoder=False).schedule.steps == 1000
 
 
 def test_half_precision_counts() -> None:
