@@ -1,6 +1,5 @@
 """Which method restores, known by its sha256 before any weights are loaded: nothing is, where nothing is to do."""
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,6 @@ from sdsr.models import find_model
 
 if TYPE_CHECKING:
     from sdsr.jobs import JobMaker
-    from sdsr.upscaling import Upscaler
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,13 +38,3 @@ class Model:
         """
         found = find_model(model)
         return cls(name=found.recipe_name, sha256=found.sha256, load=load, load_float32=load_float32)
-
-    @classmethod
-    def of(cls, upscaler: "Upscaler") -> "Model":
-        """Return a method that is loaded already, known by its weights."""
-        from sdsr.prior.weight_files import module_sha256
-
-        weights = upscaler.restorer.prior.sha256, module_sha256(upscaler.restorer.parts.modules)
-        known = repr((upscaler.recipe.name, upscaler.recipe.color_fix, *weights))
-        sha256 = hashlib.sha256(known.encode()).hexdigest()
-        return cls(name=upscaler.recipe.name, sha256=sha256, load=lambda: upscaler.maker)

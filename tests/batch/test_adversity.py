@@ -20,6 +20,7 @@ from sdsr.batch.settings import Settings
 from sdsr.batch.walking import Naming, Task, plan
 from sdsr.request import Request
 from sdsr.upscaling import Upscaler
+from tests.batch.loaded import model_of
 
 TWICE = Settings(request=Request(scale=2.0))
 
@@ -31,7 +32,7 @@ def tasks(tree: Path) -> list[Task]:
 
 
 def run(tasks: list[Task], upscaler: Upscaler) -> dict[str, Outcome]:
-    found = process(tasks, Model.of(upscaler), TWICE, on_progress=lambda task, share: None)
+    found = process(tasks, model_of(upscaler), TWICE, on_progress=lambda task, share: None)
     return dict(zip([task.name for task in tasks], found, strict=True))
 
 

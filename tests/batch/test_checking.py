@@ -16,6 +16,7 @@ from sdsr.batch.walking import Naming, plan
 from sdsr.errors import ResultError
 from sdsr.photos.photo import Photo
 from sdsr.upscaling import Request, Upscaler
+from tests.batch.loaded import model_of
 
 
 def noise(height: int, width: int, dtype: type = np.uint8) -> np.ndarray:
@@ -57,7 +58,7 @@ def test_a_wrong_result_is_made_again_in_float32_or_not_at_all(
     monkeypatch.setattr(job.Job, "run", run)
     settings = Settings(request=Request(scale=2.0))
     tasks = plan([tree / "a.png", tree / "sub" / "b.png"], Naming(request=settings.request), output=tree.parent / "out")
-    model = Model.of(upscaler)
+    model = model_of(upscaler)
 
     def outcomes(model: Model) -> list[Outcome]:
         return list(process(tasks, model, settings, on_progress=lambda task, share: None))

@@ -15,7 +15,6 @@ from sdsr.batch.entries import Work
 from sdsr.batch.items import File
 from sdsr.batch.journal import NAME, manifest_of
 from sdsr.batch.leasing import Lease
-from sdsr.batch.model import Model
 from sdsr.batch.outcome import Outcome
 from sdsr.batch.settings import Settings, settings_sha256
 from sdsr.batch.walking import Naming, Task, plan
@@ -24,6 +23,7 @@ from sdsr.photos import files
 from sdsr.photos.parts import new_part
 from sdsr.photos.photo import Photo
 from sdsr.upscaling import Request, Upscaler
+from tests.batch.loaded import model_of
 
 TWICE = Request(scale=2.0)
 
@@ -31,7 +31,7 @@ TWICE = Request(scale=2.0)
 def run(tree: Path, upscaler: Upscaler, settings: Settings | None = None) -> dict[str, Outcome]:
     settings = settings or Settings(request=TWICE)
     tasks = plan([tree], Naming(request=settings.request), output=tree.parent / "out")
-    outcomes = process(tasks, Model.of(upscaler), settings, on_progress=lambda task, share: None)
+    outcomes = process(tasks, model_of(upscaler), settings, on_progress=lambda task, share: None)
     return {Path(outcome.input).relative_to(tree).as_posix(): outcome for outcome in outcomes}
 
 
@@ -113,7 +113,7 @@ def test_a_replacement_that_was_cut_off_is_done_again(tree: Path, upscaler: Upsc
     run(tree, upscaler)
     out = tree.parent / "out"
     settings = Settings(request=Request(scale=3.0))
-    work = Work.on(File(str(tree / "a.png")), settings_sha256(Model.of(upscaler), settings))
+    work = Work.on(File(str(tree / "a.png")), settings_sha256(model_of(upscaler), settings))
     manifest_of(out).begin(File(str(out / "a.png"), "a.png"), work)  # and killed before it was written
     outcome = run(tree, upscaler, settings)["a.png"]
     assert (outcome.status, outcome.again, outcome.size) == ("done", "it was being replaced", (48, 36))
@@ -132,12 +132,12 @@ def test_another_version_leaves_what_is_finished(
 def test_two_with_other_settings_on_one_folder_are_told(tree: Path, upscaler: Upscaler) -> None:
     tasks = plan([tree / "a.png", tree / "sub" / "b.png"], Naming(request=TWICE), output=tree.parent / "out")
     settings = Settings(request=TWICE)
-    one = process(tasks, Model.of(upscaler), settings, on_progress=lambda task, share: None, limit=1)
+    one = process(tasks, model_of(upscaler), settings, on_progress=lambda task, share: None, limit=1)
     assert next(one).status == "done"
-    waiting = process(tasks[1:], Model.of(upscaler), settings, on_progress=lambda task, share: None)
+    waiting = process(tasks[1:], model_of(upscaler), settings, on_progress=lambda task, share: None)
     manifest = manifest_of(tree.parent / "out")
     other = Settings(request=Request(scale=2.0, seed=1))
-    (done,) = process(tasks[1:], Model.of(upscaler), other, on_progress=lambda task, share: None)
+    (done,) = process(tasks[1:], model_of(upscaler), other, on_progress=lambda task, share: None)
     assert done.status == "done"
     assert (tree.parent / "out" / NAME).is_file()
     (outcome,) = waiting  # opened after: a change of settings, as when it is started tomorrow
@@ -151,7 +151,7 @@ def test_no_more_than_the_limit_is_restored(tree: Path, upscaler: Upscaler) -> N
 
     def first(limit: int) -> list[str]:
         settings = Settings(request=TWICE)
-        outcomes = process(tasks, Model.of(upscaler), settings, on_progress=lambda task, share: None, limit=limit)
+        outcomes = process(tasks, model_of(upscaler), settings, on_progress=lambda task, share: None, limit=limit)
         return [outcome.status for outcome in outcomes]
 
     assert first(1) == ["done"]
@@ -191,7 +191,7 @@ def test_no_more_photos_are_held_than_are_at_work(tree: Path, upscaler: Upscaler
     tasks = plan([tree], Naming(request=TWICE), output=tree.parent / "out")
     held: list[int] = []
     before = photos_in_memory()
-    for _ in process(tasks, Model.of(upscaler), Settings(request=TWICE), on_progress=lambda task, share: None):
+    for _ in process(tasks, model_of(upscaler), Settings(request=TWICE), on_progress=lambda task, share: None):
         held.append(photos_in_memory() - before)
     assert len(held) == 12
     assert max(held) <= 6, "photo and result of three: being read, restored, written"
@@ -214,7 +214,7 @@ def test_two_at_once_restore_each_photo_once(tree: Path, upscaler: Upscaler, mon
     monkeypatch.setattr(job.Job, "run", run)
     (tree / "broken.jpg").unlink()
     tasks = plan([tree], Naming(request=TWICE), output=tree.parent / "out")
-    model, settings = Model.of(upscaler), Settings(request=TWICE)
+    model, settings = model_of(upscaler), Settings(request=TWICE)
     other = process(tasks, model, settings, on_progress=lambda task, share: None)
     of_other: list[Outcome] = []
 
@@ -259,7 +259,7 @@ def test_what_another_leaves_undone_is_done(tree: Path, upscaler: Upscaler) -> N
         if len(looks) == 3:
             claim.release()  # as when the other process fails
 
-    (outcome,) = process(tasks, Model.of(upscaler), Settings(request=TWICE), on_progress=until_the_third_look)
+    (outcome,) = process(tasks, model_of(upscaler), Settings(request=TWICE), on_progress=until_the_third_look)
     assert outcome.status == "done"
     assert looks[:3] == [0.0, 0.0, 0.0]
     others.close()
@@ -277,7 +277,7 @@ def test_who_was_taken_for_dead_leaves_the_photo_to_the_other(
 
     monkeypatch.setattr(Lease, "holds", holds)
     tasks = plan([tree / "a.png"], Naming(request=TWICE), output=tree.parent / "out")
-    (outcome,) = process(tasks, Model.of(upscaler), Settings(request=TWICE), on_progress=lambda task, share: None)
+    (outcome,) = process(tasks, model_of(upscaler), Settings(request=TWICE), on_progress=lambda task, share: None)
     assert outcome.status == "done"
     assert asked[0].key == asked[2].key
     assert asked[0] is not asked[2], "it was claimed anew"
@@ -286,7 +286,7 @@ def test_who_was_taken_for_dead_leaves_the_photo_to_the_other(
 def test_where_nothing_is_to_do_no_model_is_loaded(tree: Path, upscaler: Upscaler) -> None:
     run(tree, upscaler)
     tasks = plan([tree], Naming(request=TWICE), output=tree.parent / "out")
-    unloadable = replace(Model.of(upscaler), load=lambda: pytest.fail("loaded"))
+    unloadable = replace(model_of(upscaler), load=lambda: pytest.fail("loaded"))
     outcomes = process(tasks, unloadable, Settings(request=TWICE), on_progress=lambda task, share: None)
     assert [outcome.status for outcome in outcomes] == ["skipped", "skipped", "failed", "skipped"]
 
@@ -296,14 +296,14 @@ def test_a_model_that_cannot_be_loaded_is_no_photos_fault(tree: Path, upscaler: 
         raise ModelError("weights are missing; get them.")
 
     tasks = plan([tree], Naming(request=TWICE), output=tree.parent / "out")
-    model = replace(Model.of(upscaler), load=load)
+    model = replace(model_of(upscaler), load=load)
     with pytest.raises(ModelError, match="are missing"):
         list(process(tasks, model, Settings(request=TWICE), on_progress=lambda task, share: None))
     assert not (tree.parent / "out").exists()
 
 
 def test_equal_settings_are_equal_however_they_are_said(upscaler: Upscaler) -> None:
-    model = Model.of(upscaler)
+    model = model_of(upscaler)
 
     def known(settings: Settings) -> str:
         return settings_sha256(model, settings)
@@ -336,7 +336,7 @@ def test_no_name_ends_a_batch(tree: Path, upscaler: Upscaler, name: str) -> None
     out = tree.parent / "out"
     tasks = plan([tree / "sub", tree / name], Naming(request=TWICE), output=out)
     for _ in range(2):
-        outcomes = process(tasks, Model.of(upscaler), Settings(request=TWICE), on_progress=lambda task, share: None)
+        outcomes = process(tasks, model_of(upscaler), Settings(request=TWICE), on_progress=lambda task, share: None)
         assert {outcome.status for outcome in outcomes} in ({"done"}, {"skipped"})
     assert len(files_in(out)) == 3
 
@@ -347,7 +347,7 @@ def test_a_name_that_cannot_be_is_reported_and_the_rest_go_on(tree: Path, upscal
     tasks = [Task.of(tree / "a.png", out / name, root=out) for name in impossible[:3]]
     tasks += [Task.of(tree / name, out / f"{index}.png", root=out) for index, name in enumerate(impossible)]
     tasks += [Task.of(tree / "a.png", out / "a.png", root=out)]
-    outcomes = list(process(tasks, Model.of(upscaler), Settings(request=TWICE), on_progress=lambda task, share: None))
+    outcomes = list(process(tasks, model_of(upscaler), Settings(request=TWICE), on_progress=lambda task, share: None))
     assert [outcome.status for outcome in outcomes] == ["failed"] * 7 + ["done"]
     assert all(outcome.error and ";" in outcome.error for outcome in outcomes[:-1])
     assert files_in(out) == {"a.png", NAME}

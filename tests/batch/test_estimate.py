@@ -7,17 +7,17 @@ import pytest
 
 from sdsr.batch.engine import process
 from sdsr.batch.estimate import Estimate, estimate
-from sdsr.batch.model import Model
 from sdsr.batch.settings import Settings
 from sdsr.batch.walking import Naming, plan
 from sdsr.errors import OutputError
 from sdsr.upscaling import Request, Upscaler
+from tests.batch.loaded import model_of
 
 
 def test_an_estimate_counts_what_is_left(tree: Path, upscaler: Upscaler) -> None:
     settings = Settings(request=Request(scale=2.0))
     tasks = plan([tree], Naming(request=settings.request), output=tree.parent / "out")
-    model = Model.of(upscaler)
+    model = model_of(upscaler)
     now = iter(float(second) for second in range(1000))
     found = estimate(tasks, model, settings, clock=lambda: next(now))
     assert not (tree.parent / "out").exists()
@@ -43,6 +43,6 @@ def test_a_sample_stands_for_all(tree: Path, upscaler: Upscaler, monkeypatch: py
         (tree / f"c{number}.png").write_bytes((tree / "a.png").read_bytes())
     (tree / "broken.jpg").unlink()
     settings = Settings(request=Request(scale=2.0))
-    found: Estimate = estimate(plan([tree], Naming(request=settings.request)), Model.of(upscaler), settings)
+    found: Estimate = estimate(plan([tree], Naming(request=settings.request)), model_of(upscaler), settings)
     assert (found.to_do, found.sampled, found.unreadable) == (9, 2, 0)
     assert found.megapixels_out == pytest.approx(9 * 32 * 24 / 1e6, abs=1e-3)
