@@ -132,11 +132,11 @@ class _Line:
                 if isinstance(item, Opened):
                     yield from self._restored(item, rest)
                     continue
-                yield from self._finished(0)
+                yield from self._finished()
                 if item is not None:
                     self.on_progress(task, 1.0)
                 yield task, item
-        yield from self._finished(0)
+        yield from self._finished()
 
     def close(self) -> None:
         """Let what is being written be finished, and everything else go."""
@@ -169,7 +169,7 @@ class _Line:
         if self.left is None or self.left > 1:
             self.ahead = self.reader.submit(_look_ahead, rest, self.desk)
         restored = restore_opened(opened, self.desk, lambda share: self.on_progress(task, share))
-        yield from self._finished(0)  # so that no more than one waits to be written
+        yield from self._finished()  # so that no more than one waits to be written
         if isinstance(restored, Outcome):
             self._let_go(opened)
             self.on_progress(task, 1.0)
@@ -180,10 +180,10 @@ class _Line:
         future = self.writer.submit(write_opened, opened, restored, self.desk)
         self.written.append((opened, future))
         if not opened.light or self.left == 0:
-            yield from self._finished(0)
+            yield from self._finished()
 
-    def _finished(self, kept: int) -> Iterator[tuple[Task, Settled]]:
-        while len(self.written) > kept:
+    def _finished(self) -> Iterator[tuple[Task, Settled]]:
+        while self.written:
             opened, future = self.written.popleft()
             outcome = future.result()
             self._let_go(opened)

@@ -39,7 +39,8 @@ def within_memory(
             f"output size (={size[1]}x{size[0]}) needs {_mib(needed)}, and {_mib(limit)} may be used;"
             " enlarge less, or give more with --memory or by closing other programs."
         )
-    windows = _window_bytes(maker, allowed - peak.held)
+    on_device = maker.free_bytes()
+    windows = allowed - peak.held if on_device is None else on_device  # which an accelerator has apart from the host's
     most = maker.most_window_bytes
     per_px = maker.facts.bytes_per_px
     if request.memory_bytes is None and windows < min(most, size[0] * size[1] * per_px):
@@ -72,12 +73,6 @@ def is_light(header: Header, size: tuple[int, int], request: Request) -> bool:
 def _depth(header: Header) -> int:
     """Return the bytes of a sample."""
     return 2 if header.bits > 8 else 1
-
-
-def _window_bytes(maker: JobMaker, host_bytes: int) -> int:
-    """Return what windows may use: host memory on the CPU, else that of the accelerator, which is no host memory."""
-    free = maker.free_bytes()
-    return host_bytes if free is None else free
 
 
 def _resident_bytes() -> int:
