@@ -65,11 +65,6 @@ class Claims:
                 if path.stem != self.token and owner is not None and self.is_dead(path.name, owner):
                     path.unlink(missing_ok=True)
 
-    def bury(self, token: str) -> None:
-        """Let a process that is known to be dead be taken for dead by all at once, without being watched for long."""
-        with suppress(OSError):
-            (self.folder / f"{token}.alive").unlink()
-
     def make(self, lease: str, about: bytes) -> bool:
         return _link(self._come_alive().path, self.folder / lease)
 

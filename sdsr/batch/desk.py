@@ -68,16 +68,13 @@ class Desk:
 
     def results(self, root: Path) -> Results:
         """Return the folder or bucket of results, opened when it is needed first."""
-        if root not in self.opened:
-            self.opened[root] = self._open(root)
+        if root not in self.opened and self.bucket is not None:
+            from sdsr.batch.bucket.results import BucketResults
+
+            self.opened[root] = BucketResults(self.bucket, self.token)
+        elif root not in self.opened:
+            self.opened[root] = FolderResults(root, self.token)
         return self.opened[root]
-
-    def _open(self, root: Path) -> Results:
-        if self.bucket is None:
-            return FolderResults(root, self.token)
-        from sdsr.batch.bucket.results import BucketResults
-
-        return BucketResults(self.bucket, self.token)
 
     @property
     def reads(self) -> bool:

@@ -58,7 +58,7 @@ class Place(Protocol):
         ...
 
     def remove(self, lease: str) -> None:
-        """Remove a lease, if it is there."""
+        """Remove a lease, or what shows that a process lives (`TOKEN.alive`), if it is there."""
         ...
 
 
@@ -104,6 +104,11 @@ def take(place: Place, key: str, about: bytes = b"") -> Lease | None:
             return None
         before.insert(0, owner)
     return Lease(place=place, key=key, number=len(before) + 1, before=tuple(before))
+
+
+def bury(place: Place, token: str) -> None:
+    """Let a process that is known to be dead be taken for dead by all at once, without being watched for long."""
+    place.remove(f"{token}.alive")
 
 
 def _made(place: Place, lease: str, about: bytes) -> bool:

@@ -10,7 +10,7 @@ from sdsr.batch.claims import Claims
 from sdsr.batch.entries import Work
 from sdsr.batch.items import File, Item
 from sdsr.batch.journal import manifest_of
-from sdsr.batch.leasing import Lease
+from sdsr.batch.leasing import Lease, bury
 from sdsr.batch.manifest import Manifest, State
 from sdsr.batch.walking import Task
 
@@ -105,7 +105,7 @@ class FolderResults:
         self.manifest.finish(pair.result, work)
 
     def bury(self, token: str) -> None:
-        self._claims.bury(token)
+        bury(self._claims, token)
 
     def close(self) -> None:
         self.manifest.close()

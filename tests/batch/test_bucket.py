@@ -18,7 +18,7 @@ from sdsr.batch.bucket.store import Seen, Store
 from sdsr.batch.desk import Desk
 from sdsr.batch.engine import process
 from sdsr.batch.journal import NAME
-from sdsr.batch.leasing import EXPIRY_S, FOLDER
+from sdsr.batch.leasing import EXPIRY_S, FOLDER, bury
 from sdsr.batch.manifest import Manifest
 from sdsr.batch.opening import Opened, open_task
 from sdsr.batch.outcome import Outcome
@@ -225,7 +225,7 @@ def test_one_that_is_known_to_be_dead_is_not_watched(bucket: fsspec.AbstractFile
     assert lease is not None
     silence(gone)
     assert heir.take("a.png", "0" * 64, None) is None
-    heir.bury(gone.token)
+    bury(heir, gone.token)
     taken = heir.take("a.png", "0" * 64, None)
     assert taken is not None
     assert not lease.holds(), "should it live after all, it leaves what was taken over"

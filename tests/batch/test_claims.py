@@ -13,7 +13,7 @@ import pytest
 from sdsr.batch import leasing
 from sdsr.batch.alive import Process
 from sdsr.batch.claims import Claims, count_claims
-from sdsr.batch.leasing import EXPIRY_S, FOLDER, TOUCH_S, Lease
+from sdsr.batch.leasing import EXPIRY_S, FOLDER, TOUCH_S, Lease, bury
 from sdsr.errors import OutputError
 
 HOLD = """
@@ -140,7 +140,7 @@ def test_one_that_is_known_to_be_dead_is_not_watched(tmp_path: Path) -> None:
     gone, claim = of_another_machine(tmp_path)
     heir = Claims(tmp_path)
     assert take(heir) is None
-    heir.bury(gone.token)
+    bury(heir, gone.token)
     taken = take(heir)
     assert taken is not None
     assert taken.holds()

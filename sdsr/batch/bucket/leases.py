@@ -67,10 +67,6 @@ class Leases:
     def remove(self, lease: str) -> None:
         self.store.remove(f"{FOLDER}/{lease}")
 
-    def bury(self, token: str) -> None:
-        """Let a process that is known to be dead be taken for dead by all at once, without being watched for long."""
-        self.store.remove(_alive(token))
-
     def touch(self) -> None:
         """Say now that this process is alive."""
         self._touched += 1

@@ -18,7 +18,7 @@ from sdsr.batch.bucket.planning import Bucket
 from sdsr.batch.bucket.store import Seen, Store
 from sdsr.batch.entries import Work
 from sdsr.batch.items import Mark
-from sdsr.batch.leasing import FOLDER, Lease
+from sdsr.batch.leasing import FOLDER, Lease, bury
 from sdsr.batch.manifest import Manifest, State
 from sdsr.batch.naming import fitted
 from sdsr.batch.results import Pair
@@ -122,7 +122,7 @@ class BucketResults:
 
     def bury(self, token: str) -> None:
         try:
-            self._leases.bury(token)
+            bury(self._leases, token)
         except SdsrError as error:  # of a network that is away; then it is watched
             log.warning("%s", error)
 
