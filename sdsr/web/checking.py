@@ -39,7 +39,7 @@ class Checking:
                 ) from None
             except ChildDiedError as death:
                 raise Problem(
-                    422, "input", f"the photo broke its decoder ({death.reason}); export it again, as PNG or JPEG."
+                    422, "input", f"the photo broke its decoder ({death}); export it again, as PNG or JPEG."
                 ) from None
             except BaseException:
                 await self.child.kill()  # whose answer would be taken for the next photo's

@@ -11,11 +11,7 @@ _LONGEST_LINE = 1 << 20
 
 
 class ChildDiedError(Exception):
-    """The process ended; `reason` says how, in words."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
+    """The process ended; it says how, in words."""
 
 
 class Child:
@@ -25,17 +21,9 @@ class Child:
         self.command = (sys.executable, "-m", module, *arguments)
         self.process: asyncio.subprocess.Process | None = None
 
-    @property
-    def pid(self) -> int | None:
-        return self.process.pid if self.alive and self.process is not None else None
-
-    @property
-    def alive(self) -> bool:
-        return self.process is not None and self.process.returncode is None
-
     async def start(self) -> None:
         """Start the process, unless it runs."""
-        if not self.alive:
+        if self.process is None or self.process.returncode is not None:
             pipe = asyncio.subprocess.PIPE
             self.process = await asyncio.create_subprocess_exec(
                 *self.command, stdin=pipe, stdout=pipe, limit=_LONGEST_LINE, start_new_session=True

@@ -39,7 +39,8 @@ class Desk:
 
     async def start(self) -> None:
         """Begin: jobs that were cut off wait again."""
-        for id in self.store.resume(_cut_off()):
+        cut_off = Problem(500, "crash", "the service ended under this job three times; try a smaller result.")
+        for id in self.store.resume(cut_off.details.model_dump()):
             log.warning("job %s was cut off too often and is given up.", id[:6])
         for device in self.settings.devices:
             child = Child("sdsr.web.worker", device or "", self.settings.model)
@@ -105,8 +106,8 @@ class Desk:
             try:
                 await self._work(worker)
             except ChildDiedError as death:
-                log.error("worker on %s: %s", worker.device or "the default device", death.reason)
-                self._fail_crashed(worker, death.reason)
+                log.error("worker on %s: %s", worker.device or "the default device", death)
+                self._fail_crashed(worker, str(death))
             worker.ready = False
             self.wake.set()
             if time.monotonic() - began < _LEAST_LIFE_S:
@@ -234,8 +235,3 @@ def _too_long(limit_s: float) -> Problem:
         "time",
         f"the job took too long (limit {limit_s:g} s); enlarge less, take fewer steps, or raise --job-minutes.",
     )
-
-
-def _cut_off() -> dict[str, object]:
-    detail = "the service ended under this job three times; try a smaller result."
-    return Problem(500, "crash", detail).details.model_dump()

@@ -83,10 +83,10 @@ class Files:
         """Count what a folder holds that is new."""
         self.counted += _held(folder)
 
-    def strays(self, jobs: set[str], photos: set[str]) -> list[Path]:
+    def strays(self, jobs: set[str], photos: set[str]) -> set[Path]:
         """Return the folders of what is not known (any more)."""
-        found = [*(self.root / "jobs").iterdir(), *(self.root / "photos").iterdir()]
-        return [path for path in found if path.name not in (jobs if path.parent.name == "jobs" else photos)]
+        found = {*(self.root / "jobs").iterdir(), *(self.root / "photos").iterdir()}
+        return found - {*map(self.job, jobs), *map(self.photo, photos)}
 
 
 def remove(folder: Path) -> None:

@@ -79,13 +79,15 @@ def test_a_bad_file_gets_a_typed_answer_and_leaves_nothing(indoor: Indoor, name:
     kept = set((indoor.service.settings.folder / "photos").iterdir())
     reader = indoor.service.checking
     indoor.run(reader.start())
-    process = reader.child.pid
+    process = reader.child.process
+    assert process is not None
     answer = indoor.post("/v1/photos", files={"photo": ("../../evil.png", BAD[name])})
     details = problem(answer)
     assert details["status"] in (413, 422), answer.text
     assert ";" in details["detail"], "a remedy follows the semicolon"
     assert set((indoor.service.settings.folder / "photos").iterdir()) == kept
-    assert reader.child.pid == process, "it cost the process that decodes"
+    assert reader.child.process is process, "it cost the process that decodes"
+    assert process.returncode is None
 
 
 def test_a_job_for_a_bad_file_is_none(indoor: Indoor) -> None:
