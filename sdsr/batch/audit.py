@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -72,13 +73,10 @@ def merge(root: Path, others: Sequence[Path]) -> Iterator[tuple[Path, Merged]]:
         raise InputError(f"folder (={root}) can't be merged into itself; name the others.")
     opened = {other: _open(other) for other in others}
     manifest = manifest_of(root)
-    claims = Claims(root)
-    try:
+    with closing(Claims(root)) as claims:
         for other, noted in opened.items():
             for name in sorted(noted.entries):
                 yield other / name, _merge_one(manifest, claims, other / name, name, noted.entries[name])
-    finally:
-        claims.close()
 
 
 def _merge_one(manifest: Manifest, claims: Claims, source: Path, name: str, entry: Entry) -> Merged:

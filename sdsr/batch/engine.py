@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -56,12 +57,9 @@ def process(
     the operating system are outcomes; where the model itself can't be loaded, that error is raised, and InputError
     where processes can't share the bucket and this one doesn't say that its part is its own.
     """
-    desk = Desk(model=model, settings=settings, beside=beside, bucket=bucket)
-    try:
+    with closing(Desk(model=model, settings=settings, beside=beside, bucket=bucket)) as desk:
         left = tasks if bucket is None else (yield from skip_finished(tasks, desk))
         yield from work(left, desk, on_progress=on_progress, on_size=on_size, limit=limit)
-    finally:
-        desk.close()
 
 
 def work(
@@ -78,9 +76,8 @@ def work(
     """
     patience_s = _PATIENCE_S if desk.bucket is None else _BUCKET_PATIENCE_S
     wait_s = patience_s
-    line = _Line(desk=desk, on_progress=on_progress, on_size=on_size, left=limit)
     waiting = tasks
-    try:
+    with closing(_Line(desk=desk, on_progress=on_progress, on_size=on_size, left=limit)) as line:
         while line.left != 0:
             of_others: list[Task] = []
             advanced = False
@@ -100,8 +97,6 @@ def work(
             if advanced:
                 wait_s = patience_s
             waiting = of_others
-    finally:
-        line.close()
 
 
 @dataclass(slots=True, kw_only=True)

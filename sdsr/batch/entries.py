@@ -57,12 +57,18 @@ class Entry:
 
 def written(name: str, entry: Entry) -> bytes:
     work = entry.work
-    noted = {"status": "begun" if entry.output_sha256 is None else "done", "output": name}
-    noted |= {"input_sha256": work.input_sha256, "settings_sha256": work.settings_sha256}
-    noted |= _told("input", work.input_mark) | {"output_sha256": entry.output_sha256}
-    noted |= _told("output", entry.output_mark)
-    noted |= {"replaces": entry.replaces} if entry.replaces else {}
-    noted |= {"version": entry.version, "at": entry.at}
+    noted = {
+        "status": "begun" if entry.output_sha256 is None else "done",
+        "output": name,
+        "input_sha256": work.input_sha256,
+        "settings_sha256": work.settings_sha256,
+        **_told("input", work.input_mark),
+        "output_sha256": entry.output_sha256,
+        **_told("output", entry.output_mark),
+        **({"replaces": entry.replaces} if entry.replaces else {}),
+        "version": entry.version,
+        "at": entry.at,
+    }
     return json.dumps(noted).encode() + b"\n"
 
 

@@ -69,10 +69,6 @@ class _Sampled:
     header: "Header"
     size: tuple[int, int]
 
-    @property
-    def pixels(self) -> int:
-        return self.size[0] * self.size[1]
-
 
 def estimate(
     tasks: Sequence[Task],
@@ -95,7 +91,7 @@ def estimate(
     headers, complaints = _headers(sample, settings)
     times = len(left) / len(sample) if sample else 0.0
     seconds_per_px, bytes_per_px = _probe(headers, desk, clock) if headers else (None, None)
-    pixels = sum(sampled.pixels for sampled in headers) * times
+    pixels = sum(sampled.size[0] * sampled.size[1] for sampled in headers) * times
     passes = max(settings.passes, settings.request.mean_of)
     return Estimate(
         photos=len(tasks),

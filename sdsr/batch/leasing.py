@@ -73,7 +73,9 @@ class Lease:
 
     def holds(self) -> bool:
         """Whether that is still so; a machine that slept for long may have been taken for dead."""
-        return self.place.owner(f"{self.key}.{self.number + 1}") is None and _is_ours(self.place, self._name)
+        return self.place.owner(f"{self.key}.{self.number + 1}") is None and _is_ours(
+            self.place, f"{self.key}.{self.number}"
+        )
 
     def release(self) -> None:
         """Leave the photo to whoever comes."""
@@ -83,11 +85,7 @@ class Lease:
                     self.place.remove(f"{self.key}.{number}")
         except SdsrError as error:  # of a network that is away; it is free when this process ends
             log.warning("%s", error)
-        self.place.held.discard(self._name)
-
-    @property
-    def _name(self) -> str:
-        return f"{self.key}.{self.number}"
+        self.place.held.discard(f"{self.key}.{self.number}")
 
 
 def key_of(name: str) -> str:

@@ -21,6 +21,7 @@ _KIND_OF: Mapping[type[Exception], Kind] = {
     InputError: "photo",
     ResultError: "result",
     OutputError: "output",
+    Exception: "system",
 }
 
 
@@ -56,7 +57,4 @@ def complaint(photo: str, error: str) -> str:
 
 def kind_of(error: Exception) -> Kind:
     """Return the kind of a failure."""
-    for of, kind in _KIND_OF.items():
-        if isinstance(error, of):
-            return kind
-    return "system"
+    return next(kind for of, kind in _KIND_OF.items() if isinstance(error, of))

@@ -8,6 +8,7 @@ any of them goes on where another stopped. All machines must see photos and resu
 import logging
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -52,10 +53,8 @@ def process_on_ray(
     can't be loaded.
     """
     desk = Desk(model=model, settings=settings, beside=beside, bucket=bucket)
-    try:
+    with closing(desk):
         left = yield from skip_finished(tasks, desk)
-    finally:
-        desk.close()
     if left:
         yield from _on_cluster(left, desk, cluster, limit)
 

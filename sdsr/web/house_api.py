@@ -102,6 +102,5 @@ def _figures(here: Service) -> str:
         "sdsr_resident_bytes": psutil.Process().memory_info().rss,
         "sdsr_time_seconds": int(time.time()),
     }
-    for name, value in figures.items():
-        lines += [f"# TYPE {name} gauge", f"{name} {value}"]
+    lines += [f"# TYPE {name} gauge\n{name} {value}" for name, value in figures.items()]
     return "\n".join(lines) + "\n"
