@@ -20,6 +20,7 @@ BROUGHT: dict[str, tuple[str, ...]] = {
         "batch/objects.py",
         "batch/pace.py",
         "batch/ray_*",
+        "batch/results.py",  # the seam of folders and buckets
         "batch/shards.py",
         "batch/templates.py",
         "cli/manifest/*",
