@@ -19,9 +19,10 @@ from torch import nn
 from sdsr.checkpoints.weights import fill_restorer
 from sdsr.digests import file_sha256
 from sdsr.errors import InputError, ModelError
-from sdsr.exporting.layout import keep_blocked
+from sdsr.exporting.layout import suit_blocks
 from sdsr.exporting.linking import link, stored_tensors, strip
 from sdsr.exporting.modules import ExportedParts, parts_of
+from sdsr.exporting.operators import OPERATORS
 from sdsr.graphs.description import DESCRIPTION, DETAILED, NAMES, Description
 from sdsr.method_folders import DESCRIPTION as METHOD_DESCRIPTION
 from sdsr.methods.recipe import Recipe
@@ -71,7 +72,7 @@ def write_graphs(parts: ExportedParts, restorer: Restorer, folder: Path, weights
     for name, module, arguments in _traced(parts, restorer):
         model = _exported(module, arguments)
         strip(model)
-        keep_blocked(model)
+        suit_blocks(model)
         onnx.checker.check_model(model)
         needed |= link(model, stored)
         (folder / f"{name}.onnx").write_bytes(model.SerializeToString(deterministic=True))
@@ -121,6 +122,7 @@ def _exported(module: nn.Module, arguments: Mapping[str, torch.Tensor]) -> "Mode
             output_names=["output"],
             opset_version=OPSET,
             verbose=False,
+            custom_translation_table=dict(OPERATORS),
         )
     assert program is not None, "an export that returns nothing wrote a file"
     return program.model_proto

@@ -1,4 +1,4 @@
-"""Sums that stay in the layout of convolutions: the same values, laid out anew less often."""
+"""What is unfolded, and sums with it, next to the layout of convolutions: the same values, laid out anew less often."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from sdsr.exporting.layout import keep_blocked
+from sdsr.exporting.layout import suit_blocks
 from sdsr.quiet_runtimes import import_onnx_runtime
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def run(model: "ModelProto", to: Path) -> tuple[np.ndarray, int]:
 def test_sums_stay_in_blocks(tmp_path: Path) -> None:
     model = chain()
     expected, before = run(model, tmp_path / "before.onnx")
-    keep_blocked(model)
+    suit_blocks(model)
     onnx.checker.check_model(model)
     found, after = run(model, tmp_path / "after.onnx")
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
@@ -69,9 +69,23 @@ def test_sums_stay_in_blocks(tmp_path: Path) -> None:
         assert after < before
 
 
-def test_what_is_not_added_stays_as_it_is() -> None:
+def kinds(model: "ModelProto") -> set[str]:
+    return {node.op_type for node in model.graph.node}
+
+
+def test_what_is_not_added_is_not_pooled() -> None:
     model = chain()
     model.graph.node[3].op_type = "Mul"
-    nodes = [node.SerializeToString() for node in model.graph.node]
-    keep_blocked(model)
-    assert [node.SerializeToString() for node in model.graph.node] == nodes
+    suit_blocks(model)
+    assert not kinds(model) & {"MaxPool", "DepthToSpace"}
+
+
+def test_channels_that_are_used_elsewhere_keep_their_order(tmp_path: Path) -> None:
+    model = chain()
+    model.graph.node.append(onnx.helper.make_node("Neg", ["folded"], ["other"]))
+    model.graph.output.append(onnx.helper.make_tensor_value_info("other", 1, [1, 4 * WIDTH, "h", "w"]))
+    expected, _ = run(model, tmp_path / "before.onnx")
+    suit_blocks(model)
+    found, _ = run(model, tmp_path / "after.onnx")
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+    assert "DepthToSpace" in kinds(model)
