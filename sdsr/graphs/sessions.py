@@ -51,7 +51,7 @@ def open_graphs(
     free_large_at_once()
     weights = {name: _read(places, name, digest) for name, digest in description.weights.items()}
     return {
-        name: _opened(_read((folder,), f"{name}.onnx", digest), weights, folder, provider, in_arena=name == "denoise")
+        name: _opened(_read((folder,), f"{name}.onnx", digest), weights, folder, provider)
         for name, digest in description.graphs.items()
     }
 
@@ -73,19 +73,14 @@ def threads() -> int:
     return int(told) if told.isdecimal() else 0
 
 
-def _opened(graph: bytes, weights: Mapping[str, bytes], folder: Path, provider: str, *, in_arena: bool) -> Graph:
-    """Return a graph whose tensors are allocated one by one, or in an arena that is emptied after each run.
-
-    The arena serves a process's first photo in nine tenths of the time, later ones in the same. It rounds up: where
-    tensors are as large as those that make pixels are, that is half as much again at the peak.
-    """
+def _opened(graph: bytes, weights: Mapping[str, bytes], folder: Path, provider: str) -> Graph:
     onnxruntime = import_onnx_runtime()
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads()
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    options.enable_cpu_mem_arena = in_arena
+    options.enable_cpu_mem_arena = False  # it rounds up, and keeps what it took
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # other programs want the cores, too
     options.enable_mem_pattern = provider != "DmlExecutionProvider"  # which DirectML can't
     options.add_external_initializers_from_files_in_memory(
@@ -98,11 +93,8 @@ def _opened(graph: bytes, weights: Mapping[str, bytes], folder: Path, provider: 
             raise MemoryError(str(error)) from error
         reason = str(error).splitlines()[0]
         raise ModelError(f"graphs (={folder}) can't be opened ({reason}); export them again.") from error
-    run = onnxruntime.RunOptions()
-    if in_arena:
-        run.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
     return Graph(
-        run=lambda given: np.asarray(session.run(None, given, run)[0]),
+        run=lambda given: np.asarray(session.run(None, given)[0]),
         inputs=tuple(each.name for each in session.get_inputs()),
     )
 
