@@ -2,7 +2,8 @@
 
 python bench/start_up.py [--repeats 5] [--cold] [--json FILE]
 
-Rows take turns. Processor time is a process's own and its children's; wall time counts what else this machine did, too.
+Rows take turns; threads are those of `sdsr`'s commands in all of them. Processor time is a process's own and its
+children's; wall time counts what else this machine did, too.
 `--cold` makes the system forget Python's files before each process; wall time then has the disk in it. The compact
 network (extra `export` writes it) has 64 channels, 32 convolutions and 1.2 M parameters, and enlarges by 4.
 """
@@ -26,6 +27,7 @@ from typing import Any
 import numpy as np
 
 import sdsr
+from sdsr.cli.processors import share_processors
 from sdsr.engines import load_model
 from sdsr.graphs.runtimes import in_bfloat16
 from sdsr.graphs.sessions import threads
@@ -49,6 +51,7 @@ def main() -> None:
     if arguments.alone:
         print(json.dumps(restorations(arguments.repeats)))
         return
+    share_processors()
     with tempfile.TemporaryDirectory() as folder:
         rows = processes(prepared(Path(folder)), arguments.repeats, cold=arguments.cold)
     alone = subprocess.run(

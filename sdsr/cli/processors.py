@@ -1,7 +1,8 @@
 """How this machine's processors are shared: said before torch is loaded, and only where the user said nothing.
 
 Threads that wait do so asleep, not spinning, so that another program (or another `sdsr`) on the same cores is not
-slowed down; and there are as many as there are cores to run on, in containers with a share of them too.
+slowed down; and there are as many as there are cores to run on, in containers with a share of them too. NumPy's
+products are small; the threads of its OpenBLAS would wait spinning, so it has one.
 """
 
 import math
@@ -16,6 +17,7 @@ _CGROUP = Path("/sys/fs/cgroup")
 
 def share_processors(processes: int = 1) -> None:
     """Set the environment for `processes` that compute at once; torch and processes started later read it."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if not _SAID & set(WAITING):
         os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
     if not _SAID & set(THREADS):

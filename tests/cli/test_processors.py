@@ -37,6 +37,16 @@ def test_a_command_waits_asleep_on_as_many_threads_as_there_are_cores() -> None:
     assert after(COMMAND, GOMP_SPINCOUNT="5", MKL_NUM_THREADS="3") == ["-", "-"]
 
 
+def test_numpy_has_one_thread_unless_the_user_says_more() -> None:
+    shown = f"{COMMAND}\nimport os\nprint(os.environ['OPENBLAS_NUM_THREADS'])"
+    clean = {name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"}
+    for said, threads in (({}, "1"), ({"OPENBLAS_NUM_THREADS": "3"}, "3")):
+        told = subprocess.check_output([sys.executable, "-c", shown], env=clean | said, text=True)
+        assert told.strip() == threads
+    early = "import sys, sdsr.cli.main\nassert 'numpy' not in sys.modules"  # which reads it when it is imported
+    subprocess.run([sys.executable, "-c", early], check=True)
+
+
 def test_importing_sets_nothing() -> None:
     assert after("import sdsr, sdsr.cli.main, sdsr.batch.engine") == ["-", "-"]
 
