@@ -128,7 +128,7 @@ def _contiguous(prior: Prior, part: str) -> Iterator[None]:
 
 @contextmanager
 def _in_float32(prior: Prior, part: str) -> Iterator[None]:
-    nothing = patch("sdsr.prior.prior.computing", lambda device, dtype: nullcontext())
+    nothing = patch("sdsr.prior.prior.computing", lambda *where: nullcontext())
     with _weights(prior, part, torch.Tensor.float), nothing:
         yield
 
