@@ -111,6 +111,7 @@ soak: $(INSTALLED)
 	$(BIN)/python bench/memory.py --megapixels 6 24 --engine onnx
 	$(BIN)/python bench/endurance.py --photos 200
 	$(BIN)/python -m tests.recorded check complexity
+	$(BIN)/python -m tests.recorded check losses
 	$(BIN)/python bench/many_files.py
 	$(BIN)/python bench/batch_soak.py memory
 	$(BIN)/python bench/batch_soak.py overhead
