@@ -114,9 +114,16 @@ def _as_decided(prior: Prior, part: str) -> Iterator[None]:
 
 
 @contextmanager
-def _attending(attention: running.Attention, prior: Prior, part: str) -> Iterator[None]:
-    decided = replace(running_on(prior.device), attention=attention)
+def taking(taken: bool, device: torch.device) -> Iterator[None]:
+    """While it lasts, what a device may do otherwise than usual is done, or not, whatever was decided."""
+    decided = replace(running_on(device), taken=taken)
     with patch.object(running, "running_on", lambda device: decided):
+        yield
+
+
+@contextmanager
+def _taking(taken: bool, prior: Prior, part: str) -> Iterator[None]:
+    with taking(taken, prior.device):
         yield
 
 
@@ -135,8 +142,8 @@ def _in_float32(prior: Prior, part: str) -> Iterator[None]:
 
 _OTHERWISE: Mapping[str, Callable[[Prior, str], AbstractContextManager[None]]] = {
     "as decided": _as_decided,
-    "attention fused": partial(_attending, "fused"),
-    "attention by rows": partial(_attending, "by rows"),
+    "in the usual way": partial(_taking, False),
+    "with the processor's choice": partial(_taking, True),
     "contiguous": _contiguous,
     "float32": _in_float32,
 }

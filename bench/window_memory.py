@@ -1,17 +1,22 @@
 """How much memory one pass of a prior's network needs for each pixel, beside what the prior says of itself.
 
 Counted, not measured: the tensors that are alive at once while it runs, weights aside, at full size on "meta" (at the
-small priors' own size on the CPU). `python bench/window_memory.py`
+small priors' own size on the CPU, convolved directly: Winograd's blocks have one size for all pictures).
+`python bench/window_memory.py`
 """
 
 import argparse
+import sys
 import weakref
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from bench.running import taking
 from sdsr.prior.condition import Condition
 from sdsr.prior.loading import load_prior
 from sdsr.prior.prior import Prior
@@ -55,7 +60,7 @@ def bytes_per_px(prior: Prior, side_px: int) -> float:
     cells = side_px // prior.factor
     noisy = torch.zeros(1, prior.channels, cells, cells, device=prior.device)
     condition = Condition(prompt=prior.embed(""))
-    with torch.inference_mode(), Alive() as alive:
+    with torch.inference_mode(), taking(False, prior.device), Alive() as alive:
         prior.denoise(noisy, 500, condition)
     return alive.most / side_px**2
 
@@ -67,7 +72,7 @@ def part_bytes_per_px(prior: Prior, side_px: int) -> float:
     latent = torch.zeros(1, prior.channels, cells, cells, device=prior.device)
     most = 0
     for run in (lambda: prior.encode(image), lambda: prior.decode(latent)):
-        with torch.inference_mode(), Alive() as alive:
+        with torch.inference_mode(), taking(False, prior.device), Alive() as alive:
             run()
         most = max(most, alive.most)
     return most / side_px**2

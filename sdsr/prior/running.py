@@ -8,6 +8,7 @@ Ratios are of processor time, chosen to not chosen, of Stable Diffusion 2's netw
 | bfloat16, weights stored in it, else float32 | processors and cards that multiply it | 0.48 (UNet) |
 | channels_last, weights of convolutions | all but CUDA cards (`layout_on`) | 0.97 (UNet), 0.68 to 0.85 (small prior) |
 | attention by rows of its map (`attention.py`) | processors that multiply bfloat16 | 0.91 (UNet) |
+| large convolutions by Winograd (`winograd.py`) | processors in float32 | WINO |
 | guidance in one batch of two | where memory bears it (`bears_two`) | 0.96; 0.7 to 0.8 (small prior) |
 | no pass of guidance at scale 1 | everywhere | 0.49 |
 | passes as CUDA graphs (`captured.py`), once a shape has come three times | cards, all weights there, up to 768 px | |
@@ -19,52 +20,78 @@ Threads are as many as there are cores to run on, and wait asleep (`cli/processo
 """
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from sdsr import kept_probes
 from sdsr.prior.attention import RowwiseAttention, by_rows
 from sdsr.prior.captured import Captured, GraphRecorder
 from sdsr.prior.facts import Offload
 from sdsr.prior.offloading import Offloading
+from sdsr.prior.winograd import WinogradConvolution, convolve
 
-FORMAT = 1
+FORMAT = 2
 PROBED_FROM = 100_000_000
 """Parameters from which on loading takes so long that the probe's second is not felt."""
 
 _TOKENS = 2048
 _HEADS = 5
 _HEAD_WIDTH = 64
+_MAP = (1, 256, 128, 128)
 _ROUNDS = 3
 _WORTH = 0.95
 """By how much a choice must be faster than what everybody else does, to be taken."""
 
 Network = TypeVar("Network", bound=nn.Module)
-Attention = Literal["fused", "by rows"]
+Run = Callable[[], object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """What a processor may do otherwise than everybody does: how both are called, and the mode in which networks do it.
+
+    `rivals` returns the usual way and this one, to be timed. Where nothing was probed, `assumed` says which it is.
+    """
+
+    usual: str
+    otherwise: str
+    mode: type[TorchFunctionMode]
+    rivals: Callable[[], tuple[Run, Run]]
+    assumed: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Running:
-    """What was decided for a device. `why` says what attention is: "probed", with the ratio, or the device's kind."""
+    """What was decided for a device. `why` says by what the choice, where there is one, is `taken` or not."""
 
     dtype: torch.dtype
-    attention: Attention
-    why: str
-    layout: torch.memory_format = torch.channels_last
+    layout: torch.memory_format
+    choice: Choice | None = None
+    taken: bool = False
+    why: str = ""
 
     @property
     def words(self) -> str:
         """Return it in words."""
         dtype = str(self.dtype).removeprefix("torch.")
         layout = "contiguous" if self.layout == torch.contiguous_format else "channels_last"
-        return f"{dtype}, {layout}, attention {self.attention} ({self.why}), guidance in one batch"
+        chosen = ""
+        if self.choice is not None:
+            chosen = f"{self.choice.otherwise if self.taken else self.choice.usual} ({self.why}), "
+        return f"{dtype}, {layout}, {chosen}guidance in one batch"
+
+    @property
+    def mode(self) -> AbstractContextManager[object]:
+        """Return what lets networks compute so while it is entered."""
+        return self.choice.mode() if self.choice is not None and self.taken else nullcontext()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,38 +128,71 @@ def choose_dtype(device: torch.device) -> torch.dtype:
 @cache
 def running_on(device: torch.device) -> Running:
     """Return what is decided for a device: by what is kept of a probe, else by what it is."""
-    dtype = choose_dtype(device)
-    if device.type != "cpu" or dtype != torch.bfloat16:
-        why = device.type if device.type != "cpu" else "in float32"
-        return Running(dtype=dtype, attention="fused", why=why, layout=layout_on(device))
-    ratio = _recalled()
+    dtype, layout = choose_dtype(device), layout_on(device)
+    if device.type != "cpu":
+        return Running(dtype=dtype, layout=layout)
+    choice, ratio = _CHOICES[dtype], _recalled(dtype)
     if ratio is None:
-        return Running(dtype=dtype, attention="by rows", why="multiplies bfloat16")
-    attention: Attention = "by rows" if ratio < _WORTH else "fused"
-    return Running(dtype=dtype, attention=attention, why=f"probed: by rows takes {ratio:.2f} of the time")
+        return Running(dtype=dtype, layout=layout, choice=choice, taken=choice.assumed, why="not probed")
+    why = f"probed: {choice.otherwise} takes {ratio:.2f} of the time"
+    return Running(dtype=dtype, layout=layout, choice=choice, taken=ratio < _WORTH, why=why)
 
 
 def probe_for(network: nn.Module, device: torch.device) -> None:
-    """Probe this processor, once, where a network is large enough for that and there is something to choose."""
+    """Probe this processor, once, where a network is large enough for that."""
     large = sum(parameter.numel() for parameter in network.parameters()) >= PROBED_FROM
-    if large and device.type == "cpu" and choose_dtype(device) == torch.bfloat16 and _recalled() is None:
-        kept_probes.keep(_key(), {"by rows": probe()})
+    if not large or device.type != "cpu":
+        return
+    dtype = choose_dtype(device)
+    if _recalled(dtype) is None:
+        kept_probes.keep(_key(), {_CHOICES[dtype].otherwise: probe(_CHOICES[dtype])})
         running_on.cache_clear()
 
 
-def probe() -> float:
-    """Return what attention by rows takes of the time of torch's own, in bfloat16, by the fastest of some runs each."""
+def probe(choice: Choice) -> float:
+    """Return what a choice takes of the time of the usual way, by the fastest of some runs each."""
+    rivals = choice.rivals()
+    least = [float("inf")] * len(rivals)
+    with torch.inference_mode():
+        for _ in range(_ROUNDS + 1):
+            for index, run in enumerate(rivals):
+                began = time.perf_counter()
+                run()
+                least[index] = min(least[index], time.perf_counter() - began)
+    usual, otherwise = least
+    return otherwise / usual
+
+
+def _attentions() -> tuple[Run, Run]:
     rng = torch.Generator().manual_seed(0)
     shape = (1, _HEADS, _TOKENS, _HEAD_WIDTH)
     query, key, value = (torch.randn(shape, generator=rng).bfloat16() for _ in range(3))
-    least: dict[object, float] = {}
-    with torch.inference_mode():
-        for _ in range(_ROUNDS + 1):
-            for attend in (F.scaled_dot_product_attention, by_rows):
-                began = time.perf_counter()
-                attend(query, key, value)
-                least[attend] = min(least.get(attend, float("inf")), time.perf_counter() - began)
-    return least[by_rows] / least[F.scaled_dot_product_attention]
+    return lambda: F.scaled_dot_product_attention(query, key, value), lambda: by_rows(query, key, value)
+
+
+def _convolutions() -> tuple[Run, Run]:
+    rng = torch.Generator().manual_seed(0)
+    kernels = torch.randn(_MAP[1], _MAP[1], 3, 3, generator=rng).contiguous(memory_format=torch.channels_last)
+    cells = torch.randn(_MAP, generator=rng).contiguous(memory_format=torch.channels_last)
+    return lambda: F.conv2d(cells, kernels, padding=1), lambda: convolve(cells, kernels)
+
+
+_CHOICES: Mapping[torch.dtype, Choice] = {
+    torch.bfloat16: Choice(
+        usual="attention fused",
+        otherwise="attention by rows",
+        mode=RowwiseAttention,
+        rivals=_attentions,
+        assumed=True,
+    ),
+    torch.float32: Choice(
+        usual="convolutions direct",
+        otherwise="convolutions by Winograd",
+        mode=WinogradConvolution,
+        rivals=_convolutions,
+        assumed=torch.backends.mkl.is_available(),
+    ),
+}
 
 
 def captured_on(device: torch.device) -> Captured | None:
@@ -156,12 +216,10 @@ def computing(device: torch.device, dtype: torch.dtype, offloading: Offloading |
     """
     kind = "cpu" if device.type == "meta" else device.type  # autocast knows no meta
     alone = nullcontext() if offloading is None else offloading.lock
-    with alone, torch.autocast(kind, dtype, enabled=dtype != torch.float32):
-        if device.type == "cpu" and dtype == torch.bfloat16 and running_on(device).attention == "by rows":
-            with RowwiseAttention():
-                yield
-        else:
-            yield
+    running = running_on(device)
+    mode = running.mode if running.dtype == dtype else nullcontext()
+    with alone, torch.autocast(kind, dtype, enabled=dtype != torch.float32), mode:
+        yield
 
 
 def layout_on(device: torch.device) -> torch.memory_format:
@@ -191,10 +249,10 @@ def move_network(network: Network, device: torch.device | str) -> Network:
     return lay_out(network, there)
 
 
-def _recalled() -> float | None:
-    """The ratio that is kept for this machine, None where there is none."""
+def _recalled(dtype: torch.dtype) -> float | None:
+    """The ratio that is kept of this precision's choice for this machine, None where there is none."""
     kept = kept_probes.recall(_key())
-    ratio = kept.get("by rows") if isinstance(kept, Mapping) else None
+    ratio = kept.get(_CHOICES[dtype].otherwise) if isinstance(kept, Mapping) else None
     return ratio if isinstance(ratio, float) and ratio > 0 else None
 
 

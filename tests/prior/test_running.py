@@ -12,6 +12,7 @@ from sdsr.prior import running
 from sdsr.prior.attention import RowwiseAttention
 from sdsr.prior.loading import load_prior
 from sdsr.prior.running import computing, layout_on, move_network, probe_for, running_on
+from sdsr.prior.winograd import WinogradConvolution
 
 CPU = torch.device("cpu")
 META = torch.device("meta")
@@ -24,55 +25,74 @@ class Large(nn.Module):
         return iter([nn.Parameter(torch.empty(10**9, device="meta"))])
 
 
-@pytest.fixture
-def multiplying(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
-    """A processor that multiplies bfloat16, of which nothing is known yet; the folder where answers are kept."""
+OTHERWISE = {torch.bfloat16: RowwiseAttention, torch.float32: WinogradConvolution}
+
+
+@pytest.fixture(params=OTHERWISE, ids=str)
+def dtype(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[torch.dtype]:
+    """What a processor computes in, of which nothing is known yet."""
     monkeypatch.setattr(kept_probes, "cache_folder", lambda: tmp_path / "cache")
-    monkeypatch.setattr(running, "choose_dtype", lambda device: torch.bfloat16)
+    monkeypatch.setattr(running, "choose_dtype", lambda device: request.param)
     running_on.cache_clear()
-    yield tmp_path / "cache"
+    yield request.param
     running_on.cache_clear()
 
 
-def attends_by_rows() -> bool:
-    with computing(CPU, torch.bfloat16):
-        return any(isinstance(mode, RowwiseAttention) for mode in torch.overrides._get_current_function_mode_stack())
+def otherwise(dtype: torch.dtype) -> bool:
+    with computing(CPU, dtype):
+        return any(isinstance(mode, OTHERWISE[dtype]) for mode in torch.overrides._get_current_function_mode_stack())
 
 
-@pytest.mark.parametrize(("ratio", "attention"), [(0.6, "by rows"), (0.97, "fused"), (1.4, "fused")])
-def test_what_a_large_network_probed_for_decides(multiplying, monkeypatch, ratio, attention):
-    assert running_on(CPU).attention == "by rows"
-    assert attends_by_rows()
-    monkeypatch.setattr(running, "probe", lambda: ratio)
+@pytest.mark.parametrize(("ratio", "taken"), [(0.6, True), (0.97, False), (1.4, False)])
+def test_what_a_large_network_probed_for_decides(dtype, tmp_path, monkeypatch, ratio, taken):
+    assumed = running_on(CPU).taken
+    assert otherwise(dtype) == assumed
+    monkeypatch.setattr(running, "probe", lambda choice: ratio)
     probe_for(nn.Linear(1, 1), CPU)
-    assert not multiplying.exists(), "a small network is not worth a second"
+    assert not (tmp_path / "cache").exists(), "a small network is not worth a second"
     probe_for(Large(), CPU)
-    assert running_on(CPU).attention == attention
+    assert running_on(CPU).taken == taken
     assert f"{ratio:.2f}" in running_on(CPU).words
-    assert attends_by_rows() == (attention == "by rows")
-    monkeypatch.setattr(running, "probe", lambda: pytest.fail("it is known"))
+    assert otherwise(dtype) == taken
+    monkeypatch.setattr(running, "probe", lambda choice: pytest.fail("it is known"))
     probe_for(Large(), CPU)
 
 
-def test_a_damaged_answer_is_none(multiplying, monkeypatch):
-    monkeypatch.setattr(running, "probe", lambda: 1.4)
+def test_a_damaged_answer_is_none(dtype, tmp_path, monkeypatch):
+    assumed = running_on(CPU)
+    monkeypatch.setattr(running, "probe", lambda choice: 1.4)
     probe_for(Large(), CPU)
-    (file,) = multiplying.iterdir()
+    (file,) = (tmp_path / "cache").iterdir()
     file.write_text(file.read_text().replace("1.4", '"fast"'))
     running_on.cache_clear()
-    assert running_on(CPU).attention == "by rows"
+    assert running_on(CPU) == assumed
 
 
-def test_in_float32_nothing_is_chosen(monkeypatch):
+def test_convolutions_are_by_winograd_where_products_are_fast(monkeypatch, tmp_path):
+    """Known of processors with MKL; of another one, a probe has to tell."""
+    monkeypatch.setattr(kept_probes, "cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr(running, "choose_dtype", lambda device: torch.float32)
+    running_on.cache_clear()
+    assert running_on(CPU).taken == torch.backends.mkl.is_available()
+    running_on.cache_clear()
+
+
+def test_a_precision_that_was_not_decided_is_computed_plainly(monkeypatch, tmp_path):
+    monkeypatch.setattr(running, "choose_dtype", lambda device: torch.bfloat16)
+    running_on.cache_clear()
     with computing(CPU, torch.float32):
         assert not torch.is_autocast_enabled("cpu")
         assert torch.overrides._get_current_function_mode_stack() == []
+    running_on.cache_clear()
 
 
-def test_a_probe_tells_a_ratio(monkeypatch):
+def test_a_probe_tells_a_ratio(dtype, monkeypatch):
     monkeypatch.setattr(running, "_TOKENS", 256)
+    monkeypatch.setattr(running, "_MAP", (1, 16, 16, 16))
     monkeypatch.setattr(running, "_ROUNDS", 1)
-    assert 0 < running.probe() < float("inf")
+    choice = running_on(CPU).choice
+    assert choice is not None
+    assert 0 < running.probe(choice) < float("inf")
 
 
 def lies(network: nn.Module) -> set[str]:

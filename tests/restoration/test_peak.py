@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from bench.memory import measured
+from bench.running import taking
 from bench.window_memory import Alive
 from sdsr.diffusion.noise import CanvasNoise
 from sdsr.methods import METHODS
@@ -30,7 +31,7 @@ def test_a_method_needs_what_its_tensors_take(name: str) -> None:
         encoded = restorer.encode_lq(lq_image, None, noise)
         noisy = restorer.start(encoded, recipe.plan.start_time, noise)
         restorer.denoise(noisy, recipe.plan.times[0], encoded, recipe.plan.guidance)  # hint features are kept
-        with Alive() as alive:
+        with taking(False, restorer.prior.device), Alive() as alive:
             restorer.denoise(noisy, recipe.plan.times[0], encoded, recipe.plan.guidance)
     said = restorer.facts(guided=recipe.plan.guidance != 1.0).bytes_per_px
     assert 0.7 * alive.most < said * SIDE**2 < 1.4 * alive.most
