@@ -2,8 +2,9 @@
 
 python bench/same_picture.py [--models d3sr-small ...] [--side 128] [--scale 4] [--decoder PATH] [--json FILE]
 
-The fast path is what this machine decides (`sdsr doctor`); plain is float32, torch's own attention, guidance in two
-passes. Both begin with the same noise. Leaves with 1 where one is above 1 on average or above 8 at most.
+The fast path is what this machine decides (`sdsr doctor`); plain is float32, torch's own attention and convolutions,
+guidance in two passes. Both begin with the same noise. Leaves with 1 where one is above 1 on average or above 8 at
+most.
 """
 
 import argparse
@@ -20,6 +21,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from bench.latency import sample
 from bench.measuring import heading, machine, table, write_json
+from bench.running import taking
 from sdsr.photos.photo import Photo
 from sdsr.prior.condition import Condition
 from sdsr.request import Request
@@ -54,16 +56,16 @@ def main() -> None:
 def compared(fast: Upscaler, plain: Upscaler, photo: Photo, request: Request) -> dict[str, float]:
     """Return mean and largest difference of two upscalers' pictures, the second's computed plainly."""
     one = fast.upscale(photo, request).pixels.astype(int)
-    with plainly():
+    with plainly(plain.restorer.prior.device):
         other = plain.upscale(photo, request).pixels.astype(int)
     difference = np.abs(one - other)
     return {"mean": float(difference.mean()), "max": float(difference.max())}
 
 
 @contextmanager
-def plainly() -> Iterator[None]:
-    """While it lasts, guidance takes two passes; attention is torch's own in float32 anyway."""
-    with patch.object(Condition, "joined", lambda self, other, count: None):
+def plainly(device: torch.device) -> Iterator[None]:
+    """While it lasts, guidance takes two passes, and what a device has a choice of is done as usual."""
+    with patch.object(Condition, "joined", lambda self, other, count: None), taking(False, device):
         yield
 
 
