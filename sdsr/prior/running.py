@@ -8,7 +8,7 @@ Ratios are of processor time, chosen to not chosen, of Stable Diffusion 2's netw
 | bfloat16, weights stored in it, else float32 | processors and cards that multiply it | 0.48 (UNet) |
 | channels_last, weights of convolutions | all but CUDA cards (`layout_on`) | 0.97 (UNet), 0.68 to 0.85 (small prior) |
 | attention by rows of its map (`attention.py`) | processors that multiply bfloat16 | 0.91 (UNet) |
-| large convolutions by Winograd (`winograd.py`) | processors in float32 | WINO |
+| convolutions by products of matrices (`convolution.py`) | processors in float32 | WINO |
 | guidance in one batch of two | where memory bears it (`bears_two`) | 0.96; 0.7 to 0.8 (small prior) |
 | no pass of guidance at scale 1 | everywhere | 0.49 |
 | passes as CUDA graphs (`captured.py`), once a shape has come three times | cards, all weights there, up to 768 px | |
@@ -34,9 +34,9 @@ from torch.overrides import TorchFunctionMode
 from sdsr import kept_probes
 from sdsr.prior.attention import RowwiseAttention, by_rows
 from sdsr.prior.captured import Captured, GraphRecorder
+from sdsr.prior.convolution import ConvolutionByProducts, by_winograd
 from sdsr.prior.facts import Offload
 from sdsr.prior.offloading import Offloading
-from sdsr.prior.winograd import WinogradConvolution, convolve
 
 FORMAT = 2
 PROBED_FROM = 100_000_000
@@ -174,7 +174,7 @@ def _convolutions() -> tuple[Run, Run]:
     rng = torch.Generator().manual_seed(0)
     kernels = torch.randn(_MAP[1], _MAP[1], 3, 3, generator=rng).contiguous(memory_format=torch.channels_last)
     cells = torch.randn(_MAP, generator=rng).contiguous(memory_format=torch.channels_last)
-    return lambda: F.conv2d(cells, kernels, padding=1), lambda: convolve(cells, kernels)
+    return lambda: F.conv2d(cells, kernels, padding=1), lambda: by_winograd(cells, kernels)
 
 
 _CHOICES: Mapping[torch.dtype, Choice] = {
@@ -187,8 +187,8 @@ _CHOICES: Mapping[torch.dtype, Choice] = {
     ),
     torch.float32: Choice(
         usual="convolutions direct",
-        otherwise="convolutions by Winograd",
-        mode=WinogradConvolution,
+        otherwise="convolutions by products",
+        mode=ConvolutionByProducts,
         rivals=_convolutions,
         assumed=torch.backends.mkl.is_available(),
     ),

@@ -10,9 +10,9 @@ from torch import nn
 from sdsr import kept_probes
 from sdsr.prior import running
 from sdsr.prior.attention import RowwiseAttention
+from sdsr.prior.convolution import ConvolutionByProducts
 from sdsr.prior.loading import load_prior
 from sdsr.prior.running import computing, layout_on, move_network, probe_for, running_on
-from sdsr.prior.winograd import WinogradConvolution
 
 CPU = torch.device("cpu")
 META = torch.device("meta")
@@ -25,7 +25,7 @@ class Large(nn.Module):
         return iter([nn.Parameter(torch.empty(10**9, device="meta"))])
 
 
-OTHERWISE = {torch.bfloat16: RowwiseAttention, torch.float32: WinogradConvolution}
+OTHERWISE = {torch.bfloat16: RowwiseAttention, torch.float32: ConvolutionByProducts}
 
 
 @pytest.fixture(params=OTHERWISE, ids=str)
@@ -68,7 +68,7 @@ def test_a_damaged_answer_is_none(dtype, tmp_path, monkeypatch):
     assert running_on(CPU) == assumed
 
 
-def test_convolutions_are_by_winograd_where_products_are_fast(monkeypatch, tmp_path):
+def test_convolutions_are_products_where_those_are_fast(monkeypatch, tmp_path):
     """Known of processors with MKL; of another one, a probe has to tell."""
     monkeypatch.setattr(kept_probes, "cache_folder", lambda: tmp_path / "cache")
     monkeypatch.setattr(running, "choose_dtype", lambda device: torch.float32)

@@ -1,28 +1,30 @@
-"""Winograd's convolution: that it is a convolution, and where it stands in for torch's own."""
+"""Convolutions as products: that they are convolutions, and where they stand in for torch's own."""
 
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
-from sdsr.prior import winograd
-from sdsr.prior.winograd import WinogradConvolution, convolve, transformed
+from sdsr.prior import convolution
+from sdsr.prior.convolution import ConvolutionByProducts, by_product, by_winograd, transformed
 
 
 @pytest.mark.parametrize(("height", "width"), [(4, 4), (1, 1), (3, 9), (13, 6), (40, 33)])
 @pytest.mark.parametrize("block", [1, 2**12, 2**20])
-def test_it_is_a_convolution(rng, monkeypatch, height, width, block):
-    monkeypatch.setattr(winograd, "_BLOCK", block)
+def test_they_are_convolutions(rng, monkeypatch, height, width, block):
+    monkeypatch.setattr(convolution, "_BLOCK", block)
     image = torch.randn(2, 5, height, width, generator=rng, dtype=torch.float64)
     kernels, bias = torch.randn(7, 5, 3, 3, generator=rng).double(), torch.randn(7, generator=rng).double()
-    torch.testing.assert_close(convolve(image, kernels, bias), F.conv2d(image, kernels, bias, padding=1))
-    torch.testing.assert_close(convolve(image, kernels), F.conv2d(image, kernels, padding=1))
+    for convolve in (by_winograd, by_product):
+        torch.testing.assert_close(convolve(image, kernels, bias), F.conv2d(image, kernels, bias, padding=1))
+        torch.testing.assert_close(convolve(image, kernels), F.conv2d(image, kernels, padding=1))
+        assert convolve(image, kernels).stride()[1] == 1, "channels_last"
 
 
 def test_in_float32_it_is_near(rng):
     image, kernels = torch.randn(1, 96, 32, 32, generator=rng), torch.randn(96, 96, 3, 3, generator=rng)
     expected = F.conv2d(image.double(), kernels.double(), padding=1)
-    error = (convolve(image, kernels) - expected).abs().max() / expected.abs().max()
+    error = (by_winograd(image, kernels) - expected).abs().max() / expected.abs().max()
     assert error < 2e-5
 
 
@@ -34,26 +36,30 @@ def test_a_product_is_all_that_is_left_at_a_point(rng):
 
 
 @pytest.fixture
-def served(monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
-    """The maps that are convolved so."""
-    seen: list[Tensor] = []
-    monkeypatch.setattr(winograd, "convolve", lambda *given: seen.append(given[0]) or convolve(*given))
+def served(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """By what is convolved."""
+    seen: list[str] = []
+    for way in (by_winograd, by_product):
+        monkeypatch.setattr(convolution, way.__name__, lambda *given, way=way: seen.append(way.__name__) or way(*given))
     return seen
 
 
-def test_it_stands_in_for_inference_on_large_maps(rng, served):
-    layer = nn.Conv2d(96, 128, 3, padding=1)
-    image = torch.randn(2, 96, 24, 24, generator=rng)
-    with torch.no_grad(), WinogradConvolution():
+@pytest.mark.parametrize(
+    ("channels", "cells", "way"), [((96, 128), 20, "by_winograd"), ((1024, 1088), 8, "by_product")]
+)
+def test_they_stand_in_for_inference(rng, served, channels, cells, way):
+    layer = nn.Conv2d(*channels, 3, padding=1)
+    image = torch.randn(2, channels[0], cells, cells, generator=rng)
+    with torch.no_grad(), ConvolutionByProducts():
         convolved = layer(image)
-    assert len(served) == 1
+    assert served == [way]
     torch.testing.assert_close(convolved, layer(image).detach(), atol=1e-4, rtol=1e-4)
-    assert len(served) == 1, "only while the mode is entered"
+    assert served == [way], "only while the mode is entered"
 
 
 def test_elsewhere_convolutions_are_torchs_own(rng, served):
     image = torch.randn(1, 96, 24, 24, generator=rng)
-    with WinogradConvolution():
+    with ConvolutionByProducts():
         nn.Conv2d(96, 96, 3, padding=1)(image)  # which may have to learn
         with torch.no_grad():
             nn.Conv2d(96, 96, 3)(image)
@@ -64,7 +70,7 @@ def test_elsewhere_convolutions_are_torchs_own(rng, served):
             nn.Conv2d(96, 96, 5, padding=1)(image)
             nn.Conv2d(96, 192, 3, padding=1, groups=2)(image)
             nn.Conv2d(96, 64, 3, padding=1)(image)  # few channels
-            nn.Conv2d(96, 96, 3, padding=1)(image[..., :8, :8])  # a small map
+            nn.Conv2d(96, 96, 3, padding=1)(image[..., :8, :8])  # a small map, and few channels for one
             nn.Conv2d(96, 96, 3, padding=1)(image[0])
             nn.Conv2d(96, 96, 3, padding=1).bfloat16()(image.bfloat16())
             nn.Conv2d(96, 96, 3, padding=1, device="meta")(image.to("meta"))

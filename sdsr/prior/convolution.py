@@ -1,14 +1,19 @@
-"""Winograd's convolution: 3 x 3 kernels with a quarter of the multiplications, which torch does without on the CPU.
+"""Convolutions as products of matrices, which on large maps and on small ones are faster than torch's own on the CPU.
 
-F(4x4, 3x3) of arXiv:1509.09308: 6 x 6 values of the map, overlapping by two, give 4 x 4 of the result. Both are
-polynomials, evaluated at 0, +-1, +-2 and infinity: there a convolution is a product, so that what is left to multiply
-are 36 plain matrices, (tiles, channels in) by (channels in, channels out), instead of 144. In float32 results differ
-from the direct sum's by 1e-5 of their largest value.
+**Large maps, by Winograd**: 3 x 3 kernels with a quarter of the multiplications. F(4x4, 3x3) of arXiv:1509.09308: 6 x 6
+values of the map, overlapping by two, give 4 x 4 of the result. Both are polynomials, evaluated at 0, +-1, +-2 and
+infinity: there a convolution is a product, so that what is left to multiply are 36 plain matrices, (tiles, channels in)
+by (channels in, channels out), instead of 144. In float32 results differ from the direct sum's by 1e-5 of their largest
+value.
+
+**Small maps of very many channels, by one product** of each cell's neighborhood and the kernels. There torch takes as
+long to bring the kernels into its own order, each time anew, as to multiply.
 """
 
 from collections.abc import Callable, Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
@@ -18,15 +23,29 @@ _BLOCK = 2**20
 """Values that are transformed at once, which a processor's cache holds."""
 
 _LEAST_CHANNELS = 96
-_LEAST_CELLS = 4
-"""A map has at least as many cells for each channel, else the kernels' transform weighs more than what it gains."""
+_LEAST_CELLS = 3
+"""A large map has at least as many cells for each channel, else the kernels' transform weighs more than it gains."""
+
+_MANY_CHANNELS = 1024
+_CHANNELS_A_CELL = 3
+"""A small map has at least as many channels for each cell."""
+
+Convolution = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
 
-def convolve(image: Tensor, kernels: Tensor, bias: Tensor | None = None) -> Tensor:
+def by_product(image: Tensor, kernels: Tensor, bias: Tensor | None = None) -> Tensor:
     """Return the convolution of (b, c, h, w) with (o, c, 3, 3) kernels, padded by a zero on each side: (b, o, h, w).
 
     The result is channels_last.
     """
+    padded = F.pad(image.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1))
+    around = padded.unfold(1, 3, 1).unfold(2, 3, 1).permute(0, 1, 2, 4, 5, 3)  # b, h, w, 3, 3, c
+    weights = kernels.permute(0, 2, 3, 1).flatten(1)
+    return F.linear(around.flatten(3), weights, bias).permute(0, 3, 1, 2)
+
+
+def by_winograd(image: Tensor, kernels: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Return the same, by Winograd's algorithm."""
     (batch, _, height, width), out = image.shape, kernels.shape[0]
     rows, columns = -(-height // _TILE), -(-width // _TILE)
     at_points = transformed(kernels)
@@ -106,21 +125,20 @@ def _interpolate(values: Tensor, into: Sequence[Tensor] | Tensor) -> None:
     torch.add(near_odd, far_odd, alpha=8, out=into[3]).add_(m5)
 
 
-class WinogradConvolution(TorchFunctionMode):
-    """While it is entered, `F.conv2d` is `convolve` where that serves, whoever calls it.
+class ConvolutionByProducts(TorchFunctionMode):
+    """While it is entered, `F.conv2d` is `by_winograd` or `by_product` where one of them serves, whoever calls it.
 
-    It serves inference in float32 on the CPU, 3 x 3 kernels on every cell of large maps of many channels.
+    They serve inference in float32 on the CPU, with 3 x 3 kernels on every cell.
     """
 
     def __torch_function__(
         self, func: Callable[..., object], types: object, args: tuple = (), kwargs: dict | None = None
     ) -> object:
-        if func is torch.conv2d and _serves(*args, **(kwargs or {})):
-            return convolve(*args[:3])
-        return func(*args, **(kwargs or {}))
+        way = _way(*args, **(kwargs or {})) if func is torch.conv2d else None
+        return func(*args, **(kwargs or {})) if way is None else way(*args[:3])
 
 
-def _serves(
+def _way(
     input: Tensor,
     weight: Tensor,
     bias: Tensor | None = None,
@@ -128,15 +146,14 @@ def _serves(
     padding: object = 0,
     dilation: object = 1,
     groups: int = 1,
-) -> bool:
-    everywhere = (
-        weight.shape[2:] == (3, 3) and padding in (1, (1, 1)) and stride in (1, (1, 1)) and dilation in (1, (1, 1))
-    )
-    plain = input.dim() == 4 and groups == 1 and input.device.type == "cpu" and not torch.is_grad_enabled()
-    single = input.dtype == weight.dtype == torch.float32
-    return everywhere and plain and single and _pays(input.shape, weight.shape)
-
-
-def _pays(image: Sequence[int], kernels: Sequence[int]) -> bool:
-    channels = kernels[:2]
-    return min(channels) >= _LEAST_CHANNELS and image[2] * image[3] >= _LEAST_CELLS * max(channels)
+) -> Convolution | None:
+    once = stride in (1, (1, 1)) and padding in (1, (1, 1)) and dilation in (1, (1, 1)) and groups == 1
+    single = input.device.type == "cpu" and input.dtype == weight.dtype == torch.float32
+    if not (once and single) or weight.shape[2:] != (3, 3) or input.dim() != 4 or torch.is_grad_enabled():
+        return None
+    cells, (least, most) = input.shape[2] * input.shape[3], sorted(weight.shape[:2])
+    if least >= _LEAST_CHANNELS and cells >= _LEAST_CELLS * most:
+        return by_winograd
+    if least >= _MANY_CHANNELS and least >= _CHANNELS_A_CELL * cells:
+        return by_product
+    return None
