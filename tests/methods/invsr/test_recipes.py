@@ -88,7 +88,8 @@ def test_the_start_is_the_latent_noised_by_what_is_predicted(restorer, photo):
     with torch.no_grad():
         encoded = restorer.encode_lq(lq_image, None, NOISE)
         start = restorer.start(encoded, 149, NOISE)
-        predicted = predictor(photo[..., :32, :48], 149)
+        with restorer.prior.precision():
+            predicted = predictor(photo[..., :32, :48], 149)
     noise = predicted.sample(NOISE.at("start", 0, Region.whole(16, 24), 4))
     assert torch.equal(start, restorer.schedule.noisy(encoded.latent, noise, 149))
     assert predicted.mean.std() > 0.01
@@ -147,7 +148,8 @@ def test_each_window_has_its_part_of_the_photo_and_of_the_noise(restorer, photo)
         windows = windowed.encode_lq(lq_image, None, NOISE)
         for encoded in windows:
             cells = latent_region(encoded.lq_image.region, 8)
-            predicted = predictor(photo[..., :48, :64][cells.scaled(2).slices], 199)
+            with restorer.prior.precision():
+                predicted = predictor(photo[..., :48, :64][cells.scaled(2).slices], 199)
             expected = restorer.schedule.noisy(encoded.latent, predicted.sample(noise[cells.slices]), 199)
             torch.testing.assert_close(restorer.start(encoded, 199, NOISE), expected)
         start = windowed.start(windows, 199, NOISE)
