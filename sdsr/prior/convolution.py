@@ -10,7 +10,7 @@ value.
 long to bring the kernels into its own order, each time anew, as to multiply.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -19,10 +19,34 @@ from torch.overrides import TorchFunctionMode
 
 _TILE = 4
 _POINTS = 6
-_BLOCK = 2**20
-"""Values that are transformed at once, which a processor's cache holds."""
+_BLOCK = 2**21
+"""Values at the points that are made at once: few products, and their memory is soon used again."""
 
-_LEAST_CHANNELS = 96
+_TO_POINTS = (
+    (4.0, 0.0, -5.0, 0.0, 1.0, 0.0),
+    (0.0, -4.0, -4.0, 1.0, 1.0, 0.0),
+    (0.0, 4.0, -4.0, -1.0, 1.0, 0.0),
+    (0.0, -2.0, -1.0, 2.0, 1.0, 0.0),
+    (0.0, 2.0, -1.0, -2.0, 1.0, 0.0),
+    (0.0, 4.0, 0.0, -5.0, 0.0, 1.0),
+)
+_KERNEL_TO_POINTS = (
+    (1 / 4, 0.0, 0.0),
+    (-1 / 6, -1 / 6, -1 / 6),
+    (-1 / 6, 1 / 6, -1 / 6),
+    (1 / 24, 1 / 12, 1 / 6),
+    (1 / 24, -1 / 12, 1 / 6),
+    (0.0, 0.0, 1.0),
+)
+_FROM_POINTS = (
+    (1.0, 1.0, 1.0, 1.0, 1.0, 0.0),
+    (0.0, 1.0, -1.0, 2.0, -2.0, 0.0),
+    (0.0, 1.0, 1.0, 4.0, 4.0, 0.0),
+    (0.0, 1.0, -1.0, 8.0, -8.0, 1.0),
+)
+"""B^T, G and A^T of the paper."""
+
+_LEAST_CHANNELS = 128
 _LEAST_CELLS = 3
 """A large map has at least as many cells for each channel, else the kernels' transform weighs more than it gains."""
 
@@ -50,31 +74,19 @@ def by_winograd(image: Tensor, kernels: Tensor, bias: Tensor | None = None) -> T
     rows, columns = -(-height // _TILE), -(-width // _TILE)
     at_points = transformed(kernels)
     result = image.new_empty(batch, rows * _TILE, columns * _TILE, out)
-    block = max(1, _BLOCK // (_POINTS**2 * columns * max(kernels.shape[:2])))
+    block = _TILE * max(1, _BLOCK // (_POINTS**2 * columns * max(kernels.shape[:2])))
     for cells, whole in zip(image.permute(0, 2, 3, 1), result, strict=True):
-        for top in range(0, rows, block):
-            there = whole[top * _TILE : (top + block) * _TILE]
-            _tiles(_padded(cells, top * _TILE, len(there), whole.shape[1]), at_points, there)
-            if bias is not None:
-                there += bias
+        for top, there in zip(range(0, len(whole), block), whole.split(block), strict=True):
+            _convolve(_padded(cells, top, *there.shape[:2]), at_points, bias, there)
     return result[:, :height, :width].permute(0, 3, 1, 2)
 
 
 def transformed(kernels: Tensor) -> Tensor:
-    """Return (o, c, 3, 3) kernels, as polynomials in both directions, at the 6 x 6 points: (36, c, o)."""
+    """Return (o, c, 3, 3) kernels at the 6 x 6 points, those across first: (36, c, o)."""
     out, channels = kernels.shape[:2]
-    weights = kernels.new_tensor(
-        [
-            [1 / 4, 0, 0],
-            [-1 / 6, -1 / 6, -1 / 6],
-            [-1 / 6, 1 / 6, -1 / 6],
-            [1 / 24, 1 / 12, 1 / 6],
-            [1 / 24, -1 / 12, 1 / 6],
-            [0, 0, 1],
-        ]
-    )
-    down = weights @ kernels.permute(2, 3, 1, 0).reshape(3, -1)
-    return (weights @ down.view(_POINTS, 3, channels * out)).view(_POINTS**2, channels, out)
+    weights = kernels.new_tensor(_KERNEL_TO_POINTS)
+    across = weights @ kernels.permute(3, 2, 0, 1).reshape(3, -1)
+    return (weights @ across.view(_POINTS, 3, out * channels)).view(_POINTS**2, out, channels).mT
 
 
 def _padded(cells: Tensor, top: int, height: int, width: int) -> Tensor:
@@ -86,43 +98,19 @@ def _padded(cells: Tensor, top: int, height: int, width: int) -> Tensor:
     return padded
 
 
-def _tiles(padded: Tensor, at_points: Tensor, result: Tensor) -> None:
-    """Write the convolution of an (h + 2, w + 2, c) map into `result`, (h, w, o), of whole tiles."""
-    rows, columns = (side // _TILE for side in result.shape[:2])
-    channels, out = at_points.shape[1:]
-    down = padded.new_empty(_POINTS, rows, padded.shape[1], channels)
-    _evaluate(lambda row: padded[row::_TILE][:rows], down)
-    at_map = padded.new_empty(_POINTS, _POINTS, rows, columns, channels)
-    _evaluate(lambda column: down[:, :, column::_TILE][:, :, :columns], at_map.transpose(0, 1))
-    products = (at_map.view(_POINTS**2, -1, channels) @ at_points).view(_POINTS, _POINTS, rows, columns, out)
-    across = padded.new_empty(_TILE, _POINTS, rows, columns, out)
-    _interpolate(products, across)
-    tiles = result.view(rows, _TILE, columns, _TILE, out)
-    _interpolate(across.transpose(0, 1), [tiles[:, :, :, column].transpose(0, 1) for column in range(_TILE)])
-
-
-def _evaluate(part: Callable[[int], Tensor], into: Tensor) -> None:
-    """Write what six parts of a map are at the points into six tensors (B^T of the paper)."""
-    d0, d1, d2, d3, d4, d5 = (part(index) for index in range(_POINTS))
-    even, odd = d4 - d2, d3 - d1
-    torch.add(even, odd, alpha=2, out=into[3])
-    torch.sub(even, odd, alpha=2, out=into[4])
-    torch.sub(d4, d2, alpha=4, out=even)
-    torch.sub(d3, d1, alpha=4, out=odd)
-    torch.add(even, odd, out=into[1])
-    torch.sub(even, odd, out=into[2])
-    torch.sub(d4, d2, alpha=5, out=into[0]).add_(d0, alpha=4)
-    torch.sub(d5, d3, alpha=5, out=into[5]).add_(d1, alpha=4)
-
-
-def _interpolate(values: Tensor, into: Sequence[Tensor] | Tensor) -> None:
-    """Write the four values of the result that the products at the points make into four tensors (A^T of the paper)."""
-    m0, m1, m2, m3, m4, m5 = values
-    near, near_odd, far, far_odd = m1 + m2, m1 - m2, m3 + m4, m3 - m4
-    torch.add(near, far, out=into[0]).add_(m0)
-    torch.add(near_odd, far_odd, alpha=2, out=into[1])
-    torch.add(near, far, alpha=4, out=into[2])
-    torch.add(near_odd, far_odd, alpha=8, out=into[3]).add_(m5)
+def _convolve(padded: Tensor, at_points: Tensor, bias: Tensor | None, result: Tensor) -> None:
+    """Write the convolution of an (h + 2, w + 2, c) map by kernels at the points: (h, w, o), of whole tiles."""
+    to_points, from_points = padded.new_tensor(_TO_POINTS), padded.new_tensor(_FROM_POINTS)
+    strips = padded.unfold(0, _POINTS, _TILE).permute(3, 0, 1, 2)  # 6, rows, w + 2, c
+    rows, channels = strips.shape[1], strips.shape[3]
+    down = (to_points @ strips.reshape(_POINTS, -1)).view(strips.shape)
+    tiles = down.unfold(2, _POINTS, _TILE).permute(4, 0, 1, 2, 3)  # 6 across, 6 down, rows, columns, c
+    at_map = (to_points @ tiles.reshape(_POINTS, -1)).view(_POINTS**2, -1, channels)
+    across = from_points @ (at_map @ at_points).view(_POINTS, -1)
+    cells = (from_points @ across.view(_TILE, _POINTS, -1)).view(_TILE, _TILE, rows, tiles.shape[3], -1)
+    if bias is not None:
+        cells += bias
+    result.view(rows, _TILE, -1, _TILE, result.shape[2]).copy_(cells.permute(2, 1, 3, 0, 4))
 
 
 class ConvolutionByProducts(TorchFunctionMode):

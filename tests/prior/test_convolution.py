@@ -45,7 +45,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("channels", "cells", "way"), [((96, 128), 20, "by_winograd"), ((1024, 1088), 8, "by_product")]
+    ("channels", "cells", "way"), [((128, 160), 24, "by_winograd"), ((1024, 1088), 8, "by_product")]
 )
 def test_they_stand_in_for_inference(rng, served, channels, cells, way):
     layer = nn.Conv2d(*channels, 3, padding=1)
@@ -58,20 +58,20 @@ def test_they_stand_in_for_inference(rng, served, channels, cells, way):
 
 
 def test_elsewhere_convolutions_are_torchs_own(rng, served):
-    image = torch.randn(1, 96, 24, 24, generator=rng)
+    image = torch.randn(1, 128, 24, 24, generator=rng)
     with ConvolutionByProducts():
-        nn.Conv2d(96, 96, 3, padding=1)(image)  # which may have to learn
+        nn.Conv2d(128, 128, 3, padding=1)(image)  # which may have to learn
         with torch.no_grad():
-            nn.Conv2d(96, 96, 3)(image)
-            nn.Conv2d(96, 96, 3, padding="same")(image)
-            nn.Conv2d(96, 96, 3, padding=1, padding_mode="reflect")(image)
-            nn.Conv2d(96, 96, 3, padding=1, stride=2)(image)
-            nn.Conv2d(96, 96, 3, padding=2, dilation=2)(image)
-            nn.Conv2d(96, 96, 5, padding=1)(image)
-            nn.Conv2d(96, 192, 3, padding=1, groups=2)(image)
-            nn.Conv2d(96, 64, 3, padding=1)(image)  # few channels
-            nn.Conv2d(96, 96, 3, padding=1)(image[..., :8, :8])  # a small map, and few channels for one
-            nn.Conv2d(96, 96, 3, padding=1)(image[0])
-            nn.Conv2d(96, 96, 3, padding=1).bfloat16()(image.bfloat16())
-            nn.Conv2d(96, 96, 3, padding=1, device="meta")(image.to("meta"))
+            nn.Conv2d(128, 128, 3)(image)
+            nn.Conv2d(128, 128, 3, padding="same")(image)
+            nn.Conv2d(128, 128, 3, padding=1, padding_mode="reflect")(image)
+            nn.Conv2d(128, 128, 3, padding=1, stride=2)(image)
+            nn.Conv2d(128, 128, 3, padding=2, dilation=2)(image)
+            nn.Conv2d(128, 128, 5, padding=1)(image)
+            nn.Conv2d(128, 256, 3, padding=1, groups=2)(image)
+            nn.Conv2d(128, 96, 3, padding=1)(image)  # few channels
+            nn.Conv2d(128, 128, 3, padding=1)(image[..., :8, :8])  # a small map, and few channels for one
+            nn.Conv2d(128, 128, 3, padding=1)(image[0])
+            nn.Conv2d(128, 128, 3, padding=1).bfloat16()(image.bfloat16())
+            nn.Conv2d(128, 128, 3, padding=1, device="meta")(image.to("meta"))
     assert served == []
