@@ -1,14 +1,15 @@
 """How a prior runs on a device: all that is decided of it, in one place; what each choice is worth stands beside it.
 
 Ratios are of processor time, chosen to not chosen, of Stable Diffusion 2's networks at full size with random weights
-(512 px, two threads of an AMD EPYC with AVX-512-BF16; `python bench/running.py`).
+(512 px, two threads of an AMD EPYC with AVX-512-BF16, `python bench/running.py`; those of convolutions on one with
+AVX2, to diffusers' networks, `python bench/full_size.py d3sr --steps 1`).
 
 | choice | where | ratio |
 |---|---|---|
 | bfloat16, weights stored in it, else float32 | processors and cards that multiply it | 0.48 (UNet) |
 | channels_last, weights of convolutions | all but CUDA cards (`layout_on`) | 0.97 (UNet), 0.68 to 0.85 (small prior) |
 | attention by rows of its map (`attention.py`) | processors that multiply bfloat16 | 0.91 (UNet) |
-| convolutions by products of matrices (`convolution.py`) | processors in float32 | WINO |
+| convolutions by products of matrices (`convolution.py`) | processors in float32 | 0.66 (autoencoder), 0.84 (UNet) |
 | guidance in one batch of two | where memory bears it (`bears_two`) | 0.96; 0.7 to 0.8 (small prior) |
 | no pass of guidance at scale 1 | everywhere | 0.49 |
 | passes as CUDA graphs (`captured.py`), once a shape has come three times | cards, all weights there, up to 768 px | |
