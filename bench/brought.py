@@ -67,6 +67,7 @@ BROUGHT: dict[str, tuple[str, ...]] = {
     "speed and memory": (
         "less_memory.py",
         "prior/attention.py",
+        "prior/convolution.py",
         "prior/offloading.py",
         "prior/running.py",
         "processor.py",
