@@ -6,16 +6,24 @@ Arguments are torch's; tensors are those of onnxscript, whose sides are numbers 
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
 import torch
 
 
 def fold(image: Any, downscale_factor: int) -> Any:
-    """Return `pixel_unshuffle` of an image: cells are folded at once, then whole planes are put in order."""
+    """Return `pixel_unshuffle` of an image: cells are folded at once, then whole planes are put in order.
+
+    By slices, of which there is one for each channel: OpenVINO 2026.4 computes something else where a Gather of
+    channels stands before a convolution.
+    """
     operators = _operators()
-    planes = np.arange(image.shape[1] * downscale_factor**2).reshape(downscale_factor**2, -1).T.reshape(-1)
     folded = operators.SpaceToDepth(image, blocksize=downscale_factor)
-    return operators.Gather(folded, operators.Constant(value_ints=planes.tolist()), axis=1)
+    channels = image.shape[1]
+    end, axis, step = (operators.Constant(value_ints=[each]) for each in (channels * downscale_factor**2, 1, channels))
+    planes = [
+        operators.Slice(folded, operators.Constant(value_ints=[channel]), end, axis, step)
+        for channel in range(channels)
+    ]
+    return operators.Concat(*planes, axis=1)
 
 
 def attend(

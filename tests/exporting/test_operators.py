@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sdsr.exporting.graphs import _exported
+from sdsr.method_folders import ASSETS
 from sdsr.quiet_runtimes import import_onnx_runtime
 
 pytest.importorskip("onnx")
@@ -39,3 +40,15 @@ def test_folding_and_attention_are_those_of_torch() -> None:
     image = np.random.default_rng(0).normal(size=(1, 3, 32, 48)).astype(np.float32)
     found = session.run(None, {"image": image})[0]
     np.testing.assert_allclose(found, module(torch.from_numpy(image)).detach().numpy(), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["encode", "denoise", "decode", "decode_detailed"])
+def test_no_convolution_is_given_channels_that_were_gathered(name: str) -> None:
+    """OpenVINO 2026.4 takes such a Gather into the kernels, and computes something else."""
+    import onnx
+
+    graph = onnx.load(ASSETS / "d3sr-small" / f"{name}.onnx", load_external_data=False).graph
+    makers = {output: node.op_type for node in graph.node for output in node.output}
+    given = {makers.get(node.input[0], "input") for node in graph.node if node.op_type == "Conv"}
+    assert given
+    assert "Gather" not in given
