@@ -30,7 +30,7 @@ export OMP_WAIT_POLICY ?= passive
 # Modules are compiled once, not in each of the processes that tests start.
 test test-avx2 test-slow test-service test-browser test-ray: export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test test-slow test-browser test-service test-ray test-avx2 soak lint check install clean
+.PHONY: demo test test-slow test-browser test-service test-ray test-runtimes test-avx2 soak lint check install clean
 .DEFAULT_GOAL := demo
 
 install: $(INSTALLED)
@@ -96,6 +96,11 @@ test-ray: $(INSTALLED)
 	@$(PIP) -e '.[ray,bucket]'
 	@$(PIP) moto flask flask-cors
 	$(BIN)/python -m pytest -m ray tests/cli/test_ray.py tests/cli/test_ray_bucket.py $(PYTEST_ARGS)
+
+# The default's graphs in OpenVINO, which must give what ONNX Runtime gives.
+test-runtimes: $(INSTALLED)
+	@$(PIP) -e '.[fast]'
+	$(BIN)/python bench/runtimes.py
 
 # Half an hour: the start, a hundred clients, ten thousand jobs, Schemathesis. As much: graphs in other runtimes, large photos and many.
 # Then batches, for some hours: a hundred thousand files, ten thousand photos, kills.
