@@ -74,7 +74,7 @@ def referenced(folder: Path, description: Description, side: int) -> tuple[dict[
     given = {"latent": clean, "enlarged": image, "fidelity": np.array(description.fidelity, np.float32)}
     inputs: dict[str, Arrays] = {"encode": {"image": image}, "denoise": {"noisy": latent}}
     outputs = {"encode": latent, "denoise": clean}
-    for decoding in graphs.keys() - inputs.keys():
+    for decoding in sorted(graphs.keys() - inputs.keys()):
         inputs[decoding] = {name: given[name] for name in graphs[decoding].inputs}
         outputs[decoding] = graphs[decoding](**given)
     return inputs, outputs
