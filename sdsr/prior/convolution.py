@@ -123,7 +123,13 @@ class ConvolutionByProducts(TorchFunctionMode):
         self, func: Callable[..., object], types: object, args: tuple = (), kwargs: dict | None = None
     ) -> object:
         way = _way(*args, **(kwargs or {})) if func is torch.conv2d else None
-        return func(*args, **(kwargs or {})) if way is None else way(*args[:3])
+        return func(*args, **(kwargs or {})) if way is None else way(*_inputs(*args, **(kwargs or {})))
+
+
+def _inputs(
+    input: Tensor, weight: Tensor, bias: Tensor | None = None, *rest: object, **options: object
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    return input, weight, bias
 
 
 def _way(

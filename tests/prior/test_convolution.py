@@ -57,6 +57,17 @@ def test_they_stand_in_for_inference(rng, served, channels, cells, way):
     assert served == [way], "only while the mode is entered"
 
 
+def test_what_is_named_is_not_lost(rng, served):
+    image, kernels = torch.randn(1, 128, 24, 24, generator=rng), torch.randn(128, 128, 3, 3, generator=rng)
+    bias = 1000 * torch.randn(128, generator=rng)
+    expected = F.conv2d(image, kernels, bias, padding=1)
+    with torch.no_grad(), ConvolutionByProducts():
+        torch.testing.assert_close(F.conv2d(image, kernels, bias=bias, padding=1), expected, atol=1e-2, rtol=1e-4)
+        named = F.conv2d(input=image, weight=kernels, bias=bias, padding=1)
+    torch.testing.assert_close(named, expected, atol=1e-2, rtol=1e-4)
+    assert served == ["by_winograd"] * 2
+
+
 def test_elsewhere_convolutions_are_torchs_own(rng, served):
     image = torch.randn(1, 128, 24, 24, generator=rng)
     with ConvolutionByProducts():
