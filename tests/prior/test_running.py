@@ -68,22 +68,26 @@ def test_a_damaged_answer_is_none(dtype, tmp_path, monkeypatch):
     assert running_on(CPU) == assumed
 
 
-def test_convolutions_are_products_where_those_are_fast(monkeypatch, tmp_path):
+@pytest.fixture
+def undecided() -> Iterator[None]:
+    """Nothing that was decided before, or is now, holds elsewhere."""
+    running_on.cache_clear()
+    yield
+    running_on.cache_clear()
+
+
+def test_convolutions_are_products_where_those_are_fast(undecided, monkeypatch, tmp_path):
     """Known of processors with MKL; of another one, a probe has to tell."""
     monkeypatch.setattr(kept_probes, "cache_folder", lambda: tmp_path / "cache")
     monkeypatch.setattr(running, "choose_dtype", lambda device: torch.float32)
-    running_on.cache_clear()
     assert running_on(CPU).taken == torch.backends.mkl.is_available()
-    running_on.cache_clear()
 
 
-def test_a_precision_that_was_not_decided_is_computed_plainly(monkeypatch, tmp_path):
+def test_a_precision_that_was_not_decided_is_computed_plainly(undecided, monkeypatch):
     monkeypatch.setattr(running, "choose_dtype", lambda device: torch.bfloat16)
-    running_on.cache_clear()
     with computing(CPU, torch.float32):
         assert not torch.is_autocast_enabled("cpu")
         assert torch.overrides._get_current_function_mode_stack() == []
-    running_on.cache_clear()
 
 
 def test_a_probe_tells_a_ratio(dtype, monkeypatch):
