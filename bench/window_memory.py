@@ -1,7 +1,7 @@
 """How much memory one pass of a prior's network needs for each pixel, beside what the prior says of itself.
 
 Counted, not measured: the tensors that are alive at once while it runs, weights aside, at full size on "meta" (at the
-small priors' own size on the CPU, convolved directly: blocks of products have one size for all pictures).
+small priors' own size on the CPU, convolved directly: what products need beside does not grow with a picture's height).
 `python bench/window_memory.py`
 """
 
