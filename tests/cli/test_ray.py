@@ -58,7 +58,7 @@ def test_two_workers_one_killed_and_the_rest_by_another_engine(tree: Path) -> No
     with subprocess.Popen(
         on_ray, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
-        killed = kill_a_worker(process.pid, out)
+        killed = kill_a_worker(process, out)
         said, errors = process.communicate(timeout=WAIT_S)
     assert killed, errors
     assert process.returncode == 1, errors
@@ -78,12 +78,13 @@ def test_two_workers_one_killed_and_the_rest_by_another_engine(tree: Path) -> No
     assert not (out / ".sdsr-claims").exists() or not list((out / ".sdsr-claims").glob("*.[0-9]"))
 
 
-def kill_a_worker(driver: int, out: Path) -> bool:
+def kill_a_worker(driver: "subprocess.Popen[str]", out: Path) -> bool:
     """Kill a worker once there is a fourth result; return whether there was one."""
     deadline = time.monotonic() + WAIT_S
-    while len(results(out)) < 4 and time.monotonic() < deadline and psutil.pid_exists(driver):
+    while len(results(out)) < 4 and time.monotonic() < deadline:
+        assert driver.poll() is None, driver.communicate()
         time.sleep(0.02)
-    for child in psutil.Process(driver).children(recursive=True):
+    for child in psutil.Process(driver.pid).children(recursive=True):
         try:
             if "_Worker" in " ".join(child.cmdline()):
                 child.send_signal(signal.SIGKILL)

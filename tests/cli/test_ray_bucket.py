@@ -65,12 +65,13 @@ def objects(s3: Any, suffix: str) -> dict[str, bytes]:
     return {name: s3.get_object(Bucket="bucket", Key=f"out/{name}")["Body"].read() for name in names(s3, suffix)}
 
 
-def kill_a_worker(driver: int, s3: Any) -> None:
+def kill_a_worker(driver: "subprocess.Popen[str]", s3: Any) -> None:
     """Kill a worker once there is a second result."""
     deadline = time.monotonic() + WAIT_S
-    while len(names(s3, ".png")) < 2 and time.monotonic() < deadline and psutil.pid_exists(driver):
+    while len(names(s3, ".png")) < 2 and time.monotonic() < deadline:
+        assert driver.poll() is None, driver.communicate()
         time.sleep(0.05)
-    for child in psutil.Process(driver).children(recursive=True):
+    for child in psutil.Process(driver.pid).children(recursive=True):
         if "_Worker" in " ".join(child.cmdline()):
             child.send_signal(signal.SIGKILL)
             return
@@ -89,7 +90,7 @@ def test_two_workers_share_a_bucket_and_one_is_killed(s3: Any, tmp_path: Path) -
     s3.put_object(Bucket="bucket", Key="in/broken.jpg", Body=b"no photo")
     on_ray = command("s3://bucket/in", "s3://bucket/out", "--engine", "ray", "--workers", "2")
     with subprocess.Popen(on_ray, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        kill_a_worker(process.pid, s3)
+        kill_a_worker(process, s3)
         said, errors = process.communicate(timeout=WAIT_S)
     found = statuses(said)
     assert (process.returncode, found["failed"], found["done"] + found["skipped"]) == (1, 1, PHOTOS), errors
