@@ -9,7 +9,7 @@ import logging
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -66,66 +66,11 @@ def _on_cluster(tasks: Sequence[Task], desk: Desk, cluster: Cluster, limit: int 
         count, share = shares(ray.cluster_resources(), cluster.workers)
         actor = ray.remote(max_restarts=0, **share)(_Worker)
         crew = _Crew(actor=actor, desk=desk)
-        count = min(count, len(tasks), limit or count)
-        yield from _shared(ray, crew, [crew.hire() for _ in range(count)], tasks, limit=limit)
+        yield from _Dispatch.of(ray, crew, tasks, count, limit).run()
         desk.close()  # which removes what dead workers left
     finally:
         if started:
             ray.shutdown()
-
-
-def _shared(
-    ray: ModuleType,
-    crew: "_Crew",
-    workers: "Sequence[_Hired]",
-    tasks: Sequence[Task],
-    *,
-    limit: int | None = None,
-) -> Iterator[Outcome]:
-    """Give each worker a few photos after another, start one for each that dies, and yield what comes back.
-
-    No more are given than `limit` leaves, were all that are given restored: those that fail or are found finished
-    leave room for others.
-    """
-    waiting = deque(tasks)
-    restored = 0
-    at_once = max(1, min(_MOST_AT_ONCE, min(len(tasks), limit or len(tasks)) // (4 * len(workers))))
-    idle = list(workers)
-    flying: dict[Any, tuple[_Hired, list[Task]]] = {}
-    deaths: Counter[Task] = Counter()
-    while flying or (waiting and restored != limit):
-        while waiting and idle:
-            room = len(waiting) if limit is None else limit - restored - sum(len(given) for _, given in flying.values())
-            given = [waiting.popleft() for _ in range(min(at_once, len(waiting), room))]
-            if not given:
-                break
-            worker = idle.pop()
-            flying[worker.actor.restore.remote(given)] = worker, given
-        (ready, *_), _ = ray.wait(list(flying), num_returns=1)
-        worker, given = flying.pop(ready)
-        try:
-            found = ray.get(ready)
-            idle.append(worker)
-        except ray.exceptions.RayTaskError as error:
-            raise _cause(error) from error
-        except (ray.exceptions.RayActorError, ray.exceptions.WorkerCrashedError) as error:
-            log.warning("a worker died (%s); its photos go to a new one.", type(error).__name__)
-            crew.bury(worker, given)
-            idle.append(crew.hire())
-            deaths.update(given)
-            for task in given:
-                if deaths[task] < MOST_DEATHS:
-                    waiting.appendleft(task)
-                else:
-                    said = (
-                        f"{MOST_DEATHS} workers died at {task.source.name}; see Ray's log, and give each more memory."
-                    )
-                    yield failed(task, crew.desk, "system", said)
-            at_once = 1  # so that the one at which they die is known
-            continue
-        restored += sum(each.size is not None for each in found)
-        yield from found
-    ray.wait([worker.actor.close.remote() for worker in idle], num_returns=len(idle), timeout=_CLOSING_S)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +98,81 @@ class _Crew:
         """Let go of what a dead worker had claimed of the photos that it was given."""
         for root in {task.root for task in given if task.root is not None}:
             self.desk.results(root).bury(worker.token)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Dispatch:
+    """Who has which photos: each worker gets a few after another, and a new one comes for each that dies.
+
+    No more are `given` than may be `left` to restore, were all of these restored: those that fail or are found
+    finished leave room for others. `given` is by what Ray calls each answer to come.
+    """
+
+    ray: ModuleType
+    crew: _Crew
+    waiting: deque[Task]
+    idle: list[_Hired]
+    left: int | None
+    at_once: int
+    given: dict[Any, tuple[_Hired, list[Task]]] = field(default_factory=dict)
+    deaths: Counter[Task] = field(default_factory=Counter)
+
+    @classmethod
+    def of(cls, ray: ModuleType, crew: _Crew, tasks: Sequence[Task], workers: int, limit: int | None) -> "_Dispatch":
+        """Hire as many workers as can have a photo each."""
+        most = min(len(tasks), limit or len(tasks))
+        idle = [crew.hire() for _ in range(min(workers, most))]
+        at_once = max(1, min(_MOST_AT_ONCE, most // (4 * len(idle))))
+        return cls(ray=ray, crew=crew, waiting=deque(tasks), idle=idle, left=limit, at_once=at_once)
+
+    def run(self) -> Iterator[Outcome]:
+        """Yield what became of each photo, as it arrives, and send the workers home."""
+        self._give()
+        while self.given:
+            yield from self._next()
+            self._give()
+        closing = [worker.actor.close.remote() for worker in self.idle]
+        self.ray.wait(closing, num_returns=len(closing), timeout=_CLOSING_S)
+
+    def _give(self) -> None:
+        while self.waiting and self.idle:
+            room = len(self.waiting)
+            if self.left is not None:
+                room = min(room, self.left - sum(len(tasks) for _, tasks in self.given.values()))
+            if room <= 0:
+                return
+            tasks = [self.waiting.popleft() for _ in range(min(self.at_once, room))]
+            worker = self.idle.pop()
+            self.given[worker.actor.restore.remote(tasks)] = worker, tasks
+
+    def _next(self) -> list[Outcome]:
+        (ready, *_), _ = self.ray.wait(list(self.given), num_returns=1)
+        worker, tasks = self.given.pop(ready)
+        try:
+            found: list[Outcome] = self.ray.get(ready)
+        except self.ray.exceptions.RayTaskError as error:
+            raise _cause(error) from error
+        except (self.ray.exceptions.RayActorError, self.ray.exceptions.WorkerCrashedError) as error:
+            log.warning("a worker died (%s); its photos go to a new one.", type(error).__name__)
+            return self._replace(worker, tasks)
+        self.idle.append(worker)
+        if self.left is not None:
+            self.left -= sum(each.size is not None for each in found)
+        return found
+
+    def _replace(self, dead: _Hired, tasks: Sequence[Task]) -> list[Outcome]:
+        """Hire another worker, and return what is said of photos that too many have died at."""
+        self.crew.bury(dead, tasks)
+        self.idle.append(self.crew.hire())
+        self.at_once = 1  # so that the one at which they die is known
+        self.deaths.update(tasks)
+        given_up = [task for task in tasks if self.deaths[task] >= MOST_DEATHS]
+        self.waiting.extendleft(task for task in tasks if task not in given_up)
+        return [failed(task, self.crew.desk, "system", _said(task)) for task in given_up]
+
+
+def _said(task: Task) -> str:
+    return f"{MOST_DEATHS} workers died at {task.source.name}; see Ray's log, and give each more memory."
 
 
 class _Worker:
