@@ -47,6 +47,16 @@ def zeros(shape: Sequence[int], array: Array) -> Array:
     return array.new_zeros(tuple(shape))
 
 
+def take(array: Array, places: np.ndarray, axis: int) -> Array:
+    """Return what of an axis stands at these places, in the order of its dimensions in memory, too.
+
+    NumPy's own indexing puts the indexed axis first there, and what computes on it copies all of it once more.
+    """
+    if isinstance(array, np.ndarray):
+        return array.take(places, axis)
+    return array.index_select(axis, sys.modules["torch"].as_tensor(places, device=array.device))
+
+
 def to_numpy(array: np.ndarray | Tensor, dtype: type[np.floating]) -> np.ndarray:
     """Return the values as a NumPy array of this dtype, in host memory; no gradient flows through."""
     if isinstance(array, np.ndarray):

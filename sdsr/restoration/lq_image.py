@@ -4,6 +4,7 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
+from sdsr.array_api import take
 from sdsr.images.resize import resample
 from sdsr.restoration.canvas import Canvas, Layout, Mirroring, Resizing, grown
 from sdsr.tensors import Float, Image, Region, Tensor
@@ -69,7 +70,7 @@ class LqImage(Layout):
             image = image.clip(0, 1)
         if inside.size == (len(rows), len(columns)):
             return image
-        return image[..., rows - top, :][..., columns - left]
+        return take(take(image, rows - top, -2), columns - left, -1)
 
 
 def _prepared(pixels: Image, layout: Layout) -> Float[Tensor, "b 3 _ _"]:
@@ -82,7 +83,7 @@ def _prepared(pixels: Image, layout: Layout) -> Float[Tensor, "b 3 _ _"]:
             return image.clip(0, 1) if layout.clamped else image
         case Mirroring(rows=rows, columns=columns):
             height, width = pixels.shape[-2:]
-            return pixels[..., mirrored(rows, height), :][..., mirrored(columns, width)]
+            return take(take(pixels, mirrored(rows, height), -2), mirrored(columns, width), -1)
 
 
 def mirrored(lines: slice, length: int) -> np.ndarray:

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -57,3 +58,11 @@ def test_lines_are_mirrored_again_and_again(length):
 
 def test_a_single_line_is_repeated():
     assert not mirrored(slice(-50, 70), 1).any()
+
+
+def test_what_is_mirrored_lies_in_memory_as_it_is_counted():
+    """Else what computes on it copies all of it once more."""
+    image = LqImage.of(np.zeros((1, 3, 9, 12), np.float32), (108, 152), 16).enlarged()
+    assert isinstance(image, np.ndarray)
+    assert image.shape[-2:] == (112, 160)
+    assert image.flags.c_contiguous
