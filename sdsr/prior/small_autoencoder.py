@@ -60,12 +60,13 @@ class Encoder(nn.Module):
         _silence(self.out)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        half = self.at_half(self.to_half(F.pixel_unshuffle(pixels, 2)))
-        quarter = self.at_quarter(self.to_quarter(F.pixel_unshuffle(half, 2)))
-        eighth = self.at_eighth(self.to_eighth(F.pixel_unshuffle(quarter, 2)))
+        x = self.at_half(self.to_half(F.pixel_unshuffle(pixels, 2)))
+        x = self.to_quarter(F.pixel_unshuffle(x, 2))  # assigned, so that the larger map is gone where blocks need most
+        x = self.to_eighth(F.pixel_unshuffle(self.at_quarter(x), 2))
+        x = self.at_eighth(x)
         with full_precision(pixels):
             linear = self.linear(F.pixel_unshuffle(pixels.float(), FACTOR))
-        return linear + self.out(F.silu(eighth))
+        return linear + self.out(F.silu(x))
 
 
 class Decoder(nn.Module):

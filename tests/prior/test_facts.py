@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from bench import window_memory as bench
+from bench.running import taking
 from sdsr.prior.loading import load_prior
 from sdsr.prior.prior import Prior
 from sdsr.prior.shapes import shape_prior
@@ -27,6 +28,15 @@ def test_what_a_prior_says_covers_what_is_counted(make: Callable[[], Prior]) -> 
         (prior.facts.part_bytes_per_px, bench.part_bytes_per_px(prior, side)),
     ):
         assert 0.98 * counted < said < 1.25 * counted
+
+
+def test_by_products_encoding_needs_no_more_than_decoding() -> None:
+    """What a map's convolution needs beside comes when the map before, four times as large, is let go."""
+    prior, side = small(), 544
+    image = torch.zeros(1, 3, side, side)
+    with torch.inference_mode(), taking(True, prior.device), bench.Alive() as alive:
+        prior.encode(image)
+    assert alive.most < 1.15 * prior.facts.part_bytes_per_px * side**2
 
 
 def test_the_tensors_that_are_alive_at_once_are_counted() -> None:
