@@ -5,19 +5,21 @@ python bench/memory.py [--models d3sr-small ...] [--megapixels 0.25 1 4] [--engi
 
 Both count from what the process holds when the model is loaded: weights and libraries aside. The engine is the one
 that `sdsr upscale` would take, unless one is named; torch computes in what suits the processor, unless a `--dtype` is
-named. The allocator is told to keep nothing of what is freed, unless `--as-run` leaves it as it is, which keeps up to
-80 MiB. `--full d3sr` takes the architecture that was published, with random weights; a few GiB. Leaves with 1 where a
-prediction is more than 15 % off.
+named. The allocator is told to keep nothing of what is freed in pieces of 128 KiB and more, and what loading left is
+given back before, unless `--as-run` leaves it as it is, which keeps up to 80 MiB. `--full d3sr` takes the architecture
+that was published, with random weights; a few GiB. Leaves with 1 where a prediction is more than 15 % off; with
+`--as-run`, where more is taken than is reserved: 15 % more than is predicted, and 80 MiB.
 """
 
 import argparse
+import ctypes
 import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +30,12 @@ from bench.measuring import heading, machine, table, write_json
 from sdsr.engines import load_model
 from sdsr.jobs import JobMaker
 from sdsr.request import Request
-from sdsr.restoration.peak import MARGIN
+from sdsr.restoration.peak import KEPT_BYTES, MARGIN
 
 SCALE = 4
 MIB = 2**20
+_SAID = "MALLOC_MMAP_THRESHOLD_"
+KEPT_BELOW = "131072"  # bytes; glibc's own limit before it learns from what is freed
 
 
 def main() -> None:
@@ -61,7 +65,14 @@ def main() -> None:
             told["rows"].append({"model": model, **row})
             previous = row
     write_json(arguments.json, told)
-    sys.exit(any(not 1 / MARGIN <= row["predicted"] / row["measured"] <= MARGIN for row in told["rows"]))
+    sys.exit(not all(holds(row, as_run=arguments.as_run) for row in told["rows"]))
+
+
+def holds(row: Mapping[str, float], *, as_run: bool = False) -> bool:
+    """Whether what was measured is what was predicted, within 15 %, or, as it is run, no more than is reserved."""
+    if as_run:
+        return row["measured"] <= MARGIN * row["predicted"] + KEPT_BYTES
+    return 1 / MARGIN <= row["predicted"] / row["measured"] <= MARGIN
 
 
 def measured(megapixels: float, options: Sequence[str], *, as_run: bool) -> dict[str, float]:
@@ -72,7 +83,7 @@ def measured(megapixels: float, options: Sequence[str], *, as_run: bool) -> dict
         pillow.effect_noise((side, side), 30).convert("RGB").save(photo)
         began = time.perf_counter()
         command = [sys.executable, __file__, "--one", str(photo), *options]
-        environment = os.environ if as_run else {**os.environ, "MALLOC_MMAP_THRESHOLD_": str(4 * MIB)}
+        environment = os.environ if as_run else {**os.environ, _SAID: KEPT_BELOW}
         answer = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment)
     return {"pixels": (SCALE * side) ** 2, "seconds": time.perf_counter() - began, **json.loads(answer.stdout)}
 
@@ -89,6 +100,8 @@ def restored(photo: Path, arguments: argparse.Namespace) -> dict[str, int]:
     header = probe(photo, Limits())
     size = SCALE * header.height, SCALE * header.width
     peak = predicted(maker, header, size, settings.request)
+    if os.environ.get(_SAID) == KEPT_BELOW:
+        ctypes.CDLL(None).malloc_trim(0)
     start = resident("VmRSS")
     forget_peak()
     write_photo(restore(photo, maker, settings, format=None).result, photo.with_name("result.png"))

@@ -252,6 +252,7 @@ class Upscaler:
             image=image,
             plan=method.plan,
             facts=self.restorer.facts(guided=self._guided),
+            allocations=self.restorer.allocations,
             canvas=self.recipe.canvas,
             color_fix=self.recipe.color_fix,
             adain_floor=self.recipe.adain_floor,

@@ -31,7 +31,7 @@ def within_memory(
     free = psutil.virtual_memory().available
     allowed = free if request.memory_bytes is None else min(free, request.memory_bytes - _resident_bytes())
     allowed = round((allowed - KEPT_BYTES) / MARGIN)
-    least = peak.held + max(peak.part, maker.least_window_bytes)
+    least = replace(peak, window=maker.least_window_bytes + maker.allocations.window_workspace_bytes).whole
     if allowed < least:
         needed = round(MARGIN * least) + KEPT_BYTES + (0 if request.memory_bytes is None else _resident_bytes())
         limit = free if request.memory_bytes is None else request.memory_bytes
@@ -40,7 +40,8 @@ def within_memory(
             " enlarge less, or give more with --memory or by closing other programs."
         )
     on_device = maker.free_bytes()
-    windows = allowed - peak.held if on_device is None else on_device  # which an accelerator has apart from the host's
+    beside = peak.held + peak.latents + maker.allocations.window_workspace_bytes
+    windows = allowed - beside if on_device is None else on_device  # which an accelerator has apart from the host's
     most = maker.most_window_bytes
     per_px = maker.facts.bytes_per_px
     if request.memory_bytes is None and windows < min(most, size[0] * size[1] * per_px):
@@ -55,7 +56,8 @@ def predicted(
     photo = header.height, header.width
     canvas = maker.canvas.layout(photo, size, maker.facts.multiple_px).region
     window = window_px(maker.canvas, canvas.size, facts=maker.facts)
-    peak = predict(maker.canvas, maker.facts, photo, size, window_px=window, by=maker.allocations, depth=_depth(header))
+    by, pixel_bytes = maker.allocations, _pixel_bytes(header)
+    peak = predict(maker.canvas, maker.facts, photo, size, window_px=window, by=by, pixel_bytes=pixel_bytes)
     held = peak.held
     held += size[0] * size[1] * PASSES_BYTES_PER_PX if passes > 1 else 0
     held += photo[0] * photo[1] * PROJECTION_BYTES_PER_PX if request.consistent else 0
@@ -66,13 +68,13 @@ def is_light(header: Header, size: tuple[int, int], request: Request) -> bool:
     """Whether a photo and its result of `size` (height, width) may lie in memory while another one is restored."""
     free = psutil.virtual_memory().available
     allowed = free if request.memory_bytes is None else min(free, request.memory_bytes)
-    pictures = picture_bytes((header.height, header.width), size, depth=_depth(header))
+    pictures = picture_bytes((header.height, header.width), size, _pixel_bytes(header))
     return pictures * _LIGHT < allowed
 
 
-def _depth(header: Header) -> int:
-    """Return the bytes of a sample."""
-    return 2 if header.bits > 8 else 1
+def _pixel_bytes(header: Header) -> int:
+    """Return the bytes of a pixel of the result."""
+    return (4 if header.alpha else 3) * (2 if header.bits > 8 else 1)
 
 
 def _resident_bytes() -> int:

@@ -81,6 +81,20 @@ def by_winograd(image: Tensor, kernels: Tensor, bias: Tensor | None = None) -> T
     return result[:, :height, :width].permute(0, 3, 1, 2)
 
 
+def workspace_bytes(out: int, channels: int) -> int:
+    """Return what `by_winograd` has in use beside its result: kernels at the points, and what it makes of a block.
+
+    Of a tile's 36 values at the points these are, for each channel in, 16 padded, 24 down, and 36 twice, as they are
+    gathered and transformed; or these once, with 36 products and 24 of what they become for each channel `out`. Nothing
+    where there are too few channels for it.
+    """
+    if min(out, channels) < _LEAST_CHANNELS:
+        return 0
+    of_a_tile = max((16 + 24 + 2 * 36) * channels, (16 + 24 + 36) * channels + (36 + 24) * out)
+    block = _BLOCK * of_a_tile // (_POINTS**2 * max(out, channels))
+    return 4 * (_POINTS**2 * out * channels + block)
+
+
 def transformed(kernels: Tensor) -> Tensor:
     """Return (o, c, 3, 3) kernels at the 6 x 6 points, those across first: (36, c, o)."""
     out, channels = kernels.shape[:2]

@@ -47,6 +47,10 @@ class TransformerBackbone:
         return -(-_TOKEN_MAPS_ALIVE * 4 * self.network.inner_dim // self.multiple**2)
 
     @property
+    def kernels(self) -> tuple[int, int]:
+        return 0, 0
+
+    @property
     def bears_two(self) -> bool:
         """Whether two conditions may be one batch in float32."""
         return False

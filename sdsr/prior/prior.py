@@ -53,6 +53,11 @@ class Autoencoder(Protocol):
         ...
 
     @property
+    def kernels(self) -> tuple[int, int]:
+        """The (out, in) channels of the largest 3 x 3 kernels on its large maps; zeros where it has none."""
+        ...
+
+    @property
     def tile_cells(self) -> int:
         """The side of such a part without its context, in cells."""
         ...
@@ -121,6 +126,11 @@ class Backbone(Protocol):
     @property
     def bytes_per_cell(self) -> int:
         """Memory in use at once for each cell of a latent in float32, weights aside."""
+        ...
+
+    @property
+    def kernels(self) -> tuple[int, int]:
+        """The (out, in) channels of the largest 3 x 3 kernels on its large maps; zeros where it has none."""
         ...
 
     @property

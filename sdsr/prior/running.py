@@ -33,6 +33,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from sdsr import kept_probes
+from sdsr.prior import convolution
 from sdsr.prior.attention import RowwiseAttention, by_rows
 from sdsr.prior.captured import Captured, GraphRecorder
 from sdsr.prior.convolution import ConvolutionByProducts, by_winograd
@@ -194,6 +195,13 @@ _CHOICES: Mapping[torch.dtype, Choice] = {
         assumed=torch.backends.mkl.is_available(),
     ),
 }
+
+
+def workspace_bytes(device: torch.device, dtype: torch.dtype, kernels: tuple[int, int]) -> int:
+    """Return what convolutions by such kernels, (out, in) channels, need beside results, 0 where they are direct."""
+    running = running_on(device)
+    products = running.taken and running.choice is not None and running.choice.mode is ConvolutionByProducts
+    return convolution.workspace_bytes(*kernels) if products and running.dtype == dtype else 0
 
 
 def captured_on(device: torch.device) -> Captured | None:

@@ -6,6 +6,7 @@ of the photo (the learned null where there is none), so that prompts, image toke
 
 import difflib
 from collections.abc import Sequence
+from math import ceil
 
 import torch
 import torch.nn.functional as F
@@ -23,7 +24,7 @@ TOKEN_WIDTH = 128
 NATIVE_SIZE_PX = 512
 IMAGE_ENCODER_PX = 64
 WINDOW_CELLS = 128
-_MAPS_ALIVE = 4  # of the width at H/2 in float32; 3.7 are counted
+_MAPS_ALIVE = 3.7  # of the width at H/2 in float32 while it decodes, as are counted; 3.4 while it encodes
 _LEAST_BYTES_PER_PX = 160  # where maps at H/2 are narrow: those at H
 
 
@@ -134,7 +135,12 @@ class SmallLatents:
 
     @property
     def bytes_per_px(self) -> int:
-        return max(_LEAST_BYTES_PER_PX, _MAPS_ALIVE * self.model.config["widths"][0])  # of 4 bytes, for 4 pixels
+        return max(_LEAST_BYTES_PER_PX, ceil(_MAPS_ALIVE * self.model.config["widths"][0]))  # 4 bytes, for 4 pixels
+
+    @property
+    def kernels(self) -> tuple[int, int]:
+        """None: where it has most alive, at H/2 and at H, it has too few channels for products."""
+        return 0, 0
 
     def posterior(self, image: Image) -> Posterior:
         return Posterior(mean=self.encode(image).float())

@@ -86,6 +86,11 @@ class PublishedLatents:
     def bytes_per_px(self) -> int:
         return _MAPS_ALIVE * 4 * self.model.config["block_out_channels"][0]
 
+    @property
+    def kernels(self) -> tuple[int, int]:
+        width = self.model.config["block_out_channels"][-1]
+        return width, width
+
     def posterior(self, image: Image) -> Posterior:
         with self._lock:
             return self._encode(image)

@@ -95,6 +95,10 @@ class TinyDecoded:
         return max(self.own.part_px, (self.tile_cells + 2 * self.decoder.margin) * self.factor)
 
     @property
+    def kernels(self) -> tuple[int, int]:
+        return self.own.kernels
+
+    @property
     def bytes_per_px(self) -> int:
         return max(self.own.bytes_per_px, _MAPS_ALIVE * 4 * self.decoder.width)
 

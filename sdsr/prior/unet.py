@@ -38,6 +38,12 @@ class UNetBackbone:
         return maps * 4 * self.network.config["block_out_channels"][0]
 
     @property
+    def kernels(self) -> tuple[int, int]:
+        """Those that join the first level with what comes from below, the largest on maps of all cells."""
+        first, second, *_ = (*self.network.config["block_out_channels"], 0)
+        return first, first + second
+
+    @property
     def bears_two(self) -> bool:
         """Whether two conditions may be one batch in float32: where the first level attends not, a pass is small."""
         return "Attn" not in self.network.config["down_block_types"][0]

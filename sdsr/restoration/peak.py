@@ -1,8 +1,9 @@
 """How much memory a restoration has in use at once, weights aside: predicted from sizes alone; knows no torch.
 
-It is what a runtime takes when it first computes, what grows with the picture, and the most of what comes one after
-another: a window, or a part of the picture that is encoded or decoded. `bench/memory.py` holds it against measurement:
-within 15 %, and `MARGIN` is for that. C's own allocator may keep more: what was freed in pieces of less than 32 MiB.
+It is what a runtime takes when it first computes, the photo, and the most of what comes one after another: latents and
+a window; the result's pixels and a part of the picture that is encoded or decoded; the result and its file. Of each,
+what is alive at once is counted, tensor by tensor. `bench/memory.py` holds it against measurement: within 15 %, and
+`MARGIN` is for that. C's own allocator may keep more: what was freed in pieces of less than 32 MiB.
 """
 
 from collections.abc import Mapping
@@ -17,24 +18,36 @@ MARGIN = 1.15
 """By how much a restoration may need more than is predicted."""
 
 KEPT_BYTES = 80 << 20
-"""What glibc's allocator keeps of freed pieces, at most; nothing with MALLOC_MMAP_THRESHOLD_=4194304."""
+"""What glibc's allocator keeps of freed pieces, at most; nothing large with MALLOC_MMAP_THRESHOLD_=131072."""
 
-OUTPUT_BYTES_PER_PX = 12  # latents, pixels, alpha, and the file while it is written and read back
 INPUT_BYTES_PER_PX = 16  # the photo as it was read, and in float32
-_COLORS_BYTES_PER_PX = 12  # of a part: the enlarged photo beside it
+_SAMPLED_LATENTS = 4  # the photo's, a noisy one, noise, and the sum of windows
+_DECODED_LATENTS = 2  # the photo's and the clean one
+_WRITTEN_PICTURES = 3  # the result, its file, which may be as large, and what that is read back as
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Allocations:
-    """How a runtime takes memory: what it keeps from its first passes on, and the share of what tensors need."""
+    """How a runtime takes memory: what it keeps from its first passes on, and what it needs of what torch's tensors do.
+
+    The shares are of what a window's and a part's pixels need; workspaces are what kernels need beside, whatever the
+    size.
+    """
 
     once_bytes: int
-    share: float = 1.0
+    window_share: float = 1.0
+    part_share: float = 1.0
+    window_workspace_bytes: int = 0
+    part_workspace_bytes: int = 0
 
 
-BY_TORCH = Allocations(once_bytes=10 << 20)
-BY_GRAPHS = Allocations(once_bytes=20 << 20, share=0.5)
-"""ONNX Runtime's."""
+BY_TORCH = Allocations(once_bytes=16 << 20)
+"""Once: code of the libraries that is run for the first time, and kernels that are compiled for the processor."""
+BY_GRAPHS = Allocations(once_bytes=6 << 20, window_share=0.8, part_share=0.6)
+"""ONNX Runtime's, which adds and activates in place: a decoder has two maps alive where torch has more than three (128
+bytes a pixel), and 14 bytes of inputs. A window's share grows with it, as maps of attention do: 0.73 of 512 px, 0.89 of
+640 px.
+"""
 BY_CARD = Allocations(once_bytes=256 << 20)
 """What libraries of an accelerator keep for themselves once they compute; assumed, for `bench/gpu/offload.py` to hold
 against measurement."""
@@ -42,31 +55,47 @@ against measurement."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Peak:
-    """Bytes: `held` as long as the photo is restored, then `window` for a pass and `part` for pixels, in turn."""
+    """Bytes: `held` as long as the photo is restored, and what comes in turn.
+
+    That is `latents` and a `window`; `decoding`, a part, the latents and pixels that are there then; and `writing`.
+    """
 
     held: int
+    latents: int
     window: int
-    part: int
+    decoding: int
+    writing: int
 
     @property
     def whole(self) -> int:
         """All that is in use at once."""
-        return self.held + max(self.window, self.part)
+        return self.held + max(self.latents + self.window, self.decoding, self.writing)
 
 
 def predict(
-    method: Canvas, facts: Facts, photo: Size, size: Size, *, window_px: int, by: Allocations = BY_TORCH, depth: int = 1
+    method: Canvas,
+    facts: Facts,
+    photo: Size,
+    size: Size,
+    *,
+    window_px: int,
+    by: Allocations = BY_TORCH,
+    pixel_bytes: int = 3,
 ) -> Peak:
     """Return what a photo (height, width) takes whose result has this `size`, in windows of `window_px`.
 
-    `depth` is the bytes of a sample.
+    `pixel_bytes` are those of a pixel as it is stored.
     """
     canvas = method.layout(photo, size, facts.multiple_px).region
     height, width = (min(side, window_px) for side in canvas.size)
+    latent = canvas.height * canvas.width * 4 * facts.channels // facts.factor**2
+    part = ceil(by.part_share * part_bytes(facts, canvas.size)) + by.part_workspace_bytes
     return Peak(
-        held=by.once_bytes + picture_bytes(photo, size, depth=depth),
-        window=ceil(by.share * height * width * facts.bytes_per_px),
-        part=ceil(by.share * part_bytes(facts, canvas.size)),
+        held=by.once_bytes + photo[0] * photo[1] * INPUT_BYTES_PER_PX,
+        latents=_SAMPLED_LATENTS * latent,
+        window=ceil(by.window_share * height * width * facts.bytes_per_px) + by.window_workspace_bytes,
+        decoding=_DECODED_LATENTS * latent + size[0] * size[1] * pixel_bytes + part,
+        writing=written_bytes(size, pixel_bytes),
     )
 
 
@@ -102,9 +131,14 @@ def on_accelerator(weights: Weights, activations: Mapping[str, int]) -> dict[Off
     return {level: BY_CARD.once_bytes + need for level, need in needs.items()}
 
 
-def picture_bytes(photo: Size, size: Size, *, depth: int = 1) -> int:
-    """Return what is held of a photo and of its result."""
-    return size[0] * size[1] * OUTPUT_BYTES_PER_PX * depth + photo[0] * photo[1] * INPUT_BYTES_PER_PX
+def picture_bytes(photo: Size, size: Size, pixel_bytes: int) -> int:
+    """Return what is held of a photo and of its result until that is written."""
+    return photo[0] * photo[1] * INPUT_BYTES_PER_PX + written_bytes(size, pixel_bytes)
+
+
+def written_bytes(size: Size, pixel_bytes: int) -> int:
+    """Return what is held of a result while it is written and read back."""
+    return _WRITTEN_PICTURES * size[0] * size[1] * pixel_bytes
 
 
 def part_bytes(facts: Facts, canvas: Size, tile_px: int = TILE_PX) -> int:
@@ -115,4 +149,4 @@ def part_bytes(facts: Facts, canvas: Size, tile_px: int = TILE_PX) -> int:
         surrounded = min(2, -(-side // tile_px) - 1)  # on how many sides
         sides.append(min(side, tile_px + surrounded * context_px))
     height, width = sides
-    return height * width * (facts.part_bytes_per_px + _COLORS_BYTES_PER_PX)
+    return height * width * facts.part_bytes_per_px

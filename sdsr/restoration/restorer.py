@@ -13,8 +13,10 @@ from sdsr.prior.condition import Conditioning, condition_at
 from sdsr.prior.facts import Facts
 from sdsr.prior.posterior import Picture, Posterior
 from sdsr.prior.prior import Prior
+from sdsr.prior.running import workspace_bytes
 from sdsr.restoration.cells import latent_region, noise_region
 from sdsr.restoration.lq_image import LqImage
+from sdsr.restoration.peak import BY_TORCH, Allocations
 from sdsr.tensors import Image, Latent, Region, Time
 
 _TWO_CONDITIONS = 2.2
@@ -142,6 +144,16 @@ class Restorer:
         if self.parts.decoder is not None:
             part_px = max(part_px, self.tile_px + 2 * self.parts.decoder.context_px(self.prior))
         return replace(own, bytes_per_px=ceil(share * own.bytes_per_px), part_px=part_px)
+
+    @property
+    def allocations(self) -> Allocations:
+        """How torch takes memory where this computes."""
+        prior = self.prior
+        return replace(
+            BY_TORCH,
+            window_workspace_bytes=workspace_bytes(prior.device, prior.dtype, prior.backbone.kernels),
+            part_workspace_bytes=workspace_bytes(prior.device, prior.dtype, prior.autoencoder.kernels),
+        )
 
     def encode_lq(self, lq_image: LqImage, prompt: str | None, noise: CanvasNoise) -> EncodedLq:
         """Encode the enlarged photo and condition on it."""

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -58,7 +59,7 @@ def test_windows_shrink_aloud_when_little_is_free(
     header = Header(format="PNG", width=500, height=500, bits=8, gray=False, alpha=False)
     monkeypatch.setattr(UNetBackbone, "bytes_per_cell", 64 * 1000)  # so that windows are what counts
     peak = predicted(upscaler.maker, header, (2000, 2000))
-    free(monkeypatch, round(KEPT_BYTES + MARGIN * (peak.held + peak.part)))
+    free(monkeypatch, round(KEPT_BYTES + MARGIN * (peak.held + peak.decoding)))
     with caplog.at_level(logging.WARNING):
         less = within_memory(upscaler.maker, header, (2000, 2000), Request())
     assert less.memory_bytes is not None
@@ -68,6 +69,19 @@ def test_windows_shrink_aloud_when_little_is_free(
     assert upscaler.maker.windowed(
         (2000, 2000), within_memory(upscaler.maker, header, (2000, 2000), Request()).memory_bytes
     ) == (upscaler.maker.windowed((2000, 2000), None))
+
+
+def test_what_kernels_need_beside_is_none_of_the_windows(upscaler: Upscaler, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(UNetBackbone, "bytes_per_cell", 64 * 10**6)  # so that windows take all that there is
+    free(monkeypatch, 10**11)
+    plain = upscaler.maker
+    needing = replace(plain, allocations=replace(plain.allocations, window_workspace_bytes=10**9))
+    found = [within_memory(maker, HEADER, SIZE, Request()).memory_bytes for maker in (plain, needing)]
+    assert found[0] is not None
+    assert found[1] == found[0] - 10**9
+    free(monkeypatch, round(KEPT_BYTES + MARGIN * (plain.least_window_bytes + 10**9)))
+    with pytest.raises(LimitError, match="output size"):
+        within_memory(needing, HEADER, (64, 64), Request())
 
 
 @pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError(), RuntimeError("can't allocate memory: ...")])

@@ -5,8 +5,15 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from bench.window_memory import Alive
 from sdsr.prior import convolution
-from sdsr.prior.convolution import ConvolutionByProducts, by_product, by_winograd, transformed
+from sdsr.prior.convolution import (
+    ConvolutionByProducts,
+    by_product,
+    by_winograd,
+    transformed,
+    workspace_bytes,
+)
 
 
 @pytest.mark.parametrize(("height", "width"), [(4, 4), (1, 1), (3, 9), (13, 6), (40, 33)])
@@ -33,6 +40,18 @@ def test_a_product_is_all_that_is_left_at_a_point(rng):
     kernels = torch.zeros(1, 1, 3, 3)
     kernels[0, 0, 2, 2] = 3.0
     assert transformed(kernels)[-1].item() == 3.0
+
+
+@pytest.mark.parametrize("channels", [(128, 128), (128, 256), (256, 128)])
+def test_its_workspace_is_what_is_alive_beside_the_result(monkeypatch, channels):
+    monkeypatch.setattr(convolution, "_BLOCK", 2**20)
+    image = torch.zeros(1, channels[1], 64, 64).contiguous(memory_format=torch.channels_last)
+    kernels = torch.zeros(*channels, 3, 3)
+    with torch.inference_mode(), Alive() as alive:
+        result = by_winograd(image, kernels)
+    beside = alive.most - result.nbytes
+    assert 0.95 * beside < workspace_bytes(*channels) < 1.2 * beside
+    assert workspace_bytes(64, 256) == 0, "which it doesn't serve"
 
 
 @pytest.fixture

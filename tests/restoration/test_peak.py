@@ -10,6 +10,7 @@ from bench.running import taking
 from bench.window_memory import Alive
 from sdsr.diffusion.noise import CanvasNoise
 from sdsr.methods import METHODS
+from sdsr.prior.convolution import workspace_bytes
 from sdsr.prior.facts import Facts
 from sdsr.restoration.canvas import Canvas
 from sdsr.restoration.lq_image import LqImage
@@ -41,19 +42,42 @@ def test_a_method_needs_what_its_tensors_take(name: str) -> None:
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="Linux tells a peak that can be forgotten")
 @pytest.mark.parametrize("engine", ["onnx", "torch"])
 def test_a_process_holds_what_is_predicted(engine: str) -> None:
-    """Wider than the 15 % that bench/memory.py keeps: allocators differ."""
+    """Wider than the 15 % that bench/memory.py keeps: libraries differ."""
     row = measured(0.5, ["--models", "d3sr-small", "--engine", engine], as_run=False)
-    assert 0.7 < row["predicted"] / row["measured"] < 1.5, row
+    assert 0.8 < row["predicted"] / row["measured"] < 1.25, row
 
 
 def test_what_counts_is_the_larger_of_window_and_part() -> None:
     facts = Facts(
         factor=8, channels=4, multiple_px=16, native_px=512, bytes_per_px=1000, part_px=1224, part_bytes_per_px=100
     )
-    small = predict(Canvas(), facts, (128, 128), (512, 512), window_px=512, by=Allocations(once_bytes=7))
-    assert small.whole == small.held + small.window
-    assert small.window == 512**2 * 1000
-    assert small.held - 7 == 512**2 * 12 + 128**2 * 16
-    large = predict(Canvas(), facts, (1024, 1024), (4096, 4096), window_px=256, by=Allocations(once_bytes=7), depth=2)
-    assert large.whole == large.held + large.part
-    assert large.part == part_bytes(facts, (4096, 4096)) > part_bytes(facts, (2048, 4096))
+    by = Allocations(once_bytes=7, window_workspace_bytes=5)
+    small = predict(Canvas(), facts, (128, 128), (512, 512), window_px=512, by=by)
+    assert small.whole == small.held + small.latents + small.window
+    assert small.window == 512**2 * 1000 + 5
+    assert small.latents == 4 * 4 * 4 * 64**2
+    assert small.held - 7 == 128**2 * 16
+    large = predict(Canvas(), facts, (1024, 1024), (4096, 4096), window_px=256, by=by)
+    assert large.whole == large.held + large.decoding
+    part = large.decoding - 2 * 4 * 4 * 512**2 - 3 * 4096**2
+    assert part == part_bytes(facts, (4096, 4096)) > part_bytes(facts, (2048, 4096))
+
+
+def test_of_a_large_picture_it_is_what_is_written() -> None:
+    """The result, its file and what that is read back as: at most 12 bytes a pixel, with alpha."""
+    facts = Facts(factor=8, channels=4, multiple_px=8, native_px=64, bytes_per_px=9, part_px=1024, part_bytes_per_px=9)
+    peak = predict(Canvas(), facts, (1000, 1000), (8000, 8000), window_px=64, pixel_bytes=4)
+    assert peak.whole == peak.held + 8000**2 * 12
+
+
+@pytest.mark.parametrize("name", ["d3sr-small", "addsr-small"])
+def test_a_workspace_counts_where_convolutions_are_products(name: str) -> None:
+    method = METHODS[name].method
+    assert method is not None
+    restorer = method.build("small")
+    with taking(True, restorer.prior.device):
+        products = restorer.allocations
+    with taking(False, restorer.prior.device):
+        direct = restorer.allocations
+    assert products.window_workspace_bytes == workspace_bytes(160, 320)
+    assert direct.window_workspace_bytes == direct.part_workspace_bytes == products.part_workspace_bytes == 0
