@@ -10,7 +10,7 @@ value.
 long to bring the kernels into its own order, each time anew, as to multiply.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +21,10 @@ _TILE = 4
 _POINTS = 6
 _BLOCK = 2**21
 """Values at the points that are made at once: few products, and their memory is soon used again."""
+_LEAST_TILES = 64
+"""Of a block, whatever its values: a product of fewer rows is slow."""
+_PART = 2**22
+"""Values of kernels at the points that are made at once for a map of one block: used once, from the cache."""
 
 _TO_POINTS = (
     (4.0, 0.0, -5.0, 0.0, 1.0, 0.0),
@@ -47,8 +51,8 @@ _FROM_POINTS = (
 """B^T, G and A^T of the paper."""
 
 _LEAST_CHANNELS = 128
-_LEAST_CELLS = 3
-"""A large map has at least as many cells for each channel, else the kernels' transform weighs more than it gains."""
+_LEAST_VALUES = 2**18
+"""A large map has at least so many values, else the transforms weigh more than is gained."""
 
 _MANY_CHANNELS = 1024
 _CHANNELS_A_CELL = 3
@@ -70,14 +74,16 @@ def by_product(image: Tensor, kernels: Tensor, bias: Tensor | None = None) -> Te
 
 def by_winograd(image: Tensor, kernels: Tensor, bias: Tensor | None = None) -> Tensor:
     """Return the same, by Winograd's algorithm."""
-    (batch, _, height, width), out = image.shape, kernels.shape[0]
+    (batch, channels, height, width), out = image.shape, kernels.shape[0]
     rows, columns = -(-height // _TILE), -(-width // _TILE)
-    at_points = transformed(kernels)
+    tiles = max(_BLOCK // (_POINTS**2 * max(channels, out)), _LEAST_TILES)
+    block = _TILE * max(1, tiles // (batch * columns))
     result = image.new_empty(batch, rows * _TILE, columns * _TILE, out)
-    block = _TILE * max(1, _BLOCK // (_POINTS**2 * columns * max(kernels.shape[:2])))
-    for cells, whole in zip(image.permute(0, 2, 3, 1), result, strict=True):
-        for top, there in zip(range(0, len(whole), block), whole.split(block), strict=True):
-            _convolve(_padded(cells, top, *there.shape[:2]), at_points, bias, there)
+    in_parts = map(transformed, kernels.split(max(1, _PART // (_POINTS**2 * channels))))
+    at_points = in_parts if block >= result.shape[1] else [transformed(kernels)]
+    for top in range(0, result.shape[1], block):
+        there = result[:, top : top + block]
+        _convolve(_padded(image.permute(0, 2, 3, 1), top, *there.shape[1:3]), at_points, bias, there)
     return result[:, :height, :width].permute(0, 3, 1, 2)
 
 
@@ -97,34 +103,41 @@ def workspace_bytes(out: int, channels: int) -> int:
 
 def transformed(kernels: Tensor) -> Tensor:
     """Return (o, c, 3, 3) kernels at the 6 x 6 points, those across first: (36, c, o)."""
-    out, channels = kernels.shape[:2]
     weights = kernels.new_tensor(_KERNEL_TO_POINTS)
-    across = weights @ kernels.permute(3, 2, 0, 1).reshape(3, -1)
-    return (weights @ across.view(_POINTS, 3, out * channels)).view(_POINTS**2, out, channels).mT
+    both = torch.einsum("du,av->aduv", weights, weights).reshape(_POINTS**2, -1)
+    return (both @ kernels.permute(0, 2, 3, 1).flatten(1, 2)).permute(1, 2, 0)
 
 
 def _padded(cells: Tensor, top: int, height: int, width: int) -> Tensor:
-    """Rows from `top` on of an (h, w, c) map, with one cell of its neighborhood around them, zero where it has none."""
-    padded = cells.new_zeros(height + 2, width + 2, cells.shape[2])
+    """Rows from `top` on of (b, h, w, c) maps, with one cell of what is around them, zero where there is none."""
+    padded = cells.new_zeros(len(cells), height + 2, width + 2, cells.shape[3])
     first = max(top - 1, 0)
-    rows = cells[first : top + height + 1]
-    padded[first - top + 1 :][: len(rows), 1 : 1 + cells.shape[1]] = rows
+    rows = cells[:, first : top + height + 1]
+    padded[:, first - top + 1 :, 1 : 1 + cells.shape[2]][:, : rows.shape[1]] = rows
     return padded
 
 
-def _convolve(padded: Tensor, at_points: Tensor, bias: Tensor | None, result: Tensor) -> None:
-    """Write the convolution of an (h + 2, w + 2, c) map by kernels at the points: (h, w, o), of whole tiles."""
+def _convolve(padded: Tensor, at_points: Iterable[Tensor], bias: Tensor | None, result: Tensor) -> None:
+    """Write the convolution of (b, h + 2, w + 2, c) maps to (b, h, w, o), whole tiles.
+
+    The kernels are at the points, in parts of the channels out.
+    """
     to_points, from_points = padded.new_tensor(_TO_POINTS), padded.new_tensor(_FROM_POINTS)
-    strips = padded.unfold(0, _POINTS, _TILE).permute(3, 0, 1, 2)  # 6, rows, w + 2, c
-    rows, channels = strips.shape[1], strips.shape[3]
+    strips = padded.unfold(1, _POINTS, _TILE).permute(4, 0, 1, 2, 3)  # 6, b, rows, w + 2, c
     down = (to_points @ strips.reshape(_POINTS, -1)).view(strips.shape)
-    tiles = down.unfold(2, _POINTS, _TILE).permute(4, 0, 1, 2, 3)  # 6 across, 6 down, rows, columns, c
+    tiles = down.unfold(3, _POINTS, _TILE).permute(5, 0, 1, 2, 3, 4)  # 6 across, 6 down, b, rows, columns, c
+    batch, rows, columns, channels = tiles.shape[2:]
     at_map = (to_points @ tiles.reshape(_POINTS, -1)).view(_POINTS**2, -1, channels)
-    across = from_points @ (at_map @ at_points).view(_POINTS, -1)
-    cells = (from_points @ across.view(_TILE, _POINTS, -1)).view(_TILE, _TILE, rows, tiles.shape[3], -1)
-    if bias is not None:
-        cells += bias
-    result.view(rows, _TILE, -1, _TILE, result.shape[2]).copy_(cells.permute(2, 1, 3, 0, 4))
+    out = 0
+    for kernels in at_points:
+        across = from_points @ (at_map @ kernels).view(_POINTS, -1)
+        cells = (from_points @ across.view(_TILE, _POINTS, -1)).view(_TILE, _TILE, batch, rows, columns, -1)
+        part = slice(out, out + kernels.shape[2])
+        if bias is not None:
+            cells += bias[part]
+        there = result[..., part].view(batch, rows, _TILE, columns, _TILE, -1)
+        there.copy_(cells.permute(2, 3, 1, 4, 0, 5))
+        out = part.stop
 
 
 class ConvolutionByProducts(TorchFunctionMode):
@@ -157,11 +170,12 @@ def _way(
 ) -> Convolution | None:
     once = stride in (1, (1, 1)) and padding in (1, (1, 1)) and dilation in (1, (1, 1)) and groups == 1
     single = input.device.type == "cpu" and input.dtype == weight.dtype == torch.float32
-    if not (once and single) or weight.shape[2:] != (3, 3) or input.dim() != 4 or torch.is_grad_enabled():
+    maps = input.dim() == 4 and len(input) > 0 and weight.shape[2:] == (3, 3)
+    if not (once and single and maps) or torch.is_grad_enabled():
         return None
-    cells, (least, most) = input.shape[2] * input.shape[3], sorted(weight.shape[:2])
-    if least >= _LEAST_CHANNELS and cells >= _LEAST_CELLS * most:
-        return by_winograd
+    cells, least = input.shape[2] * input.shape[3], min(weight.shape[:2])
     if least >= _MANY_CHANNELS and least >= _CHANNELS_A_CELL * cells:
         return by_product
+    if least >= _LEAST_CHANNELS and least * cells >= _LEAST_VALUES:
+        return by_winograd
     return None

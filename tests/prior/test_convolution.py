@@ -18,8 +18,11 @@ from sdsr.prior.convolution import (
 
 @pytest.mark.parametrize(("height", "width"), [(4, 4), (1, 1), (3, 9), (13, 6), (40, 33)])
 @pytest.mark.parametrize("block", [1, 2**12, 2**20])
-def test_they_are_convolutions(rng, monkeypatch, height, width, block):
+@pytest.mark.parametrize("part", [1, 36 * 5 * 3, 2**20])
+def test_they_are_convolutions(rng, monkeypatch, height, width, block, part):
     monkeypatch.setattr(convolution, "_BLOCK", block)
+    monkeypatch.setattr(convolution, "_LEAST_TILES", 1)
+    monkeypatch.setattr(convolution, "_PART", part)
     image = torch.randn(2, 5, height, width, generator=rng, dtype=torch.float64)
     kernels, bias = torch.randn(7, 5, 3, 3, generator=rng).double(), torch.randn(7, generator=rng).double()
     for convolve in (by_winograd, by_product):
@@ -64,7 +67,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("channels", "cells", "way"), [((128, 160), 24, "by_winograd"), ((1024, 1088), 8, "by_product")]
+    ("channels", "cells", "way"), [((128, 160), 46, "by_winograd"), ((1024, 1088), 8, "by_product")]
 )
 def test_they_stand_in_for_inference(rng, served, channels, cells, way):
     layer = nn.Conv2d(*channels, 3, padding=1)
@@ -77,7 +80,7 @@ def test_they_stand_in_for_inference(rng, served, channels, cells, way):
 
 
 def test_what_is_named_is_not_lost(rng, served):
-    image, kernels = torch.randn(1, 128, 24, 24, generator=rng), torch.randn(128, 128, 3, 3, generator=rng)
+    image, kernels = torch.randn(1, 128, 46, 46, generator=rng), torch.randn(128, 128, 3, 3, generator=rng)
     bias = 1000 * torch.randn(128, generator=rng)
     expected = F.conv2d(image, kernels, bias, padding=1)
     with torch.no_grad(), ConvolutionByProducts():
@@ -88,7 +91,7 @@ def test_what_is_named_is_not_lost(rng, served):
 
 
 def test_elsewhere_convolutions_are_torchs_own(rng, served):
-    image = torch.randn(1, 128, 24, 24, generator=rng)
+    image = torch.randn(1, 128, 46, 46, generator=rng)
     with ConvolutionByProducts():
         nn.Conv2d(128, 128, 3, padding=1)(image)  # which may have to learn
         with torch.no_grad():
@@ -100,8 +103,9 @@ def test_elsewhere_convolutions_are_torchs_own(rng, served):
             nn.Conv2d(128, 128, 5, padding=1)(image)
             nn.Conv2d(128, 256, 3, padding=1, groups=2)(image)
             nn.Conv2d(128, 96, 3, padding=1)(image)  # few channels
-            nn.Conv2d(128, 128, 3, padding=1)(image[..., :8, :8])  # a small map, and few channels for one
+            nn.Conv2d(128, 128, 3, padding=1)(image[..., :24, :24])  # a small map, and few channels for one
             nn.Conv2d(128, 128, 3, padding=1)(image[0])
+            nn.Conv2d(128, 128, 3, padding=1)(image[:0])
             nn.Conv2d(128, 128, 3, padding=1).bfloat16()(image.bfloat16())
             nn.Conv2d(128, 128, 3, padding=1, device="meta")(image.to("meta"))
     assert served == []
