@@ -47,8 +47,8 @@ def quantize(values: Float[np.ndarray | Tensor, "1 c height width"], dtype: np.d
         )
     levels = samples.clip(0, 1)
     levels *= _top(dtype)
-    samples = np.rint(levels, out=levels).transpose(1, 2, 0).astype(dtype)
-    return np.ascontiguousarray(samples[..., 0] if samples.shape[2] == 1 else samples)
+    planes = np.rint(levels, out=levels).astype(dtype)
+    return planes[0] if len(planes) == 1 else np.stack(list(planes), axis=-1)
 
 
 def _top(dtype: np.dtype | type) -> int:
