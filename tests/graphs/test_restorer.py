@@ -91,6 +91,14 @@ def test_a_crop_is_that_part_of_the_whole(by_graphs: JobMaker, photo: Photo) -> 
     assert np.abs(part.pixels.astype(int) - whole).max() <= 1
 
 
+@pytest.mark.parametrize("color", [(128, 128, 128), (0, 255, 0), (0, 255, 255), (255, 0, 255)])
+def test_flat_photos_stay_flat_to_their_corners(by_graphs: JobMaker, color: tuple[int, int, int]) -> None:
+    """Within 8 of 255 (found: 5); without context around the photo, pure colors are up to 13 off."""
+    flat = Photo(pixels=np.full((24, 32, 3), color, np.uint8))
+    result = by_graphs.upscale(flat, Request(scale=4, label=False)).pixels.astype(int)
+    assert np.abs(result - color).max() <= 8
+
+
 def test_previews_and_progress_are_told(by_graphs: JobMaker, photo: Photo) -> None:
     shares: list[float] = []
     previews = list(by_graphs.job(photo, Request(scale=1), on_progress=shares.append).previews())
