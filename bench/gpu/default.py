@@ -38,7 +38,7 @@ from sdsr.prior.loading import choose_device
 from sdsr.restoration.restorer import Restorer
 from sdsr.training.launch import load_parts
 
-TABLES = ("camera", "camera", "photo")
+TABLES = ("camera", "compressed", "photo")
 """Which degradation each next batch has."""
 
 _AHEAD = 3  # batches that wait
