@@ -23,6 +23,7 @@ Threads are as many as there are cores to run on, and wait asleep (`cli/processo
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
 from typing import TypeVar
@@ -179,6 +180,8 @@ def _convolutions() -> tuple[Run, Run]:
     return lambda: F.conv2d(cells, kernels, padding=1), lambda: by_winograd(cells, kernels)
 
 
+_usual: ContextVar[bool] = ContextVar("usual", default=False)
+
 _CHOICES: Mapping[torch.dtype, Choice] = {
     torch.bfloat16: Choice(
         usual="attention fused",
@@ -218,6 +221,16 @@ def choose_offload(ways: Sequence[Way], free_bytes: int | None) -> Way:
 
 
 @contextmanager
+def as_usual() -> Iterator[None]:
+    """While it lasts, networks compute as everybody does, whatever was decided: to count operations as defined."""
+    token = _usual.set(True)
+    try:
+        yield
+    finally:
+        _usual.reset(token)
+
+
+@contextmanager
 def computing(device: torch.device, dtype: torch.dtype, offloading: Offloading | None = None) -> Iterator[None]:
     """While it lasts, networks on this device compute in `dtype` as was decided for it.
 
@@ -226,7 +239,7 @@ def computing(device: torch.device, dtype: torch.dtype, offloading: Offloading |
     kind = "cpu" if device.type == "meta" else device.type  # autocast knows no meta
     alone = nullcontext() if offloading is None else offloading.lock
     running = running_on(device)
-    mode = running.mode if running.dtype == dtype else nullcontext()
+    mode = running.mode if running.dtype == dtype and not _usual.get() else nullcontext()
     with alone, torch.autocast(kind, dtype, enabled=dtype != torch.float32), mode:
         yield
 

@@ -22,6 +22,7 @@ from sdsr.diffusion.noise import CanvasNoise
 from sdsr.errors import InputError
 from sdsr.methods.recipe import Recipe, Stage
 from sdsr.prior.prior import Prior
+from sdsr.prior.running import as_usual
 from sdsr.prior.shapes import SHAPES, shape_prior
 from sdsr.prior.shapes_flow import FLOW_SHAPES, flow_shape_prior
 from sdsr.restoration.lq_image import LqImage
@@ -204,7 +205,8 @@ def _work(restorer: Restorer, recipe: Recipe, *, given_px: int, size_px: int) ->
     networks = _networks(restorer)
     for network in networks.values():
         network.requires_grad_(False)  # the counter would follow gradients, even where none are computed
-    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH):  # the counter knows its matrix products on every device
+    # The counter knows matrix products of this attention on every device.
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), as_usual():
         encoded, encode_lq = _measured(networks, lambda: restorer.encode_lq(lq_image, None, noise))
         noisy, start = _measured(networks, lambda: restorer.start(encoded, plan.start_time, noise))
         clean, first = _measured(networks, lambda: restorer.denoise(noisy, plan.times[0], encoded, plan.guidance))

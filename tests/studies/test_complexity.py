@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 from typer.testing import CliRunner
 
 from sdsr.cli.main import app
@@ -15,6 +16,8 @@ from sdsr.methods.facts import RecipeFacts
 from sdsr.methods.recipe import Recipe
 from sdsr.methods.stablesr.recipes import SMALL_METHOD
 from sdsr.prior.condition import Condition
+from sdsr.prior.convolution import ConvolutionByProducts
+from sdsr.prior.running import Choice, Running, as_usual, computing
 from sdsr.prior.tiny import tiny_prior
 from sdsr.request import Request
 from sdsr.restoration.plan import Plan
@@ -173,3 +176,21 @@ def test_the_command_prints_exact_integers_or_a_table() -> None:
 def test_the_command_names_the_methods_there_are() -> None:
     with pytest.raises(InputError, match="d3sr-small"):
         CliRunner().invoke(app, ["complexity", "d4sr"], catch_exceptions=False)
+
+
+def test_what_a_processor_takes_instead_is_not_counted() -> None:
+    kernels = torch.ones(128, 128, 3, 3)
+
+    def run() -> Tensor:
+        return torch.conv2d(torch.ones(1, 128, 48, 48), kernels, padding=1)
+
+    with torch.no_grad(), FlopCounterMode(display=False) as usual:
+        run()
+    choice = Choice(usual="", otherwise="", mode=ConvolutionByProducts, rivals=lambda: (run, run), assumed=True)
+    taken = Running(dtype=torch.float32, layout=torch.contiguous_format, choice=choice, taken=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sdsr.prior.running.running_on", lambda device: taken)
+        as_decided = computing(torch.device("cpu"), torch.float32)
+        with torch.no_grad(), FlopCounterMode(display=False) as counter, as_usual(), as_decided:
+            run()
+    assert counter.get_total_flops() == usual.get_total_flops()
