@@ -113,8 +113,7 @@ class ImageBranch(nn.Module):
         to_key = self.to_k_ip or attention.get_submodule("to_k")
         to_value = self.to_v_ip or attention.get_submodule("to_v")
         key, value = (_heads(layer, tokens, attention.heads) for layer in (to_key, to_value))
-        alone = tokens.shape[1] == 1 and not torch.is_grad_enabled()  # all attend to it, whatever they ask
-        seen = value if alone else F.scaled_dot_product_attention(query, key, value)
+        seen = F.scaled_dot_product_attention(query, key, value)
         return seen if self.to_out_ip is None else self.to_out_ip(seen)
 
 

@@ -2,7 +2,7 @@
 
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 import torch
@@ -183,17 +183,6 @@ def test_an_image_branch_without_linear_layer_adds_the_attention_itself():
     assert not any("_ip" in name for name in hybrid.state_dict())
     hybrid.attach(network)
     assert (predicted(network, inputs()) - plain).abs().max() > 1e-3
-
-
-@pytest.mark.parametrize("image", ["shared", "separate"])
-def test_all_attend_to_a_token_that_is_alone(image: Literal["shared", "separate"]):
-    """Which is not computed where nothing learns."""
-    network = unet()
-    hybrid = stirred(HybridAttention(network, HybridSettings(side_cells=8, image=image)))
-    hybrid.attach(network)
-    with torch.no_grad():
-        alone = predicted(network, inputs())
-    torch.testing.assert_close(alone, predicted(network, inputs()).detach())
 
 
 def test_position_table_is_exact_at_its_size_and_a_grid_at_others():
