@@ -116,8 +116,8 @@ def test_the_callback_is_called_after_every_step(many_steps):
         calls.append((pipe, index, t, tuple(state["latents"].shape)))
         return state
 
-    many_steps(pillow.fromarray(pixels(10, 20)), scale=4, callback_on_step_end=note)  # 40 x 80, and 8 px around it
-    assert calls == [(many_steps, index, t, (1, 4, 8, 12)) for index, t in enumerate((900, 500, 100))]
+    many_steps(pillow.fromarray(pixels(10, 20)), scale=4, callback_on_step_end=note)  # 40 x 80, and 16 px around it
+    assert calls == [(many_steps, index, t, (1, 4, 10, 14)) for index, t in enumerate((900, 500, 100))]
 
 
 def test_previews_come_after_each_step_but_the_last_and_then_the_tiles(many_steps):

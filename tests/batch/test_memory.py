@@ -97,7 +97,7 @@ def test_when_memory_runs_out_smaller_windows_are_tried(
         return self.photo
 
     monkeypatch.setattr(Job, "run", run)
-    restore(tree / "a.png", upscaler.maker, Settings(request=Request(scale=8)), format=None)
+    restore(tree / "a.png", upscaler.maker, Settings(), format=None)
     assert len(tried) == 2
     assert tried[1] < tried[0]
 

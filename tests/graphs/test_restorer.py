@@ -93,10 +93,10 @@ def test_a_crop_is_that_part_of_the_whole(by_graphs: JobMaker, photo: Photo) -> 
 
 @pytest.mark.parametrize("color", [(128, 128, 128), (0, 255, 0), (0, 255, 255), (255, 0, 255)])
 def test_flat_photos_stay_flat_to_their_corners(by_graphs: JobMaker, color: tuple[int, int, int]) -> None:
-    """Within 8 of 255 (found: 5); without context around the photo, pure colors are up to 13 off."""
+    """Without context around the photo, pure colors are up to 13 of 255 off."""
     flat = Photo(pixels=np.full((24, 32, 3), color, np.uint8))
     result = by_graphs.upscale(flat, Request(scale=4, label=False)).pixels.astype(int)
-    assert np.abs(result - color).max() <= 8
+    assert np.abs(result - color).max() <= 4
 
 
 def test_previews_and_progress_are_told(by_graphs: JobMaker, photo: Photo) -> None:
