@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from sdsr.data.degradation import Degradation, LowImage
+from sdsr.errors import InputError
 from sdsr.images.floats import image, quantize
 from sdsr.metrics.pairs import given_and_true, photos_by_name, read_pixels
 from sdsr.metrics.planes import Pixels
@@ -56,6 +57,29 @@ def degraded_samples(
         )
         for name, path in list(photos_by_name(hr).items())[:count]
     )
+
+
+def middle_of_pair(sample: Sample, crop_px: int, scale: int) -> Sample:
+    """Return the middle square of a pair of photos: `crop_px` of the truth, and what of the LQ photo belongs to it.
+
+    Raises InputError for a side that is no multiple of the scale.
+    """
+    if crop_px % scale:
+        raise InputError(
+            f"crop (={crop_px}) px must be a multiple of the scale {scale}; try {crop_px // scale * scale}."
+        )
+
+    def lq() -> Photo:
+        photo = sample.lq()
+        return replace(photo, pixels=np.ascontiguousarray(_middle(photo.pixels, crop_px // scale)), alpha=None)
+
+    def truth() -> Pixels:
+        pixels = eight_bits(sample.truth())
+        given = pixels.shape[0] // scale, pixels.shape[1] // scale
+        place = Region.middle(given, (crop_px // scale, crop_px // scale)).scaled(scale)
+        return pixels[place.rows, place.columns]
+
+    return replace(sample, lq=lq, truth=truth)
 
 
 def redegraded(sample: Sample, degrade: Degrade, scale: int, seed: int) -> Sample:

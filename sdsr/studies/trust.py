@@ -1,47 +1,19 @@
 """How far a model can be believed: its clues against true errors, and promises that are kept on other photos."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from sdsr.errors import InputError
-from sdsr.photos.depths import eight_bits
-from sdsr.photos.photo import Photo
-from sdsr.restoration.passes import Passes
-from sdsr.studies.samples import Sample
-from sdsr.trust.consistency import measure_consistency
-from sdsr.trust.expected_error import Clues, ExpectedError, fit, true_error
+from sdsr.studies.examined import Examined
+from sdsr.trust.expected_error import ExpectedError, fit
 from sdsr.trust.mask import Calibration, calibrate, unmasked
 
 LEAST_PHOTOS = 20
+FITTED = 4
+"""The clues are weighed on each photo of so many, four numbers in all; promises, which take photos, on the others."""
 SPLITS = 100
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Examined:
-    """One photo whose truth is known: what was seen of its result, and its error, cell by cell."""
-
-    name: str
-    clues: Clues
-    error: np.ndarray
-
-
-def examine(
-    samples: Sequence[Sample], run: Callable[[Photo], Passes], told: Callable[[str], None] = lambda name: None
-) -> list[Examined]:
-    """Restore each photo in several passes (`run`) and hold the first against its truth."""
-    examined = []
-    for sample in samples:
-        photo = sample.lq()
-        truth = Photo(pixels=np.ascontiguousarray(eight_bits(sample.truth())))
-        passes = run(photo)
-        if passes.first.size != truth.size:
-            raise InputError(f"truth of {sample.name} (={truth.size}) must have the result's size {passes.first.size}.")
-        clues = Clues.of(passes.first, passes.spread, measure_consistency(passes.first, photo))
-        examined.append(Examined(name=sample.name, clues=clues, error=true_error(passes.first, truth)))
-        told(sample.name)
-    return examined
 
 
 def rank_correlations(photos: Sequence[Examined], expected: ExpectedError) -> dict[str, np.ndarray]:
@@ -85,14 +57,13 @@ def check(photos: Sequence[Examined], expected: ExpectedError, calibration: Cali
     )
 
 
-def calibrated(photos: Sequence[Examined], *, error: float, confidence: float) -> tuple[ExpectedError, Calibration]:
-    """Fit the clues' weights on every other photo and calibrate on the rest, so that no photo serves both."""
+def weighed(photos: Sequence[Examined]) -> tuple[ExpectedError, list[Examined]]:
+    """Weigh the clues on each fourth photo; return this and the other photos, to calibrate on: none serves both."""
     if len(photos) < LEAST_PHOTOS:
         raise InputError(f"photos (={len(photos)}) must be at least {LEAST_PHOTOS}; give more.")
-    fitted = photos[::2]
-    rest = photos[1::2]
+    fitted = photos[::FITTED]
     expected = fit([photo.clues for photo in fitted], [photo.error for photo in fitted])
-    return expected, calibrated_with(expected, rest, error=error, confidence=confidence)
+    return expected, [photo for index, photo in enumerate(photos) if index % FITTED]
 
 
 def calibrated_with(

@@ -1,6 +1,7 @@
 """The study of trust: ranks with ties, promises kept in halvings, the command from photos to the stored file."""
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,18 @@ from typer.testing import CliRunner
 from sdsr.cli.main import app
 from sdsr.errors import InputError, ModelError
 from sdsr.models import find_model
-from sdsr.studies.trust import Examined, calibrated, check, kept_in_splits, rank_correlations, spearman
+from sdsr.photos.photo import Photo
+from sdsr.restoration.passes import Passes
+from sdsr.studies.examined import Archive, Examined, examine
+from sdsr.studies.samples import Sample, middle_of_pair
+from sdsr.studies.trust import (
+    calibrated_with,
+    check,
+    kept_in_splits,
+    rank_correlations,
+    spearman,
+    weighed,
+)
 from sdsr.trust.expected_error import Clues
 from sdsr.trust.stored import FILE, read_trust
 
@@ -36,7 +48,9 @@ def test_equal_values_share_their_rank():
 
 def test_the_expected_error_ranks_best_and_promises_are_kept():
     photos = examined(60)
-    expected, calibration = calibrated(photos, error=0.03, confidence=0.9)
+    expected, rest = weighed(photos)
+    assert len(rest) == 45
+    calibration = calibrated_with(expected, rest, error=0.03, confidence=0.9)
     medians = {name: np.median(values) for name, values in rank_correlations(photos, expected).items()}
     assert max(medians, key=lambda name: medians[name]) == "expected error"
     assert medians["expected error"] > medians["disagreement"] + 0.02 > medians["consistency"] + 0.3
@@ -48,7 +62,41 @@ def test_the_expected_error_ranks_best_and_promises_are_kept():
 
 def test_too_few_photos_are_refused():
     with pytest.raises(InputError, match=r"photos \(=12\) must be at least 20"):
-        calibrated(examined(12), error=0.03, confidence=0.9)
+        weighed(examined(12))
+
+
+def test_what_was_examined_is_not_restored_again(tmp_path):
+    rng = np.random.default_rng(0)
+    lq, truth = rng.integers(0, 256, (16, 20, 3), dtype=np.uint8), rng.integers(0, 256, (64, 80, 3), dtype=np.uint8)
+    sample = Sample(name="a", lq=lambda: Photo(pixels=lq), truth=lambda: truth)
+    asked = []
+
+    def run(photo: Photo) -> Passes:
+        asked.append(photo)
+        first = Photo(pixels=photo.pixels.repeat(4, 0).repeat(4, 1))
+        return Passes(first=first, mean=first, spread=rng.random(first.size, dtype=np.float32))
+
+    archive = Archive(folder=tmp_path / "kept", run="weights 1")
+    (once,) = examine([sample], run, archive=archive)
+    (again,) = examine([sample], run, archive=archive)
+    assert len(asked) == 1
+    np.testing.assert_array_equal(again.error, once.error)
+    for clue in ("disagreement", "consistency", "busyness"):
+        np.testing.assert_array_equal(getattr(again.clues, clue), getattr(once.clues, clue))
+    examine([sample], run, archive=replace(archive, run="weights 2"))
+    examine([replace(sample, truth=lambda: truth[::-1])], run, archive=archive)
+    assert len(asked) == 3
+    assert not list(tmp_path.rglob("*.part"))
+
+
+def test_the_middle_of_a_pair_shows_one_place():
+    truth = np.random.default_rng(0).integers(0, 256, (92, 132, 3), dtype=np.uint8)  # 23 x 33 px given
+    pair = Sample(name="a", lq=lambda: Photo(pixels=truth[::4, ::4]), truth=lambda: truth)
+    middle = middle_of_pair(pair, 32, 4)
+    assert middle.truth().shape == (32, 32, 3)
+    np.testing.assert_array_equal(middle.lq().pixels, middle.truth()[::4, ::4])
+    with pytest.raises(InputError, match=r"crop \(=30\) px must be a multiple of the scale 4; try 28"):
+        middle_of_pair(pair, 30, 4)
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path):
@@ -66,10 +114,12 @@ def test_the_command_tells_and_stores_what_it_found(tmp_path):
         small.resize((48, 48), PillowImage.Resampling.BICUBIC).save(tmp_path / "photos" / f"{index}.png")
     shutil.copytree(find_model("d3sr-small").folder, tmp_path / "model")
     arguments = ["study", "trust", str(tmp_path / "model"), str(tmp_path / "photos"), "--passes", "2", "--write"]
+    arguments += ["--keep", str(tmp_path / "kept")]
     result = CliRunner().invoke(app, arguments, catch_exceptions=False)
     assert result.exit_code == 0, result.output
     assert "gradient energy" in result.output
-    assert "no halvings of 10 photos, which take 20" in result.output
+    assert len(list((tmp_path / "kept").glob("*.npz"))) == 20
+    assert "no halvings of 15 photos, which take 20" in result.output
     found = read_trust(tmp_path / "model")
     assert found is not None
     assert found.passes == 2

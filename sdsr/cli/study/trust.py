@@ -21,7 +21,7 @@ from sdsr.trust.mask import LEAST_PHOTOS, Calibration
 from sdsr.trust.stored import Trust, write_trust
 
 if TYPE_CHECKING:
-    from sdsr.studies.trust import Examined
+    from sdsr.studies.examined import Examined
 
 
 def trust(
@@ -38,6 +38,10 @@ def trust(
     ] = None,
     confidence: Annotated[float, typer.Option(help="How sure that shall be, 0 ... 1.")] = 0.9,
     photos: FirstPhotos = None,
+    crop: Annotated[int | None, typer.Option(min=64, help="Take the middle square of this side, of the truth.")] = None,
+    keep: Annotated[
+        Path | None, typer.Option(help="Keep in this folder what was examined, and go on from there.")
+    ] = None,
     write: Annotated[bool, typer.Option("--write", help="Store what was found in the model's folder.")] = False,
     seed: NoiseSeed = 0,
     prior: Prior = None,
@@ -45,21 +49,28 @@ def trust(
 ) -> None:
     """Correlate clues with true errors, calibrate promises on photos, and check them on others."""
     from sdsr.data.degradation import degradation
-    from sdsr.studies.samples import degraded_samples, paired_samples
-    from sdsr.studies.trust import calibrated, calibrated_with, examine
+    from sdsr.studies.examined import Archive, examine
+    from sdsr.studies.samples import degraded_samples, middle_of_pair, paired_samples
+    from sdsr.studies.trust import calibrated_with, weighed
     from sdsr.studies.trust import check as kept_on
     from sdsr.upscaling import Upscaler
 
     if check is not None and len(check) != 2:
         raise InputError(f"--check (={len(check)} folders) takes two, of LQ photos and of true photos; give both.")
     upscaler = Upscaler.from_pretrained(model, prior=prior, device=device)
+    described = find_model(model)
+    settings = degradation(degraded)
+    samples = degraded_samples(hr, settings, photos, crop)
+    pairs = paired_samples(check[0], check[1], photos) if check else ()
+    if crop is not None:
+        pairs = tuple(middle_of_pair(pair, crop, settings.scale) for pair in pairs)
     run = partial(upscaler.passes, request=Request(seed=seed, label=False), count=passes)
     told = lambda name: typer.echo(f"sdsr: {name}", err=True)  # noqa: E731
-    examined = examine(degraded_samples(hr, degradation(degraded), photos), run, told)
-    others = examine(paired_samples(check[0], check[1], photos), run, told) if check else []
-    rest = examined[1::2]
+    kept = keep and Archive(folder=keep, run=f"{described.weights_sha256} on {prior}, {passes} passes from {seed}")
+    examined = examine(samples, run, told, kept)
+    others = examine(pairs, run, told, kept)
+    expected, rest = weighed(examined)
     wanted = [each / 255 for each in error or _median_errors(examined)]
-    expected, _ = calibrated(examined, error=wanted[0], confidence=confidence)
     promises = [calibrated_with(expected, rest, error=each, confidence=confidence) for each in wanted]
     typer.echo(_correlations({"these photos": examined, "others": others}, expected))
     lines = [_promise(promise, rest, others, expected, kept_on) for promise in promises]
@@ -67,10 +78,11 @@ def trust(
         typer.echo(f"{line}; {_halvings(promise, rest, expected)}")
     if write:
         files = [file_sha256(path) for path in list(photos_by_name(hr).values())[:photos]]
+        part = f", middle {crop} px," if crop else ""
         source = (
-            f"{len(rest)} photos of {hr.name} by degradation {degraded}; weights: {len(examined) - len(rest)} others"
+            f"{len(rest)} photos of {hr.name}{part} by degradation {degraded}; "
+            f"weights: {len(examined) - len(rest)} others"
         )
-        described = find_model(model)
         found = Trust(
             passes=passes,
             expected=expected,
