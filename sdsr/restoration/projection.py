@@ -5,7 +5,8 @@ has the photo's size, and c <- c + (y - D x) - D U c needs D x once: memory grow
 
 It is exact where the photo is a scaled copy, by bicubic, of what is looked for. A camera's photo is not: its blur is
 wider (`kernel_width`), and its noise and its JPEG blocks are the photo's, too. There D undoes a blur, which magnifies
-both with each step, so only one is taken: it brings back what the result lost, and little else.
+both with each step. So only one is taken, towards what of y - D x stands out of noise (soft thresholding; Donoho,
+1995): it brings back what the result lost, and little else.
 """
 
 from dataclasses import dataclass, replace
@@ -24,6 +25,11 @@ TOLERANCE = 0.25 / 255
 STEPS = 30
 STEPS_OF_BLURRED = 1
 STRIP_ROWS = 256
+NOISE_DEVIATIONS = 2.0
+"""What differs by less, in standard deviations of the difference's fine part, is left: there the result is cleaner."""
+_FINE = 4
+"""What a bicubic kernel so many pixels wide removes is fine."""
+_MEDIAN_OF_NORMAL = 0.6745
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -50,13 +56,15 @@ def project(
     """Return the result, changed so that its reduction differs from the photo by `tolerance` on average.
 
     It is reduced by antialiased bicubic, `kernel_width` times as wide. After `steps` it is taken as it is: 30 of a
-    scaled copy (a width of 1), else one. Rounding to the result's depth and what [0, 1] cuts off come on top; `error`
-    has both. Alpha and traits stay.
+    scaled copy (a width of 1), else one, which leaves noise out. Rounding to the result's depth and what [0, 1] cuts
+    off come on top; `error` has both. Alpha and traits stay.
     """
     kernel = widened(KEYS, kernel_width)
     exact = kernel is KEYS
     steps = steps or (STEPS if exact else STEPS_OF_BLURRED)
     residual = image_array(photo) - reduce_photo(result, photo.size, kernel=kernel)
+    if not exact:
+        residual = _beyond_noise(residual)
     correction = np.zeros_like(residual)
     left = residual
     taken = 0
@@ -67,6 +75,13 @@ def project(
     changed = _add(result, correction)
     error = abs(image_array(photo) - reduce_photo(changed, photo.size, kernel=kernel)).mean()
     return Projection(result=changed, error=float(error), steps=taken, exact=exact)
+
+
+def _beyond_noise(residual: np.ndarray) -> np.ndarray:
+    """What of a difference stands out of its noise, less as much as noise may have added."""
+    fine = residual - resample(residual, residual.shape[-2:], kernel=widened(KEYS, _FINE))
+    noise = NOISE_DEVIATIONS * float(np.median(abs(fine))) / _MEDIAN_OF_NORMAL
+    return np.sign(residual) * np.maximum(abs(residual) - noise, 0)
 
 
 def _reduced_enlargement(correction: Array, size: tuple[int, int], kernel: Kernel) -> Array:
