@@ -10,6 +10,7 @@ from sdsr.metrics.planes import Plane, Reduced, Values, blocks, blurred, filtere
 from sdsr.tensors import Float
 
 RUN_PX = 16
+SHIFT_PX = 32
 Profile = Float[np.ndarray, "2 16"]
 
 
@@ -62,6 +63,16 @@ def _gradient_magnitude(image: Plane) -> Reduced:
     across = (padded[:, 2:] - padded[:, :-2]) / 3
     down = (padded[2:] - padded[:-2]) / 3
     return np.hypot(across[:-2] + across[1:-1] + across[2:], down[:, :-2] + down[:, 1:-1] + down[:, 2:])
+
+
+def color_shift(result: Values, truth: Values) -> float:
+    """Mean absolute difference of the channels' means over blocks of 32 px, in levels of 255: 0 for the truth.
+
+    Diffusion and adversarial training shift the colors and the brightness of whole places, which detail hides from
+    other measures. No whole block: NaN.
+    """
+    differences = [blocks(result[..., k] - truth[..., k], SHIFT_PX).mean((1, 2)) for k in range(3)]
+    return float(np.mean(np.abs(differences))) if len(differences[0]) else float("nan")
 
 
 def high_frequency(result: Plane, truth: Plane, *, busiest: bool) -> float:

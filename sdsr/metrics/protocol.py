@@ -13,7 +13,7 @@ import numpy as np
 
 from sdsr.errors import look_up
 from sdsr.metrics.edges import combs, edge_width
-from sdsr.metrics.measures import gmsd, grid, grid_profile, high_frequency, psnr, ssim
+from sdsr.metrics.measures import color_shift, gmsd, grid, grid_profile, high_frequency, psnr, ssim
 from sdsr.metrics.niqe import niqe
 from sdsr.metrics.planes import PlaneName
 
@@ -67,6 +67,7 @@ _PSNR = Measure(name="psnr_y", function=psnr, plane="y", needs_truth=True, bette
 _SSIM = Measure(name="ssim_y", function=ssim, plane="y", needs_truth=True, better="higher")
 _NIQE = Measure(name="niqe", function=niqe, plane="luma", needs_truth=False, better="lower", decimals=2)
 _GMSD = Measure(name="gmsd", function=gmsd, plane="y", needs_truth=True, better="lower")
+_SHIFT = Measure(name="color_shift", function=color_shift, plane="rgb", needs_truth=True, better="lower", decimals=2)
 _BUSY = Measure(
     name="hf_busy",
     function=partial(high_frequency, busiest=True),
@@ -101,7 +102,7 @@ _REALISR_Y = Protocol(
     name="realisr-y",
     description="Y of YCbCr (BT.601, 16-235) unrounded, border 0, SSIM's structure term clamped at 0, "
     "NIQE on full-range luma; reproduces the published scores",
-    measures=(_PSNR, _SSIM, _NIQE, _GMSD, _BUSY, _FLAT, _GRID, _EDGE, _COMBS),
+    measures=(_PSNR, _SSIM, _NIQE, _GMSD, _SHIFT, _BUSY, _FLAT, _GRID, _EDGE, _COMBS),
 )
 
 PROTOCOLS = {

@@ -11,7 +11,7 @@ from sdsr.metrics.pairs import pair_folders
 from sdsr.metrics.planes import plane
 from sdsr.metrics.protocol import PROTOCOLS, protocol
 
-COLUMNS = ["psnr_y", "ssim_y", "niqe", "gmsd", "hf_busy", "hf_flat", "grid", "edge", "combs"]
+COLUMNS = ["psnr_y", "ssim_y", "niqe", "gmsd", "color_shift", "hf_busy", "hf_flat", "grid", "edge", "combs"]
 
 
 def test_the_set_is_summed_up_as_its_protocol_says(folders):
@@ -32,6 +32,7 @@ def test_truth_against_itself_is_perfect(folders):
         "psnr_y": 80,
         "ssim_y": 1,
         "gmsd": 0,
+        "color_shift": 0,
         "hf_busy": 1,
         "hf_flat": 1,
         "edge": 1,

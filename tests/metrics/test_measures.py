@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from sdsr.metrics.measures import gmsd, grid, grid_profile, high_frequency, psnr, ssim
+from sdsr.metrics.measures import color_shift, gmsd, grid, grid_profile, high_frequency, psnr, ssim
 
 
 @pytest.fixture
@@ -56,6 +56,17 @@ def test_ssim_of_color_is_the_mean_of_its_channels(truth):
     expected = (2 + ssim(256 - truth, truth, clamp=False)) / 3
     assert ssim(photo, reference, clamp=False) == pytest.approx(expected)
     assert math.isnan(ssim(photo[:10], reference[:10]))
+
+
+def test_color_shift_sees_places_that_change_and_not_their_detail():
+    truth = np.random.default_rng(0).integers(20, 200, (64, 96, 3)).astype(float)
+    checks = 8.0 * (np.indices((64, 96)).sum(0) % 2 * 2 - 1)[..., None]
+    tinted = truth.copy()
+    tinted[:32, :32, 0] += 12
+    assert color_shift(truth + checks, truth) == pytest.approx(0, abs=1e-9)
+    assert color_shift(truth - 3, truth) == pytest.approx(3)
+    assert color_shift(tinted, truth) == pytest.approx(12 / 18)
+    assert np.isnan(color_shift(truth[:31], truth[:31]))
 
 
 def test_gmsd_ignores_an_offset_and_agrees_with_scipy(truth):
