@@ -23,6 +23,7 @@ from sdsr.losses.filters import differences
 from sdsr.losses.perceptual import feature_distance
 from sdsr.losses.real_esrgan import RealEsrgan
 from sdsr.losses.spectrum import line_heights
+from sdsr.losses.terms import StepRecord, blotches, drift
 from sdsr.methods.one_step.small import PLAN
 from sdsr.restoration.restorer import Restorer
 from sdsr.tensors import Image, Latent
@@ -56,6 +57,8 @@ WEIGHTS: Mapping[str, float] = {
     "edges": 0.15,
     "lattice": 1.0,
     "spectral_peaks": 0.1,
+    "drift": 1.0,
+    "blotches": 2.0,
     "adversarial": 0.03,
     "faithful": 1.0,
 }
@@ -118,6 +121,7 @@ class DefaultStep(nn.Module):
         verdict = HINGE.generator(self.judge.judge(seen))
         for parameter in self.judge.heads.parameters():
             parameter.requires_grad_(True)
+        record = StepRecord(clean=batch.latent, hq=batch.latent, image=lambda: image, hq_image=batch.hq)
         terms = {
             "taught_image": F.l1_loss(image, taught),
             "taught": _lpips(seen, target_seen),
@@ -127,6 +131,8 @@ class DefaultStep(nn.Module):
             "edges": _dists(self.network(_edges(picture)), edges_wanted),
             "lattice": _lattice(image, batch.hq),
             "spectral_peaks": _spectral_peaks(image, batch.hq),
+            "drift": drift(16, record),
+            "blotches": blotches(4, record),
             "adversarial": verdict,
             "faithful": F.l1_loss(faithful, batch.hq),
         }

@@ -137,6 +137,26 @@ def gradient_l1(record: StepRecord) -> Scalar:
     return (across + down) / 2
 
 
+def drift(cell_px: int, record: StepRecord) -> Scalar:
+    """Mean absolute error of the image averaged over cells: what fine detail leaves alone.
+
+    A teacher of pixels changes the brightness and color of whole places, and who learns from it does so, too.
+    """
+    image, hq_image = record.images()
+    return F.avg_pool2d((image - hq_image).float(), cell_px).abs().mean()
+
+
+def blotches(cell_px: int, record: StepRecord) -> Scalar:
+    """Mean absolute error of Cb and Cr (BT.601, full range) averaged over cells.
+
+    The eye sees false color that is some pixels wide, and hardly any finer one; compression leaves much of it.
+    """
+    image, hq_image = record.images()
+    red, green, blue = F.avg_pool2d((image - hq_image).float(), cell_px).unbind(1)
+    luma = 0.299 * red + 0.587 * green + 0.114 * blue
+    return ((blue - luma).abs().mean() / 1.772 + (red - luma).abs().mean() / 1.402) / 2
+
+
 def unevenness(period_px: int, record: StepRecord) -> Scalar:
     """How much more the image bends at some phases of a period than at others, beyond what its target does.
 

@@ -10,6 +10,8 @@ from sdsr.losses.terms import (
     StepRecord,
     Term,
     artifact_l1,
+    blotches,
+    drift,
     excess_detail,
     gradient_l1,
     image_l1,
@@ -39,6 +41,18 @@ def test_a_constant_offset_is_seen_by_values_and_not_by_detail():
 def test_gradient_l1_is_the_mean_over_both_directions():
     ramp = (0.3 * torch.arange(8.0)).expand(1, 3, 8, 8)
     torch.testing.assert_close(gradient_l1(image_record(ramp, torch.zeros_like(ramp))), torch.tensor(0.15))
+
+
+def test_places_that_change_are_seen_apart_from_detail_and_false_color_apart_from_brightness():
+    hq_image = torch.rand(2, 3, 64, 48)
+    checks = 0.1 * (torch.arange(64)[:, None] + torch.arange(48)).remainder(2).mul(2).sub(1)
+    tint = torch.tensor([0.1, 0.0, 0.0])[:, None, None]
+    assert float(drift(16, image_record(hq_image + checks, hq_image))) < 1e-6
+    torch.testing.assert_close(drift(16, image_record(hq_image - 0.02, hq_image)), torch.tensor(0.02))
+    assert float(blotches(4, image_record(hq_image + 0.1, hq_image))) < 1e-6
+    assert float(blotches(4, image_record(hq_image + tint * (checks > 0), hq_image))) > 0.008
+    expected = abs(torch.tensor([[-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]]) @ tint.flatten()).mean()
+    torch.testing.assert_close(blotches(4, image_record(hq_image + tint, hq_image)), expected)
 
 
 def photo_like(seed: int) -> torch.Tensor:

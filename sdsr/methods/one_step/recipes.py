@@ -14,13 +14,14 @@ validation PSNR was about equal (22.27 and 22.19 dB). A comparison under equal s
 import math
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from functools import partial
 
 from sdsr.discriminators.diffusion_unet import DiffusionDiscriminator
 from sdsr.discriminators.patch import PatchDiscriminator
 from sdsr.discriminators.sources import PRIOR, discriminator_unet
 from sdsr.images.kernels import KEYS, PILLOW_BICUBIC, TORCH_BICUBIC
 from sdsr.losses.adversarial import BCE
-from sdsr.losses.terms import Term, image_l2
+from sdsr.losses.terms import Term, blotches, drift, image_l2
 from sdsr.methods.decoder_stages import DETAILED, decoder_stages
 from sdsr.methods.guided_decoding import DecoderSettings
 from sdsr.methods.learning import Learns
@@ -171,7 +172,8 @@ def _wholly_trained(stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
 
     Its loss looks through another network than the stages before, so that theirs is left to choose by, and its pairs
     are milder: on harder ones alone, results of camera photos got dirtier with time. It is held to the teacher's
-    features nearly as much as to the HQ photo's, which keeps meshes out of textures that can't be restored.
+    features nearly as much as to the HQ photo's, which keeps meshes out of textures that can't be restored. Colors are
+    held to the HQ photo: the teacher's are wrong by more than a blurred photo's.
     """
     *before, detail, faithful = stages
     objective = detail.objective
@@ -180,11 +182,16 @@ def _wholly_trained(stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
         objective, whole=True, network="lite1", taught=0.15, features=0.5, edges=0.15, adversarial_image=0.03
     )
     weights = {"image": 0.2, "gradient": 0.1, "spectral_peaks": 0.1}
+    objective = with_settings(objective, {f"terms.{name}.weight": weight for name, weight in weights.items()})
+    true_colors = (
+        Term(name="drift", weight=1.0, function=partial(drift, 16)),
+        Term(name="blotches", weight=2.0, function=partial(blotches, 4)),
+    )
     whole = replace(
         detail,
         name="whole",
         learns=WHOLE,
-        objective=with_settings(objective, {f"terms.{name}.weight": weight for name, weight in weights.items()}),
+        objective=replace(objective, terms=(*objective.terms, *true_colors)),
         degradation="camera",
         optimizer=OptimizerSettings(learning_rate=1.5e-4, warmup_steps=50, decay_from=0.5),
         init_from="stage detail",
