@@ -36,7 +36,7 @@ def trust(
     error: Annotated[
         list[float] | None, typer.Option(help="What the mean error shall stay below, in levels of 255; repeatable.")
     ] = None,
-    confidence: Annotated[float, typer.Option(help="How sure that shall be, 0 ... 1.")] = 0.9,
+    confidence: Annotated[float, typer.Option(help="How sure that shall be, 0 ... 1.")] = 0.95,
     photos: FirstPhotos = None,
     crop: Annotated[int | None, typer.Option(min=64, help="Take the middle square of this side, of the truth.")] = None,
     keep: Annotated[
