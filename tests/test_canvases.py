@@ -49,7 +49,7 @@ def embedded(request) -> Upscaler:
 def test_a_flat_photo_is_as_flat_at_the_border_as_inside(embedded, color):
     border, inside = departures(embedded.upscale(flat(color)).pixels, color)
     assert border <= inside + 3
-    assert border <= 4  # of the default in orange; of its weights before the compressed photos in blue
+    assert border <= 4  # of the default in orange
 
 
 def test_a_flat_photo_in_windows_has_no_border_either(embedded):
