@@ -11,6 +11,7 @@ import resource
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -64,6 +65,14 @@ def _tell(work: Callable[[], object], sender: Connection) -> None:
     sender.send((seconds, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024))
 
 
+def imported() -> float:
+    """Import what looks for text, as each process does once, and return the seconds; none where it is absent."""
+    began = time.perf_counter()
+    with suppress(ImportError):
+        from rapidocr import RapidOCR  # noqa: F401  (the package itself imports nothing before)
+    return time.perf_counter() - began
+
+
 def report_of(photo: Photo, result: Photo, passes: int, page: Path) -> int:
     """Write a report, with the maps of so many passes if several, and return its size in bytes."""
     spread = np.full(result.size, 0.01, np.float32)
@@ -78,6 +87,7 @@ def main() -> None:
     parser.add_argument("--restored", action="store_true", help="Also how long the default takes for such a result.")
     arguments = parser.parse_args()
     torch.set_num_threads(1)  # threads that were at work don't live through a fork
+    importing = imported()
     photo, result = pair(arguments.megapixels)
     height, width = photo.size
     quarter = Region(top=height // 4, left=width // 4, height=height // 2, width=width // 2)
@@ -96,6 +106,7 @@ def main() -> None:
         seconds, mib = measured(work)
         rows.append([name, f"{seconds:.2f}", f"{mib:.0f}"])
     print(aligned(rows))
+    print(f"once in a process, before the first report: {importing:.2f} s to import what looks for text")
     print(f"report of 4 passes: {page.stat().st_size / 1e6:.2f} MB")
 
 
