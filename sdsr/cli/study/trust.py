@@ -66,7 +66,8 @@ def trust(
         pairs = tuple(middle_of_pair(pair, crop, settings.scale) for pair in pairs)
     run = partial(upscaler.passes, request=Request(seed=seed, label=False), count=passes)
     told = lambda name: typer.echo(f"sdsr: {name}", err=True)  # noqa: E731
-    kept = keep and Archive(folder=keep, run=f"{described.weights_sha256} on {prior}, {passes} passes from {seed}")
+    weights = f"{described.weights_sha256} on {upscaler.restorer.prior.sha256}"
+    kept = keep and Archive(folder=keep, run=f"{weights}, {passes} passes from {seed}")
     examined = examine(samples, run, told, kept)
     others = examine(pairs, run, told, kept)
     expected, rest = weighed(examined)
