@@ -1,13 +1,16 @@
-"""The desk at which photos of a batch are worked on: opened, restored, written; what each step costs is its own."""
+"""The desk at which photos of a batch are worked on: opened, restored, written; and what became of each."""
 
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from sdsr.batch.alive import new_token
 from sdsr.batch.manifest import State
 from sdsr.batch.model import Model
+from sdsr.batch.outcome import Kind, Outcome, Status, kind_of
 from sdsr.batch.restoring import Beside
 from sdsr.batch.results import FolderResults, Results
 from sdsr.batch.settings import Settings, settings_sha256
@@ -17,6 +20,8 @@ from sdsr.errors import SdsrError
 if TYPE_CHECKING:
     from sdsr.batch.bucket.planning import Bucket
     from sdsr.jobs import JobMaker
+
+T = TypeVar("T")
 
 
 class LoadingError(Exception):
@@ -95,6 +100,35 @@ class Desk:
 
     def finished(self, state: State) -> bool:
         return state == "finished" or (state == "another version" and self.settings.on_exists != "replace")
+
+    def outcome(self, task: Task, status: Status) -> Outcome:
+        """Return the outcome of a photo that has come to this."""
+        return Outcome(
+            input=task.photo,
+            output=task.result,
+            status=status,
+            model=self.model.name,
+            seed=self.settings.request.seed,
+        )
+
+    def failed(self, task: Task, kind: Kind, error: str) -> Outcome:
+        """Return the outcome of a photo that can't be restored."""
+        return replace(self.outcome(task, "failed"), kind=kind, error=error)
+
+    def reported(self, attempt: Callable[[], T], task: Task, begun: float) -> T | Outcome:
+        """Return what an attempt gives, or the outcome of its failure; begun is when work on the photo began."""
+        try:
+            return attempt()
+        except LoadingError as failure:
+            raise failure.error from failure
+        except SdsrError as error:
+            kind = kind_of(error)
+            said = str(error)
+        except (OSError, UnicodeError) as error:  # of a name, or of a disk that goes away
+            kind = kind_of(error)
+            reason = getattr(error, "strerror", None) or error
+            said = f"{task.source.name} can't be restored ({reason}); check its path."
+        return replace(self.failed(task, kind, said), seconds=round(time.perf_counter() - begun, 3))
 
     def close(self) -> None:
         """Leave the results in order for the next run."""

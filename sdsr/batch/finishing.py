@@ -10,7 +10,6 @@ from sdsr.batch.desk import Desk
 from sdsr.batch.opening import Opened
 from sdsr.batch.outcome import Outcome
 from sdsr.batch.restoring import OnProgress, Restored
-from sdsr.batch.settling import outcome, reported
 from sdsr.errors import OutputError, ResultError
 
 log = logging.getLogger(__name__)
@@ -39,7 +38,7 @@ def restore_opened(opened: Opened, desk: Desk, on_progress: OnProgress) -> Resto
                 log.warning("%s: %s It is tried again in float32.", task.source.name, error)
                 return restore_read(found, maker, desk.settings, on_progress=on_progress)
 
-    result = reported(attempt, task, desk, begun - opened.seconds)
+    result = desk.reported(attempt, task, begun - opened.seconds)
     opened.seconds += time.perf_counter() - begun
     return result
 
@@ -59,14 +58,14 @@ def write_opened(opened: Opened, restored: Restored, desk: Desk) -> Outcome | No
         height, width = restored.result.size
         seconds = round(time.perf_counter() - begun, 3)
         return replace(
-            outcome(opened.task, desk, "done"),
+            desk.outcome(opened.task, "done"),
             size=(width, height),
             chosen=restored.chosen,
             again=opened.again,
             seconds=seconds,
         )
 
-    return reported(attempt, opened.task, desk, begun)
+    return desk.reported(attempt, opened.task, begun)
 
 
 def _write(opened: Opened, restored: Restored, desk: Desk) -> None:

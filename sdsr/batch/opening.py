@@ -13,7 +13,6 @@ from sdsr.batch.manifest import State
 from sdsr.batch.outcome import Outcome
 from sdsr.batch.restoring import Read, check_target, look_at
 from sdsr.batch.results import Pair
-from sdsr.batch.settling import outcome, reported
 from sdsr.batch.walking import Task
 
 
@@ -48,7 +47,7 @@ def open_task(task: Task, desk: Desk) -> Opened | Outcome | None:
 
     def attempt() -> Opened | Outcome | None:
         if desk.needs_nothing(task):
-            return outcome(task, desk, "skipped")
+            return desk.outcome(task, "skipped")
         with ExitStack() as held:
             opened = _open(task, desk, held)
             if isinstance(opened, Opened):
@@ -56,7 +55,7 @@ def open_task(task: Task, desk: Desk) -> Opened | Outcome | None:
                 opened.seconds = time.perf_counter() - begun
             return opened
 
-    return reported(attempt, task, desk, begun)
+    return desk.reported(attempt, task, begun)
 
 
 def skip_finished(tasks: Iterable[Task], desk: Desk) -> Generator[Outcome, None, list[Task]]:
@@ -67,7 +66,7 @@ def skip_finished(tasks: Iterable[Task], desk: Desk) -> Generator[Outcome, None,
     left: list[Task] = []
     for task in tasks:
         if desk.needs_nothing(task):
-            yield outcome(task, desk, "skipped")
+            yield desk.outcome(task, "skipped")
         else:
             left.append(task)
     for results in desk.opened.values() if left else ():
@@ -88,7 +87,7 @@ def _open(task: Task, desk: Desk, held: ExitStack) -> Opened | Outcome | None:
     state = results.state(pair, desk.settings_sha256, read=desk.reads)
     if desk.finished(state):
         _make_beside(task, desk)
-        return outcome(task, desk, "skipped")
+        return desk.outcome(task, "skipped")
     opened = _read(task, desk, pair, state, held)
     opened.lease = lease
     return opened

@@ -21,7 +21,6 @@ from sdsr.batch.outcome import Outcome
 from sdsr.batch.ray_cluster import Cluster, connect, import_ray, shares
 from sdsr.batch.restoring import Beside
 from sdsr.batch.settings import Settings
-from sdsr.batch.settling import failed
 from sdsr.batch.walking import Task
 from sdsr.errors import ModelError, SdsrError
 
@@ -168,7 +167,7 @@ class _Dispatch:
         self.deaths.update(tasks)
         given_up = [task for task in tasks if self.deaths[task] >= MOST_DEATHS]
         self.waiting.extendleft(task for task in tasks if task not in given_up)
-        return [failed(task, self.crew.desk, "system", _said(task)) for task in given_up]
+        return [self.crew.desk.failed(task, "system", _said(task)) for task in given_up]
 
 
 def _said(task: Task) -> str:
