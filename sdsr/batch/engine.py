@@ -160,7 +160,7 @@ class _Line:
         task = opened.task
         self.on_progress(task, 0.0)
         if self.on_size is not None:
-            self.on_size(task, opened.size[0] * opened.size[1])
+            self.on_size(task, opened.looked.size[0] * opened.looked.size[1])
         if self.left is None or self.left > 1:
             self.ahead = self.reader.submit(_look_ahead, rest, self.desk)
         restored = restore_opened(opened, self.desk, lambda share: self.on_progress(task, share))

@@ -12,15 +12,15 @@ from rich.filesize import decimal
 from sdsr.batch.desk import Desk
 from sdsr.batch.model import Model
 from sdsr.batch.outcome import complaint
-from sdsr.batch.restoring import look_at
+from sdsr.batch.restoring import Looked, look_at
 from sdsr.batch.settings import Settings
 from sdsr.batch.walking import Task
 from sdsr.errors import InputError, OutputError, SdsrError
+from sdsr.photos.limits import Limits
 from sdsr.region import Region
 
 if TYPE_CHECKING:
     from sdsr.jobs import JobMaker
-    from sdsr.photos.files import Header
     from sdsr.photos.photo import Photo
 
 _SAMPLE = 200  # headers that are read, evenly spread
@@ -61,15 +61,6 @@ class Estimate:
             )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Sampled:
-    """A task, its photo's header, and the (height, width) of its result."""
-
-    task: Task
-    header: "Header"
-    size: tuple[int, int]
-
-
 def estimate(
     tasks: Sequence[Task],
     model: Model,
@@ -88,18 +79,18 @@ def estimate(
     left = left[:limit]
     step = max(1, -(-len(left) // _SAMPLE))
     sample = left[::step]
-    headers, complaints = _headers(sample, settings)
+    looked, complaints = _look_at(sample, settings)
     times = len(left) / len(sample) if sample else 0.0
-    seconds_per_px, bytes_per_px = _probe(headers, desk, clock) if headers else (None, None)
-    pixels = sum(sampled.size[0] * sampled.size[1] for sampled in headers) * times
+    seconds_per_px, bytes_per_px = _probe(looked, desk, clock) if looked else (None, None)
+    pixels = sum(each.size[0] * each.size[1] for each in looked) * times
     passes = max(settings.passes, settings.request.mean_of)
     return Estimate(
         photos=len(tasks),
         finished=finished,
         to_do=len(left),
         sampled=len(sample),
-        unreadable=round((len(sample) - len(headers)) * times),
-        megapixels_in=round(sum(sampled.header.width * sampled.header.height for sampled in headers) * times / 1e6, 3),
+        unreadable=round((len(sample) - len(looked)) * times),
+        megapixels_in=round(sum(each.header.width * each.header.height for each in looked) * times / 1e6, 3),
         megapixels_out=round(pixels / 1e6, 3),
         seconds=None if seconds_per_px is None else round(seconds_per_px * pixels * passes, 1),
         disk_bytes=None if bytes_per_px is None else round(bytes_per_px * pixels) + len(left) * _NOTE_BYTES,
@@ -108,40 +99,39 @@ def estimate(
     )
 
 
-def _headers(sample: Sequence[Task], settings: Settings) -> tuple[list[_Sampled], list[str]]:
+def _look_at(sample: Sequence[Task], settings: Settings) -> tuple[list[Looked], list[str]]:
     """Return what headers say of the work, and what is wrong with the photos that can't be restored."""
     from sdsr.photos.probe import format_of
 
-    found: list[_Sampled] = []
+    found: list[Looked] = []
     complaints: list[str] = []
     for task in sample:
         try:
-            header, size = look_at(task.source, settings, format=format_of(task.target))
-            found.append(_Sampled(task=task, header=header, size=size))
+            found.append(look_at(task.source, settings, format=format_of(task.target)))
         except (SdsrError, OSError) as error:
             complaints.append(complaint(task.photo, str(error)))
     return found, complaints
 
 
-def _probe(headers: Sequence[_Sampled], desk: Desk, clock: Callable[[], float]) -> tuple[float | None, float | None]:
+def _probe(photos: Sequence[Looked], desk: Desk, clock: Callable[[], float]) -> tuple[float | None, float | None]:
     """Return seconds and bytes for each pixel of a result, of the middles of a few photos; None where none can be."""
-    from sdsr.photos.files import encode_photo, format_of
+    from sdsr.photos.files import encode_photo
 
     until = clock() + _PROBE_S
     seconds = 0.0
     encoded = 0
     pixels = 0
-    for sampled in headers[:: max(1, len(headers) // _PROBES)][:_PROBES]:
+    for looked in photos[:: max(1, len(photos) // _PROBES)][:_PROBES]:
         if pixels and clock() > until:
             break
         try:
-            middle = _middle(sampled, desk.settings)
+            middle = _middle(looked, desk.settings.limits)
             maker = desk.maker()
             if not pixels:  # the first is slower than all others
-                _restored(middle, sampled, maker, desk.settings)
+                _restored(middle, looked, maker, desk.settings)
             begun = clock()
-            result = _restored(middle, sampled, maker, desk.settings)
-            data = encode_photo(result, format_of(sampled.task.target), desk.settings.quality)
+            result = _restored(middle, looked, maker, desk.settings)
+            data = encode_photo(result, looked.format, desk.settings.quality)
         except InputError:
             continue
         seconds += clock() - begun
@@ -150,18 +140,18 @@ def _probe(headers: Sequence[_Sampled], desk: Desk, clock: Callable[[], float]) 
     return (seconds / pixels, encoded / pixels) if pixels else (None, None)
 
 
-def _middle(sampled: _Sampled, settings: Settings) -> "Photo":
+def _middle(looked: Looked, limits: Limits) -> "Photo":
     from sdsr.photos.files import read_photo
 
-    photo = read_photo(sampled.task.source, settings.limits)
+    photo = read_photo(looked.source, limits)
     part = Region.middle(photo.size, (_PROBE_PX, _PROBE_PX))
     alpha = None if photo.alpha is None else photo.alpha[part.rows, part.columns]
     return replace(photo, pixels=photo.pixels[part.rows, part.columns], alpha=alpha)
 
 
-def _restored(middle: "Photo", sampled: _Sampled, maker: "JobMaker", settings: Settings) -> "Photo":
+def _restored(middle: "Photo", looked: Looked, maker: "JobMaker", settings: Settings) -> "Photo":
     plain = {"width": None, "height": None, "megapixels": None, "protect": (), "mean_of": 1}
-    scale = max(1e-3, sampled.size[1] / sampled.header.width)
+    scale = max(1e-3, looked.size[1] / looked.header.width)
     request = replace(settings.request, scale=scale, **plain)
     return maker.job(middle, request).run()
 

@@ -4,6 +4,7 @@ import logging
 import time
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from sdsr.batch.desk import Desk
@@ -17,26 +18,25 @@ log = logging.getLogger(__name__)
 
 def restore_opened(opened: Opened, desk: Desk, on_progress: OnProgress) -> Restored | Outcome:
     """Return a photo restored, or how it failed; the time it took is added to what opening it took."""
-    from sdsr.batch.restoring import read, restore_read
-    from sdsr.photos.probe import format_of
+    from sdsr.batch.restoring import restore_looked
 
     task = opened.task
     begun = time.perf_counter()
 
     def attempt() -> Restored:
-        found = opened.read or read(
-            opened.pair.photo.file(), desk.maker(), desk.settings, format=format_of(task.target)
+        restore = partial(
+            restore_looked, opened.looked, settings=desk.settings, photo=opened.photo, on_progress=on_progress
         )
-        opened.read = None  # so that nothing but what restores it holds it
+        opened.photo = None  # so that nothing but what restores it holds it
         with desk.computing:
             try:
-                return restore_read(found, desk.maker(), desk.settings, on_progress=on_progress)
+                return restore(desk.maker())
             except ResultError as error:
                 maker = desk.float32_maker()
                 if maker is None:
                     raise
                 log.warning("%s: %s It is tried again in float32.", task.source.name, error)
-                return restore_read(found, maker, desk.settings, on_progress=on_progress)
+                return restore(maker)
 
     result = desk.reported(attempt, task, begun - opened.seconds)
     opened.seconds += time.perf_counter() - begun

@@ -4,6 +4,7 @@ import time
 from collections.abc import Generator, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from sdsr.batch import again
 from sdsr.batch.desk import Desk
@@ -11,25 +12,28 @@ from sdsr.batch.entries import Work
 from sdsr.batch.leasing import Lease
 from sdsr.batch.manifest import State
 from sdsr.batch.outcome import Outcome
-from sdsr.batch.restoring import Read, check_target, look_at
+from sdsr.batch.restoring import Looked, check_target, look_at
 from sdsr.batch.results import Pair
 from sdsr.batch.walking import Task
+
+if TYPE_CHECKING:
+    from sdsr.photos.photo import Photo
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Opened:
     """A photo that is to be restored, and that no other process may restore until it is let go.
 
-    `size` is the result's (height, width). It is `light` if it may lie in memory beside others; if not, it is read
-    when it is restored (`read` is None until then). `again` says why there is something to replace.
+    It is `light` if it may lie in memory beside others; if not, it is read when it is restored (`photo` is None until
+    then). `again` says why there is something to replace.
     """
 
     task: Task
     pair: Pair
-    size: tuple[int, int]
+    looked: Looked
     work: Work
     light: bool
-    read: Read | None
+    photo: "Photo | None"
     again: str | None
     replaces: bool
     seconds: float
@@ -98,29 +102,27 @@ def _read(task: Task, desk: Desk, pair: Pair, state: State | None, held: ExitSta
     from sdsr.photos.probe import format_of
 
     settings = desk.settings
-    format = format_of(task.target)
-    header, size = look_at(pair.photo.file(), settings, format=format)
+    looked = look_at(pair.photo.file(), settings, format=format_of(task.target))
     if desk.beside is not None:
-        desk.beside.check((header.height, header.width), size)
+        desk.beside.check((looked.header.height, looked.header.width), looked.size)
     reason = None
     if task.root is not None and state is not None:
         reason = again.reason(state, task, desk.results(task.root).manifest, settings.on_exists)
     replaces = reason is not None or settings.overwrite
     check_target(pair.target, overwrite=replaces, new_folders=task.root is not None)
     work = Work.on(pair.photo, desk.settings_sha256)
-    maker = desk.maker()
+    desk.maker()
     from sdsr.batch.memory import is_light
     from sdsr.batch.restoring import read
 
-    light = is_light(header, size, settings.request)
-    found = read(pair.photo.file(), maker, settings, format=format) if light else None
+    light = is_light(looked.header, looked.size, settings.request)
     return Opened(
         task=task,
         pair=pair,
-        size=size,
+        looked=looked,
         work=work,
         light=light,
-        read=found,
+        photo=read(looked, settings.limits) if light else None,
         again=reason,
         replaces=replaces,
         seconds=0.0,

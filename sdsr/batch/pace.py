@@ -95,7 +95,7 @@ def mean_pixels(tasks: Sequence[Task], settings: Settings) -> float:
         if time.monotonic() > until:
             break
         try:
-            _, (height, width) = look_at(task.source, settings, format=None)
+            height, width = look_at(task.source, settings, format=None).size
         except (SdsrError, OSError):
             continue
         found.append(width * height)

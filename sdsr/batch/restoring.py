@@ -11,6 +11,7 @@ from sdsr.batch.settings import Settings
 from sdsr.batch.walking import Task
 from sdsr.errors import OutputError
 from sdsr.photos.formats import Format
+from sdsr.photos.limits import Limits
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,50 +51,56 @@ class Beside(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Read:
-    """A photo in memory, its header, and the (height, width) of its result."""
+class Looked:
+    """What the header of a photo tells, before it is decoded: the (height, width) of its result, and its format."""
 
-    photo: "Photo"
+    source: Path | bytes
     header: "Header"
     size: tuple[int, int]
+    format: Format
 
 
-def look_at(source: "Path | bytes", settings: Settings, *, format: Format | None) -> "tuple[Header, tuple[int, int]]":
-    """Return a photo's header and the (height, width) of its result; LimitError for one that can't be written."""
+def look_at(source: Path | bytes, settings: Settings, *, format: Format | None) -> Looked:
+    """Return what a photo's header tells, its own format being the result's of None; LimitError beyond the limits."""
     from sdsr.photos.probe import check_output, probe
 
     header = probe(source, settings.limits)
     width, height = settings.request.size(header.width, header.height)
-    check_output(header, (height, width), format or header.format, settings.limits)
-    return header, (height, width)
+    format = format or header.format
+    check_output(header, (height, width), format, settings.limits)
+    return Looked(source=source, header=header, size=(height, width), format=format)
 
 
-def read(source: "Path | bytes", maker: "JobMaker", settings: Settings, *, format: Format | None) -> Read:
-    """Return a photo, read; what can't be done within limits and memory is refused before anything is decoded."""
-    from sdsr.batch.memory import within_memory
+def read(looked: Looked, limits: Limits) -> "Photo":
+    """Return a photo, read; InputError where its format can't hold the result."""
     from sdsr.photos.files import read_photo
     from sdsr.photos.layout import check_transparency
 
-    header, size = look_at(source, settings, format=format)
-    within_memory(maker, header, size, settings.request, passes=_passes(settings))
-    photo = read_photo(source, settings.limits)
-    check_transparency(photo, format or header.format)
-    return Read(photo=photo, header=header, size=size)
+    photo = read_photo(looked.source, limits)
+    check_transparency(photo, looked.format)
+    return photo
 
 
-def restore_read(
-    read: Read, maker: "JobMaker", settings: Settings, *, on_progress: OnProgress | None = None
+def restore_looked(
+    looked: Looked,
+    maker: "JobMaker",
+    settings: Settings,
+    *,
+    photo: "Photo | None" = None,
+    on_progress: OnProgress | None = None,
 ) -> Restored:
     """Return a photo restored, in windows as large as memory allows now, and what was chosen for it.
 
+    Unless the `photo` is in memory already, it is read, when it is known that memory suffices.
     Raises ResultError for a result that can't be right.
     """
     from sdsr.batch.checking import check_result
     from sdsr.batch.memory import within_memory
     from sdsr.less_memory import chosen_with
 
-    passes = _passes(settings)
-    photo = read.photo
+    passes = max(settings.passes, settings.request.mean_of)
+    request = within_memory(maker, looked.header, looked.size, settings.request, passes=passes)
+    photo = photo or read(looked, settings.limits)
 
     def run(request: "Request") -> Restored:
         job = maker.job(photo, request, on_progress=on_progress)
@@ -104,22 +111,17 @@ def restore_read(
         result = found.first if request.mean_of == 1 else found.mean
         return Restored(lq=photo, result=result, chosen=job.chosen, spread=found.spread)
 
-    request = within_memory(maker, read.header, read.size, settings.request, passes=passes)
     restored, note = maker.in_smaller_windows(photo, request, run)
     check_result(photo, restored.result)
     return replace(restored, chosen=chosen_with(restored.chosen, note))
 
 
-def restore(source: "Path | bytes", maker: "JobMaker", settings: Settings, *, format: Format | None) -> Restored:
+def restore(source: Path | bytes, maker: "JobMaker", settings: Settings, *, format: Format | None) -> Restored:
     """Return one photo restored, and what was chosen for it.
 
     What can't be done within limits and memory is refused before anything is decoded.
     """
-    return restore_read(read(source, maker, settings, format=format), maker, settings)
-
-
-def _passes(settings: Settings) -> int:
-    return max(settings.passes, settings.request.mean_of)
+    return restore_looked(look_at(source, settings, format=format), maker, settings)
 
 
 def check_target(target: Path, *, overwrite: bool, new_folders: bool = False) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from sdsr.batch.memory import within_memory
-from sdsr.batch.restoring import read
+from sdsr.batch.restoring import look_at, read
 from sdsr.batch.settings import Settings
 from sdsr.errors import InputError
 from sdsr.images.floats import quantize
@@ -84,20 +84,19 @@ def restore(
     """
     began = time.monotonic()
     data = order.source.read_bytes()
-    found = read(data, maker, Settings(request=order.request, limits=order.limits), format=order.format)
-    photo = found.photo
-    format = order.format or found.header.format
-    request = within_memory(maker, found.header, found.size, order.request, passes=order.request.mean_of)
+    looked = look_at(data, Settings(request=order.request, limits=order.limits), format=order.format)
+    request = within_memory(maker, looked.header, looked.size, order.request, passes=order.request.mean_of)
+    photo = read(looked, order.limits)
     watch = _Watch(tell=tell, folder=order.folder, pause=pause)
     (result, job), note = maker.in_smaller_windows(
         photo, request, lambda request: _run(order, maker, photo, request, on_job, watch)
     )
-    target = order.folder / f"result{FORMATS[format].suffixes[0]}"
-    write_photo(result, target, format=format, quality=order.quality)
-    consistency = _depict(order, photo, result, found.size)
+    target = order.folder / f"result{FORMATS[looked.format].suffixes[0]}"
+    write_photo(result, target, format=looked.format, quality=order.quality)
+    consistency = _depict(order, photo, result, looked.size)
     return {
         "file": target.name,
-        "format": format,
+        "format": looked.format,
         "bytes": target.stat().st_size,
         "size": [result.size[1], result.size[0]],
         "seconds": round(time.monotonic() - began - watch.paused_s, 2),
