@@ -1,10 +1,10 @@
 """Which of the photos that were found are wanted, by globs on their paths below the folder that was named."""
 
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+from sdsr.batch.naming import text_key
 from sdsr.batch.walking import Task
 from sdsr.errors import InputError
 
@@ -42,8 +42,8 @@ def fits(name: str, glob: str) -> bool:
     >>> fits("a/b/C.JPG", "*.jpg"), fits("a/b/c.jpg", "a/*.jpg"), fits("a/b/c.jpg", "a/**"), fits("c.jpg", "**/c.jpg")
     (True, False, True, True)
     """
-    parts = _key(name).split("/")
-    globs = _key(glob).strip("/").split("/")
+    parts = text_key(name).split("/")
+    globs = text_key(glob).strip("/").split("/")
     return fnmatchcase(parts[-1], globs[0]) if len(globs) == 1 and globs[0] != "**" else _match(parts, globs)
 
 
@@ -58,7 +58,3 @@ def _match(parts: list[str], globs: list[str]) -> bool:
         if not reached:
             return False
     return len(parts) in reached
-
-
-def _key(text: str) -> str:
-    return unicodedata.normalize("NFC", text).casefold()
