@@ -11,6 +11,7 @@ from rich.filesize import decimal
 
 from sdsr.batch.desk import Desk
 from sdsr.batch.model import Model
+from sdsr.batch.naming import nearest_folder
 from sdsr.batch.outcome import complaint
 from sdsr.batch.restoring import Looked, look_at
 from sdsr.batch.settings import Settings
@@ -157,6 +158,4 @@ def _restored(middle: "Photo", looked: Looked, maker: "JobMaker", settings: Sett
 
 
 def _free_bytes(folder: Path) -> int:
-    while not folder.exists() and folder != folder.parent:
-        folder = folder.parent
-    return shutil.disk_usage(folder).free
+    return shutil.disk_usage(nearest_folder(folder)).free

@@ -37,12 +37,17 @@ def fitted(folder: Path, stem: str, ending: str = "", *, limit: int | None = Non
 
 def name_limit(folder: Path) -> int:
     """Return how long a name may be where the folder is or will be, in what `name_length` counts."""
-    while not os.path.isdir(folder) and folder != folder.parent:
-        folder = folder.parent
     try:
-        return os.pathconf(folder, "PC_NAME_MAX")
+        return os.pathconf(nearest_folder(folder), "PC_NAME_MAX")
     except (AttributeError, OSError, ValueError):  # Windows, or a file system that doesn't say
         return USUAL_LIMIT
+
+
+def nearest_folder(folder: Path) -> Path:
+    """Return a folder where it is there, else the nearest one above that is."""
+    while not os.path.isdir(folder) and folder != folder.parent:
+        folder = folder.parent
+    return folder
 
 
 def name_length(name: str) -> int:
