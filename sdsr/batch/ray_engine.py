@@ -64,8 +64,7 @@ def _on_cluster(tasks: Sequence[Task], desk: Desk, cluster: Cluster, limit: int 
     try:
         count, share = shares(ray.cluster_resources(), cluster.workers)
         actor = ray.remote(max_restarts=0, **share)(_Worker)
-        crew = _Crew(actor=actor, desk=desk)
-        yield from _Dispatch.of(ray, crew, tasks, count, limit).run()
+        yield from _Dispatch(ray=ray, actor=actor, desk=desk, waiting=deque(tasks), left=limit).run(count)
         desk.close()  # which removes what dead workers left
     finally:
         if started:
@@ -80,58 +79,41 @@ class _Hired:
     token: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Crew:
-    """Workers of one batch: hired, and buried where Ray knows that they are dead, so that nobody watches them."""
-
-    actor: Any
-    desk: Desk
-
-    def hire(self) -> _Hired:
-        token = new_token()
-        desk = self.desk
-        bucket = desk.bucket and replace(desk.bucket, photos={})  # what was listed stays here
-        return _Hired(actor=self.actor.remote(desk.model, desk.settings, desk.beside, bucket, token), token=token)
-
-    def bury(self, worker: _Hired, given: Sequence[Task]) -> None:
-        """Let go of what a dead worker had claimed of the photos that it was given."""
-        for root in {task.root for task in given if task.root is not None}:
-            self.desk.results(root).bury(worker.token)
-
-
 @dataclass(slots=True, kw_only=True)
 class _Dispatch:
-    """Who has which photos: each worker gets a few after another, and a new one comes for each that dies.
+    """Who has which photos: each worker gets a few after another, and a new one is hired for each that dies.
 
     No more are `given` than may be `left` to restore, were all of these restored: those that fail or are found
     finished leave room for others. `given` is by what Ray calls each answer to come.
     """
 
     ray: ModuleType
-    crew: _Crew
+    actor: Any
+    desk: Desk
     waiting: deque[Task]
-    idle: list[_Hired]
     left: int | None
-    at_once: int
+    idle: list[_Hired] = field(default_factory=list)
+    at_once: int = 1
     given: dict[Any, tuple[_Hired, list[Task]]] = field(default_factory=dict)
     deaths: Counter[Task] = field(default_factory=Counter)
 
-    @classmethod
-    def of(cls, ray: ModuleType, crew: _Crew, tasks: Sequence[Task], workers: int, limit: int | None) -> "_Dispatch":
-        """Hire as many workers as can have a photo each."""
-        most = min(len(tasks), limit or len(tasks))
-        idle = [crew.hire() for _ in range(min(workers, most))]
-        at_once = max(1, min(_MOST_AT_ONCE, most // (4 * len(idle))))
-        return cls(ray=ray, crew=crew, waiting=deque(tasks), idle=idle, left=limit, at_once=at_once)
-
-    def run(self) -> Iterator[Outcome]:
-        """Yield what became of each photo, as it arrives, and send the workers home."""
+    def run(self, workers: int) -> Iterator[Outcome]:
+        """Hire workers for a photo each at most, yield what became of each as it arrives, and send them home."""
+        most = min(len(self.waiting), self.left or len(self.waiting))
+        self.idle = [self._hire() for _ in range(min(workers, most))]
+        self.at_once = max(1, min(_MOST_AT_ONCE, most // (4 * len(self.idle))))
         self._give()
         while self.given:
             yield from self._next()
             self._give()
         closing = [worker.actor.close.remote() for worker in self.idle]
         self.ray.wait(closing, num_returns=len(closing), timeout=_CLOSING_S)
+
+    def _hire(self) -> _Hired:
+        token = new_token()
+        desk = self.desk
+        bucket = desk.bucket and replace(desk.bucket, photos={})  # what was listed stays here
+        return _Hired(actor=self.actor.remote(desk.model, desk.settings, desk.beside, bucket, token), token=token)
 
     def _give(self) -> None:
         while self.waiting and self.idle:
@@ -160,18 +142,19 @@ class _Dispatch:
         return found
 
     def _replace(self, dead: _Hired, tasks: Sequence[Task]) -> list[Outcome]:
-        """Hire another worker, and return what is said of photos that too many have died at."""
-        self.crew.bury(dead, tasks)
-        self.idle.append(self.crew.hire())
+        """Hire another worker, and return what is said of photos that too many have died at.
+
+        As Ray knows that the worker is dead, nobody needs to watch what it had claimed.
+        """
+        for root in {task.root for task in tasks if task.root is not None}:
+            self.desk.results(root).bury(dead.token)
+        self.idle.append(self._hire())
         self.at_once = 1  # so that the one at which they die is known
         self.deaths.update(tasks)
         given_up = [task for task in tasks if self.deaths[task] >= MOST_DEATHS]
         self.waiting.extendleft(task for task in tasks if task not in given_up)
-        return [self.crew.desk.failed(task, "system", _said(task)) for task in given_up]
-
-
-def _said(task: Task) -> str:
-    return f"{MOST_DEATHS} workers died at {task.source.name}; see Ray's log, and give each more memory."
+        died = f"{MOST_DEATHS} workers died at %s; see Ray's log, and give each more memory."
+        return [self.desk.failed(task, "system", died % task.source.name) for task in given_up]
 
 
 class _Worker:
