@@ -5,7 +5,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from sdsr.batch.bucket.planning import Bucket
     from sdsr.batch.estimate import Estimate
     from sdsr.batch.ray_cluster import Cluster
-
-_FIELDS = tuple(field.name for field in fields(Outcome))
 
 
 def report(
@@ -55,7 +53,7 @@ def report(
                 tally.count(outcome)
                 progress.settle(outcome)
                 if json:
-                    echo_json({name: getattr(outcome, name) for name in _FIELDS}, file=out)
+                    echo_json(asdict(outcome), file=out)
                 elif outcome.error is not None:
                     echo_line(f"sdsr: error: {_complaint(outcome, alone=len(tasks) == 1)}", err=True)
                 elif not quiet:
