@@ -28,7 +28,7 @@ UNROUNDED := $(addprefix --deselect=$(CONTRACT),damaged_parts parts_of_another_p
 
 export OMP_WAIT_POLICY ?= passive
 # Modules are compiled once, not in each of the processes that tests start.
-test test-avx2 test-slow test-service test-browser test-ray: export PYTHONDONTWRITEBYTECODE :=
+test test-avx2 test-slow test-service test-browser test-ray test-runtimes: export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: demo test test-slow test-browser test-service test-ray test-runtimes test-avx2 soak lint check install clean
 .DEFAULT_GOAL := demo
