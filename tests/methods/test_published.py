@@ -61,7 +61,9 @@ WRAPPERS = [
 ]
 
 
-@pytest.mark.parametrize("wrapper", ["", *WRAPPERS, "module.model", "model.generator_ema", "state_dict.module.net"])
+@pytest.mark.parametrize(
+    "wrapper", ["", *WRAPPERS, "module._orig_mod", "module.model", "model.generator_ema", "state_dict.module.net"]
+)
 def test_prefixes_before_every_name_are_understood(wrapper: str) -> None:
     state = {f"{wrapper}.{name}" if wrapper else name: tensor for name, tensor in predictor().items()}
     converted, inside = converted_from(PUBLISHED["invsr"], state, FILE)

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from sdsr.checkpoints.converted import Converted, shapes_of
-from sdsr.checkpoints.reading import without_wrappers
 from sdsr.methods.invsr.method import PART
 from sdsr.methods.invsr.predictor import NoisePredictor
 
@@ -16,9 +15,8 @@ PREFIX = "encoder."
 def convert(state: Mapping[str, Tensor]) -> Converted:
     """Return the predictor of a checkpoint, of any width; its names are ours, but for `PREFIX`.
 
-    The `_diftune` file has the same names. Prefixes of training wrappers are removed.
+    The `_diftune` file has the same names.
     """
-    state = without_wrappers(state)
     with torch.device("meta"):
         predictor = NoisePredictor()
     names = {PREFIX + name: name for name in predictor.state_dict()}

@@ -19,7 +19,6 @@ from torch import Tensor
 
 from sdsr.adapters.lora import Lora
 from sdsr.checkpoints.converted import Converted, Shapes, shapes_of
-from sdsr.checkpoints.reading import without_wrappers
 from sdsr.errors import ModelError
 from sdsr.methods.one_step.generator import HYPIR, LORA, PROMPT, OneStep, encoder_layers
 from sdsr.prior.shapes import AUTOENCODER, UNET
@@ -42,7 +41,7 @@ def convert(state: Mapping[str, Tensor]) -> Converted:
     The prompt is the one tensor beside the updates that has two dimensions, or three with one photo's.
     """
     shapes = unet_shapes(OneStep())
-    updates, rest = low_rank(without_wrappers(state), shapes, scale=OneStep().alpha / OneStep().rank)
+    updates, rest = low_rank(state, shapes, scale=OneStep().alpha / OneStep().rank)
     told = [name for name, tensor in rest.items() if tensor.squeeze(0).ndim == 2]
     prompt = {_TOKENS: rest[told[0]].reshape(1, *rest[told[0]].shape[-2:])} if len(told) == 1 else {}
     return Converted(
@@ -56,7 +55,7 @@ def convert(state: Mapping[str, Tensor]) -> Converted:
 def convert_hypir(state: Mapping[str, Tensor]) -> Converted:
     """Return the updates of HYPIR's published file (`HYPIR_sd2.pth`), 514 tensors."""
     shapes = unet_shapes(HYPIR)
-    updates, rest = low_rank(without_wrappers(state), shapes, scale=HYPIR.alpha / HYPIR.rank)
+    updates, rest = low_rank(state, shapes, scale=HYPIR.alpha / HYPIR.rank)
     return Converted(
         parts={LORA: _known(updates, shapes)},
         unknown=(*rest, *(updates.keys() - set(shapes))),
