@@ -9,6 +9,7 @@ import numpy as np
 
 from sdsr.errors import InputError
 from sdsr.photos.depths import eight_bits
+from sdsr.photos.parts import whole_file
 from sdsr.photos.photo import Photo
 from sdsr.restoration.passes import Passes
 from sdsr.studies.samples import Sample
@@ -84,7 +85,5 @@ def _read(path: Path, name: str) -> Examined:
 
 def _write(path: Path, found: Examined) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".part")
-    with partial.open("wb") as file:
+    with whole_file(path) as part, part.open("wb") as file:
         np.savez_compressed(file, error=found.error, **{name: getattr(found.clues, name) for name in CLUES})
-    partial.replace(path)
