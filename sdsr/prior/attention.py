@@ -43,19 +43,11 @@ class RowwiseAttention(TorchFunctionMode):
     def __torch_function__(
         self, func: Callable[..., object], types: object, args: tuple = (), kwargs: dict | None = None
     ) -> object:
-        if func is F.scaled_dot_product_attention and _serves(*args, **(kwargs or {})):
-            query, key, value = _inputs(*args, **(kwargs or {}))
-            return by_rows(query, key, value)
-        return func(*args, **(kwargs or {}))
+        served = _served(*args, **(kwargs or {})) if func is F.scaled_dot_product_attention else None
+        return func(*args, **(kwargs or {})) if served is None else by_rows(*served)
 
 
-def _inputs(
-    query: Tensor, key: Tensor, value: Tensor, *rest: object, **options: object
-) -> tuple[Tensor, Tensor, Tensor]:
-    return query, key, value
-
-
-def _serves(
+def _served(
     query: Tensor,
     key: Tensor,
     value: Tensor,
@@ -64,7 +56,9 @@ def _serves(
     is_causal: bool = False,
     scale: float | None = None,
     enable_gqa: bool = False,
-) -> bool:
+) -> tuple[Tensor, Tensor, Tensor] | None:
+    """Return what is attended with, where `by_rows` serves; None where it doesn't."""
     plain = attn_mask is None and dropout_p == 0.0 and not is_causal and scale is None and not enable_gqa
     halves = all(each.dtype == torch.bfloat16 and each.device.type == "cpu" for each in (query, key, value))
-    return plain and halves and key.shape[-2] >= _LEAST_KEYS and not torch.is_grad_enabled()
+    serves = plain and halves and key.shape[-2] >= _LEAST_KEYS and not torch.is_grad_enabled()
+    return (query, key, value) if serves else None

@@ -11,6 +11,7 @@ long to bring the kernels into its own order, each time anew, as to multiply.
 """
 
 from collections.abc import Callable, Iterable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -57,8 +58,6 @@ _LEAST_VALUES = 2**18
 _MANY_CHANNELS = 1024
 _CHANNELS_A_CELL = 3
 """A small map has at least as many channels for each cell."""
-
-Convolution = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
 
 def by_product(image: Tensor, kernels: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -150,13 +149,7 @@ class ConvolutionByProducts(TorchFunctionMode):
         self, func: Callable[..., object], types: object, args: tuple = (), kwargs: dict | None = None
     ) -> object:
         way = _way(*args, **(kwargs or {})) if func is torch.conv2d else None
-        return func(*args, **(kwargs or {})) if way is None else way(*_inputs(*args, **(kwargs or {})))
-
-
-def _inputs(
-    input: Tensor, weight: Tensor, bias: Tensor | None = None, *rest: object, **options: object
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    return input, weight, bias
+        return func(*args, **(kwargs or {})) if way is None else way()
 
 
 def _way(
@@ -167,7 +160,8 @@ def _way(
     padding: object = 0,
     dilation: object = 1,
     groups: int = 1,
-) -> Convolution | None:
+) -> Callable[[], Tensor] | None:
+    """Return another way to compute the same; None where none is faster."""
     once = stride in (1, (1, 1)) and padding in (1, (1, 1)) and dilation in (1, (1, 1)) and groups == 1
     single = input.device.type == "cpu" and input.dtype == weight.dtype == torch.float32
     maps = input.dim() == 4 and len(input) > 0 and weight.shape[2:] == (3, 3)
@@ -175,7 +169,7 @@ def _way(
         return None
     cells, least = input.shape[2] * input.shape[3], min(weight.shape[:2])
     if least >= _MANY_CHANNELS and least >= _CHANNELS_A_CELL * cells:
-        return by_product
+        return partial(by_product, input, weight, bias)
     if least >= _LEAST_CHANNELS and least * cells >= _LEAST_VALUES:
-        return by_winograd
+        return partial(by_winograd, input, weight, bias)
     return None
