@@ -140,9 +140,9 @@ class Offloading:
         for top in dict.fromkeys(self._tops):
             assert not hasattr(top, "_hf_hook"), "other hooks of accelerate would hide these"
             if top not in self._entered:
-                add_hook_to_module(top, _Known(self))
+                add_hook_to_module(top, _Hook(self))
         for layer, unit in self._entered.items():
-            add_hook_to_module(layer, _Entering(self, unit))
+            add_hook_to_module(layer, _Hook(self, unit))
         for place in self._stay:
             place.move_to(self.device)
 
@@ -179,29 +179,23 @@ class Offloading:
             clear_device_cache()
 
 
-class _Known(ModelHook):
-    """Tells what offloads a module; moves nothing."""
+class _Hook(ModelHook):
+    """Tells what offloads a module, whose unit, if it has one, comes to the device before it computes."""
 
-    def __init__(self, offloading: Offloading) -> None:
+    def __init__(self, offloading: Offloading, unit: Unit | None = None) -> None:
         self.offloading = offloading
-
-
-class _Entering(_Known):
-    """Before a layer computes, its unit comes to the device."""
-
-    def __init__(self, offloading: Offloading, unit: Unit) -> None:
-        super().__init__(offloading)
         self.unit = unit
 
     def pre_forward(self, module: nn.Module, *args: Any, **kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        self.offloading.enter(self.unit)
+        if self.unit is not None:
+            self.offloading.enter(self.unit)
         return args, kwargs
 
 
 def offloading_of(module: nn.Module) -> Offloading | None:
     """Return what offloads a module that was named in a group; None where its weights stay where they are."""
     hook = getattr(module, "_hf_hook", None)
-    return hook.offloading if isinstance(hook, _Known) else None
+    return hook.offloading if isinstance(hook, _Hook) else None
 
 
 def device_of(module: nn.Module) -> torch.device:
