@@ -9,7 +9,7 @@ import numpy as np
 import tifffile
 
 from sdsr.errors import InputError
-from sdsr.photos.depths import eight_bits, unassociated
+from sdsr.photos.depths import eight_bits, stretched, unassociated
 from sdsr.photos.formats import CHANNELS, Space
 from sdsr.photos.profiles import lab_to_srgb
 from sdsr.photos.ranges import full_range
@@ -119,11 +119,8 @@ def _at_depth(samples: np.ndarray, page: tifffile.TiffPage, bits: int) -> np.nda
     """Stretch samples of the page's depth to 8 or 16 bits of full range."""
     if int(page.sampleformat) == _FLOAT:
         return full_range(samples, "the TIFF")
-    if page.bitspersample == bits:
-        return samples
-    top = np.uint32(2**bits - 1)
-    bottom = np.uint32(2**page.bitspersample - 1)
-    return ((samples.astype(np.uint32) * top + bottom // 2) // bottom).astype(np.uint8 if bits == 8 else np.uint16)
+    stretched_samples = stretched(samples, page.bitspersample)
+    return stretched_samples if bits == 16 else eight_bits(stretched_samples)
 
 
 def _of_palette(page: tifffile.TiffPage, indices: np.ndarray) -> np.ndarray:
