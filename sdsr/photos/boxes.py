@@ -29,6 +29,6 @@ def box(kind: bytes, *parts: bytes) -> bytes:
     return struct.pack(">I4s", len(body) + 8, kind) + body
 
 
-def full_box(kind: bytes, *parts: bytes, version: int = 0, flags: int = 0) -> bytes:
-    """Return a box whose body begins with a version and flags."""
-    return box(kind, struct.pack(">I", version << 24 | flags), *parts)
+def full_box(kind: bytes, *parts: bytes, version: int = 0) -> bytes:
+    """Return a box whose body begins with a version and flags, of which none is set."""
+    return box(kind, struct.pack(">I", version << 24), *parts)

@@ -178,7 +178,6 @@ class Prior:
         autoencoder: Autoencoder | None = None,
         schedule: NoiseSchedule | None = None,
         dtype: torch.dtype | None = None,
-        captured: Captured | None = None,
     ) -> "Prior":
         """Return a prior that computes with these instead, and is this one in all else."""
         return replace(
@@ -187,7 +186,6 @@ class Prior:
             autoencoder=autoencoder or self.autoencoder,
             schedule=schedule or self.schedule,
             dtype=dtype or self.dtype,
-            captured=captured or self.captured,
         )
 
     @property
