@@ -10,7 +10,7 @@ from pathlib import Path
 from sdsr.batch.desk import Desk
 from sdsr.batch.opening import Opened
 from sdsr.batch.outcome import Outcome
-from sdsr.batch.restoring import OnProgress, Restored
+from sdsr.batch.restoring import OnProgress, Restored, restore_looked
 from sdsr.errors import OutputError, ResultError
 
 log = logging.getLogger(__name__)
@@ -18,8 +18,6 @@ log = logging.getLogger(__name__)
 
 def restore_opened(opened: Opened, desk: Desk, on_progress: OnProgress) -> Restored | Outcome:
     """Return a photo restored, or how it failed; the time it took is added to what opening it took."""
-    from sdsr.batch.restoring import restore_looked
-
     task = opened.task
     begun = time.perf_counter()
 

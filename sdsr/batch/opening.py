@@ -12,7 +12,7 @@ from sdsr.batch.entries import Work
 from sdsr.batch.leasing import Lease
 from sdsr.batch.manifest import State
 from sdsr.batch.outcome import Outcome
-from sdsr.batch.restoring import Looked, check_target, look_at
+from sdsr.batch.restoring import Looked, check_target, look_at, read, restore
 from sdsr.batch.results import Pair
 from sdsr.batch.walking import Task
 
@@ -113,7 +113,6 @@ def _read(task: Task, desk: Desk, pair: Pair, state: State | None, held: ExitSta
     work = Work.on(pair.photo, desk.settings_sha256)
     desk.maker()
     from sdsr.batch.memory import is_light
-    from sdsr.batch.restoring import read
 
     light = is_light(looked.header, looked.size, settings.request)
     return Opened(
@@ -136,7 +135,6 @@ def _make_beside(task: Task, desk: Desk) -> None:
         return
     restored = None
     if desk.settings.passes > 1:
-        from sdsr.batch.restoring import restore
         from sdsr.photos.probe import format_of
 
         with desk.computing:

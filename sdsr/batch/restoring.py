@@ -12,6 +12,7 @@ from sdsr.batch.walking import Task
 from sdsr.errors import OutputError
 from sdsr.photos.formats import Format
 from sdsr.photos.limits import Limits
+from sdsr.request import Request
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from sdsr.jobs import JobMaker
     from sdsr.photos.files import Header
     from sdsr.photos.photo import Photo
-    from sdsr.request import Request
 
 OnProgress = Callable[[float], None]
 
@@ -102,7 +102,7 @@ def restore_looked(
     request = within_memory(maker, looked.header, looked.size, settings.request, passes=passes)
     photo = photo or read(looked, settings.limits)
 
-    def run(request: "Request") -> Restored:
+    def run(request: Request) -> Restored:
         job = maker.job(photo, request, on_progress=on_progress)
         if passes == 1:
             result = job.run()

@@ -2,16 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import typer
 
 from sdsr.metrics import report
+from sdsr.metrics.benchmark import Scores
 from sdsr.metrics.protocol import Protocol, protocol
 from sdsr.metrics.save import save_text
-
-if TYPE_CHECKING:
-    from sdsr.metrics.benchmark import Scores
 
 
 def chosen_measures(
@@ -25,7 +22,7 @@ def chosen_measures(
     return with_features(chosen, choosing=choosing) if features or choosing else chosen
 
 
-def print_rows(rows: "Mapping[str, Scores]", *, csv: Path | None, json: bool) -> None:
+def print_rows(rows: Mapping[str, Scores], *, csv: Path | None, json: bool) -> None:
     """Print a table, or JSON, and write every photo's figures to a file where one was named."""
     if csv:
         save_text(report.table_csv(rows), csv)

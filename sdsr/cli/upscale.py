@@ -23,6 +23,7 @@ from sdsr.cli.upscale_options import Basics, Expert, Machine, Many, Photos, Trus
 from sdsr.cli.upscale_pipe import PIPE, restore_piped
 from sdsr.cli.upscale_report import report as report_outcomes
 from sdsr.cli.upscale_report import tell_estimate
+from sdsr.digests import combined_sha256
 from sdsr.errors import InputError
 from sdsr.photos.credentials import read_signer
 from sdsr.photos.formats import BY_NAME
@@ -57,7 +58,6 @@ class _Wanted:
         decoder = self.machine.decoder
         if decoder is None:
             return described
-        from sdsr.digests import combined_sha256
         from sdsr.prior.tiny_decoder import decoder_sha256
 
         return replace(described, sha256=combined_sha256([described.sha256, decoder_sha256(decoder)]))
