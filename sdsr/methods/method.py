@@ -12,11 +12,6 @@ from sdsr.prior.prior import Prior
 from sdsr.request import Request
 from sdsr.restoration.plan import Plan
 from sdsr.restoration.restorer import Restorer
-from sdsr.restoration.wishing import Faithful as Faithful
-from sdsr.restoration.wishing import Times as Times
-from sdsr.restoration.wishing import faithful_plan as faithful_plan
-from sdsr.restoration.wishing import wished_plan as wished_plan
-from sdsr.restoration.wishing import with_steps as with_steps
 from sdsr.tensors import Image
 
 Device = torch.device | str | None

@@ -45,6 +45,14 @@ def faithful_plan(plan: Plan, fidelity: float | int | None, faithful: Faithful |
     return faithful(plan, float(fidelity))
 
 
+def by_guidance(plan: Plan, fidelity: float) -> Plan:
+    """Return the plan with other guidance: none at 1, the plan's own at 0.5, its distance from none doubled at 0.
+
+    Guidance leads away from what the negative prompt calls the photo's defects, and from the photo with them.
+    """
+    return replace(plan, guidance=1 + 2 * (1 - fidelity) * (plan.guidance - 1))
+
+
 def by_decoder(plan: Plan, fidelity: float) -> Plan:
     """Return the plan whose decoder takes over as much of the photo."""
     return replace(plan, fidelity=fidelity)

@@ -14,12 +14,12 @@ from sdsr.cli.main import app
 from sdsr.errors import InputError
 from sdsr.images.floats import quantize
 from sdsr.methods import METHODS
-from sdsr.methods.fidelity import by_guidance
 from sdsr.methods.invsr.recipes import INVSR, INVSR_SMALL, SMALL_METHOD
 from sdsr.photos.photo import Photo
 from sdsr.prior.tiny import tiny_prior
 from sdsr.request import Request
 from sdsr.restoration.canvas import Canvas
+from sdsr.restoration.wishing import by_guidance
 from sdsr.studies.discriminator_features import Look, features, in_colors, latents_of, sheet
 from sdsr.studies.fidelity import FIDELITIES, distances
 from sdsr.studies.samples import Sample, redegraded

@@ -21,9 +21,8 @@ from sdsr.adapters.sharing import share_weights
 from sdsr.diffusion.steps import ancestral, renoise
 from sdsr.diffusion.times import trailing
 from sdsr.errors import InputError
-from sdsr.methods.fidelity import by_decoder
 from sdsr.methods.guided_decoding import DecoderSettings, decoded
-from sdsr.methods.method import Device, wished_plan
+from sdsr.methods.method import Device
 from sdsr.methods.photo_conditioner import PhotoConditioner
 from sdsr.methods.prompts import Prompts, prompts_of
 from sdsr.methods.tags import ATTENTION, CONTROL_ATTENTION, TAGGER, attach_tags
@@ -32,6 +31,7 @@ from sdsr.prior.prior import Prior
 from sdsr.request import Request
 from sdsr.restoration.plan import Plan, Refinement
 from sdsr.restoration.restorer import Parts, Restorer, from_noised_photo
+from sdsr.restoration.wishing import by_decoder, wished_plan
 from sdsr.tensors import Image
 
 CONTROLNET = "controlnet"

@@ -17,9 +17,8 @@ from sdsr.adapters.sharing import share_weights
 from sdsr.diffusion.steps import ancestral
 from sdsr.diffusion.times import spaced
 from sdsr.methods.consissr.rclip import EncoderPair, module_of
-from sdsr.methods.fidelity import by_guidance
 from sdsr.methods.guided_decoding import DecoderSettings, decoded
-from sdsr.methods.method import Device, wished_plan
+from sdsr.methods.method import Device
 from sdsr.methods.photo_conditioner import PhotoConditioner
 from sdsr.methods.prompts import Prompts, prompts_of
 from sdsr.methods.tags import TAGGER, attach_tags
@@ -31,6 +30,7 @@ from sdsr.prior.stable_diffusion import load_image_encoder
 from sdsr.request import Request
 from sdsr.restoration.plan import Plan
 from sdsr.restoration.restorer import Parts, Restorer, from_noise
+from sdsr.restoration.wishing import by_guidance, wished_plan
 from sdsr.tensors import Image, PhotoTokens
 
 IMAGE_ENCODER = "image_encoder"

@@ -25,7 +25,7 @@ from sdsr.images.kernels import KEYS
 from sdsr.methods.guided_decoding import DecoderSettings, decoded
 from sdsr.methods.invsr.predictor import HALVING, NoisePredictor
 from sdsr.methods.invsr.times import PLAN, TRAINED_STARTS, at_fidelity, automatic_start, times_for
-from sdsr.methods.method import Device, faithful_plan, with_steps
+from sdsr.methods.method import Device
 from sdsr.methods.prompts import Prompts, prompts_of
 from sdsr.prior.condition import Condition
 from sdsr.prior.loading import load_prior
@@ -35,6 +35,7 @@ from sdsr.restoration.lq_image import LqImage
 from sdsr.restoration.plan import Plan
 from sdsr.restoration.prompting import PromptConditioner
 from sdsr.restoration.restorer import Conditioner, EncodedLq, Parts, PromptedCondition, Restorer, latent_region
+from sdsr.restoration.wishing import faithful_plan, with_steps
 from sdsr.tensors import Image, Latent, Time
 
 PART = "noise_predictor"

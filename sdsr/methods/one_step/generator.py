@@ -14,7 +14,7 @@ from torch import nn
 
 from sdsr.adapters.lora import TARGETS, Lora
 from sdsr.adapters.sharing import share_weights
-from sdsr.methods.method import Device, wished_plan
+from sdsr.methods.method import Device
 from sdsr.methods.prompts import Prompts, prompts_of
 from sdsr.prior.loading import load_prior
 from sdsr.prior.prior import AUTOENCODER, Prior
@@ -24,6 +24,7 @@ from sdsr.request import Request
 from sdsr.restoration.plan import Plan
 from sdsr.restoration.prompting import FixedPrompt, FixedPromptConditioner, PromptConditioner
 from sdsr.restoration.restorer import Conditioner, Parts, Restorer, from_photo
+from sdsr.restoration.wishing import wished_plan
 from sdsr.tensors import Image
 
 PLAN = Plan(times=(399,))

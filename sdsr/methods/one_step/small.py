@@ -10,9 +10,8 @@ from typing import Literal
 
 from torch import nn
 
-from sdsr.methods.fidelity import by_decoder
 from sdsr.methods.guided_decoding import DecoderSettings, decoded
-from sdsr.methods.method import Device, wished_plan
+from sdsr.methods.method import Device
 from sdsr.prior.loading import load_prior
 from sdsr.prior.prior import Prior
 from sdsr.prior.small import SmallLatents
@@ -20,6 +19,7 @@ from sdsr.request import Request
 from sdsr.restoration.plan import Plan
 from sdsr.restoration.prompting import FixedPrompt, FixedPromptConditioner
 from sdsr.restoration.restorer import Parts, Restorer, from_photo
+from sdsr.restoration.wishing import by_decoder, wished_plan
 from sdsr.tensors import Image
 
 PLAN = Plan(times=(99,), fidelity=0.0)

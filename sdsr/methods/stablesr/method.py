@@ -14,9 +14,8 @@ from torch import nn
 from sdsr.adapters.sharing import share_weights
 from sdsr.diffusion.steps import ancestral
 from sdsr.diffusion.times import spaced
-from sdsr.methods.fidelity import by_decoder
 from sdsr.methods.guided_decoding import DecoderSettings, decoded
-from sdsr.methods.method import Device, wished_plan
+from sdsr.methods.method import Device
 from sdsr.methods.prompts import Prompts, prompts_of
 from sdsr.methods.stablesr.decoder import WrappedDecoder
 from sdsr.methods.stablesr.encoder import EncoderSettings, TimeAwareEncoder
@@ -31,6 +30,7 @@ from sdsr.request import Request
 from sdsr.restoration.lq_image import LqImage
 from sdsr.restoration.plan import Plan
 from sdsr.restoration.restorer import Parts, PromptedCondition, Restorer, from_noise, from_noised_photo
+from sdsr.restoration.wishing import by_decoder, wished_plan
 from sdsr.tensors import Image, Latent, Time
 
 ENCODER = "time_aware_encoder"
