@@ -1,8 +1,5 @@
 """Tables of variants that `sdsr study ablation` trains under equal budgets and seeds, as the folders state them."""
 
-from collections.abc import Mapping
-
-from sdsr.errors import look_up
 from sdsr.methods import gather
 from sdsr.methods.variant import Variant
 
@@ -10,7 +7,3 @@ ABLATIONS: dict[str, dict[str, Variant]] = {
     name: rows for tables in gather("recipes", "ABLATIONS") for name, rows in tables.items()
 }
 """By the table's name, then the row's."""
-
-
-def find_ablation(name: str) -> Mapping[str, Variant]:
-    return look_up(ABLATIONS, name, "table")

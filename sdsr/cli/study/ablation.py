@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sdsr.cli.options import AnotherPrior, Precision, SaveEvery, Threads, split_change
+from sdsr.errors import look_up
 from sdsr.metrics.tables import aligned
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def ablation(
     threads: Threads = None,
 ) -> None:
     """Train and score the variants of a table; resumable, killable at any moment."""
-    from sdsr.methods.ablations import find_ablation
+    from sdsr.methods.ablations import ABLATIONS
     from sdsr.studies.ablation import AblationSettings, ablate, summary
 
     settings = AblationSettings(
@@ -66,7 +67,7 @@ def ablation(
         save_every_s=save_every,
         threads=threads,
     )
-    results = list(ablate(_rows(find_ablation(table), only or ()), run, settings))
+    results = list(ablate(_rows(look_up(ABLATIONS, table, "table"), only or ()), run, settings))
     if results:
         table_of = aligned(summary(results, settings.measures))
         typer.echo(f"{settings.protocol.description}; means over seeds ± standard deviation.\n\n{table_of}")

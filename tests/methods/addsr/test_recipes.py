@@ -9,7 +9,7 @@ from sdsr.adapters.tagger import SmallTagger, SwinTagger
 from sdsr.checkpoints.weights import _of_prior
 from sdsr.diffusion.noise import CanvasNoise
 from sdsr.errors import InputError
-from sdsr.methods.ablations import find_ablation
+from sdsr.methods.ablations import ABLATIONS
 from sdsr.methods.addsr.method import SeeSR, first_times, leading, teacher_of
 from sdsr.methods.addsr.recipes import (
     ADDSR,
@@ -165,7 +165,7 @@ def test_each_step_but_the_first_sees_what_came_before(lq_image):
 def test_each_row_of_the_tables_can_be_trained(table, photo):
     hq = torch.cat([photo[..., :64, :64], photo[..., -64:, -64:]])
     pair = Sample(hq=hq, lq=torch.nn.functional.avg_pool2d(hq, 4))
-    for name, variant in find_ablation(table).items():
+    for name, variant in ABLATIONS[table].items():
         stage = variant.trained({"objective.draws": 1})
         training_step = stage.objective.training_step(stage.build("tiny"), None)
         assert training_step(pair, torch.Generator().manual_seed(0), 0.0).loss.isfinite(), name
