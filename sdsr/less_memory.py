@@ -35,7 +35,7 @@ def in_smaller_windows(
                 raise
         # outside, where what the error holds of the attempt is let go
         request = _halved(request, least_bytes, window_bytes(request))
-        note = f"smaller windows ({_mib(request.memory_bytes or 0)}), as memory ran out"
+        note = f"smaller windows ({mib(request.memory_bytes or 0)}), as memory ran out"
 
 
 def chosen_with(chosen: str | None, *notes: str | None) -> str | None:
@@ -46,10 +46,11 @@ def chosen_with(chosen: str | None, *notes: str | None) -> str | None:
 def _halved(request: Request, least_bytes: int, now: int) -> Request:
     """Return the request with half of the memory that its windows need now."""
     if now // 2 < least_bytes:
-        raise LimitError(f"memory ran out with windows of {_mib(now)}, the smallest; enlarge less, or free memory.")
-    _log.warning("memory ran out: trying again in windows of %s instead of %s.", _mib(now // 2), _mib(now))
+        raise LimitError(f"memory ran out with windows of {mib(now)}, the smallest; enlarge less, or free memory.")
+    _log.warning("memory ran out: trying again in windows of %s instead of %s.", mib(now // 2), mib(now))
     return replace(request, memory_bytes=now // 2)
 
 
-def _mib(amount: int) -> str:
+def mib(amount: int) -> str:
+    """Return an amount of memory in words."""
     return f"{amount / 2**20:.0f} MiB"

@@ -7,6 +7,7 @@ import psutil
 
 from sdsr.errors import LimitError
 from sdsr.jobs import JobMaker
+from sdsr.less_memory import mib
 from sdsr.photos.files import Header
 from sdsr.request import Request
 from sdsr.restoration.peak import KEPT_BYTES, MARGIN, Peak, picture_bytes, predict
@@ -29,14 +30,14 @@ def within_memory(
     """
     peak = predicted(maker, header, size, request, passes=passes)
     free = psutil.virtual_memory().available
-    allowed = free if request.memory_bytes is None else min(free, request.memory_bytes - _resident_bytes())
-    allowed = round((allowed - KEPT_BYTES) / MARGIN)
+    limit = free if request.memory_bytes is None else request.memory_bytes
+    held = 0 if request.memory_bytes is None else psutil.Process().memory_info().rss  # libraries and weights
+    allowed = round((min(free, limit - held) - KEPT_BYTES) / MARGIN)
     least = replace(peak, window=maker.least_window_bytes + maker.allocations.window_workspace_bytes).whole
     if allowed < least:
-        needed = round(MARGIN * least) + KEPT_BYTES + (0 if request.memory_bytes is None else _resident_bytes())
-        limit = free if request.memory_bytes is None else request.memory_bytes
+        needed = round(MARGIN * least) + KEPT_BYTES + held
         raise LimitError(
-            f"output size (={size[1]}x{size[0]}) needs {_mib(needed)}, and {_mib(limit)} may be used;"
+            f"output size (={size[1]}x{size[0]}) needs {mib(needed)}, and {mib(limit)} may be used;"
             " enlarge less, or give more with --memory or by closing other programs."
         )
     on_device = maker.free_bytes()
@@ -45,7 +46,7 @@ def within_memory(
     most = maker.most_window_bytes
     per_px = maker.facts.bytes_per_px
     if request.memory_bytes is None and windows < min(most, size[0] * size[1] * per_px):
-        log.warning("little memory is free (%s): the photo is restored in smaller windows.", _mib(windows))
+        log.warning("little memory is free (%s): the photo is restored in smaller windows.", mib(windows))
     return replace(request, memory_bytes=min(windows, most))
 
 
@@ -75,12 +76,3 @@ def is_light(header: Header, size: tuple[int, int], request: Request) -> bool:
 def _pixel_bytes(header: Header) -> int:
     """Return the bytes of a pixel of the result."""
     return (4 if header.alpha else 3) * (2 if header.bits > 8 else 1)
-
-
-def _resident_bytes() -> int:
-    """Return what this process holds already: libraries and weights."""
-    return psutil.Process().memory_info().rss
-
-
-def _mib(amount: int) -> str:
-    return f"{amount / 2**20:.0f} MiB"
