@@ -38,7 +38,7 @@ class Opened:
     replaces: bool
     seconds: float
     held: ExitStack
-    lease: Lease | None = None
+    lease: Lease | None
 
     def let_go(self) -> None:
         """Leave the photo to whoever comes; more than once if need be."""
@@ -81,7 +81,7 @@ def skip_finished(tasks: Iterable[Task], desk: Desk) -> Generator[Outcome, None,
 def _open(task: Task, desk: Desk, held: ExitStack) -> Opened | Outcome | None:
     """Claim a photo and read it, unless it is finished by now; None where another process has it."""
     if task.root is None:
-        return _read(task, desk, Pair.of(task), None, held)
+        return _read(task, desk, Pair.of(task), None, None, held)
     results = desk.results(task.root)
     lease = results.take(task, desk.settings_sha256)
     if lease is None:
@@ -92,12 +92,10 @@ def _open(task: Task, desk: Desk, held: ExitStack) -> Opened | Outcome | None:
     if desk.finished(state):
         _make_beside(task, desk)
         return desk.outcome(task, "skipped")
-    opened = _read(task, desk, pair, state, held)
-    opened.lease = lease
-    return opened
+    return _read(task, desk, pair, state, lease, held)
 
 
-def _read(task: Task, desk: Desk, pair: Pair, state: State | None, held: ExitStack) -> Opened:
+def _read(task: Task, desk: Desk, pair: Pair, state: State | None, lease: Lease | None, held: ExitStack) -> Opened:
     """Return a photo to restore; what can't be done is refused before the model is loaded."""
     from sdsr.photos.probe import format_of
 
@@ -126,6 +124,7 @@ def _read(task: Task, desk: Desk, pair: Pair, state: State | None, held: ExitSta
         replaces=replaces,
         seconds=0.0,
         held=held,
+        lease=lease,
     )
 
 
