@@ -2,7 +2,6 @@
 
 import io
 import struct
-from collections.abc import Iterator
 
 import numpy as np
 from PIL import Image
@@ -82,17 +81,12 @@ def _pixels(image: JpegImageFile) -> np.ndarray:
     with image:
         image.load()
         samples = np.empty((image.height, image.width, len(image.getbands())), np.uint8)
-        for top, bottom in _strips(*image.size):
-            strip = image.crop((0, top, image.width, bottom))
-            samples[top:bottom] = np.asarray(strip).reshape(samples[top:bottom].shape)
+        rows = max(1, STRIP_PIXELS // image.width)
+        for top in range(0, image.height, rows):
+            strip = samples[top : top + rows]
+            strip[:] = np.asarray(image.crop((0, top, image.width, top + len(strip)))).reshape(strip.shape)
         image.close()
     return samples
-
-
-def _strips(width: int, height: int) -> Iterator[tuple[int, int]]:
-    rows = max(1, STRIP_PIXELS // width)
-    for top in range(0, height, rows):
-        yield top, min(top + rows, height)
 
 
 def write_jpeg(file: io.BufferedIOBase, layout: Layout) -> None:
