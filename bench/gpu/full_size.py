@@ -56,7 +56,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args(arguments)
     device = torch.device("cpu") if options.rehearse else choose_device()
-    rows = Rows(device=device, seconds=options.seconds, rounds=options.rounds)
+    rows = Rows(device=device, seconds=options.seconds, rounds=options.rounds, warm=0 if options.rehearse else 3)
     told: dict[str, Any] = {"machine": machine(str(device)), "rows": rows.told}
     print(f"{heading(told['machine'])}\n", flush=True)
     measured = rows.attempt("rates", lambda: rates(device, torch.bfloat16, rehearse=options.rehearse))
