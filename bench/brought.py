@@ -43,11 +43,13 @@ BROUGHT: dict[str, tuple[str, ...]] = {
         "restoration/projection.py",
         "restoration/protection.py",
         "restoration/wishing.py",
+        "studies/examined.py",
         "studies/trust.py",
         "trust/*",
     ),
     "restoring without torch": (
         "array_api.py",
+        "cli/collecting.py",
         "cli/doctor_engines.py",
         "cli/doctor_devices.py",
         "engines.py",
@@ -61,12 +63,14 @@ BROUGHT: dict[str, tuple[str, ...]] = {
     ),
     "pictures one wants": (
         "embedded/tiny_decoder.py",
+        "prior/eight_bits.py",
         "prior/posterior.py",
         "prior/tiny_decoder.py",
     ),
     "speed and memory": (
         "less_memory.py",
         "prior/attention.py",
+        "prior/captured.py",
         "prior/convolution.py",
         "prior/offloading.py",
         "prior/running.py",
