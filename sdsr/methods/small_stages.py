@@ -27,6 +27,11 @@ def image_discriminator(model: object) -> Discriminator:
     return Discriminator(ProjectedDiscriminator(load_efficientnet_lite("lite1")), Pixels(), HINGE)
 
 
+def taught_discriminator(model: object) -> Discriminator:
+    """Return the same, to which the teacher's pictures are the real ones."""
+    return Discriminator(ProjectedDiscriminator(load_efficientnet_lite("lite1")), Pixels(real="teacher"), HINGE)
+
+
 def small_stages(
     method: Method,
     discriminators: Callable[[Restorer], nn.Module],

@@ -68,12 +68,21 @@ class CleanLatents:
 
 @dataclass(frozen=True, slots=True)
 class Pixels:
-    """Images as they are, or the part of them that the step says."""
+    """Images as they are, or the part of them that the step says.
+
+    `real`: which are called real, HQ photos or what a teacher of pixels makes of the same LQ ones. Nobody can tell an
+    HQ photo's fine texture from its LQ one, so a generator that is held to it feigns some; the teacher's can be told.
+    """
 
     kind: ClassVar[Kind] = "image"
+    real: Literal["hq", "teacher"] = "hq"
 
     def __call__(self, record: StepRecord, rng: Generator) -> tuple[Shown, Shown]:
-        fake, real = record.in_window().images()
+        record = record.in_window()
+        fake, real = record.images()
+        if self.real == "teacher":
+            assert record.teacher_image is not None, "this objective records no teacher's picture"
+            real = record.teacher_image
         return (real,), (fake,)
 
 

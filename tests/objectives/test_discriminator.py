@@ -129,6 +129,16 @@ def test_pixels_are_those_of_the_window(record, rng):
         assert torch.equal(shown, whole[..., 3:43, 5:53])
 
 
+def test_a_teachers_pictures_can_be_the_real_ones(both, record, rng):
+    view = Pixels(real="teacher")
+    taught = replace(record, teacher_image=torch.rand(2, 3, 64, 64), window=Region(top=3, left=5, height=40, width=48))
+    (real,), (fake,) = view(taught, rng)
+    assert torch.equal(real, taught.teacher_image[..., 3:43, 5:53])
+    assert torch.equal(fake, record.images()[0][..., 3:43, 5:53])
+    with pytest.raises(AssertionError, match="no teacher's picture"):
+        view(record, rng)
+
+
 def test_names_in_checkpoints_stay(both):
     """One alone is `discriminator`; of several each is behind what it looks at."""
     alone = both.each[1]
