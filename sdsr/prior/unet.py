@@ -40,7 +40,8 @@ class UNetBackbone:
     @property
     def kernels(self) -> tuple[int, int]:
         """Those that join the first level with what comes from below, the largest on maps of all cells."""
-        first, second, *_ = (*self.network.config["block_out_channels"], 0)
+        widths = self.network.config["block_out_channels"]
+        first, second, *_ = (*widths, widths[-1])
         return first, first + second
 
     @property
