@@ -26,7 +26,8 @@ from sdsr.data.photos import open_photos
 from sdsr.errors import InputError, SdsrError
 from sdsr.images.floats import quantize
 from sdsr.losses.real_esrgan import RealEsrgan, load_real_esrgan
-from sdsr.methods.one_step.recipes import D3SR_SMALL, PLAN, UNDECODED
+from sdsr.methods.one_step.recipes import D3SR_SMALL, PLAN
+from sdsr.methods.one_step.small import SmallOneStep
 from sdsr.metrics.planes import Pixels, resized
 from sdsr.metrics.save import save_image
 from sdsr.metrics.sheet import Cell, cropped, tiled
@@ -38,7 +39,7 @@ from sdsr.upscaling import Upscaler
 
 SIDE_PX = 192
 SCALE = 4
-OLD = replace(D3SR_SMALL, method=replace(UNDECODED, own_plan=replace(PLAN, fidelity=0.0)), color_fix="wavelet")
+OLD = replace(D3SR_SMALL, method=SmallOneStep(own_plan=replace(PLAN, fidelity=0.0)), color_fix="wavelet")
 """The default as it was: decoded by the prior, its colors fixed by wavelets."""
 
 
@@ -158,7 +159,7 @@ def columns_of(restorers: Restorers, truth: Image, seed: int) -> dict[str, Pixel
 
 def old_upscaler(folder: Path) -> Upscaler:
     """Return the default with the weights that it had before it got a decoder; ModelError where they are damaged."""
-    restorer = UNDECODED.build(D3SR_SMALL.prior)
+    restorer = OLD.restoring.build(D3SR_SMALL.prior)
     fill_restorer(restorer, folder)
     return Upscaler(OLD, restorer)
 

@@ -14,6 +14,8 @@ FORMAT = 1
 DESCRIPTION = "method.json"
 _FORMER = {"inherited": "of_prior", "upon": "base"}
 """What earlier folders call them."""
+_UNSAID = {"d3sr-small": ("prompt.safetensors", {"levels": "all"})}
+"""Settings of a recipe's method that earlier folders, which have this file, leave unsaid: there was no other then."""
 
 ASSETS = Path(__file__).parent / "assets"
 
@@ -75,6 +77,10 @@ def read_description(folder: Path) -> MethodDescription:
     for former, name in _FORMER.items():
         if former in description:
             description[name] = description.pop(former)
+    if description["recipe"] in _UNSAID:
+        file, settings = _UNSAID[description["recipe"]]
+        if file in description["files"]:
+            description["method"] = settings | description.get("method", {})
     return description
 
 

@@ -25,6 +25,7 @@ from sdsr.losses.real_esrgan import RealEsrgan
 from sdsr.losses.spectrum import line_heights
 from sdsr.losses.terms import StepRecord, blotches, drift
 from sdsr.methods.one_step.small import PLAN
+from sdsr.restoration.prompting import FixedPromptConditioner
 from sdsr.restoration.restorer import Restorer
 from sdsr.tensors import Image, Latent
 
@@ -50,16 +51,17 @@ class Batch:
 
 WEIGHTS: Mapping[str, float] = {
     "taught_image": 0.5,
-    "taught": 0.15,
+    "taught": 0.3,
     "image": 0.2,
     "gradient": 0.1,
     "features": 0.5,
     "edges": 0.15,
-    "lattice": 1.0,
+    "lattice": 2.0,
     "spectral_peaks": 0.1,
     "drift": 1.0,
     "blotches": 2.0,
-    "adversarial": 0.03,
+    "fringes": 1.0,
+    "adversarial": 0.08,
     "faithful": 1.0,
 }
 """Of the terms; those of the default in the package."""
@@ -85,8 +87,9 @@ class DefaultStep(nn.Module):
         time = PLAN.start_time
         self.signal, self.sigma = (float(curve(time)) for curve in (restorer.schedule.signal, restorer.schedule.sigma))
         self.time = torch.tensor([float(time)], device=device)
-        prompt = restorer.parts.modules["prompt"]
-        self.prompt = next(iter(prompt.state_dict().values())).detach().float()
+        conditioner = restorer.parts.conditioner
+        assert isinstance(conditioner, FixedPromptConditioner), "the default is told one prompt, whatever the photo"
+        self.prompt = conditioner.prompt.tokens.detach().float().to(device)
 
     def trained(self) -> list[nn.Parameter]:
         """The parameters of the main side."""
@@ -107,7 +110,10 @@ class DefaultStep(nn.Module):
         return detailed, batch.enlarged + self.decoder.faithful(features.detach())
 
     def losses(self, batch: Batch, offset: tuple[int, int]) -> tuple[dict[str, Tensor], list[Tensor], list[Tensor]]:
-        """Return the terms, and the features of photo and picture, without gradients, for the discriminator."""
+        """Return the terms, and the features of both pictures, the teacher's first, without gradients.
+
+        The discriminator learns from them what is real and what isn't.
+        """
         with torch.no_grad():
             taught = self.teacher(batch.lq.to(self.teacher.conv_first.weight.dtype)).float()
         image, faithful = self.restored(batch)
@@ -133,10 +139,11 @@ class DefaultStep(nn.Module):
             "spectral_peaks": _spectral_peaks(image, batch.hq),
             "drift": drift(16, record),
             "blotches": blotches(4, record),
+            "fringes": blotches(1, record),
             "adversarial": verdict,
             "faithful": F.l1_loss(faithful, batch.hq),
         }
-        return terms, hq_seen, [each.detach() for each in seen]
+        return terms, target_seen, [each.detach() for each in seen]
 
     def total(self, terms: Mapping[str, Tensor]) -> Tensor:
         return torch.stack([self.weights[name] * value for name, value in terms.items()]).sum()

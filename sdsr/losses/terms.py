@@ -149,7 +149,8 @@ def drift(cell_px: int, record: StepRecord) -> Scalar:
 def blotches(cell_px: int, record: StepRecord) -> Scalar:
     """Mean absolute error of Cb and Cr (BT.601, full range) averaged over cells.
 
-    The eye sees false color that is some pixels wide, and hardly any finer one; compression leaves much of it.
+    The eye sees false color that is some pixels wide; compression leaves much of it, and lenses leave fringes a pixel
+    wide at edges.
     """
     image, hq_image = record.images()
     red, green, blue = F.avg_pool2d((image - hq_image).float(), cell_px).unbind(1)

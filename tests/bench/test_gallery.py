@@ -12,7 +12,7 @@ from PIL import Image as pillow
 from bench import gallery
 from sdsr.errors import InputError
 from sdsr.losses.real_esrgan import RealEsrgan
-from sdsr.methods.one_step.recipes import D3SR_SMALL, DECODED, UNDECODED
+from sdsr.methods.one_step.recipes import D3SR_SMALL, DECODED
 from sdsr.upscaling import Upscaler
 
 NEW = ["new, 0 (default)", "new, 0.5", "new, 1"]
@@ -52,7 +52,7 @@ def test_the_page_shows_every_strip():
 def test_columns_are_results_in_order_at_the_truths_size():
     torch.manual_seed(0)
     new = Upscaler(D3SR_SMALL, DECODED.build("tiny", "cpu"))
-    old = Upscaler(gallery.OLD, UNDECODED.build("tiny", "cpu"))
+    old = Upscaler(gallery.OLD, gallery.OLD.restoring.build("tiny", "cpu"))
     restorers = gallery.Restorers(old=old, new=new, teacher=RealEsrgan(width=4, growth=4, blocks=1))
     truth = torch.rand(1, 3, 48, 64)
     columns = gallery.columns_of(restorers, truth, seed=1)

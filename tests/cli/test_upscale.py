@@ -228,16 +228,16 @@ def test_weights_that_are_missing_broken_or_unknown(typed: Typed, model: Path, t
     broken.mkdir()
     for path in model.iterdir():
         (broken / path.name).write_bytes(path.read_bytes())
-    tensors = load_file(broken / "prompt.safetensors")
+    tensors = load_file(broken / "decoder.safetensors")
     save_file(
-        {name: torch.full_like(tensor, torch.nan) for name, tensor in tensors.items()}, broken / "prompt.safetensors"
+        {name: torch.full_like(tensor, torch.nan) for name, tensor in tensors.items()}, broken / "decoder.safetensors"
     )
     assert_one_line_error(typed("upscale", photo, "--model", broken), says="NaN")
-    (broken / "prompt.safetensors").unlink()
+    (broken / "decoder.safetensors").unlink()
     assert_one_line_error(typed("upscale", photo, "--model", broken), says="are missing")
     (broken / "method.json").unlink()
     assert_one_line_error(typed("upscale", photo, "--model", broken), says="no method.json")
-    assert names(tmp_path) == {"a.png", "broken", "broken/unet.safetensors", "broken/decoder.safetensors"}
+    assert names(tmp_path) == {"a.png", "broken", "broken/unet.safetensors"}
 
 
 def test_a_request_to_end_is_obeyed_like_ctrl_c(
@@ -301,7 +301,7 @@ def test_export_of_a_run_restores(typed: Typed, model: Path, tmp_path: Path) -> 
         )
     exported = tmp_path / "exported"
     assert typed("export", "d3sr-small", "--parts", parts, "--to", exported).code == 0
-    assert names(exported) == {"method.json", "prompt.safetensors", "unet.safetensors", "decoder.safetensors"}
+    assert names(exported) == {"method.json", "unet.safetensors", "decoder.safetensors"}
     description = json.loads((exported / "method.json").read_text())
     assert (description["prior"], description["step"], description["stage"]) == ("tiny", "3", "<function f>")
     assert load_file(exported / "unet.safetensors")["conv_in.weight"].dtype == torch.float16
@@ -312,7 +312,7 @@ def test_export_of_a_run_restores(typed: Typed, model: Path, tmp_path: Path) -> 
     again = ("export", "d3sr-small", "--parts", parts, "--to", exported)
     eight = ("export", "d3sr-small", "--parts", parts, "--to", tmp_path / "eight", "--bits")
     assert typed(*eight, "8").code == 0
-    assert load_file(tmp_path / "eight" / "unet.safetensors")["mid_block.resnets.0.conv1.weight"].dtype == torch.int8
+    assert load_file(tmp_path / "eight" / "unet.safetensors")["up_blocks.0.resnets.0.conv1.weight"].dtype == torch.int8
     assert typed("upscale", photo, "--model", tmp_path / "eight", "-o", tmp_path / "e.png").code == 0
     assert_one_line_error(typed(*eight, "4", "--overwrite"), says="bits (=4) must be 16 or 8")
     assert_one_line_error(typed(*again), says="not empty")

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 from typer.testing import CliRunner
 
+from sdsr.adapters.first_level import first_level
 from sdsr.cli.main import app
 from sdsr.errors import InputError
 from sdsr.methods import METHODS
@@ -165,7 +166,7 @@ def test_the_command_prints_exact_integers_or_a_table() -> None:
     facts = json.loads(said.stdout)
     unet = next(part for part in facts["parts"] if part["name"] == "unet")
     assert unet["added"]
-    assert unet["parameters"] == unet["trained"] == sum(map(torch.numel, tiny_prior().unet.parameters()))
+    assert unet["parameters"] == unet["trained"] == sum(map(torch.numel, first_level(tiny_prior().unet).parameters()))
     assert set(PHASES) < set(facts["total"])
     assert facts["total"]["parameters"] == sum(part["parameters"] for part in facts["parts"])
     table = CliRunner().invoke(app, options, catch_exceptions=False).stdout

@@ -12,12 +12,13 @@ from torch import nn
 from sdsr.checkpoints.weights import fill_from_run, save_method
 from sdsr.errors import InputError, ModelError
 from sdsr.methods import METHODS
+from sdsr.methods.settings import with_settings
 from sdsr.prior.tiny import tiny_prior
 from sdsr.training import launch as launching
 from sdsr.training.launch import LaunchSettings, launch, load_parts
 from sdsr.training.run import RunSettings
 
-CHANGES = {"batch": "2", "crop_px": "64", "ema_decay": "0.9", "optimizer.decay_from": "1.0"}
+CHANGES = {"batch": "2", "crop_px": "64", "ema_decay": "0.9", "optimizer.decay_from": "1.0", "method.levels": "all"}
 
 
 @pytest.fixture
@@ -47,7 +48,7 @@ def test_parts_say_how_they_came_to_be_and_fill_a_restorer(settings, tmp_path, d
     assert metadata["prior_sha256"] == tiny_prior().sha256
     assert [json.loads(metadata[key]) for key in ("seed", "step", "finished")] == [4, 2, True]
     assert tomllib.loads(metadata["stage"])["crop_px"] == 64
-    restorer = METHODS["d3sr-small"].stage("fidelity").build("tiny")
+    restorer = with_settings(METHODS["d3sr-small"].stage("fidelity"), {"method.levels": "all"}).build("tiny")
     assert fill_from_run(restorer, folder)["step"] == "2"
     trained = load_file(folder / "unet.safetensors")
     assert torch.equal(restorer.prior.unet.conv_in.weight, trained["conv_in.weight"])

@@ -16,6 +16,8 @@ from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import partial
 
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+
 from sdsr.discriminators.diffusion_unet import DiffusionDiscriminator
 from sdsr.discriminators.patch import PatchDiscriminator
 from sdsr.discriminators.sources import PRIOR, discriminator_unet
@@ -31,7 +33,7 @@ from sdsr.methods.one_step.small import PLAN, SmallOneStep
 from sdsr.methods.recipe import OptimizerSettings, Recipe, Stage
 from sdsr.methods.settings import with_settings
 from sdsr.methods.small_canvas import SMALL_CANVAS
-from sdsr.methods.small_stages import image_discriminator, small_stages
+from sdsr.methods.small_stages import image_discriminator, small_stages, taught_discriminator
 from sdsr.methods.variant import Variant
 from sdsr.objectives.decoding import Decoding
 from sdsr.objectives.discriminator import Discriminator, Discriminators, NoisyLatents, Pixels
@@ -148,13 +150,14 @@ fixes colors after it has; both give the sides of whole cells otherwise than by 
 
 Both differ from D3SR's generator by values alone. HYPIR is restored with, not trained, here."""
 
-UNDECODED = SmallOneStep()
-DECODED = SmallOneStep(decoder=DecoderSettings(), encoder="linear")
+UNDECODED = SmallOneStep(levels="first")
+DECODED = SmallOneStep(levels="first", decoder=DecoderSettings(), encoder="linear")
 
 
 def small_discriminators(restorer: Restorer) -> Discriminators:
     """A copy of the prior's UNet, wholly trained, as discriminator of latents; a light one of the pixels' detail."""
-    unet = deepcopy(restorer.prior.unet)
+    unet = deepcopy(restorer.prior.stock)
+    assert isinstance(unet, UNet2DConditionModel), "small priors predict by a UNet"
     unet.disable_gradient_checkpointing()  # its weights are frozen and freed between forward and backward
     network = DiffusionDiscriminator(unet, train="all", heads_on=(0,), hidden=128)
     return Discriminators(
@@ -172,28 +175,31 @@ def _wholly_trained(stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
 
     Its loss looks through another network than the stages before, so that theirs is left to choose by, and its pairs
     are milder: on harder ones alone, results of camera photos got dirtier with time. It is held to the teacher's
-    features nearly as much as to the HQ photo's, which keeps meshes out of textures that can't be restored. Colors are
-    held to the HQ photo: the teacher's are wrong by more than a blurred photo's.
+    features as much as to the HQ photo's, and the teacher's pictures are the discriminator's real ones, which keeps
+    meshes out of textures that can't be restored. Colors are held to the HQ photo: the teacher's are wrong by more than
+    a blurred photo's.
     """
     *before, detail, faithful = stages
     objective = detail.objective
     assert isinstance(objective, Decoding), "the decoder stages learn to decode"
     objective = replace(
-        objective, whole=True, network="lite1", taught=0.15, features=0.5, edges=0.15, adversarial_image=0.03
+        objective, whole=True, network="lite1", taught=0.3, features=0.5, edges=0.15, adversarial_image=0.08
     )
-    weights = {"image": 0.2, "gradient": 0.1, "spectral_peaks": 0.1}
+    weights = {"image": 0.2, "gradient": 0.1, "lattice": 2.0, "spectral_peaks": 0.1}
     objective = with_settings(objective, {f"terms.{name}.weight": weight for name, weight in weights.items()})
     true_colors = (
         Term(name="drift", weight=1.0, function=partial(drift, 16)),
         Term(name="blotches", weight=2.0, function=partial(blotches, 4)),
+        Term(name="fringes", weight=1.0, function=partial(blotches, 1)),
     )
     whole = replace(
         detail,
         name="whole",
         learns=WHOLE,
         objective=replace(objective, terms=(*objective.terms, *true_colors)),
+        discriminator=taught_discriminator,
         degradation="camera",
-        optimizer=OptimizerSettings(learning_rate=1.5e-4, warmup_steps=50, decay_from=0.5),
+        optimizer=OptimizerSettings(learning_rate=2e-4, warmup_steps=50, decay_from=0.5),
         init_from="stage detail",
     )
     return *before, detail, whole, replace(faithful, init_from="stage whole")

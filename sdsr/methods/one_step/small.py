@@ -10,6 +10,7 @@ from typing import Literal
 
 from torch import nn
 
+from sdsr.adapters.first_level import first_level
 from sdsr.methods.guided_decoding import DecoderSettings, decoded
 from sdsr.methods.method import Device
 from sdsr.prior.loading import load_prior
@@ -30,11 +31,13 @@ PLAN = Plan(times=(99,), fidelity=0.0)
 class SmallOneStep:
     """A small prior's UNet, trained whole, and a decoder that sees the LQ photo beside the restored latent.
 
+    `levels` "first": without the levels below the UNet's first, which alone are told a prompt; so none is learned.
     `decoder` None: the prior's own. `encoder` "linear": photos are encoded by the autoencoder's lapped transform alone,
     on a prior that has one. Of an enlarged photo that is the same latent but for 2 % of its deviation, at a fortieth of
     the operations.
     """
 
+    levels: Literal["all", "first"] = "all"
     decoder: DecoderSettings | None = None
     own_plan: Plan = PLAN
     encoder: Literal["full", "linear"] = "full"
@@ -48,9 +51,9 @@ class SmallOneStep:
         prior = load_prior(prior, device=device)
         if self.encoder == "linear" and isinstance(prior.autoencoder, SmallLatents):
             prior = prior.adapted(autoencoder=prior.autoencoder.linearly)
-        unet = deepcopy(prior.unet).requires_grad_(True)
+        unet = first_level(prior.unet) if self.levels == "first" else deepcopy(prior.unet).requires_grad_(True)
         prompt = FixedPrompt(prior.embed("clean"))
-        modules = nn.ModuleDict({"unet": unet, "prompt": prompt})
+        modules = nn.ModuleDict({"unet": unet} if self.levels == "first" else {"unet": unet, "prompt": prompt})
         parts = Parts(conditioner=FixedPromptConditioner(prompt), start=from_photo, modules=modules)
         restorer = Restorer(
             prior=prior.adapted(network=unet, schedule=prior.schedule.predicting("epsilon")), parts=parts
