@@ -175,9 +175,9 @@ def _wholly_trained(stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
 
     Its loss looks through another network than the stages before, so that theirs is left to choose by, and its pairs
     are milder: on harder ones alone, results of camera photos got dirtier with time. It is held to the teacher's
-    features as much as to the HQ photo's, and the teacher's pictures are the discriminator's real ones, which keeps
-    meshes out of textures that can't be restored. Colors are held to the HQ photo: the teacher's are wrong by more than
-    a blurred photo's.
+    features nearly as much as to the HQ photo's, and the teacher's pictures are the discriminator's real ones, which
+    keeps meshes out of textures that can't be restored. Colors are held to the HQ photo: the teacher's are wrong by
+    more than a blurred photo's.
     """
     *before, detail, faithful = stages
     objective = detail.objective
