@@ -1,6 +1,6 @@
 # make demo: restore the sample photo, offline      make test: the whole test suite
 # make lint: format, lint, types                    make check: lint and test
-# make test-all: test and test-slow at once         .ci/run: what CI runs
+# .ci/run: what CI runs
 # make test-avx2: what depends on a processor's rounding, as one without AVX-512 computes it
 # make test-ray: many photos on a Ray cluster of this machine     make test-slow: what takes seconds of a core
 # make test-browser: the page of `sdsr serve` in Chromium      make test-service: attacks on it
@@ -29,9 +29,9 @@ UNROUNDED := $(addprefix --deselect=$(CONTRACT),damaged_parts parts_of_another_p
 
 export OMP_WAIT_POLICY ?= passive
 # Modules are compiled once, not in each of the processes that tests start.
-test test-all test-avx2 test-slow test-service test-browser test-ray test-runtimes: export PYTHONDONTWRITEBYTECODE :=
+test test-avx2 test-slow test-service test-browser test-ray test-runtimes: export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test test-all test-slow test-browser test-service test-ray test-runtimes test-avx2 soak lint check install clean
+.PHONY: demo test test-slow test-browser test-service test-ray test-runtimes test-avx2 soak lint check install clean
 .DEFAULT_GOAL := demo
 
 install: $(INSTALLED)
@@ -80,11 +80,6 @@ test-avx2: $(INSTALLED)
 test-slow: export OMP_NUM_THREADS := 1
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -n 2 -m slow $(PYTEST_ARGS)
-
-# Both at once, which imports all that they test once.
-test-all: export OMP_NUM_THREADS := 1
-test-all: $(INSTALLED)
-	$(BIN)/python -m pytest -n 2 -m "not gpu and not weights and not browser and not service and not ray" $(PYTEST_ARGS)
 
 # A service killed, flooded and lied to; a part of what asks it is in `make test`.
 test-service: export OMP_NUM_THREADS := 1
