@@ -19,7 +19,7 @@ from sdsr.photos.photo import Photo, Traits
 from sdsr.restoration.canvas import Canvas
 from sdsr.restoration.plan import Plan
 from sdsr.restoration.restorer import from_noise
-from sdsr.restoration.window_sizes import window_size
+from sdsr.restoration.window_sizes import least_window_px, window_size
 from sdsr.upscaling import Preview, Request, Upscaler, as_photo
 
 RECIPE = METHODS["d3sr-small"]
@@ -117,7 +117,7 @@ def test_the_callback_is_called_after_every_step(many_steps):
         return state
 
     many_steps(pillow.fromarray(pixels(10, 20)), scale=4, callback_on_step_end=note)  # 40 x 80, and 16 px around it
-    assert calls == [(many_steps, index, t, (1, 4, 10, 14)) for index, t in enumerate((900, 500, 100))]
+    assert calls == [(many_steps, index, t, (1, 4, 9, 14)) for index, t in enumerate((900, 500, 100))]
 
 
 def test_previews_come_after_each_step_but_the_last_and_then_the_tiles(many_steps):
@@ -208,6 +208,16 @@ def test_a_canvas_a_little_larger_than_a_window_is_one_if_any_size_will_do(upsca
     assert windows(Canvas(), (576, 576), facts.bytes_per_px * 520**2).window_px == 512
     for trained in (Canvas(window_px=512), Canvas(native_px=512)):
         assert windows(trained, (576, 576)).window_px == 512
+
+
+@pytest.mark.parametrize("multiple_px", [8, 16, 64])
+def test_the_smallest_windows_are_allowed_what_they_are_said_to_need(upscaler, multiple_px):
+    facts = replace(upscaler.restorer.prior.facts, multiple_px=multiple_px)
+    least = least_window_px(Canvas(), facts)
+    memory = facts.bytes_per_px * least**2
+    assert window_size(Canvas(), (2048, 2048), facts=facts, memory_bytes=memory).window_px == least
+    with pytest.raises(InputError, match="must be at least"):
+        window_size(Canvas(), (2048, 2048), facts=facts, memory_bytes=memory - facts.bytes_per_px)
 
 
 def test_too_little_memory_says_how_much_is_needed(upscaler):

@@ -40,8 +40,8 @@ def window_size(
 
 
 def least_window_px(method: Canvas, facts: Facts) -> int:
-    """Return the side of the smallest windows: as small as the network can do, or those the method wants."""
-    least = LEAST_MULTIPLES * facts.multiple_px
+    """Return the side of the smallest windows: as small as the network can do by steps, or those the method wants."""
+    least = max(WINDOW_STEP_PX, LEAST_MULTIPLES * facts.multiple_px)
     return max(least, _up(method.native_px or least, facts.multiple_px))
 
 
