@@ -69,14 +69,21 @@ def read_description(folder: Path) -> MethodDescription:
     if not path.is_file():
         raise ModelError(f"method (={folder}) has no {DESCRIPTION}; give a folder that `sdsr export` wrote.")
     try:
-        description = json.loads(path.read_text(encoding="utf-8"))
+        noted = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ModelError(f"{path} can't be read ({error}); export the method again, or reinstall sdsr.") from error
-    if description.get("format") != FORMAT:
-        raise ModelError(f"format (={description.get('format')}) of {path} must be {FORMAT}; update sdsr.")
+    if not isinstance(noted, dict):
+        raise ModelError(f"{path} is no description of a method; give a folder that `sdsr export` wrote.")
+    if noted.get("format") != FORMAT:
+        raise ModelError(f"format (={noted.get('format')}) of {path} must be {FORMAT}; update sdsr.")
+    description = MethodDescription(**noted)
     for former, name in _FORMER.items():
-        if former in description:
-            description[name] = description.pop(former)
+        if former in noted:
+            description[name] = noted[former]
+            del description[former]
+    missing = sorted(MethodDescription.__required_keys__ - description.keys())
+    if missing:
+        raise ModelError(f"{path} doesn't tell {', '.join(missing)}; give a folder that `sdsr export` wrote.")
     if description["recipe"] in _UNSAID:
         file, settings = _UNSAID[description["recipe"]]
         if file in description["files"]:

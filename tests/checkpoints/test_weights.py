@@ -54,7 +54,8 @@ def test_what_half_precision_cannot_hold_is_an_error(value: float, why: str, tmp
 
 
 def test_parts_join_those_that_are_there(tmp_path: Path) -> None:
-    write_parts({"one": {"a": torch.rand(2)}}, tmp_path, {"recipe": "mine"})
+    told = {"recipe": "mine", "prior": "tiny", "prior_sha256": "", "times": [99]}
+    write_parts({"one": {"a": torch.rand(2)}}, tmp_path, told)
     write_parts({"other": {"b": torch.rand(2)}}, tmp_path, read_description(tmp_path))
     noted = read_description(tmp_path)
     assert noted["recipe"] == "mine"
