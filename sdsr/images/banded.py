@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from sdsr.array_api import concatenate, full_precision, like, widen
+from sdsr.array_api import concatenate, full_precision, like, one_thread, widen
 from sdsr.tensors import Array, Float
 
 Band = Callable[[int, int], tuple[int, np.ndarray]]
@@ -27,7 +27,7 @@ def apply_banded(
     """Return the outputs `outputs` of the map along `dim`, in float32 or wider (under autocast, too)."""
     image = widen(image)
     parts = []
-    with full_precision(image):
+    with full_precision(image), one_thread(image):
         for first in range(outputs.start, outputs.stop, block):
             start, matrix = band(first, min(first + block, outputs.stop))
             reads = slice(start, start + matrix.shape[1])
