@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from sdsr.errors import ModelError
-from sdsr.graphs.allocating import free_large_at_once
+from sdsr.graphs.allocating import share_arena
 from sdsr.graphs.description import Description
 from sdsr.quiet_runtimes import import_onnx_runtime
 
@@ -45,10 +45,10 @@ def open_graphs(
     """Return a model's graphs, ready to run by one of ONNX Runtime's providers; what it can't, the CPU does.
 
     Weights are looked for in the folder, then in `others`. Raises ModelError for files that are missing or that aren't
-    the described ones. Memory is allocated as suits them (`allocating.py`).
+    the described ones.
     """
     places = (folder, *others)
-    free_large_at_once()
+    share_arena()
     weights = {name: _read(places, name, digest) for name, digest in description.weights.items()}
     return {
         name: _opened(_read((folder,), f"{name}.onnx", digest), weights, folder, provider)
@@ -80,9 +80,9 @@ def _opened(graph: bytes, weights: Mapping[str, bytes], folder: Path, provider: 
     options.intra_op_num_threads = threads()
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    options.enable_cpu_mem_arena = False  # it rounds up, and keeps what it took
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # other programs want the cores, too
     options.enable_mem_pattern = False  # one block with holes for a size seen before: 172 bytes a pixel, not 128
+    options.add_session_config_entry("session.use_env_allocators", "1")
     options.add_external_initializers_from_files_in_memory(
         list(weights), list(weights.values()), [len(data) for data in weights.values()]
     )
