@@ -39,6 +39,16 @@ SAMPLE = Path(sdsr.__file__).parent / "assets" / "sample.jpg"
 SIDE_PX = 128
 CHANNELS = 64
 CONVOLUTIONS = 32
+UNTIL_SAMPLING = """
+import os
+from sdsr import job
+from sdsr.cli.main import main
+job.trajectory = lambda *_, **__: os._exit(0)
+try:
+    main()
+finally:
+    os._exit(1)
+"""
 
 
 def main() -> None:
@@ -85,7 +95,9 @@ def prepared(folder: Path) -> dict[str, list[str]]:
     }
     if find_spec("torch") is not None:
         commands["import torch"] = [sys.executable, "-c", "import torch"]
-        commands["sdsr upscale --model invsr-small"] = [*sdsr_, "upscale", *one, "--model", "invsr-small"]
+        by_torch = ["upscale", *one, "--model", "invsr-small"]
+        commands["sdsr upscale --model invsr-small"] = [*sdsr_, *by_torch]
+        commands["the same, until it samples"] = [sys.executable, "-c", UNTIL_SAMPLING, *by_torch]
     return commands
 
 
