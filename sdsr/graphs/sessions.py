@@ -94,7 +94,7 @@ def _opened(graph: bytes, weights: Mapping[str, bytes], folder: Path, provider: 
         reason = str(error).splitlines()[0]
         raise ModelError(f"graphs (={folder}) can't be opened ({reason}); export them again.") from error
     return Graph(
-        run=lambda given: np.array(session.run(None, given)[0]),  # copied out of the arena, where it would be in the way
+        run=lambda given: np.array(session.run(None, given)[0]),  # copied: the arena's own is wanted again
         inputs=tuple(each.name for each in session.get_inputs()),
     )
 
