@@ -98,9 +98,10 @@ def test_the_command_prints_one_row_for_each_plan(invsr, folders, tmp_path):
         tmp_path / "rows.csv",
         "--protocol",
         "rgb",
+        "--features",
     )
     done = CliRunner().invoke(app, [*map(str, words)], catch_exceptions=False)
     found = json.loads(done.stdout)["results"]
     assert list(found) == list(plans_of_steps(invsr))
-    assert all(np.isfinite(row["psnr_rgb"]) for row in found.values())
+    assert all(np.isfinite([row["psnr_rgb"], row["features"]]).all() for row in found.values())
     assert len((tmp_path / "rows.csv").read_text().splitlines()) == 1 + len(STARTS)

@@ -7,7 +7,18 @@ from typing import Annotated
 import typer
 
 from sdsr.cli.measures import chosen_measures, print_rows
-from sdsr.cli.options import Device, FirstPhotos, Json, NoiseSeed, Perceptual, PhotosCsv, Prior, ProtocolName
+from sdsr.cli.options import (
+    Choosing,
+    Device,
+    Features,
+    FirstPhotos,
+    Json,
+    NoiseSeed,
+    Perceptual,
+    PhotosCsv,
+    Prior,
+    ProtocolName,
+)
 from sdsr.metrics.save import check_target
 
 
@@ -19,6 +30,8 @@ def steps(
     hr: Annotated[Path, typer.Argument(help="Folder of true photos.")],
     photos: FirstPhotos = None,
     protocol: ProtocolName = "realisr-y",
+    features: Features = False,
+    choosing: Choosing = False,
     perceptual: Perceptual = None,
     seed: NoiseSeed = 0,
     prior: Prior = None,
@@ -38,7 +51,7 @@ def steps(
 
     if csv:
         check_target(csv, overwrite=overwrite)
-    chosen = chosen_measures(protocol, perceptual)
+    chosen = chosen_measures(protocol, perceptual, features=features, choosing=choosing)
     samples = paired_samples(lq, hr, photos)
     upscaler = Upscaler.from_pretrained(model, prior=prior, device=device)
     plans = plans_of_steps(upscaler)
