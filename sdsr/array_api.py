@@ -72,7 +72,8 @@ def full_precision(array: np.ndarray | Tensor) -> AbstractContextManager[object]
     """Return the context in which autocast does not lower the precision of what is computed with `array`."""
     if isinstance(array, np.ndarray):
         return nullcontext()
-    return sys.modules["torch"].autocast(array.device.type, enabled=False)
+    kind, torch = array.device.type, sys.modules["torch"]
+    return torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext()
 
 
 def one_thread(array: np.ndarray | Tensor) -> AbstractContextManager[object]:

@@ -43,12 +43,12 @@ def trajectory(
         yield Sampled(t=t, clean=clean, encoded=encoded, last=to is None, fidelity=plan.fidelity)
         if to is not None:
             if plan.refinement is not None:
-                encoded = _refreshed(restorer, lq_image, plan.refinement, clean, encoded)
+                encoded = refreshed(restorer, lq_image, plan.refinement, clean, encoded)
             drawn = partial(noise.at, "step", index, canvas, restorer.channels)
             noisy = plan.step(restorer.schedule, noisy, clean, t, to, lambda like=noisy, drawn=drawn: drawn().to(like))
 
 
-def _refreshed(
+def refreshed(
     restorer: Restoring[Latent, Known], lq_image: LqImage, refinement: Refinement, clean: Latent, encoded: Known
 ) -> Known:
     """The encoded LQ, renewed from its mixture with a clean estimate, decoded part by part.

@@ -27,6 +27,7 @@ from sdsr.prior.shapes import SHAPES, shape_prior
 from sdsr.prior.shapes_flow import FLOW_SHAPES, flow_shape_prior
 from sdsr.restoration.lq_image import LqImage
 from sdsr.restoration.restorer import Restorer
+from sdsr.restoration.sample import refreshed
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +61,8 @@ class Part:
     `added`: whether the method brings it, rather than its prior. `trained`: how many of its parameters learn, in some
     stage. MACs: `encode_lq` once for each photo, `one_pass` of the UNet and what advises it, `step` with all passes of
     guidance (what is made of a photo once, a ControlNet's hint, is in the first alone), `decode` with the plan's
-    fidelity, and `image`, the sum over the whole plan; of what is added inside another network, they are that one's.
+    fidelity, and `image`, the sum over the whole plan, with what self-refinement decodes and looks at between steps;
+    of what is added inside another network, they are that one's.
     """
 
     name: str
@@ -213,13 +215,19 @@ def _work(restorer: Restorer, recipe: Recipe, *, given_px: int, size_px: int) ->
         step = _measured(networks, lambda: restorer.denoise(noisy, plan.times[0], encoded, plan.guidance))[1]
         afresh = restorer.encode_lq(lq_image, None, noise)  # of which nothing is kept yet
         one_pass = _measured(networks, lambda: restorer.denoise(noisy, plan.times[0], afresh))[1]
+        between = {}
+        if plan.refinement is not None:
+            look = partial(refreshed, restorer, lq_image, plan.refinement, clean, encoded)
+            again, between = _measured(networks, look)
+            step = _measured(networks, lambda: restorer.denoise(noisy, plan.times[0], again, plan.guidance))[1]
         _, decode = _measured(networks, lambda: restorer.decode(clean, lq_image, fidelity=plan.fidelity))
     work = {}
     for name in networks:
         before = encode_lq.get(name, Macs()) + start.get(name, Macs())
         each, made, all_passes, after = (macs.get(name, Macs()) for macs in (one_pass, first, step, decode))
-        if any(name in ran for ran in (encode_lq, start, step, decode)):
-            image = before + made + all_passes * (len(plan.times) - 1) + after
+        renewed = between.get(name, Macs())
+        if any(name in ran for ran in (encode_lq, start, step, between, decode)):
+            image = before + made + (renewed + all_passes) * (len(plan.times) - 1) + after
             phases = (before, each, all_passes, after, image)
             work[name] = dict(zip(PHASES, phases, strict=True))
     return work

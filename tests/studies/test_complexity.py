@@ -21,7 +21,7 @@ from sdsr.prior.convolution import ConvolutionByProducts
 from sdsr.prior.running import Choice, Running, as_usual, computing
 from sdsr.prior.tiny import tiny_prior
 from sdsr.request import Request
-from sdsr.restoration.plan import Plan
+from sdsr.restoration.plan import Plan, Refinement
 from sdsr.restoration.restorer import Parts, PromptedCondition, Restorer, from_photo
 from sdsr.studies.complexity import PHASES, Complexity, Macs, complexity
 from sdsr.tensors import Image
@@ -96,6 +96,15 @@ def test_an_image_takes_every_step_with_every_pass_of_guidance(mixed: Complexity
     assert unet.one_pass.layers > unet.one_pass.attention > 0
     assert unet.encode_lq == unet.decode == Macs()
     assert mixed.macs("image").total == sum(part.image.total for part in mixed.parts)
+
+
+def test_a_look_back_is_decoded_and_told_of_between_steps(mixed: Complexity) -> None:
+    plan = Plan(times=(700, 500, 300), guidance=2.0, refinement=Refinement(weight=0.5))
+    recipe = Recipe(facts=RecipeFacts(name="mixed", summary="", prior="tiny"), method=Mixed(own_plan=plan))
+    before, refined = ({part.name: part for part in each.parts} for each in (mixed, complexity(recipe, given_px=16)))
+    assert refined["mixer"].image == before["mixer"].encode_lq * 3
+    assert refined["autoencoder"].image == before["autoencoder"].image + before["autoencoder"].decode * 2
+    assert refined["unet"].image == before["unet"].image
 
 
 def test_a_shared_tensor_counts_once_for_the_smallest_part_and_idle_networks_of_the_prior_do_not(
