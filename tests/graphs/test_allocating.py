@@ -31,9 +31,12 @@ for _ in range(2):
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="Linux tells a peak that can be forgotten")
 def test_a_size_seen_before_takes_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two maps of 64 channels at H/2, 128 bytes a pixel, and what an arena of doubling pieces has more."""
+    """Two maps of 64 channels at H/2, 128 bytes a pixel, and what an arena of doubling pieces has more.
+
+    Later it is the result alone that is new, 12 bytes a pixel, and what C's allocator rounds up to.
+    """
     monkeypatch.setenv("MALLOC_MMAP_THRESHOLD_", "131072")
     told = subprocess.run([sys.executable, "-c", REPEATED], check=True, capture_output=True, text=True).stdout
     first, again = map(float, told.split())
     assert 128 < first < 256
-    assert again < 16
+    assert again < 32
