@@ -79,7 +79,8 @@ def full_precision(array: np.ndarray | Tensor) -> AbstractContextManager[object]
 def one_thread(array: np.ndarray | Tensor) -> AbstractContextManager[object]:
     """Return the context in which products of NumPy's arrays wake no other thread of BLAS.
 
-    OpenBLAS's wait for the next one spinning, while others compute: a photo then takes ONNX Runtime a fifth longer.
+    OpenBLAS's wait for the next one spinning, while others compute: a photo then takes ONNX Runtime a tenth to a fifth
+    longer.
     """
     if not isinstance(array, np.ndarray) or os.environ.get("OPENBLAS_NUM_THREADS") == "1":
         return nullcontext()

@@ -82,7 +82,7 @@ def _opened(graph: bytes, weights: Mapping[str, bytes], folder: Path, provider: 
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # other programs want the cores, too
     options.enable_mem_pattern = False  # one block with holes for a size seen before: 172 bytes a pixel, not 128
-    options.add_session_config_entry("session.use_env_allocators", "1")
+    options.add_session_config_entry("session.use_env_allocators", "1")  # the arena of `share_arena`
     options.add_external_initializers_from_files_in_memory(
         list(weights), list(weights.values()), [len(data) for data in weights.values()]
     )

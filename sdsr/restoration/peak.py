@@ -46,7 +46,8 @@ BY_TORCH = Allocations(once_bytes=16 << 20)
 """Once: code of the libraries that is run for the first time, and kernels that are compiled for the processor."""
 BY_GRAPHS = Allocations(once_bytes=6 << 20, window_share=1.3, part_share=1.0, keeps=True)
 """ONNX Runtime's, which adds and activates in place: a decoder has two maps alive where torch has more than three (128
-bytes a pixel), and 14 bytes of inputs; the arena that they come from is larger by two thirds.
+bytes a pixel), and 14 bytes of inputs; the arena that they come from is larger by two thirds, as measured of parts and
+assumed of windows, which the default's never outgrow.
 """
 BY_CARD = Allocations(once_bytes=256 << 20)
 """What libraries of an accelerator keep for themselves once they compute; assumed, for `bench/gpu/offload.py` to hold
