@@ -72,7 +72,7 @@ def measure(root: Path) -> None:
     costs["manifest"] = time.process_time() - begun
     begun = time.process_time()
     done = 0
-    for outcome in process(tasks, model(), Settings(), on_progress=lambda task, share: None):
+    for outcome in process(tasks, model(), Settings()):
         done += outcome.status == "skipped"
     costs["resume"] = time.process_time() - begun - costs["manifest"]
     assert done == len(tasks), f"{done} of {len(tasks)} were found finished"

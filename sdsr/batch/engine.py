@@ -36,13 +36,17 @@ _PASSED_AT_ONCE = 64  # photos that need nothing, looked at while one is restore
 Settled = Outcome | None
 
 
+def unheard(task: Task, told: float | int) -> None:
+    """Let what is told of a task pass."""
+
+
 def process(
     tasks: Iterable[Task],
     model: Model,
     settings: Settings,
     *,
-    on_progress: Callable[[Task, float], None],
-    on_size: Callable[[Task, int], None] | None = None,
+    on_progress: Callable[[Task, float], None] = unheard,
+    on_size: Callable[[Task, int], None] = unheard,
     beside: Beside | None = None,
     limit: int | None = None,
     bucket: "Bucket | None" = None,
@@ -66,8 +70,8 @@ def work(
     tasks: Iterable[Task],
     desk: Desk,
     *,
-    on_progress: Callable[[Task, float], None],
-    on_size: Callable[[Task, int], None] | None = None,
+    on_progress: Callable[[Task, float], None] = unheard,
+    on_size: Callable[[Task, int], None] = unheard,
     limit: int | None = None,
 ) -> Generator[Outcome, None, None]:
     """Do what `process` does at a desk, which keeps its model and stays open.
@@ -108,7 +112,7 @@ class _Line:
 
     desk: Desk
     on_progress: Callable[[Task, float], None]
-    on_size: Callable[[Task, int], None] | None
+    on_size: Callable[[Task, int], None]
     left: int | None
     reader: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "sdsr-reader"))
     writer: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "sdsr-writer"))
@@ -159,8 +163,7 @@ class _Line:
         self.held.append(opened)
         task = opened.task
         self.on_progress(task, 0.0)
-        if self.on_size is not None:
-            self.on_size(task, opened.looked.size[0] * opened.looked.size[1])
+        self.on_size(task, opened.looked.size[0] * opened.looked.size[1])
         if self.left is None or self.left > 1:
             self.ahead = self.reader.submit(_look_ahead, rest, self.desk)
         restored = restore_opened(opened, self.desk, lambda share: self.on_progress(task, share))

@@ -168,7 +168,7 @@ class _Worker:
     def restore(self, tasks: list[Task]) -> list[Outcome]:
         from sdsr.batch.engine import work
 
-        return list(work(tasks, self.desk, on_progress=lambda task, share: None))
+        return list(work(tasks, self.desk))
 
     def close(self) -> None:
         """Give up claims, and note what was found finished."""

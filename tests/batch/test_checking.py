@@ -61,7 +61,7 @@ def test_a_wrong_result_is_made_again_in_float32_or_not_at_all(
     model = model_of(upscaler)
 
     def outcomes(model: Model) -> list[Outcome]:
-        return list(process(tasks, model, settings, on_progress=lambda task, share: None))
+        return list(process(tasks, model, settings))
 
     first, second = outcomes(model)
     assert (first.status, first.kind, second.kind) == ("failed", "result", "result")

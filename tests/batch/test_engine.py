@@ -31,7 +31,7 @@ TWICE = Request(scale=2.0)
 def run(tree: Path, upscaler: Upscaler, settings: Settings | None = None) -> dict[str, Outcome]:
     settings = settings or Settings(request=TWICE)
     tasks = plan([tree], Naming(request=settings.request), output=tree.parent / "out")
-    outcomes = process(tasks, model_of(upscaler), settings, on_progress=lambda task, share: None)
+    outcomes = process(tasks, model_of(upscaler), settings)
     return {Path(outcome.input).relative_to(tree).as_posix(): outcome for outcome in outcomes}
 
 
@@ -132,12 +132,12 @@ def test_another_version_leaves_what_is_finished(
 def test_two_with_other_settings_on_one_folder_are_told(tree: Path, upscaler: Upscaler) -> None:
     tasks = plan([tree / "a.png", tree / "sub" / "b.png"], Naming(request=TWICE), output=tree.parent / "out")
     settings = Settings(request=TWICE)
-    one = process(tasks, model_of(upscaler), settings, on_progress=lambda task, share: None, limit=1)
+    one = process(tasks, model_of(upscaler), settings, limit=1)
     assert next(one).status == "done"
-    waiting = process(tasks[1:], model_of(upscaler), settings, on_progress=lambda task, share: None)
+    waiting = process(tasks[1:], model_of(upscaler), settings)
     manifest = manifest_of(tree.parent / "out")
     other = Settings(request=Request(scale=2.0, seed=1))
-    (done,) = process(tasks[1:], model_of(upscaler), other, on_progress=lambda task, share: None)
+    (done,) = process(tasks[1:], model_of(upscaler), other)
     assert done.status == "done"
     assert (tree.parent / "out" / NAME).is_file()
     (outcome,) = waiting  # opened after: a change of settings, as when it is started tomorrow
@@ -151,7 +151,7 @@ def test_no_more_than_the_limit_is_restored(tree: Path, upscaler: Upscaler) -> N
 
     def first(limit: int) -> list[str]:
         settings = Settings(request=TWICE)
-        outcomes = process(tasks, model_of(upscaler), settings, on_progress=lambda task, share: None, limit=limit)
+        outcomes = process(tasks, model_of(upscaler), settings, limit=limit)
         return [outcome.status for outcome in outcomes]
 
     assert first(1) == ["done"]
@@ -191,7 +191,7 @@ def test_no_more_photos_are_held_than_are_at_work(tree: Path, upscaler: Upscaler
     tasks = plan([tree], Naming(request=TWICE), output=tree.parent / "out")
     held: list[int] = []
     before = photos_in_memory()
-    for _ in process(tasks, model_of(upscaler), Settings(request=TWICE), on_progress=lambda task, share: None):
+    for _ in process(tasks, model_of(upscaler), Settings(request=TWICE)):
         held.append(photos_in_memory() - before)
     assert len(held) == 12
     assert max(held) <= 6, "photo and result of three: being read, restored, written"
@@ -215,7 +215,7 @@ def test_two_at_once_restore_each_photo_once(tree: Path, upscaler: Upscaler, mon
     (tree / "broken.jpg").unlink()
     tasks = plan([tree], Naming(request=TWICE), output=tree.parent / "out")
     model, settings = model_of(upscaler), Settings(request=TWICE)
-    other = process(tasks, model, settings, on_progress=lambda task, share: None)
+    other = process(tasks, model, settings)
     of_other: list[Outcome] = []
 
     def while_the_first_is_at_work(task: Task, share: float) -> None:
@@ -277,7 +277,7 @@ def test_who_was_taken_for_dead_leaves_the_photo_to_the_other(
 
     monkeypatch.setattr(Lease, "holds", holds)
     tasks = plan([tree / "a.png"], Naming(request=TWICE), output=tree.parent / "out")
-    (outcome,) = process(tasks, model_of(upscaler), Settings(request=TWICE), on_progress=lambda task, share: None)
+    (outcome,) = process(tasks, model_of(upscaler), Settings(request=TWICE))
     assert outcome.status == "done"
     assert asked[0].key == asked[2].key
     assert asked[0] is not asked[2], "it was claimed anew"
@@ -287,7 +287,7 @@ def test_where_nothing_is_to_do_no_model_is_loaded(tree: Path, upscaler: Upscale
     run(tree, upscaler)
     tasks = plan([tree], Naming(request=TWICE), output=tree.parent / "out")
     unloadable = replace(model_of(upscaler), load=lambda: pytest.fail("loaded"))
-    outcomes = process(tasks, unloadable, Settings(request=TWICE), on_progress=lambda task, share: None)
+    outcomes = process(tasks, unloadable, Settings(request=TWICE))
     assert [outcome.status for outcome in outcomes] == ["skipped", "skipped", "failed", "skipped"]
 
 
@@ -298,7 +298,7 @@ def test_a_model_that_cannot_be_loaded_is_no_photos_fault(tree: Path, upscaler: 
     tasks = plan([tree], Naming(request=TWICE), output=tree.parent / "out")
     model = replace(model_of(upscaler), load=load)
     with pytest.raises(ModelError, match="are missing"):
-        list(process(tasks, model, Settings(request=TWICE), on_progress=lambda task, share: None))
+        list(process(tasks, model, Settings(request=TWICE)))
     assert not (tree.parent / "out").exists()
 
 
@@ -336,7 +336,7 @@ def test_no_name_ends_a_batch(tree: Path, upscaler: Upscaler, name: str) -> None
     out = tree.parent / "out"
     tasks = plan([tree / "sub", tree / name], Naming(request=TWICE), output=out)
     for _ in range(2):
-        outcomes = process(tasks, model_of(upscaler), Settings(request=TWICE), on_progress=lambda task, share: None)
+        outcomes = process(tasks, model_of(upscaler), Settings(request=TWICE))
         assert {outcome.status for outcome in outcomes} in ({"done"}, {"skipped"})
     assert len(files_in(out)) == 3
 
@@ -347,7 +347,7 @@ def test_a_name_that_cannot_be_is_reported_and_the_rest_go_on(tree: Path, upscal
     tasks = [Task.of(tree / "a.png", out / name, root=out) for name in impossible[:3]]
     tasks += [Task.of(tree / name, out / f"{index}.png", root=out) for index, name in enumerate(impossible)]
     tasks += [Task.of(tree / "a.png", out / "a.png", root=out)]
-    outcomes = list(process(tasks, model_of(upscaler), Settings(request=TWICE), on_progress=lambda task, share: None))
+    outcomes = list(process(tasks, model_of(upscaler), Settings(request=TWICE)))
     assert [outcome.status for outcome in outcomes] == ["failed"] * 7 + ["done"]
     assert all(outcome.error and ";" in outcome.error for outcome in outcomes[:-1])
     assert files_in(out) == {"a.png", NAME}

@@ -28,7 +28,7 @@ def test_an_estimate_counts_what_is_left(tree: Path, upscaler: Upscaler) -> None
     assert found.seconds == 3.0, "a second for each of three photos of one size"
     assert found.disk_bytes is not None
     assert found.disk_bytes > 3 * 32 * 24
-    list(process(tasks[:2], model, settings, on_progress=lambda task, share: None))
+    list(process(tasks[:2], model, settings))
     later = estimate(tasks, model, settings, limit=1)
     assert (later.finished, later.to_do, later.unreadable) == (2, 1, 1)
     assert later.seconds is None, "nothing that is left can be probed"
