@@ -26,6 +26,7 @@ import psutil
 from PIL import Image
 
 from sdsr.batch import restoring
+from sdsr.batch.desk import Batch
 from sdsr.batch.engine import process
 from sdsr.batch.journal import NAME
 from sdsr.batch.model import Model
@@ -94,7 +95,7 @@ def check_overhead(root: Path, photos: int) -> bool:
     settings = Settings()
     tasks = plan([root / "in"], Naming(request=settings.request), output=root / "out")
     model = Model.described(DEFAULT_MODEL, load_model)
-    done = sum(each.status == "done" for each in process(tasks, model, settings))
+    done = sum(each.status == "done" for each in process(Batch(tasks=tasks, model=model, settings=settings)))
     wall_s = time.perf_counter() - spent[1][0]  # the first one is slower than all others
     restoring_s = sum(end - begun for begun, end in spent[1:])
     overhead = wall_s / restoring_s - 1

@@ -19,6 +19,7 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import NoReturn
 
+from sdsr.batch.desk import Batch
 from sdsr.batch.engine import process
 from sdsr.batch.entries import Entry, Work
 from sdsr.batch.items import Stamp
@@ -72,13 +73,13 @@ def measure(root: Path) -> None:
     costs["manifest"] = time.process_time() - begun
     begun = time.process_time()
     done = 0
-    for outcome in process(tasks, model(), Settings()):
+    for outcome in process(Batch(tasks=tasks, model=model(), settings=Settings())):
         done += outcome.status == "skipped"
     costs["resume"] = time.process_time() - begun - costs["manifest"]
     assert done == len(tasks), f"{done} of {len(tasks)} were found finished"
     begun = time.process_time()
     with open(os.devnull, "w", encoding="utf-8") as nowhere, redirect_stdout(nowhere):
-        report(tasks, model(), Settings(), json=True, quiet=False)
+        report(Batch(tasks=tasks, model=model(), settings=Settings()), json=True, quiet=False)
     costs["telling"] = time.process_time() - begun - costs["resume"] - costs["manifest"]
     memory_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(

@@ -1,7 +1,7 @@
 """The desk at which photos of a batch are worked on: opened, restored, written; and what became of each."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Lock
@@ -32,17 +32,29 @@ class LoadingError(Exception):
         self.error = error
 
 
-@dataclass(slots=True, kw_only=True)
-class Desk:
-    """What the photos of a batch share while they are worked on.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """Photos to restore by one model, what is the same for all of them, and what is made `beside` each result.
 
-    All of them are in one `bucket`, if any; `token` is what this process is called among those that share results.
+    All of them are in one `bucket`, if any. No more than `limit` are restored.
     """
 
+    tasks: Sequence[Task]
     model: Model
     settings: Settings
     beside: Beside | None = None
     bucket: "Bucket | None" = None
+    limit: int | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Desk:
+    """What the photos of a batch share while they are worked on.
+
+    `token` is what this process is called among those that share results.
+    """
+
+    batch: Batch
     token: str = field(default_factory=new_token)
     settings_sha256: str = ""
     loaded: "list[JobMaker]" = field(default_factory=list)
@@ -51,14 +63,14 @@ class Desk:
     computing: Lock = field(default_factory=Lock)  # jobs of a model are run one after another
 
     def __post_init__(self) -> None:
-        self.settings_sha256 = settings_sha256(self.model, self.settings)
+        self.settings_sha256 = settings_sha256(self.batch.model, self.batch.settings)
 
     def maker(self) -> "JobMaker":
         """Return the model, loaded when it is needed first; raise LoadingError where it can't be."""
         with self.loading:
             try:
                 if not self.loaded:
-                    self.loaded.append(self.model.load())
+                    self.loaded.append(self.batch.model.load())
             except SdsrError as error:
                 raise LoadingError(error) from error
             return self.loaded[0]
@@ -66,17 +78,17 @@ class Desk:
     def float32_maker(self) -> "JobMaker | None":
         """Return the model in full precision, loaded when it is needed first; None where it is so anyway."""
         if len(self.loaded) == 1:
-            maker = self.model.load_float32()
+            maker = self.batch.model.load_float32()
             if maker is not None:
                 self.loaded.append(maker)
         return self.loaded[1] if len(self.loaded) > 1 else None
 
     def results(self, root: Path) -> Results:
         """Return the folder or bucket of results, opened when it is needed first."""
-        if root not in self.opened and self.bucket is not None:
+        if root not in self.opened and self.batch.bucket is not None:
             from sdsr.batch.bucket.results import BucketResults
 
-            self.opened[root] = BucketResults(self.bucket, self.token)
+            self.opened[root] = BucketResults(self.batch.bucket, self.token)
         elif root not in self.opened:
             self.opened[root] = FolderResults(root, self.token)
         return self.opened[root]
@@ -84,13 +96,13 @@ class Desk:
     @property
     def reads(self) -> bool:
         """Whether photos and results are read to know that they are as they were."""
-        return self.settings.on_exists == "verify"
+        return self.batch.settings.on_exists == "verify"
 
     def needs_nothing(self, task: Task) -> bool:
         """Whether a photo is finished, with all that belongs beside it."""
         if task.root is None or self.results(task.root).manifest.interrupted(task.result_name):
             return False
-        return self.seems_finished(task) and (self.beside is None or self.beside.is_there(task))
+        return self.seems_finished(task) and (self.batch.beside is None or self.batch.beside.is_there(task))
 
     def seems_finished(self, task: Task) -> bool:
         """Whether a result is finished, as far as can be told of one that is nobody's."""
@@ -99,7 +111,7 @@ class Desk:
         return self.finished(self.results(task.root).glance(task, self.settings_sha256, read=self.reads))
 
     def finished(self, state: State) -> bool:
-        return state == "finished" or (state == "another version" and self.settings.on_exists != "replace")
+        return state == "finished" or (state == "another version" and self.batch.settings.on_exists != "replace")
 
     def outcome(self, task: Task, status: Status) -> Outcome:
         """Return the outcome of a photo that has come to this."""
@@ -107,8 +119,8 @@ class Desk:
             input=task.photo,
             output=task.result,
             status=status,
-            model=self.model.name,
-            seed=self.settings.request.seed,
+            model=self.batch.model.name,
+            seed=self.batch.settings.request.seed,
         )
 
     def failed(self, task: Task, kind: Kind, error: str) -> Outcome:

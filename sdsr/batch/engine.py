@@ -12,19 +12,12 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
-from sdsr.batch.desk import Desk
+from sdsr.batch.desk import Batch, Desk
 from sdsr.batch.finishing import restore_opened, write_opened
-from sdsr.batch.model import Model
 from sdsr.batch.opening import Opened, open_task, skip_finished
 from sdsr.batch.outcome import Outcome
-from sdsr.batch.restoring import Beside
-from sdsr.batch.settings import Settings
 from sdsr.batch.walking import Task
-
-if TYPE_CHECKING:
-    from sdsr.batch.bucket.planning import Bucket
 
 log = logging.getLogger(__name__)
 
@@ -41,29 +34,23 @@ def unheard(task: Task, told: float | int) -> None:
 
 
 def process(
-    tasks: Iterable[Task],
-    model: Model,
-    settings: Settings,
+    batch: Batch,
     *,
     on_progress: Callable[[Task, float], None] = unheard,
     on_size: Callable[[Task, int], None] = unheard,
-    beside: Beside | None = None,
-    limit: int | None = None,
-    bucket: "Bucket | None" = None,
 ) -> Iterator[Outcome]:
     """Restore the photos one after another and yield what became of each.
 
     In a folder of results, what is finished is skipped and what gets finished is noted; a photo that another process
-    is restoring is left to it, and looked at again when there is nothing else to do. So it is with a `bucket` that
-    photos and results are in, of which all is yielded first that is finished. What belongs `beside` a result is
-    made with it, or later where it is missing. No more than `limit` photos are restored. `on_progress` hears of the
-    share of each task that is done, `on_size` of the pixels that its result will have. Errors of the library and of
-    the operating system are outcomes; where the model itself can't be loaded, that error is raised, and InputError
-    where processes can't share the bucket and this one doesn't say that its part is its own.
+    is restoring is left to it, and looked at again when there is nothing else to do. So it is with a bucket, of which
+    all is yielded first that is finished. What belongs beside a result is made with it, or later where it is missing.
+    `on_progress` hears of the share of each task that is done, `on_size` of the pixels that its result will have.
+    Errors of the library and of the operating system are outcomes; where the model itself can't be loaded, that error
+    is raised, and InputError where processes can't share the bucket and this one doesn't say that its part is its own.
     """
-    with closing(Desk(model=model, settings=settings, beside=beside, bucket=bucket)) as desk:
-        left = tasks if bucket is None else (yield from skip_finished(tasks, desk))
-        yield from work(left, desk, on_progress=on_progress, on_size=on_size, limit=limit)
+    with closing(Desk(batch=batch)) as desk:
+        left = batch.tasks if batch.bucket is None else (yield from skip_finished(batch.tasks, desk))
+        yield from work(left, desk, on_progress=on_progress, on_size=on_size)
 
 
 def work(
@@ -72,16 +59,15 @@ def work(
     *,
     on_progress: Callable[[Task, float], None] = unheard,
     on_size: Callable[[Task, int], None] = unheard,
-    limit: int | None = None,
 ) -> Generator[Outcome, None, None]:
-    """Do what `process` does at a desk, which keeps its model and stays open.
+    """Do what `process` does with some of a batch's tasks, at a desk, which keeps its model and stays open.
 
     Photos of other processes are passed over, and looked at again; where none was settled, after longer and longer.
     """
-    patience_s = _PATIENCE_S if desk.bucket is None else _BUCKET_PATIENCE_S
+    patience_s = _PATIENCE_S if desk.batch.bucket is None else _BUCKET_PATIENCE_S
     wait_s = patience_s
     waiting = tasks
-    with closing(_Line(desk=desk, on_progress=on_progress, on_size=on_size, left=limit)) as line:
+    with closing(_Line(desk=desk, on_progress=on_progress, on_size=on_size, left=desk.batch.limit)) as line:
         while line.left != 0:
             of_others: list[Task] = []
             advanced = False

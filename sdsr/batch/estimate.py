@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 from rich.filesize import decimal
 
-from sdsr.batch.desk import Desk
-from sdsr.batch.model import Model
+from sdsr.batch.desk import Batch, Desk
 from sdsr.batch.naming import nearest_folder
 from sdsr.batch.outcome import complaint
 from sdsr.batch.restoring import Looked, look_at
@@ -62,22 +61,17 @@ class Estimate:
             )
 
 
-def estimate(
-    tasks: Sequence[Task],
-    model: Model,
-    settings: Settings,
-    *,
-    limit: int | None = None,
-    clock: Callable[[], float] = time.perf_counter,
-) -> Estimate:
-    """Return what the tasks would take, no more than `limit` of them being restored.
+def estimate(batch: Batch, *, clock: Callable[[], float] = time.perf_counter) -> Estimate:
+    """Return what a batch would take.
 
     Headers are read of a sample, and the middles of a few photos are restored and encoded to know time and bytes.
     """
-    desk = Desk(model=model, settings=settings)
+    tasks = batch.tasks
+    settings = batch.settings
+    desk = Desk(batch=batch)
     left = [task for task in tasks if not desk.seems_finished(task)]
     finished = len(tasks) - len(left)
-    left = left[:limit]
+    left = left[: batch.limit]
     step = max(1, -(-len(left) // _SAMPLE))
     sample = left[::step]
     looked, complaints = _look_at(sample, settings)
@@ -126,13 +120,13 @@ def _probe(photos: Sequence[Looked], desk: Desk, clock: Callable[[], float]) -> 
         if pixels and clock() > until:
             break
         try:
-            middle = _middle(looked, desk.settings.limits)
+            middle = _middle(looked, desk.batch.settings.limits)
             maker = desk.maker()
             if not pixels:  # the first is slower than all others
-                _restored(middle, looked, maker, desk.settings)
+                _restored(middle, looked, maker, desk.batch.settings)
             begun = clock()
-            result = _restored(middle, looked, maker, desk.settings)
-            data = encode_photo(result, looked.format, desk.settings.quality)
+            result = _restored(middle, looked, maker, desk.batch.settings)
+            data = encode_photo(result, looked.format, desk.batch.settings.quality)
         except InputError:
             continue
         seconds += clock() - begun

@@ -23,7 +23,7 @@ def restore_opened(opened: Opened, desk: Desk, on_progress: OnProgress) -> Resto
 
     def attempt() -> Restored:
         restore = partial(
-            restore_looked, opened.looked, settings=desk.settings, photo=opened.photo, on_progress=on_progress
+            restore_looked, opened.looked, settings=desk.batch.settings, photo=opened.photo, on_progress=on_progress
         )
         opened.photo = None  # so that nothing but what restores it holds it
         with desk.computing:
@@ -71,10 +71,11 @@ def _write(opened: Opened, restored: Restored, desk: Desk) -> None:
     from sdsr.photos.probe import format_of
 
     task = opened.task
-    settings = desk.settings
+    batch = desk.batch
+    settings = batch.settings
     pair = opened.pair
     _make_folder(pair.target.parent)
-    seal = settings.seal(restored.result, task.target.name, pair.photo.file(), desk.model.name)
+    seal = settings.seal(restored.result, task.target.name, pair.photo.file(), batch.model.name)
     with nullcontext() if task.root is None else desk.results(task.root).writing(pair, opened.work):
         write_photo(
             restored.result,
@@ -84,8 +85,8 @@ def _write(opened: Opened, restored: Restored, desk: Desk) -> None:
             overwrite=opened.replaces,
             seal=seal,
         )
-        if desk.beside is not None:
-            desk.beside.make(task, restored)
+        if batch.beside is not None:
+            batch.beside.make(task, restored)
 
 
 def _make_folder(folder: Path) -> None:

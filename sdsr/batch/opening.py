@@ -99,10 +99,10 @@ def _read(task: Task, desk: Desk, pair: Pair, state: State | None, lease: Lease 
     """Return a photo to restore; what can't be done is refused before the model is loaded."""
     from sdsr.photos.probe import format_of
 
-    settings = desk.settings
+    settings = desk.batch.settings
     looked = look_at(pair.photo.file(), settings, format=format_of(task.target))
-    if desk.beside is not None:
-        desk.beside.check((looked.header.height, looked.header.width), looked.size)
+    if desk.batch.beside is not None:
+        desk.batch.beside.check((looked.header.height, looked.header.width), looked.size)
     reason = None
     if task.root is not None and state is not None:
         reason = again.reason(state, task, desk.results(task.root).manifest, settings.on_exists)
@@ -130,12 +130,13 @@ def _read(task: Task, desk: Desk, pair: Pair, state: State | None, lease: Lease 
 
 def _make_beside(task: Task, desk: Desk) -> None:
     """Make what is missing beside a finished result; the photo is restored again where several passes are looked at."""
-    if desk.beside is None or desk.beside.is_there(task):
+    batch = desk.batch
+    if batch.beside is None or batch.beside.is_there(task):
         return
     restored = None
-    if desk.settings.passes > 1:
+    if batch.settings.passes > 1:
         from sdsr.photos.probe import format_of
 
         with desk.computing:
-            restored = restore(task.source, desk.maker(), desk.settings, format=format_of(task.target))
-    desk.beside.make(task, restored)
+            restored = restore(task.source, desk.maker(), batch.settings, format=format_of(task.target))
+    batch.beside.make(task, restored)

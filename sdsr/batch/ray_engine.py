@@ -11,21 +11,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sdsr.batch.alive import new_token
-from sdsr.batch.desk import Desk
-from sdsr.batch.model import Model
+from sdsr.batch.desk import Batch, Desk
 from sdsr.batch.opening import skip_finished
 from sdsr.batch.outcome import Outcome
 from sdsr.batch.ray_cluster import Cluster, connect, import_ray, shares
-from sdsr.batch.restoring import Beside
-from sdsr.batch.settings import Settings
 from sdsr.batch.walking import Task
 from sdsr.errors import ModelError, SdsrError
-
-if TYPE_CHECKING:
-    from sdsr.batch.bucket.planning import Bucket
 
 log = logging.getLogger(__name__)
 
@@ -35,36 +29,28 @@ _MOST_AT_ONCE = 8  # photos that a worker is given; while one is restored it rea
 _CLOSING_S = 10.0
 
 
-def process_on_ray(
-    tasks: Sequence[Task],
-    model: Model,
-    settings: Settings,
-    cluster: Cluster,
-    *,
-    beside: Beside | None = None,
-    limit: int | None = None,
-    bucket: "Bucket | None" = None,
-) -> Iterator[Outcome]:
+def process_on_ray(batch: Batch, cluster: Cluster) -> Iterator[Outcome]:
     """Restore the photos on a cluster and yield what became of each, as it arrives; see `sdsr.batch.engine.process`.
 
-    Those of a `bucket` are fetched and uploaded by the workers. What is finished is found here, before anything of Ray
+    Those of a bucket are fetched and uploaded by the workers. What is finished is found here, before anything of Ray
     is started. Raises InputError where Ray isn't here or the cluster can't be reached, and the model's error where it
     can't be loaded.
     """
-    desk = Desk(model=model, settings=settings, beside=beside, bucket=bucket)
+    desk = Desk(batch=batch)
     with closing(desk):
-        left = yield from skip_finished(tasks, desk)
+        left = yield from skip_finished(batch.tasks, desk)
     if left:
-        yield from _on_cluster(left, desk, cluster, limit)
+        yield from _on_cluster(left, desk, cluster)
 
 
-def _on_cluster(tasks: Sequence[Task], desk: Desk, cluster: Cluster, limit: int | None) -> Iterator[Outcome]:
+def _on_cluster(tasks: Sequence[Task], desk: Desk, cluster: Cluster) -> Iterator[Outcome]:
     ray = import_ray()
     started = connect(ray, cluster)
     try:
         count, share = shares(ray.cluster_resources(), cluster.workers)
         actor = ray.remote(max_restarts=0, **share)(_Worker)
-        yield from _Dispatch(ray=ray, actor=actor, desk=desk, waiting=deque(tasks), left=limit).run(count)
+        dispatch = _Dispatch(ray=ray, actor=actor, desk=desk, waiting=deque(tasks), left=desk.batch.limit)
+        yield from dispatch.run(count)
         desk.close()  # which removes what dead workers left
     finally:
         if started:
@@ -111,9 +97,10 @@ class _Dispatch:
 
     def _hire(self) -> _Hired:
         token = new_token()
-        desk = self.desk
-        bucket = desk.bucket and replace(desk.bucket, photos={})  # what was listed stays here
-        return _Hired(actor=self.actor.remote(desk.model, desk.settings, desk.beside, bucket, token), token=token)
+        batch = self.desk.batch
+        bucket = batch.bucket and replace(batch.bucket, photos={})
+        given = replace(batch, tasks=(), bucket=bucket, limit=None)  # what was listed stays here, and is counted here
+        return _Hired(actor=self.actor.remote(given, token), token=token)
 
     def _give(self) -> None:
         while self.waiting and self.idle:
@@ -160,10 +147,8 @@ class _Dispatch:
 class _Worker:
     """A process of the cluster with the model on its device."""
 
-    def __init__(
-        self, model: Model, settings: Settings, beside: Beside | None, bucket: "Bucket | None", token: str
-    ) -> None:
-        self.desk = Desk(model=model, settings=settings, beside=beside, bucket=bucket, token=token)
+    def __init__(self, batch: Batch, token: str) -> None:
+        self.desk = Desk(batch=batch, token=token)
 
     def restore(self, tasks: list[Task]) -> list[Outcome]:
         from sdsr.batch.engine import work

@@ -13,6 +13,7 @@ import typer
 from sdsr.batch.amounts import parse_bytes
 from sdsr.batch.bucket.planning import Bucket, Places, plan_bucket
 from sdsr.batch.choosing import Choice
+from sdsr.batch.desk import Batch
 from sdsr.batch.model import Model
 from sdsr.batch.settings import Settings
 from sdsr.batch.shards import Shard
@@ -136,25 +137,18 @@ def upscale(
         tasks, bucket = _planned(photos, output, naming, alone=part is not None)
         tasks = choice.of(tasks) if many.include or many.exclude else tasks
         tasks = tasks if part is None else _part(tasks, part, quiet=many.json or basics.quiet)
-        described = replace(described, load=partial(wanted.load, request, photos=len(tasks)))
+        model = replace(described, load=partial(wanted.load, request, photos=len(tasks)))
+        batch = Batch(tasks=tasks, model=model, settings=settings, bucket=bucket, limit=many.limit)
         if bucket is not None:
             _check_of_files(bucket, {"--dry-run": many.dry_run, "--report": trust.report})
         if many.dry_run:
             from sdsr.batch.estimate import estimate
 
-            tell_estimate(estimate(tasks, described, settings, limit=many.limit), json=many.json)
+            tell_estimate(estimate(batch), json=many.json)
             return
         pages = _pages(basics.model, settings) if trust.report else None
         tally = report_outcomes(
-            tasks,
-            described,
-            settings,
-            json=many.json,
-            quiet=basics.quiet,
-            beside=pages,
-            limit=many.limit,
-            cluster=machine.cluster,
-            bucket=bucket,
+            replace(batch, beside=pages), json=many.json, quiet=basics.quiet, cluster=machine.cluster
         )
         if pages is not None:
             overviews = pages.overviews(tasks)

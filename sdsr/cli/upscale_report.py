@@ -3,7 +3,7 @@
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,42 +14,29 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
 
+from sdsr.batch.desk import Batch
 from sdsr.batch.engine import process
-from sdsr.batch.model import Model
 from sdsr.batch.outcome import KINDS, Kind, Outcome, complaint
 from sdsr.batch.pace import Pace, mean_pixels, told_time
-from sdsr.batch.restoring import Beside
-from sdsr.batch.settings import Settings
 from sdsr.batch.walking import Task
 from sdsr.cli.printing import echo_json, echo_line, one_line
 from sdsr.cli.tables import numbers, plain_table
 
 if TYPE_CHECKING:
-    from sdsr.batch.bucket.planning import Bucket
     from sdsr.batch.estimate import Estimate
     from sdsr.batch.ray_cluster import Cluster
 
 
-def report(
-    tasks: Sequence[Task],
-    model: Model,
-    settings: Settings,
-    *,
-    json: bool,
-    quiet: bool,
-    beside: Beside | None = None,
-    limit: int | None = None,
-    cluster: "Cluster | None" = None,
-    bucket: "Bucket | None" = None,
-) -> "Tally":
+def report(batch: Batch, *, json: bool, quiet: bool, cluster: "Cluster | None" = None) -> "Tally":
     """Restore the photos, tell of each when it is finished, and of all in the end; return what became of them."""
+    tasks = batch.tasks
     tally = Tally()
     try:
         with (
-            _shown_progress(tasks, settings, shown=not (json or quiet)) as progress,
+            _shown_progress(batch, shown=not (json or quiet)) as progress,
             _own_output(shared=cluster is not None) as out,
         ):
-            for outcome in _outcomes(tasks, model, settings, progress, beside, limit, cluster, bucket):
+            for outcome in _outcomes(batch, progress, cluster):
                 tally.count(outcome)
                 progress.settle(outcome)
                 if json:
@@ -78,22 +65,12 @@ def _own_output(*, shared: bool) -> Iterator[TextIO | None]:
         yield out
 
 
-def _outcomes(
-    tasks: Sequence[Task],
-    model: Model,
-    settings: Settings,
-    progress: "_Shown",
-    beside: Beside | None,
-    limit: int | None,
-    cluster: "Cluster | None",
-    bucket: "Bucket | None",
-) -> Iterator[Outcome]:
+def _outcomes(batch: Batch, progress: "_Shown", cluster: "Cluster | None") -> Iterator[Outcome]:
     if cluster is not None:
         from sdsr.batch.ray_engine import process_on_ray
 
-        return process_on_ray(tasks, model, settings, cluster, beside=beside, limit=limit, bucket=bucket)
-    watched = {"on_progress": progress.advance, "on_size": progress.begin}
-    return process(tasks, model, settings, **watched, beside=beside, limit=limit, bucket=bucket)
+        return process_on_ray(batch, cluster)
+    return process(batch, on_progress=progress.advance, on_size=progress.begin)
 
 
 def tell_estimate(found: "Estimate", *, json: bool) -> None:
@@ -176,15 +153,14 @@ def _print_summary(tally: Tally) -> None:
 class _Shown:
     """A bar on standard error that moves by pixels; without a terminal there is none."""
 
-    tasks: Sequence[Task]
-    settings: Settings
+    batch: Batch
     bar: Progress
     bar_task: TaskID
     pace: Pace
 
     def begin(self, task: Task, pixels: int) -> None:
         if not self.bar.disable and self.pace.known == 0:
-            self.pace.mean_px = mean_pixels(self.tasks, self.settings)
+            self.pace.mean_px = mean_pixels(self.batch.tasks, self.batch.settings)
         self.pace.begin(task, pixels, time.monotonic())
 
     def advance(self, task: Task, share: float) -> None:
@@ -201,7 +177,7 @@ class _Shown:
             return
         name = Path(photo).name
         pace = self.pace
-        total = len(self.tasks)
+        total = len(self.batch.tasks)
         number = f"{min(pace.settled + 1, total)}/{total} " if total > 1 else ""
         left = f", {told_time(pace.left_s)} left" if total > 1 and pace.left_s is not None else ""
         self.bar.update(
@@ -214,7 +190,7 @@ class _Shown:
 
 
 @contextmanager
-def _shown_progress(tasks: Sequence[Task], settings: Settings, *, shown: bool) -> Iterator[_Shown]:
+def _shown_progress(batch: Batch, *, shown: bool) -> Iterator[_Shown]:
     console = Console(stderr=True)
     columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[left]}")
     with Progress(
@@ -225,4 +201,4 @@ def _shown_progress(tasks: Sequence[Task], settings: Settings, *, shown: bool) -
         redirect_stdout=sys.stdout.isatty(),
     ) as bar:
         bar_task = bar.add_task("loading", total=1.0, left="")
-        yield _Shown(tasks=tasks, settings=settings, bar=bar, bar_task=bar_task, pace=Pace(photos=len(tasks)))
+        yield _Shown(batch=batch, bar=bar, bar_task=bar_task, pace=Pace(photos=len(batch.tasks)))

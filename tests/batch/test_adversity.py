@@ -12,6 +12,7 @@ from typing import NoReturn
 
 import pytest
 
+from sdsr.batch.desk import Batch
 from sdsr.batch.engine import process
 from sdsr.batch.leasing import FOLDER
 from sdsr.batch.model import Model
@@ -32,7 +33,7 @@ def tasks(tree: Path) -> list[Task]:
 
 
 def run(tasks: list[Task], upscaler: Upscaler) -> dict[str, Outcome]:
-    found = process(tasks, model_of(upscaler), TWICE)
+    found = process(Batch(tasks=tasks, model=model_of(upscaler), settings=TWICE))
     return dict(zip([task.name for task in tasks], found, strict=True))
 
 
@@ -48,7 +49,7 @@ def unloadable() -> NoReturn:
 def test_a_target_that_cannot_be_written_fails_each_photo_before_the_model_is_loaded(tree: Path) -> None:
     tasks = plan([tree], Naming(request=TWICE.request), output=Path("/sys/sdsr-results"))
     model = Model(name="none", sha256="0" * 64, load=unloadable)
-    found = list(process(tasks, model, TWICE))
+    found = list(process(Batch(tasks=tasks, model=model, settings=TWICE)))
     assert {outcome.kind for outcome in found} == {"output"}
     assert all("choose another" in (outcome.error or "") for outcome in found)
     assert len(found) == 4

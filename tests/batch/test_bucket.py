@@ -15,7 +15,7 @@ from sdsr.batch.bucket.leases import Intent, Leases
 from sdsr.batch.bucket.planning import Bucket, Places, plan_bucket
 from sdsr.batch.bucket.results import BucketResults
 from sdsr.batch.bucket.store import Seen, Store
-from sdsr.batch.desk import Desk
+from sdsr.batch.desk import Batch, Desk
 from sdsr.batch.engine import process
 from sdsr.batch.journal import NAME
 from sdsr.batch.leasing import EXPIRY_S, FOLDER, bury
@@ -54,7 +54,7 @@ def run(upscaler: Upscaler, settings: Settings = TWICE, limit: int | None = None
 
 def outcomes(upscaler: Upscaler, settings: Settings = TWICE, limit: int | None = None) -> Iterator[Outcome]:
     tasks, found = plan_bucket(PLACES, Naming(request=settings.request))
-    return process(tasks, model_of(upscaler), settings, limit=limit, bucket=found)
+    return process(Batch(tasks=tasks, model=model_of(upscaler), settings=settings, limit=limit, bucket=found))
 
 
 def statuses(found: dict[str, Outcome]) -> dict[str, str]:
@@ -78,7 +78,7 @@ def test_results_are_those_of_a_folder_and_known_again_unread(
     assert found["a.png"].output == "memory://bucket/out/a.png"
     assert (found["broken.jpg"].kind, found["a.png"].size) == ("photo", (32, 24))
     tasks = plan([tree], Naming(request=TWICE.request), output=tree.parent / "out")
-    list(process(tasks, model_of(upscaler), TWICE))
+    list(process(Batch(tasks=tasks, model=model_of(upscaler), settings=TWICE)))
     in_folder = {path.relative_to(tree.parent / "out").as_posix(): path for path in (tree.parent / "out").rglob("*.*g")}
     assert results(bucket).keys() == in_folder.keys() | {"sub/[ab]#*?.png"}
     assert all(results(bucket)[name] == path.read_bytes() for name, path in in_folder.items())
@@ -89,7 +89,7 @@ def test_results_are_those_of_a_folder_and_known_again_unread(
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_bytes(bucket.cat_file(path))
     tasks = plan([tree], Naming(request=TWICE.request), output=here)
-    on = process(tasks, model_of(upscaler), TWICE)
+    on = process(Batch(tasks=tasks, model=model_of(upscaler), settings=TWICE))
     assert [outcome.status for outcome in on] == ["skipped", "skipped", "failed", "skipped"], (
         "a copy goes on in a folder"
     )
@@ -158,7 +158,8 @@ def silence(leases: Leases) -> None:
 
 def opened(upscaler: Upscaler) -> tuple[Desk, BucketResults]:
     """A desk of another process, which has opened the bucket."""
-    desk = Desk(model=model_of(upscaler), settings=TWICE, bucket=Bucket(places=PLACES, photos={}))
+    batch = Batch(tasks=[], model=model_of(upscaler), settings=TWICE, bucket=Bucket(places=PLACES, photos={}))
+    desk = Desk(batch=batch)
     results = desk.results(Path(PLACES.results))
     assert isinstance(results, BucketResults)
     return desk, results
@@ -302,7 +303,8 @@ def test_a_store_that_cannot_tell_who_was_first_asks_for_shards(
     for number in (1, 2):
         tasks, found = plan_bucket(PLACES, Naming(request=TWICE.request), alone=True)
         ours = Shard(number=number, count=2).of(tasks)
-        done |= {outcome.output for outcome in process(ours, model_of(upscaler), TWICE, bucket=found)}
+        batch = Batch(tasks=ours, model=model_of(upscaler), settings=TWICE, bucket=found)
+        done |= {outcome.output for outcome in process(batch)}
     assert len(done) == len(DONE)
 
 
@@ -311,7 +313,7 @@ def test_the_manifest_of_a_folder_that_was_copied_there_counts(
 ) -> None:
     out = tree.parent / "out"
     tasks = plan([tree], Naming(request=TWICE.request), output=out)
-    list(process(tasks, model_of(upscaler), TWICE))
+    list(process(Batch(tasks=tasks, model=model_of(upscaler), settings=TWICE)))
     for name in ("a.jpg", "a.png", NAME):
         bucket.pipe_file(f"/bucket/out/{name}", (out / name).read_bytes())
     assert statuses(run(upscaler)) == DONE | {"a.jpg": "skipped", "a.png": "skipped"}

@@ -8,6 +8,7 @@ import pytest
 
 from sdsr import job
 from sdsr.batch.checking import check_result
+from sdsr.batch.desk import Batch
 from sdsr.batch.engine import process
 from sdsr.batch.model import Model
 from sdsr.batch.outcome import Outcome
@@ -61,7 +62,7 @@ def test_a_wrong_result_is_made_again_in_float32_or_not_at_all(
     model = model_of(upscaler)
 
     def outcomes(model: Model) -> list[Outcome]:
-        return list(process(tasks, model, settings))
+        return list(process(Batch(tasks=tasks, model=model, settings=settings)))
 
     first, second = outcomes(model)
     assert (first.status, first.kind, second.kind) == ("failed", "result", "result")

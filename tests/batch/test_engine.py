@@ -10,6 +10,7 @@ from PIL import Image
 
 from sdsr import job
 from sdsr.batch.claims import Claims
+from sdsr.batch.desk import Batch
 from sdsr.batch.engine import process
 from sdsr.batch.entries import Work
 from sdsr.batch.items import File
@@ -31,7 +32,7 @@ TWICE = Request(scale=2.0)
 def run(tree: Path, upscaler: Upscaler, settings: Settings | None = None) -> dict[str, Outcome]:
     settings = settings or Settings(request=TWICE)
     tasks = plan([tree], Naming(request=settings.request), output=tree.parent / "out")
-    outcomes = process(tasks, model_of(upscaler), settings)
+    outcomes = process(Batch(tasks=tasks, model=model_of(upscaler), settings=settings))
     return {Path(outcome.input).relative_to(tree).as_posix(): outcome for outcome in outcomes}
 
 
@@ -132,12 +133,12 @@ def test_another_version_leaves_what_is_finished(
 def test_two_with_other_settings_on_one_folder_are_told(tree: Path, upscaler: Upscaler) -> None:
     tasks = plan([tree / "a.png", tree / "sub" / "b.png"], Naming(request=TWICE), output=tree.parent / "out")
     settings = Settings(request=TWICE)
-    one = process(tasks, model_of(upscaler), settings, limit=1)
+    one = process(Batch(tasks=tasks, model=model_of(upscaler), settings=settings, limit=1))
     assert next(one).status == "done"
-    waiting = process(tasks[1:], model_of(upscaler), settings)
+    waiting = process(Batch(tasks=tasks[1:], model=model_of(upscaler), settings=settings))
     manifest = manifest_of(tree.parent / "out")
     other = Settings(request=Request(scale=2.0, seed=1))
-    (done,) = process(tasks[1:], model_of(upscaler), other)
+    (done,) = process(Batch(tasks=tasks[1:], model=model_of(upscaler), settings=other))
     assert done.status == "done"
     assert (tree.parent / "out" / NAME).is_file()
     (outcome,) = waiting  # opened after: a change of settings, as when it is started tomorrow
@@ -151,7 +152,7 @@ def test_no_more_than_the_limit_is_restored(tree: Path, upscaler: Upscaler) -> N
 
     def first(limit: int) -> list[str]:
         settings = Settings(request=TWICE)
-        outcomes = process(tasks, model_of(upscaler), settings, limit=limit)
+        outcomes = process(Batch(tasks=tasks, model=model_of(upscaler), settings=settings, limit=limit))
         return [outcome.status for outcome in outcomes]
 
     assert first(1) == ["done"]
@@ -191,7 +192,7 @@ def test_no_more_photos_are_held_than_are_at_work(tree: Path, upscaler: Upscaler
     tasks = plan([tree], Naming(request=TWICE), output=tree.parent / "out")
     held: list[int] = []
     before = photos_in_memory()
-    for _ in process(tasks, model_of(upscaler), Settings(request=TWICE)):
+    for _ in process(Batch(tasks=tasks, model=model_of(upscaler), settings=Settings(request=TWICE))):
         held.append(photos_in_memory() - before)
     assert len(held) == 12
     assert max(held) <= 6, "photo and result of three: being read, restored, written"
@@ -215,14 +216,14 @@ def test_two_at_once_restore_each_photo_once(tree: Path, upscaler: Upscaler, mon
     (tree / "broken.jpg").unlink()
     tasks = plan([tree], Naming(request=TWICE), output=tree.parent / "out")
     model, settings = model_of(upscaler), Settings(request=TWICE)
-    other = process(tasks, model, settings)
+    other = process(Batch(tasks=tasks, model=model, settings=settings))
     of_other: list[Outcome] = []
 
     def while_the_first_is_at_work(task: Task, share: float) -> None:
         if task == tasks[0] and 0 < share < 1 and not of_other:
             of_other.append(next(other))
 
-    of_one = list(process(tasks, model, settings, on_progress=while_the_first_is_at_work))
+    of_one = list(process(Batch(tasks=tasks, model=model, settings=settings), on_progress=while_the_first_is_at_work))
     of_other += other
     assert len(restored) == len(tasks) == 3
     assert sorted(outcome.status for outcome in of_one + of_other) == ["done"] * 3 + ["skipped"] * 3
@@ -259,7 +260,8 @@ def test_what_another_leaves_undone_is_done(tree: Path, upscaler: Upscaler) -> N
         if len(looks) == 3:
             claim.release()  # as when the other process fails
 
-    (outcome,) = process(tasks, model_of(upscaler), Settings(request=TWICE), on_progress=until_the_third_look)
+    batch = Batch(tasks=tasks, model=model_of(upscaler), settings=Settings(request=TWICE))
+    (outcome,) = process(batch, on_progress=until_the_third_look)
     assert outcome.status == "done"
     assert looks[:3] == [0.0, 0.0, 0.0]
     others.close()
@@ -277,7 +279,7 @@ def test_who_was_taken_for_dead_leaves_the_photo_to_the_other(
 
     monkeypatch.setattr(Lease, "holds", holds)
     tasks = plan([tree / "a.png"], Naming(request=TWICE), output=tree.parent / "out")
-    (outcome,) = process(tasks, model_of(upscaler), Settings(request=TWICE))
+    (outcome,) = process(Batch(tasks=tasks, model=model_of(upscaler), settings=Settings(request=TWICE)))
     assert outcome.status == "done"
     assert asked[0].key == asked[2].key
     assert asked[0] is not asked[2], "it was claimed anew"
@@ -287,7 +289,7 @@ def test_where_nothing_is_to_do_no_model_is_loaded(tree: Path, upscaler: Upscale
     run(tree, upscaler)
     tasks = plan([tree], Naming(request=TWICE), output=tree.parent / "out")
     unloadable = replace(model_of(upscaler), load=lambda: pytest.fail("loaded"))
-    outcomes = process(tasks, unloadable, Settings(request=TWICE))
+    outcomes = process(Batch(tasks=tasks, model=unloadable, settings=Settings(request=TWICE)))
     assert [outcome.status for outcome in outcomes] == ["skipped", "skipped", "failed", "skipped"]
 
 
@@ -298,7 +300,7 @@ def test_a_model_that_cannot_be_loaded_is_no_photos_fault(tree: Path, upscaler: 
     tasks = plan([tree], Naming(request=TWICE), output=tree.parent / "out")
     model = replace(model_of(upscaler), load=load)
     with pytest.raises(ModelError, match="are missing"):
-        list(process(tasks, model, Settings(request=TWICE)))
+        list(process(Batch(tasks=tasks, model=model, settings=Settings(request=TWICE))))
     assert not (tree.parent / "out").exists()
 
 
@@ -336,7 +338,7 @@ def test_no_name_ends_a_batch(tree: Path, upscaler: Upscaler, name: str) -> None
     out = tree.parent / "out"
     tasks = plan([tree / "sub", tree / name], Naming(request=TWICE), output=out)
     for _ in range(2):
-        outcomes = process(tasks, model_of(upscaler), Settings(request=TWICE))
+        outcomes = process(Batch(tasks=tasks, model=model_of(upscaler), settings=Settings(request=TWICE)))
         assert {outcome.status for outcome in outcomes} in ({"done"}, {"skipped"})
     assert len(files_in(out)) == 3
 
@@ -347,7 +349,7 @@ def test_a_name_that_cannot_be_is_reported_and_the_rest_go_on(tree: Path, upscal
     tasks = [Task.of(tree / "a.png", out / name, root=out) for name in impossible[:3]]
     tasks += [Task.of(tree / name, out / f"{index}.png", root=out) for index, name in enumerate(impossible)]
     tasks += [Task.of(tree / "a.png", out / "a.png", root=out)]
-    outcomes = list(process(tasks, model_of(upscaler), Settings(request=TWICE)))
+    outcomes = list(process(Batch(tasks=tasks, model=model_of(upscaler), settings=Settings(request=TWICE))))
     assert [outcome.status for outcome in outcomes] == ["failed"] * 7 + ["done"]
     assert all(outcome.error and ";" in outcome.error for outcome in outcomes[:-1])
     assert files_in(out) == {"a.png", NAME}

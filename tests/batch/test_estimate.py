@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from sdsr.batch.desk import Batch
 from sdsr.batch.engine import process
 from sdsr.batch.estimate import Estimate, estimate
 from sdsr.batch.settings import Settings
@@ -19,7 +20,7 @@ def test_an_estimate_counts_what_is_left(tree: Path, upscaler: Upscaler) -> None
     tasks = plan([tree], Naming(request=settings.request), output=tree.parent / "out")
     model = model_of(upscaler)
     now = iter(float(second) for second in range(1000))
-    found = estimate(tasks, model, settings, clock=lambda: next(now))
+    found = estimate(Batch(tasks=tasks, model=model, settings=settings), clock=lambda: next(now))
     assert not (tree.parent / "out").exists()
     assert (found.photos, found.finished, found.to_do, found.unreadable) == (4, 0, 4, 1)
     (complaint,) = found.complaints
@@ -28,8 +29,8 @@ def test_an_estimate_counts_what_is_left(tree: Path, upscaler: Upscaler) -> None
     assert found.seconds == 3.0, "a second for each of three photos of one size"
     assert found.disk_bytes is not None
     assert found.disk_bytes > 3 * 32 * 24
-    list(process(tasks[:2], model, settings))
-    later = estimate(tasks, model, settings, limit=1)
+    list(process(Batch(tasks=tasks[:2], model=model, settings=settings)))
+    later = estimate(Batch(tasks=tasks, model=model, settings=settings, limit=1))
     assert (later.finished, later.to_do, later.unreadable) == (2, 1, 1)
     assert later.seconds is None, "nothing that is left can be probed"
     found.check()
@@ -43,6 +44,7 @@ def test_a_sample_stands_for_all(tree: Path, upscaler: Upscaler, monkeypatch: py
         (tree / f"c{number}.png").write_bytes((tree / "a.png").read_bytes())
     (tree / "broken.jpg").unlink()
     settings = Settings(request=Request(scale=2.0))
-    found: Estimate = estimate(plan([tree], Naming(request=settings.request)), model_of(upscaler), settings)
+    tasks = plan([tree], Naming(request=settings.request))
+    found: Estimate = estimate(Batch(tasks=tasks, model=model_of(upscaler), settings=settings))
     assert (found.to_do, found.sampled, found.unreadable) == (9, 2, 0)
     assert found.megapixels_out == pytest.approx(9 * 32 * 24 / 1e6, abs=1e-3)
