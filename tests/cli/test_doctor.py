@@ -11,7 +11,6 @@ import typer
 from typer.testing import CliRunner
 
 import sdsr
-from sdsr import extras
 from sdsr.cli import doctor as command
 from sdsr.prior import sources
 
@@ -26,13 +25,12 @@ def no_published_models(monkeypatch):
     monkeypatch.setattr(sources, "locate", lambda source: None)
 
 
-def test_extras_and_core_are_those_of_the_project_file():
+def test_each_extra_and_the_core_are_those_of_the_project_file():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    listed = {name: tuple(requires) for name, requires in project["optional-dependencies"].items() if name != "dev"}
-    assert {name: extra.requires for name, extra in command.EXTRAS.items()} == listed
+    listed = project["optional-dependencies"]
+    assert set(command.FEATURES) == set(listed) - {"dev"}
     assert all(any(line.startswith(name) for line in project["dependencies"]) for name in command.CORE)
     assert tuple(line.partition(">")[0] for line in listed["methods"]) == command.METHODS
-    assert {name.replace("-", "_") for name in command.METHODS} == set(extras.METHODS)
 
 
 def test_json_has_versions_devices_models_and_extras(monkeypatch, tmp_path):
@@ -51,7 +49,9 @@ def test_json_has_versions_devices_models_and_extras(monkeypatch, tmp_path):
     ]
     assert {model["name"] for model in facts["published"]} == set(sources.SOURCES)
     assert facts["formats"]["JPEG"]
-    assert set(facts["extras"]) == set(command.EXTRAS)
+    assert set(facts["extras"]) == set(command.FEATURES)
+    assert "torch" in {line.partition(">")[0] for line in facts["extras"]["methods"]["requires"]}
+    assert facts["extras"]["web"]["requires"][0] == "sdsr[methods]"
 
 
 def test_what_is_missing_is_said_with_the_remedy_and_breaks_nothing(monkeypatch, tmp_path):
@@ -75,3 +75,19 @@ def test_what_is_missing_is_said_with_the_remedy_and_breaks_nothing(monkeypatch,
     assert "extra methods is incomplete, onnx, onnxscript are missing: pip install 'sdsr[export]'" in result.output
     assert "reinstall sdsr" in result.output
     assert "not here" in result.output
+
+
+def test_sources_that_are_not_installed_are_told_and_break_nothing(monkeypatch):
+    installed = metadata.version
+
+    def version(name):
+        if name == "sdsr":
+            raise metadata.PackageNotFoundError(name)
+        return installed(name)
+
+    monkeypatch.setattr(metadata, "version", version)
+    monkeypatch.setenv("COLUMNS", "260")
+    result = RUN.invoke(APP, [])
+    assert result.exit_code == 0, result.exception
+    line = "what it requires isn't known, as sdsr runs without being installed: pip install 'sdsr[web]'"
+    assert line in result.output
