@@ -5,6 +5,7 @@ bfloat16 where it has that. Nothing here loads torch unless it is the one that r
 """
 
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -67,10 +68,16 @@ def load_model(
     chosen = engine or ("torch" if decoder else choose_engine(found, prior=prior, device=device))
     if chosen == "torch":
         import_diffusers()
+        import torch
+
         from sdsr.upscaling import Upscaler
 
         _check_device(device)
-        return Upscaler.from_pretrained(model, prior=prior, device=device, decoder=decoder, offload=offload).maker
+        load = partial(Upscaler.from_pretrained, model, prior=prior, device=device, decoder=decoder, offload=offload)
+        upscaler = load()
+        if upscaler.restorer.prior.dtype == torch.float32:
+            return upscaler.maker
+        return replace(upscaler.maker, load_float32=lambda: load(dtype=torch.float32).maker)
     if offload not in (None, "none"):
         raise InputError(
             f"offload (={offload}) moves weights to an accelerator, and graphs are computed by {chosen}; leave it out, "
@@ -85,32 +92,6 @@ def load_model(
     if device not in (None, "cpu"):
         raise InputError(f"device (={device}) must be cpu for exported graphs; leave it out, or say --engine torch.")
     return open_model(found, runtime=None if engine is None else chosen, photos=photos)
-
-
-def load_float32(
-    model: str | Path,
-    *,
-    engine: Engine | None = None,
-    prior: str | None = None,
-    device: str | None = None,
-    decoder: Path | None = None,
-    offload: Offload | None = None,
-) -> JobMaker | None:
-    """Return a model that computes in full precision; None where that of `load_model` does."""
-    chosen = engine or ("torch" if decoder else choose_engine(find_model(model), prior=prior, device=device))
-    if chosen != "torch":
-        reduced = "openvino" in runtimes_here() and in_bfloat16("openvino") and engine in (None, "openvino")
-        return open_model(find_model(model)) if reduced else None
-    import torch
-
-    from sdsr.prior.loading import choose_device, choose_dtype
-    from sdsr.upscaling import Upscaler
-
-    if choose_dtype(torch.device(device or choose_device())) is torch.float32:
-        return None
-    return Upscaler.from_pretrained(
-        model, prior=prior, device=device, dtype=torch.float32, decoder=decoder, offload=offload
-    ).maker
 
 
 def open_model(found: ModelFolder, *, runtime: Runtime | None = "onnx", photos: int = 1) -> JobMaker:
@@ -137,6 +118,7 @@ def open_model(found: ModelFolder, *, runtime: Runtime | None = "onnx", photos: 
         color_fix=description.color_fix,
         adain_floor=description.adain_floor,
         credit=credit,
+        load_float32=partial(open_model, found) if in_bfloat16(runtime) else None,
     )
 
 

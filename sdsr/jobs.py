@@ -41,7 +41,8 @@ class JobMaker:
     `image` makes floats of a photo, of the kind that `restorer` computes with. `plan` decides a photo's plan. `starts`
     are those that the model was trained at, in its paper's counting. `allocations` say
     how its runtime takes memory (`peak.py`). `free_bytes` returns the memory that its windows may use where that is not
-    the host's, else None.
+    the host's, else None. `load_float32` loads it anew, in full precision, for a photo that can't be restored in less;
+    None where it computes in that.
     """
 
     restorer: RestoringParts[Any, Any]
@@ -56,6 +57,7 @@ class JobMaker:
     starts: tuple[int, ...] = ()
     allocations: Allocations = BY_TORCH
     free_bytes: Callable[[], int | None] = lambda: None
+    load_float32: "Callable[[], JobMaker] | None" = None
 
     @property
     def name(self) -> str:

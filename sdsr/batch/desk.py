@@ -77,10 +77,8 @@ class Desk:
 
     def float32_maker(self) -> "JobMaker | None":
         """Return the model in full precision, loaded when it is needed first; None where it is so anyway."""
-        if len(self.loaded) == 1:
-            maker = self.batch.model.load_float32()
-            if maker is not None:
-                self.loaded.append(maker)
+        if len(self.loaded) == 1 and (load := self.loaded[0].load_float32) is not None:
+            self.loaded.append(load())
         return self.loaded[1] if len(self.loaded) > 1 else None
 
     def results(self, root: Path) -> Results:

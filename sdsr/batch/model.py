@@ -15,26 +15,19 @@ if TYPE_CHECKING:
 class Model:
     """A method that is loaded when the first photo needs it; `name` is its recipe's.
 
-    `sha256` stands for all that makes its results besides photo and settings. `load_float32` loads it in full
-    precision, for a photo that can't be restored in less; it returns None where `load` does that already.
+    `sha256` stands for all that makes its results besides photo and settings.
     """
 
     name: str
     sha256: str
     load: Callable[[], "JobMaker"]
-    load_float32: "Callable[[], JobMaker | None]" = lambda: None
 
     @classmethod
-    def described(
-        cls,
-        model: str | Path,
-        load: Callable[[], "JobMaker"],
-        load_float32: "Callable[[], JobMaker | None]" = lambda: None,
-    ) -> "Model":
+    def described(cls, model: str | Path, load: Callable[[], "JobMaker"]) -> "Model":
         """Return the method of that name or folder, as its description says.
 
         The description holds the sha256 of the method's files and of its prior, and loading refuses any others. Raises
         InputError or ModelError where there is no such method.
         """
         found = find_model(model)
-        return cls(name=found.recipe_name, sha256=found.sha256, load=load, load_float32=load_float32)
+        return cls(name=found.recipe_name, sha256=found.sha256, load=load)

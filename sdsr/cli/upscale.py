@@ -55,7 +55,7 @@ class _Wanted:
 
     def described(self, request: Request) -> Model:
         """Return the model by its description and its decoder's, before anything of it is loaded."""
-        described = Model.described(self.model, partial(self.load, request), self.load_float32)
+        described = Model.described(self.model, partial(self.load, request))
         decoder = self.machine.decoder
         if decoder is None:
             return described
@@ -78,18 +78,6 @@ class _Wanted:
         )
         _check_plan(maker, request)
         return maker
-
-    def load_float32(self) -> "JobMaker | None":
-        from sdsr.engines import load_float32
-
-        return load_float32(
-            self.model,
-            engine=self.machine.runtime,
-            prior=self.prior,
-            device=self.machine.device,
-            decoder=self.machine.decoder,
-            offload=self.machine.offloaded,
-        )
 
 
 def upscale(

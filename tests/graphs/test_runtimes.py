@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from sdsr import engines, kept_probes
-from sdsr.engines import choose_runtime, load_float32, load_model
+from sdsr.engines import choose_runtime, load_model
 from sdsr.errors import InputError, ModelError
 from sdsr.graphs import probing
 from sdsr.graphs.description import DETAILED, Description, read_graphs
@@ -20,6 +21,7 @@ from sdsr.jobs import JobMaker
 from sdsr.models import DEFAULT_MODEL, find_model
 from sdsr.photos.files import Photo
 from sdsr.request import Request
+from sdsr.restoration.restorer import Restorer
 
 CPU = Probed(open_seconds=0.1, photo_seconds=1.0, difference=0.0)
 
@@ -140,10 +142,30 @@ def test_openvino_restores_the_same(by_graphs: JobMaker, photo: Photo) -> None:
 
 
 def test_what_openvino_computes_in_bfloat16_is_tried_again_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engines, "runtimes_here", lambda: ("onnx", "openvino"))
+    opened: list[str] = []
+    monkeypatch.setattr(engines, "open_in", lambda runtime, *of: opened.append(runtime) or {})
     monkeypatch.setattr("sdsr.graphs.runtimes.processor_class", lambda: "AVX-512-BF16")
-    assert load_float32(DEFAULT_MODEL, device="cpu") is not None
-    assert load_float32(DEFAULT_MODEL, engine="openvino") is not None
-    assert load_float32(DEFAULT_MODEL, engine="onnx") is None
+    load = load_model(engine="openvino").load_float32
+    assert load is not None
+    assert load().load_float32 is None
+    assert opened == ["openvino", "onnx"]
+    assert load_model(engine="onnx").load_float32 is None
     monkeypatch.setattr("sdsr.graphs.runtimes.processor_class", lambda: "AVX2")
-    assert load_float32(DEFAULT_MODEL, engine="openvino") is None
+    assert load_model(engine="openvino").load_float32 is None
+
+
+@pytest.mark.parametrize("chosen", [torch.bfloat16, torch.float32])
+def test_so_is_what_torch_computes_in_bfloat16(chosen: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sdsr.prior.loading.choose_dtype", lambda device: chosen)
+    maker = load_model("d3sr-small", engine="torch", device="cpu")
+    assert dtype_of(maker) == chosen
+    if chosen == torch.float32:
+        assert maker.load_float32 is None
+        return
+    assert maker.load_float32 is not None
+    assert dtype_of(maker.load_float32()) == torch.float32
+
+
+def dtype_of(maker: JobMaker) -> torch.dtype:
+    assert isinstance(maker.restorer, Restorer)
+    return maker.restorer.prior.dtype
