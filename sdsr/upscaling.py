@@ -1,6 +1,6 @@
 """Photo in, photo out: `Upscaler` restores and enlarges one photo of any size in bounded memory."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ from sdsr.digests import combined_sha256
 from sdsr.errors import InputError
 from sdsr.images.arrays import as_output, as_photo
 from sdsr.images.floats import image
-from sdsr.job import Credit, Job, Preview
+from sdsr.job import Credit, Job
 from sdsr.jobs import JobMaker
 from sdsr.methods.recipe import Recipe
 from sdsr.models import DEFAULT_MODEL, find_model
@@ -201,10 +201,6 @@ class Upscaler:
         InputError for another count.
         """
         return self.maker.passes(photo, request, count=count, on_progress=on_progress)
-
-    def stream(self, photo: Photo, request: Request = Request()) -> Iterator[Preview]:
-        """Yield what becomes of the photo: an estimate (of its middle, if large) after each step, then final tiles."""
-        yield from self.job(photo, request).previews()
 
     def job(
         self,

@@ -134,7 +134,7 @@ def test_previews_and_tiles_lie_on_the_result(name, photo):
     recipe = contract.brief(METHODS[name])
     upscaler = Upscaler(recipe, contract.built(recipe))
     given = Photo(pixels=quantize(photo[..., :9, :13], np.uint8))
-    previews = list(upscaler.stream(given, Request(scale=3)))
+    previews = list(upscaler.job(given, Request(scale=3)).previews())
     assert previews[-1].final
     for preview in previews:
         region = preview.region

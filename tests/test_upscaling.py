@@ -12,6 +12,7 @@ from sdsr import __version__
 from sdsr.diffusion.steps import ancestral
 from sdsr.errors import InputError
 from sdsr.images.resize import resample
+from sdsr.job import Preview
 from sdsr.method_folders import read_description, weights_sha256
 from sdsr.methods import METHODS
 from sdsr.photos.files import read_photo
@@ -20,7 +21,7 @@ from sdsr.restoration.canvas import Canvas
 from sdsr.restoration.plan import Plan
 from sdsr.restoration.restorer import from_noise
 from sdsr.restoration.window_sizes import least_window_px, window_size
-from sdsr.upscaling import Preview, Request, Upscaler, as_photo
+from sdsr.upscaling import Request, Upscaler, as_photo
 
 RECIPE = METHODS["d3sr-small"]
 
@@ -121,7 +122,7 @@ def test_the_callback_is_called_after_every_step(many_steps):
 
 
 def test_previews_come_after_each_step_but_the_last_and_then_the_tiles(many_steps):
-    previews = list(many_steps.stream(Photo(pixels=pixels(10, 20)), Request(scale=4)))
+    previews = list(many_steps.job(Photo(pixels=pixels(10, 20)), Request(scale=4)).previews())
     assert [preview.final for preview in previews] == [False, False, True]
     for preview in previews:
         assert isinstance(preview, Preview)

@@ -154,7 +154,7 @@ def test_where_memory_runs_out_midway_all_goes_home(
 def test_a_canceled_job_and_previews_leave_the_next_one_whole(own: Upscaler, given: Photo) -> None:
     plain = own.upscale(given, Request(scale=2)).pixels
     offloading(own.restorer, CPU, by_layer=True).attach()
-    previews = own.stream(given, Request(scale=2))
+    previews = own.job(given, Request(scale=2)).previews()
     assert isinstance(previews, Generator)
     next(previews)
     previews.close()
