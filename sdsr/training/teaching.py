@@ -14,10 +14,10 @@ from sdsr.data.batches import Crops, Sampling, make_pairs
 from sdsr.data.degradation import degradation
 from sdsr.data.photos import PhotoSet
 from sdsr.data.taught import PAIRS_PER_SHARD, Teaching
+from sdsr.digests import file_sha256
 from sdsr.errors import InputError
 from sdsr.losses.real_esrgan import load_real_esrgan
 from sdsr.photos.parts import whole_file
-from sdsr.prior.weight_files import file_sha256
 
 log = logging.getLogger(__name__)
 
