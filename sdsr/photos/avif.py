@@ -162,8 +162,7 @@ def _orientation(photo: Item) -> int:
 
 
 def _decode(data: bytes, bits: int) -> np.ndarray:
-    samples = imagecodecs.avif_decode(data)
-    return stretched(samples if samples.ndim == 3 else samples[..., None], bits)
+    return stretched(np.atleast_3d(imagecodecs.avif_decode(data)), bits)
 
 
 def write_avif(file: BufferedIOBase, layout: Layout) -> None:

@@ -54,8 +54,8 @@ def _is_gray(picture: GifImageFile) -> bool:
 
 def _decode(picture: GifImageFile, *, gray: bool, alpha: bool) -> np.ndarray:
     picture.load()
-    samples = np.asarray(picture.convert(("LA" if alpha else "L") if gray else ("RGBA" if alpha else "RGB")))
-    return samples if samples.ndim == 3 else samples[..., None]
+    mode = ("LA" if alpha else "L") if gray else ("RGBA" if alpha else "RGB")
+    return np.atleast_3d(np.asarray(picture.convert(mode)))
 
 
 def _packet(data: bytes) -> bytes | None:

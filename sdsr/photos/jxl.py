@@ -106,8 +106,7 @@ def _described(color: Color, space: Space) -> bytes | None:
 
 
 def _decode(data: bytes, head: Head) -> np.ndarray:
-    samples = imagecodecs.jpegxl_decode(data, keeporientation=True)
-    samples = stretched(samples if samples.ndim == 3 else samples[..., None], head.bits)
+    samples = stretched(np.atleast_3d(imagecodecs.jpegxl_decode(data, keeporientation=True)), head.bits)
     if head.alpha and head.associated:
         color = samples[..., :-1]
         alpha = samples[..., -1:]

@@ -167,8 +167,7 @@ def _described(info: Mapping[str | tuple[int, int], Any], space: Space) -> bytes
 
 
 def _array(picture: pillow.Image, mode: str) -> np.ndarray:
-    samples = np.asarray(picture if picture.mode == mode else picture.convert(mode))
-    return samples[..., None] if samples.ndim == 2 else samples
+    return np.atleast_3d(np.asarray(picture if picture.mode == mode else picture.convert(mode)))
 
 
 def _gray(levels: np.ndarray, picture: pillow.Image) -> tuple[Space, bool, np.ndarray]:

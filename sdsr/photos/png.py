@@ -143,8 +143,7 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
 
 def _decode(data: bytes) -> np.ndarray:
     picture = [memoryview(data)[start - 8 : end + 4] for kind, start, end in _chunks(data) if kind in _PICTURE]
-    samples = imagecodecs.png_decode(b"".join((_SIGNATURE, *picture)))
-    return samples if samples.ndim == 3 else samples[..., None]
+    return np.atleast_3d(imagecodecs.png_decode(b"".join((_SIGNATURE, *picture))))
 
 
 def _optional(read: Callable[[_Body], _Value], body: _Body | None) -> _Value | None:

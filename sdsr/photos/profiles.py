@@ -99,4 +99,4 @@ def _transform(samples: np.ndarray, icc: bytes, space: Space, *, backwards: bool
         intent=imagecodecs.CMS.INTENT.RELATIVE_COLORIMETRIC,
         flags=flags,
     )
-    return turned[..., None] if turned.ndim == 2 else turned
+    return np.atleast_3d(turned)

@@ -82,7 +82,7 @@ def decode_samples(page: tifffile.TiffPage, meant: Samples) -> np.ndarray:
     samples = page.asarray(maxworkers=1).reshape(page.shape)
     if page.planarconfig == 2 and samples.ndim == 3:
         samples = np.moveaxis(samples, 0, -1)
-    samples = samples[..., None] if samples.ndim == 2 else samples
+    samples = np.atleast_3d(samples)
     photometric = int(page.photometric)
     color = samples[..., : meant.color]
     alpha = None
