@@ -3,7 +3,7 @@
 import struct
 
 from sdsr.photos.metadata import byte_order, entries, first_directory, first_value
-from sdsr.photos.opened import sensible_dpi
+from sdsr.photos.opened import dpi_of
 
 _X = 0x011A
 _Y = 0x011B
@@ -11,7 +11,6 @@ _UNIT = 0x0128
 _SHORT = 3
 _RATIONAL = 5
 _INCH = 2
-_CENTIMETER = 3
 _DENOMINATOR = 1000
 _EMPTY = struct.pack("<2sHIHI", b"II", 42, 8, 0, 0)
 
@@ -24,11 +23,9 @@ def resolution_of(exif: bytes | None) -> tuple[float, float] | None:
         found = {entry.tag: first_value(exif, entry) for entry in entries(exif, first_directory(exif))}
     except (struct.error, ValueError):
         return None
-    unit = found.get(_UNIT, _INCH)
-    if _X not in found or unit not in (_INCH, _CENTIMETER):
+    if _X not in found:
         return None
-    per_inch = 2.54 if unit == _CENTIMETER else 1.0
-    return sensible_dpi(found[_X] * per_inch, found.get(_Y, found[_X]) * per_inch)
+    return dpi_of(found.get(_UNIT, _INCH), found[_X], found.get(_Y, found[_X]))
 
 
 def with_resolution(exif: bytes | None, dpi: tuple[float, float]) -> bytes:

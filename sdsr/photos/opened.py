@@ -41,6 +41,14 @@ class Opened:
         return self.height, self.width, CHANNELS[self.space] + self.alpha
 
 
+def dpi_of(unit: object, across: float, down: float) -> tuple[float, float] | None:
+    """Return a resolution by the unit of EXIF and TIFF (2: inch, 3: centimeter); None where there is none."""
+    if unit not in (2, 3):
+        return None
+    per_inch = 2.54 if unit == 3 else 1.0
+    return sensible_dpi(across * per_inch, down * per_inch)
+
+
 def sensible_dpi(across: float, down: float) -> tuple[float, float] | None:
     """Return a resolution that a photo may have, else None."""
     return (float(across), float(down)) if 1 <= across <= 65535 and 1 <= down <= 65535 else None

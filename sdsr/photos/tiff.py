@@ -9,7 +9,7 @@ from sdsr.errors import InputError
 from sdsr.photos.foreign import RAW
 from sdsr.photos.metadata import exif_of_tiff
 from sdsr.photos.notes import Notes, kept_resources
-from sdsr.photos.opened import Opened, sensible_dpi
+from sdsr.photos.opened import Opened, dpi_of
 from sdsr.photos.tiff_samples import decode_samples, described_samples
 
 # Without a handler of its own the reader's remarks on damaged files would go to the terminal.
@@ -54,7 +54,7 @@ def open_tiff(data: bytes) -> Opened:
         icc=_bytes(tag.get(_ICC)) if meant.profiled else None,
         exif=exif_of_tiff(data),
         xmp=_bytes(tag.get(_XMP)),
-        dpi=_dpi(tag),
+        dpi=dpi_of(tag.get(_DPI_UNIT, 2), _ratio(tag.get(_DPI_X)), _ratio(tag.get(_DPI_Y))),
         orientation=_orientation(tag.get(_ORIENTATION)),
         notes=Notes(resources=_resources(page, data)),
         lost=meant.lost,
@@ -101,16 +101,6 @@ def _resources(page: tifffile.TiffPage, data: bytes) -> bytes | None:
             if kept:
                 return kept
     return None
-
-
-def _dpi(tag: dict[int, object]) -> tuple[float, float] | None:
-    across = _ratio(tag.get(_DPI_X))
-    down = _ratio(tag.get(_DPI_Y))
-    unit = tag.get(_DPI_UNIT, 2)
-    if unit not in (2, 3):
-        return None
-    per_inch = 2.54 if unit == 3 else 1.0
-    return sensible_dpi(across * per_inch, down * per_inch)
 
 
 def _ratio(value: object) -> float:
