@@ -82,7 +82,7 @@ def of_gamma(
     )
     if alike and usual:
         return None
-    curve = 1 / gamma if gamma is not None else _srgb_curve
+    curve = 1 / gamma if gamma is not None else srgb_curve
     return _profile(SRGB_PRIMARIES if usual or chromaticities is None else chromaticities, curve, space)
 
 
@@ -104,7 +104,8 @@ def _profile(chromaticities: Chromaticities, curve: float | Callable[[np.ndarray
     return imagecodecs.cms_profile("rgb", whitepoint=chromaticities[:2], primaries=chromaticities[2:], **light)
 
 
-def _srgb_curve(values: np.ndarray) -> np.ndarray:
+def srgb_curve(values: np.ndarray) -> np.ndarray:
+    """Return the light that sRGB's values stand for."""
     return np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
 
 
@@ -122,7 +123,7 @@ _CURVES = {
     7: _smpte240m_curve,
     11: _bt709_curve,
     12: _bt709_curve,
-    13: _srgb_curve,
+    13: srgb_curve,
     14: _bt709_curve,
     15: _bt709_curve,
 }

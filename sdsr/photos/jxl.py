@@ -13,7 +13,7 @@ import numpy as np
 from sdsr.errors import InputError
 from sdsr.photos.boxes import box, boxes
 from sdsr.photos.depths import stretched, unassociated
-from sdsr.photos.described import DCI_WHITE, PRIMARIES, SRGB_PRIMARIES, of_code_points, of_gamma
+from sdsr.photos.described import DCI_WHITE, PRIMARIES, SRGB_PRIMARIES, of_code_points, of_gamma, srgb_curve
 from sdsr.photos.formats import Space
 from sdsr.photos.jxl_header import LINEAR, SRGB, Color, Head, read_head, with_srgb_transfer
 from sdsr.photos.layout import Layout
@@ -145,9 +145,7 @@ def _encode(layout: Layout) -> bytes:
 
 def _linear(samples: np.ndarray, *, channels: int) -> np.ndarray:
     """Return sRGB samples of 16 bits in linear light, which is what the encoder takes 16 bits for."""
-    levels = np.arange(65536) / 65535
-    light = np.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)
-    table = np.rint(light * 65535).astype(np.uint16)
+    table = np.rint(srgb_curve(np.arange(65536) / 65535) * 65535).astype(np.uint16)
     linear = samples.copy()
     linear[..., :channels] = table[samples[..., :channels]]
     return linear
