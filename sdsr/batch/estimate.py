@@ -78,7 +78,6 @@ def estimate(batch: Batch, *, clock: Callable[[], float] = time.perf_counter) ->
     times = len(left) / len(sample) if sample else 0.0
     seconds_per_px, bytes_per_px = _probe(looked, desk, clock) if looked else (None, None)
     pixels = sum(each.size[0] * each.size[1] for each in looked) * times
-    passes = max(settings.passes, settings.request.mean_of)
     return Estimate(
         photos=len(tasks),
         finished=finished,
@@ -87,7 +86,7 @@ def estimate(batch: Batch, *, clock: Callable[[], float] = time.perf_counter) ->
         unreadable=round((len(sample) - len(looked)) * times),
         megapixels_in=round(sum(each.header.width * each.header.height for each in looked) * times / 1e6, 3),
         megapixels_out=round(pixels / 1e6, 3),
-        seconds=None if seconds_per_px is None else round(seconds_per_px * pixels * passes, 1),
+        seconds=None if seconds_per_px is None else round(seconds_per_px * pixels * settings.restorations, 1),
         disk_bytes=None if bytes_per_px is None else round(bytes_per_px * pixels) + len(left) * _NOTE_BYTES,
         free_bytes=min((_free_bytes(root) for root in {task.root or task.target.parent for task in tasks}), default=0),
         complaints=tuple(complaints[:_COMPLAINTS]),

@@ -98,7 +98,7 @@ def restore_looked(
     from sdsr.batch.memory import within_memory
     from sdsr.less_memory import chosen_with
 
-    passes = max(settings.passes, settings.request.mean_of)
+    passes = settings.restorations
     request = within_memory(maker, looked.header, looked.size, settings.request, passes=passes)
     photo = photo or read(looked, settings.limits)
 

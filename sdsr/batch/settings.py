@@ -41,6 +41,11 @@ class Settings:
     signer: Signer | None = None
 
     @property
+    def restorations(self) -> int:
+        """How often each photo is restored, for its passes or for a result that is the mean of some."""
+        return max(self.passes, self.request.mean_of)
+
+    @property
     def overwrite(self) -> bool:
         """Whether files may be replaced that are there and aren't known as results."""
         return self.on_exists == "replace"

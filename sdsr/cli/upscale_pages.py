@@ -42,8 +42,7 @@ class Pages:
         lq = read_photo(task.source, self.settings.limits) if restored is None else restored.lq
         examined = None
         if restored is not None and restored.spread is not None:
-            passes = max(self.settings.passes, self.settings.request.mean_of)
-            examined = Examined(passes=passes, spread=restored.spread)
+            examined = Examined(passes=self.settings.restorations, spread=restored.spread)
         request = self.settings.request
         plain = not (request.consistent or request.protect or request.mean_of > 1)
         first = restored.result if restored is not None and plain else None
