@@ -3,7 +3,7 @@
 import time
 from collections.abc import Generator, Iterable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sdsr.batch import again
@@ -36,9 +36,9 @@ class Opened:
     photo: "Photo | None"
     again: str | None
     replaces: bool
-    seconds: float
-    held: ExitStack
     lease: Lease | None
+    seconds: float = 0.0
+    held: ExitStack = field(default_factory=ExitStack)
 
     def let_go(self) -> None:
         """Leave the photo to whoever comes; more than once if need be."""
@@ -81,7 +81,7 @@ def skip_finished(tasks: Iterable[Task], desk: Desk) -> Generator[Outcome, None,
 def _open(task: Task, desk: Desk, held: ExitStack) -> Opened | Outcome | None:
     """Claim a photo and read it, unless it is finished by now; None where another process has it."""
     if task.root is None:
-        return _read(task, desk, Pair.of(task), None, None, held)
+        return _read(task, desk, Pair.of(task), None, None)
     results = desk.results(task.root)
     lease = results.take(task, desk.settings_sha256)
     if lease is None:
@@ -92,10 +92,10 @@ def _open(task: Task, desk: Desk, held: ExitStack) -> Opened | Outcome | None:
     if desk.finished(state):
         _make_beside(task, desk)
         return desk.outcome(task, "skipped")
-    return _read(task, desk, pair, state, lease, held)
+    return _read(task, desk, pair, state, lease)
 
 
-def _read(task: Task, desk: Desk, pair: Pair, state: State | None, lease: Lease | None, held: ExitStack) -> Opened:
+def _read(task: Task, desk: Desk, pair: Pair, state: State | None, lease: Lease | None) -> Opened:
     """Return a photo to restore; what can't be done is refused before the model is loaded."""
     from sdsr.photos.probe import format_of
 
@@ -122,8 +122,6 @@ def _read(task: Task, desk: Desk, pair: Pair, state: State | None, lease: Lease 
         photo=read(looked, settings.limits) if light else None,
         again=reason,
         replaces=replaces,
-        seconds=0.0,
-        held=held,
         lease=lease,
     )
 
