@@ -112,6 +112,7 @@ def _probe(photos: Sequence[Looked], desk: Desk, clock: Callable[[], float]) -> 
     from sdsr.photos.files import encode_photo
 
     until = clock() + _PROBE_S
+    settings = desk.batch.settings
     seconds = 0.0
     encoded = 0
     pixels = 0
@@ -119,13 +120,13 @@ def _probe(photos: Sequence[Looked], desk: Desk, clock: Callable[[], float]) -> 
         if pixels and clock() > until:
             break
         try:
-            middle = _middle(looked, desk.batch.settings.limits)
+            middle = _middle(looked, settings.limits)
             maker = desk.maker()
             if not pixels:  # the first is slower than all others
-                _restored(middle, looked, maker, desk.batch.settings)
+                _restored(middle, looked, maker, settings)
             begun = clock()
-            result = _restored(middle, looked, maker, desk.batch.settings)
-            data = encode_photo(result, looked.format, desk.batch.settings.quality)
+            result = _restored(middle, looked, maker, settings)
+            data = encode_photo(result, looked.format, settings.quality)
         except InputError:
             continue
         seconds += clock() - begun

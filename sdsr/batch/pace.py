@@ -1,12 +1,11 @@
 """How far a batch is and how long the rest takes, counted in pixels of results, as photos differ in them."""
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from sdsr.batch.desk import Batch
 from sdsr.batch.outcome import Outcome
 from sdsr.batch.restoring import look_at
-from sdsr.batch.settings import Settings
 from sdsr.batch.walking import Task
 from sdsr.errors import SdsrError
 
@@ -87,15 +86,15 @@ class Pace:
         return self.left_px * (self.now_s - self.began_s) / self.finished_px
 
 
-def mean_pixels(tasks: Sequence[Task], settings: Settings) -> float:
-    """Return the mean of the results' pixels of a few tasks, evenly spread; 1 where none can be known in a second."""
+def mean_pixels(batch: Batch) -> float:
+    """Return the mean of the results' pixels of a few photos, evenly spread; 1 where none can be known in a second."""
     found: list[int] = []
     until = time.monotonic() + _SAMPLE_S
-    for task in tasks[:: max(1, len(tasks) // _SAMPLE)]:
+    for task in batch.tasks[:: max(1, len(batch.tasks) // _SAMPLE)]:
         if time.monotonic() > until:
             break
         try:
-            height, width = look_at(task.source, settings, format=None).size
+            height, width = look_at(task.source, batch.settings, format=None).size
         except (SdsrError, OSError):
             continue
         found.append(width * height)

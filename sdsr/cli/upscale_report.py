@@ -160,7 +160,7 @@ class _Shown:
 
     def begin(self, task: Task, pixels: int) -> None:
         if not self.bar.disable and self.pace.known == 0:
-            self.pace.mean_px = mean_pixels(self.batch.tasks, self.batch.settings)
+            self.pace.mean_px = mean_pixels(self.batch)
         self.pace.begin(task, pixels, time.monotonic())
 
     def advance(self, task: Task, share: float) -> None:
