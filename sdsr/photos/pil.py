@@ -21,7 +21,7 @@ from sdsr.photos.metadata import upright_metadata
 from sdsr.photos.notes import Notes, resource_block, text_chunk
 from sdsr.photos.opened import Opened, sensible_dpi
 from sdsr.photos.photo import Photo
-from sdsr.photos.profiles import lab_to_srgb
+from sdsr.photos.profiles import encoded_lab, lab_to_srgb
 from sdsr.photos.ranges import full_range, sixteen_bits
 from sdsr.photos.reading import read_opened
 
@@ -110,7 +110,8 @@ def _samples(picture: pillow.Image) -> tuple[Space, bool, np.ndarray]:
         case "CMYK":
             return "CMYK", False, np.asarray(picture)
         case "LAB":
-            return "RGB", False, eight_bits(lab_to_srgb(_lab(picture)))
+            lab = encoded_lab(np.asarray(picture), signed=True)  # Pillow gives a* and b* as signed bytes
+            return "RGB", False, eight_bits(lab_to_srgb(lab))
         case mode if mode.startswith("I;16"):
             return _gray(np.asarray(picture).astype(np.uint16), picture)
         case "I":
@@ -176,11 +177,6 @@ def _gray(levels: np.ndarray, picture: pillow.Image) -> tuple[Space, bool, np.nd
     if not isinstance(clear, int):
         return "GRAY", False, levels[..., None]
     return "GRAY", True, np.dstack((levels, np.where(levels == clear, 0, 65535).astype(np.uint16)))
-
-
-def _lab(picture: pillow.Image) -> np.ndarray:
-    """Return L*a*b* in ICC's 16-bit encoding; Pillow gives a* and b* as signed bytes."""
-    return (np.asarray(picture) ^ np.array([0, 128, 128], np.uint8)) * np.uint16(257)
 
 
 def _bytes(value: object) -> bytes | None:

@@ -49,6 +49,16 @@ def from_srgb(pixels: np.ndarray, icc: bytes | None, space: Space) -> np.ndarray
     return pixels[..., :1] if space == "GRAY" else pixels
 
 
+def encoded_lab(samples: np.ndarray, *, signed: bool) -> np.ndarray:
+    """Return L*a*b* in ICC's 16-bit encoding of version 4: of TIFF's own (signed a* and b*) or of ICC's version 2."""
+    if samples.dtype.itemsize == 1:
+        levels = samples.view(np.uint8) ^ np.array([0, 128, 128] if signed else [0, 0, 0], np.uint8)
+        return levels * np.uint16(257)
+    levels = samples.view(np.uint16) ^ np.array([0, 0x8000, 0x8000] if signed else [0, 0, 0], np.uint16)
+    stretched = np.minimum(levels * (65535 / 65280), 65535)
+    return np.rint(np.where([not signed, True, True], stretched, levels)).astype(np.uint16)
+
+
 def lab_to_srgb(samples: np.ndarray) -> np.ndarray:
     """Return sRGB (h, w, 3) uint16 of CIE L*a*b* (D50) in ICC's encoding: uint16, L* 0 ... 100, a* and b* plus 128."""
     return imagecodecs.cms_transform(

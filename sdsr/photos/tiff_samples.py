@@ -11,7 +11,7 @@ import tifffile
 from sdsr.errors import InputError
 from sdsr.photos.depths import eight_bits, stretched, unassociated
 from sdsr.photos.formats import CHANNELS, Space
-from sdsr.photos.profiles import lab_to_srgb
+from sdsr.photos.profiles import encoded_lab, lab_to_srgb
 from sdsr.photos.ranges import full_range
 from sdsr.photos.remarks import Remarks
 
@@ -91,7 +91,7 @@ def decode_samples(page: tifffile.TiffPage, meant: Samples) -> np.ndarray:
     if photometric == _PALETTE:
         color = _of_palette(page, color[..., 0])
     elif photometric in (_CIELAB, _ICCLAB):
-        color = lab_to_srgb(_encoded_lab(color, signed=photometric == _CIELAB))
+        color = lab_to_srgb(encoded_lab(color, signed=photometric == _CIELAB))
         color = color if meant.bits == 16 else eight_bits(color)
     else:
         color = _at_depth(color, page, meant.bits)
@@ -128,16 +128,6 @@ def _of_palette(page: tifffile.TiffPage, indices: np.ndarray) -> np.ndarray:
     assert page.colormap is not None, "palette without colors"
     colors = page.colormap.T
     return (colors >> 8 if colors.max() > 255 else colors).astype(np.uint8)[indices]
-
-
-def _encoded_lab(samples: np.ndarray, *, signed: bool) -> np.ndarray:
-    """Return L*a*b* in ICC's 16-bit encoding of version 4: of TIFF's own (signed a* and b*) or of ICC's version 2."""
-    if samples.dtype.itemsize == 1:
-        levels = samples.view(np.uint8) ^ np.array([0, 128, 128] if signed else [0, 0, 0], np.uint8)
-        return levels * np.uint16(257)
-    levels = samples.view(np.uint16) ^ np.array([0, 0x8000, 0x8000] if signed else [0, 0, 0], np.uint16)
-    stretched = np.minimum(levels * (65535 / 65280), 65535)
-    return np.rint(np.where([not signed, True, True], stretched, levels)).astype(np.uint16)
 
 
 def _unassociated(color: np.ndarray, alpha: np.ndarray) -> np.ndarray:
