@@ -41,17 +41,14 @@ def write_tiff(file: BufferedIOBase, layout: Layout) -> None:
         counts.append(len(packed))
         file.write(packed)
     fields = _structure(layout, order, offsets, counts)
-    kept = {e.tag: head[e.position : e.position + 12] for e in _descriptive(layout.exif)}
+    described = entries(layout.exif, first_directory(layout.exif)) if layout.exif else ()
+    kept = {each.tag: head[each.position : each.position + 12] for each in described if each.tag in DESCRIPTIVE}
     written = kept | {tag: _field(file, order, tag, *value) for tag, value in fields.items()}
     start = _align(file)
     file.write(struct.pack(order + "H", len(written)))
     file.write(b"".join(written[tag] for tag in sorted(written)) + bytes(4))
     file.seek(4)
     file.write(struct.pack(order + "I", start))
-
-
-def _descriptive(exif: bytes | None) -> list:
-    return [e for e in entries(exif, first_directory(exif)) if e.tag in DESCRIPTIVE] if exif else []
 
 
 def _pack(strip: np.ndarray, order: str) -> bytes:
