@@ -82,8 +82,7 @@ def read_head(codestream: bytes) -> Head:
     width, height = _size(bits)
     if bits.flag():
         return Head(width=width, height=height)
-    extra_fields = bits.flag()
-    orientation = _extra_fields(bits) if extra_fields else 1
+    orientation = _extra_fields(bits) if bits.flag() else 1
     depth = _depth(bits)
     bits.flag()  # whether 16 bits are enough for the buffers of a decoder
     alphas = [_extra_channel(bits) for _ in range(bits.coded((0, 1, (2, 4), (1, 12))))]
