@@ -25,7 +25,7 @@ import numpy as np
 import psutil
 from PIL import Image
 
-from sdsr.batch import restoring
+from sdsr.batch import finishing
 from sdsr.batch.desk import Batch
 from sdsr.batch.engine import process
 from sdsr.batch.journal import NAME
@@ -82,7 +82,7 @@ def check_overhead(root: Path, photos: int) -> bool:
             left, top = (number * step % (side - CROP_PX + 1) for step, side in zip((37, 23), sample.size, strict=True))
             sample.crop((left, top, left + CROP_PX, top + CROP_PX)).save(root / "in" / f"{number:03d}.png")
     spent: list[tuple[float, float]] = []
-    own = restoring.restore_looked
+    own = finishing.restore_looked
 
     def timed(*arguments: Any, **named: Any) -> Any:
         begun = time.perf_counter()
@@ -91,7 +91,7 @@ def check_overhead(root: Path, photos: int) -> bool:
         finally:
             spent.append((begun, time.perf_counter()))
 
-    restoring.restore_looked = timed
+    finishing.restore_looked = timed
     settings = Settings()
     tasks = plan([root / "in"], Naming(request=settings.request), output=root / "out")
     model = Model.described(DEFAULT_MODEL, load_model)
