@@ -47,15 +47,16 @@ _WITHOUT_LABEL = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Wanted:
-    """The model that was asked for, where it finds its parts, and what computes it."""
+    """The model that was asked for, where it finds its parts, what computes it, and what it is to do."""
 
     model: str
     prior: str | None
     machine: Machine
+    request: Request
 
-    def described(self, request: Request) -> Model:
+    def described(self) -> Model:
         """Return the model by its description and its decoder's, before anything of it is loaded."""
-        described = Model.described(self.model, partial(self.load, request))
+        described = Model.described(self.model, self.load)
         decoder = self.machine.decoder
         if decoder is None:
             return described
@@ -63,7 +64,7 @@ class _Wanted:
 
         return replace(described, sha256=combined_sha256([described.sha256, decoder_sha256(decoder)]))
 
-    def load(self, request: Request, photos: int = 1) -> "JobMaker":
+    def load(self, photos: int = 1) -> "JobMaker":
         """Return it, ready to restore so many photos; InputError for a device, steps or a start that can't be."""
         from sdsr.engines import load_model
 
@@ -76,7 +77,7 @@ class _Wanted:
             decoder=self.machine.decoder,
             offload=self.machine.offloaded,
         )
-        _check_plan(maker, request)
+        _check_plan(maker, self.request)
         return maker
 
 
@@ -113,19 +114,19 @@ def upscale(
     photos = [without_file_scheme(photo) for photo in photos]
     output = basics.output and without_file_scheme(basics.output)
     piped = _piped(photos, output, many, report=trust.report)
-    wanted = _Wanted(model=basics.model, prior=expert.prior, machine=machine)
+    wanted = _Wanted(model=basics.model, prior=expert.prior, machine=machine, request=request)
     if trust.no_label and not basics.quiet:
         typer.echo(_WITHOUT_LABEL, err=True)
     with _terminated_like_interrupted():
         if piped:
-            restore_piped(photos[0], output, partial(wanted.load, request), settings)
+            restore_piped(photos[0], output, wanted.load, settings)
             return
-        described = wanted.described(request)
+        described = wanted.described()
         naming = Naming(request=request, format=settings.format, template=template, model=described.name)
         tasks, bucket = _planned(photos, output, naming, alone=part is not None)
         tasks = choice.of(tasks) if many.include or many.exclude else tasks
         tasks = tasks if part is None else _part(tasks, part, quiet=many.json or basics.quiet)
-        model = replace(described, load=partial(wanted.load, request, photos=len(tasks)))
+        model = replace(described, load=partial(wanted.load, photos=len(tasks)))
         batch = Batch(tasks=tasks, model=model, settings=settings, bucket=bucket, limit=many.limit)
         if bucket is not None:
             _check_of_files(bucket, {"--dry-run": many.dry_run, "--report": trust.report})
