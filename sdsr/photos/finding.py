@@ -16,20 +16,18 @@ SYSTEM_FOLDERS = {"__macosx", "$recycle.bin", "system volume information", "@ead
 _WANTED = SUFFIXES.keys() | PICTURE_SUFFIXES  # pictures that aren't read are named as such by the reader
 
 
-def find_photos(folder: Path, *, besides: Path | None = None) -> list[Path]:
-    """Return the photos in a folder and its folders, sorted; hidden and system ones and `besides` are passed over.
-
-    What is passed over and what is told of it, `find_names` says.
-    """
-    return [here / name for here, name in find_names(folder, besides=besides)]
+def find_photos(folder: Path) -> list[Path]:
+    """Return the photos in a folder and its folders, sorted, as `find_names` finds them."""
+    return [here / name for here, name in find_names(folder)]
 
 
 def find_names(folder: Path, *, besides: Path | None = None) -> list[tuple[Path, str]]:
-    """Return what `find_photos` does as folders and names in them, which of very many photos take little room.
+    """Return the photos in a folder and its folders, sorted; hidden and system ones and `besides` are passed over.
 
-    A link to a folder is followed, unless that one is reached anyway or lies above. What isn't followed or can't be
-    read, and what is no picture (videos, documents), is named in the log. A link that leads nowhere and what is no
-    plain file are returned like photos, so that their reader says what is wrong.
+    Each is its folder and its name there, which of very many photos take little room. A link to a folder is followed,
+    unless that one is reached anyway or lies above. What isn't followed or can't be read, and what is no picture
+    (videos, documents), is named in the log. A link that leads nowhere and what is no plain file are returned like
+    photos, so that their reader says what is wrong.
     """
     found: list[tuple[tuple[str, ...], Path, str]] = []
     others: Counter[str] = Counter()

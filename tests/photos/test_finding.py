@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sdsr.photos.finding import find_photos
+from sdsr.photos.finding import find_names, find_photos
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def tree(tmp_path: Path) -> Path:
 
 
 def found(folder: Path, **besides: Path) -> list[str]:
-    return [path.relative_to(folder).as_posix() for path in find_photos(folder, **besides)]
+    return [(here / name).relative_to(folder).as_posix() for here, name in find_names(folder, **besides)]
 
 
 def photo(path: Path) -> Path:
