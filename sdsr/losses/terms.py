@@ -10,7 +10,7 @@ from torch import Generator, Tensor
 from torch.nn import functional as F
 
 from sdsr.data.degradation import LowImage
-from sdsr.losses.filters import differences, gaussian_blur, high_pass
+from sdsr.losses.filters import differences, gaussian_blur, high_pass, local_energies
 from sdsr.tensors import Float, Image, Latent, Plane, Region, Time
 
 Scalar = Float[Tensor, ""]
@@ -46,6 +46,8 @@ class StepRecord:
     """The part of the pictures that networks of features look at; None for all of it."""
     rng: Generator | None = None
     """What terms draw from, after the step itself did."""
+    turn: int = 0
+    """Which of several networks looks at this step."""
 
     def images(self) -> tuple[Image, Image]:
         """The restored picture and its target; only an objective that supplies both may use terms on pixels."""
@@ -113,6 +115,11 @@ def of_faithful(term: Callable[[StepRecord], Scalar], record: StepRecord) -> Sca
 def in_window(term: Callable[[StepRecord], Scalar], record: StepRecord) -> Scalar:
     """The same term on that part of the pictures which networks of features look at."""
     return term(record.in_window())
+
+
+def in_turn(terms: Sequence[Callable[[StepRecord], Scalar]], record: StepRecord) -> Scalar:
+    """That of several terms whose turn it is."""
+    return terms[record.turn](record)
 
 
 def latent_l2(record: StepRecord) -> Scalar:
@@ -207,6 +214,16 @@ def _detail_strength(image: Image) -> Plane:
     """The root mean square of what a Gaussian of 1.5 px removes of the channel mean, under a Gaussian of 2 px."""
     detail = high_pass(image.float().mean(1, keepdim=True), 1.5)
     return (gaussian_blur(detail.square(), 2.0) + 1e-7).sqrt()
+
+
+def local_energy_l1(record: StepRecord) -> Scalar:
+    """Mean absolute error of the image's local energies.
+
+    Where a line can't be placed to the pixel, the L1 of pixels asks for a blurred one. This asks for a line that is as
+    strong, fine and turned as the target's, wherever it lies within some pixels.
+    """
+    image, hq_image = record.images()
+    return F.l1_loss(local_energies(image), local_energies(hq_image))
 
 
 def artifact_l1(record: StepRecord) -> Scalar:

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from sdsr.losses.filters import gaussian_blur, high_pass, sobel
+from sdsr.losses.filters import gaussian_blur, high_pass, local_energies, sobel
 
 
-@pytest.mark.parametrize("filtered", [lambda x: gaussian_blur(x, 1.5), high_pass, sobel])
+@pytest.mark.parametrize("filtered", [lambda x: gaussian_blur(x, 1.5), high_pass, local_energies, sobel])
 def test_filters_ignore_autocast(photo, filtered):
     with torch.autocast("cpu", torch.bfloat16):
         under = filtered(photo)

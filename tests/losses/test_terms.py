@@ -19,6 +19,7 @@ from sdsr.losses.terms import (
     latent_l2,
     latent_perceptual,
     lattice,
+    local_energy_l1,
     perceptual,
     unevenness,
     weighted_sum,
@@ -113,6 +114,30 @@ def test_excess_detail_has_gradients_in_flat_pictures_and_under_autocast():
     bright = 0.9 + 0.001 * torch.rand(1, 3, 24, 24)
     with torch.autocast("cpu", torch.bfloat16):
         assert float(excess_detail(1.2, image_record(bright, bright.mean() * torch.ones_like(bright)))) == 0
+
+
+def test_local_energies_see_a_lines_strength_width_and_turn_and_hardly_its_place():
+    columns = torch.arange(96.0)
+
+    def lines(*, frequency: float = 0.25, strength: float = 0.2, shift: float = 0.0) -> torch.Tensor:
+        wave = 0.5 + strength * torch.cos(2 * torch.pi * frequency * (columns + shift))
+        return wave.expand(1, 3, 96, 96)
+
+    wanted = lines()
+    moved, blurred, wider, turned = (
+        float(local_energy_l1(image_record(image, wanted)))
+        for image in (lines(shift=2.0), lines(strength=0.1), lines(frequency=0.15), wanted.mT)
+    )
+    assert max(blurred, wider, turned) > 8 * moved
+    assert float(local_energy_l1(image_record(wanted + 0.1, wanted))) < moved  # brightness is no detail
+    assert float(local_energy_l1(image_record(wanted, wanted))) == 0
+
+
+def test_local_energies_have_gradients_in_flat_pictures():
+    image = torch.full((1, 3, 24, 24), 0.5, requires_grad=True)
+    local_energy_l1(image_record(image, torch.rand(1, 3, 24, 24))).backward()
+    assert image.grad is not None
+    assert image.grad.isfinite().all()
 
 
 def test_artifacts_weigh_by_the_variance_of_the_error_around_them():
