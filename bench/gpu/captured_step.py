@@ -19,7 +19,7 @@ from sdsr.discriminators.projected import ProjectedDiscriminator
 from sdsr.losses.adversarial import HINGE
 from sdsr.losses.dists import dists
 from sdsr.losses.efficientnet import EfficientNetLite
-from sdsr.losses.filters import differences
+from sdsr.losses.filters import differences, local_energies
 from sdsr.losses.perceptual import feature_distance
 from sdsr.losses.real_esrgan import RealEsrgan
 from sdsr.losses.spectrum import line_heights
@@ -50,9 +50,10 @@ class Batch:
 
 
 WEIGHTS: Mapping[str, float] = {
-    "taught_image": 0.5,
+    "taught_image": 0.3,
     "taught": 0.3,
-    "image": 0.2,
+    "taught_energy": 40.0,
+    "image": 0.1,
     "gradient": 0.1,
     "features": 0.5,
     "edges": 0.15,
@@ -131,6 +132,7 @@ class DefaultStep(nn.Module):
         terms = {
             "taught_image": F.l1_loss(image, taught),
             "taught": _lpips(seen, target_seen),
+            "taught_energy": F.l1_loss(local_energies(image), local_energies(taught)),
             "image": F.l1_loss(image, batch.hq),
             "gradient": _gradient_l1(image, batch.hq),
             "features": _dists(seen, hq_seen),

@@ -6,7 +6,7 @@ what to do with them, both can learn as one network (`whole`), so that the laten
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -17,11 +17,21 @@ from torch import Generator, Tensor, nn
 from sdsr.adapters.guided_decoder import GuidedDecoder
 from sdsr.diffusion.noise import CanvasNoise
 from sdsr.losses.dists import dists
-from sdsr.losses.efficientnet import load_efficientnet_lite
+from sdsr.losses.efficientnet import LiteName, load_efficientnet_lite
 from sdsr.losses.filters import sobel
 from sdsr.losses.perceptual import distance_by, feature_distance
-from sdsr.losses.terms import StepRecord, Term, against_teacher, image_l1, in_window, perceptual
-from sdsr.objectives.discriminator import Discriminator
+from sdsr.losses.terms import (
+    Distance,
+    Scalar,
+    StepRecord,
+    Term,
+    against_teacher,
+    image_l1,
+    in_turn,
+    in_window,
+    perceptual,
+)
+from sdsr.objectives.discriminator import Adversary
 from sdsr.objectives.pairs import lq_image_of, nearness, offset_window
 from sdsr.objectives.restored import RestoredLatents
 from sdsr.objectives.restorer_step import AdversarialWeights, Preview, RestorerStep
@@ -40,9 +50,10 @@ class Decoding:
 
     Each pair gives one crop of `crop_px` per use. `end`: which end learns; "both": the faithful one learns by itself,
     from features that it doesn't change (`faithful_image` in the record). `terms` are on pixels. Distances of ImageNet
-    features are those of `network`, an EfficientNet-Lite: `taught` weighs LPIPS's form of it to the teacher's answer,
-    `features` DISTS's form to the HQ photo, `edges` the same of both pictures' Sobel edges (together they have the form
-    of EA-DISTS, arXiv:2410.04224, Eq. 11), `adversarial_image` what the discriminator says, from `adversarial_from` (a
+    features are those of `network`, an EfficientNet-Lite; "in turn": of Lite1 or Lite0, as each step draws, for what
+    one of them doesn't see the other does. `taught` weighs LPIPS's form of it to the teacher's answer, `features`
+    DISTS's form to the HQ photo, `edges` the same of both pictures' Sobel edges (together they have the form of
+    EA-DISTS, arXiv:2410.04224, Eq. 11), `adversarial_image` what the discriminator says, from `adversarial_from` (a
     share of the run) on. `whole`: the UNet learns beside the decoder's detailed end.
     """
 
@@ -51,7 +62,7 @@ class Decoding:
     whole: bool = False
     crop_px: int = 160
     terms: tuple[Term, ...] = (Term(name="taught_image", weight=1.0, function=partial(against_teacher, image_l1)),)
-    network: Literal["lite0", "lite1"] = "lite0"
+    network: Literal["lite0", "lite1", "in turn"] = "lite0"
     taught: float = 0.0
     features: float = 0.0
     edges: float = 0.0
@@ -59,40 +70,52 @@ class Decoding:
     adversarial_from: float = 0.0
 
     def training_step(self, restorer: Restorer, discriminator: nn.Module | None) -> RestorerStep:
-        assert discriminator is None or isinstance(discriminator, Discriminator), "a discriminator watches this"
+        assert discriminator is None or isinstance(discriminator, Adversary), "a discriminator watches this"
         rule = GuidedDecodingStep(restorer, self)
         modules: dict[str, nn.Module] = {"decoder": rule.decoder}
         if self.whole:
             modules["unet"] = restorer.parts.modules["unet"]
-        network = load_efficientnet_lite(self.network) if self.taught or self.features or self.edges else None
-        if network is not None:
-            modules["network"] = network
+        networks = [load_efficientnet_lite(name) for name in self._looking]
+        if networks:
+            modules["network"] = networks[0] if len(networks) == 1 else nn.ModuleList(networks)
         return RestorerStep(
             rule,
-            self.all_terms(network),
+            self.all_terms(networks),
             discriminator=discriminator,
             adversarial_weights=AdversarialWeights(
                 weights={"image": self.adversarial_image}, since=self.adversarial_from
             ),
             modules=modules,
-            near=nearness if network is None else partial(_near, network),
+            near=partial(_near, networks[0]) if networks else nearness,
         )
 
-    def all_terms(self, network: nn.Module | None) -> tuple[Term, ...]:
-        """Return the terms on pixels, and those on the features of a network that weigh anything."""
-        if network is None:
-            return self.terms
-        taught = partial(perceptual, partial(distance_by, network, feature_distance))
+    @property
+    def _looking(self) -> tuple[LiteName, ...]:
+        """The networks whose features are compared."""
+        if not (self.taught or self.features or self.edges):
+            return ()
+        return ("lite1", "lite0") if self.network == "in turn" else (self.network,)
+
+    def turn(self, rng: Generator) -> int:
+        """Draw which of the networks looks at a step."""
+        return int(torch.randint(len(self._looking), (), generator=rng)) if len(self._looking) > 1 else 0
+
+    def all_terms(self, networks: Sequence[nn.Module]) -> tuple[Term, ...]:
+        """Return the terms on pixels, and those on the features of networks that weigh anything."""
         weighed = (
-            ("taught", self.taught, partial(against_teacher, taught)),
-            ("features", self.features, partial(perceptual, partial(distance_by, network, dists))),
-            ("edges", self.edges, partial(perceptual, partial(_edge_distance, network))),
+            ("taught", self.taught, [partial(against_teacher, _seen_by(each, feature_distance)) for each in networks]),
+            ("features", self.features, [_seen_by(each, dists) for each in networks]),
+            ("edges", self.edges, [partial(perceptual, partial(_edge_distance, each)) for each in networks]),
         )
         return self.terms + tuple(
-            Term(name=name, weight=weight, function=partial(in_window, function))
-            for name, weight, function in weighed
+            Term(name=name, weight=weight, function=partial(in_window, partial(in_turn, functions)))
+            for name, weight, functions in weighed
             if weight
         )
+
+
+def _seen_by(network: nn.Module, distance: Distance) -> Callable[[StepRecord], Scalar]:
+    return partial(perceptual, partial(distance_by, network, distance))
 
 
 def _edge_distance(network: nn.Module, image: Image, target: Image) -> Tensor:
@@ -131,6 +154,7 @@ class GuidedDecodingStep:
             teacher_image=sample.teacher,
             faithful_image=faithful,
             window=offset_window(image, rng),
+            turn=self.objective.turn(rng),
         )
 
     def _painted(self, latents: Latent, enlarged: Image) -> tuple[Image, Image | None]:

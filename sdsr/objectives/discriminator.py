@@ -186,6 +186,29 @@ class Discriminators(Adversary):
         return {kind: loss for each in self.each for kind, loss in each.generator_losses(record, rng).items()}
 
 
+class InTurn(Adversary):
+    """Several discriminators of the same view, of which each step hears the one whose turn it is."""
+
+    def __init__(self, *discriminators: Discriminator) -> None:
+        super().__init__()
+        for index, each in enumerate(discriminators):
+            self.add_module(str(index), each)
+        self.each = tuple(discriminators)
+
+    @property
+    def kinds(self) -> tuple[Kind, ...]:
+        """What they look at."""
+        return self.each[0].kinds
+
+    def forward(self, record: StepRecord, rng: Generator) -> Outcome:
+        """Return that discriminator's own loss on a detached step."""
+        return self.each[record.turn](record, rng)
+
+    def generator_losses(self, record: StepRecord, rng: Generator) -> dict[str, Tensor]:
+        """Return the generator's loss by what is looked at."""
+        return self.each[record.turn].generator_losses(record, rng)
+
+
 @contextmanager
 def without_gradients(module: nn.Module) -> Iterator[None]:
     """While it lasts, what learns in a module gets no gradients."""

@@ -49,11 +49,20 @@ def test_its_losses_are_those_of_the_stage(parts):
     stage, restorer, sample, batch, step = parts
     own = stage.objective.training_step(restorer, stage.discriminator(restorer))
     record = own.rule.take(sample, torch.Generator().manual_seed(0))
-    record = replace(record, window=Region(top=3, left=5, height=SIDE - 8, width=SIDE - 8))
+    record = replace(record, window=Region(top=3, left=5, height=SIDE - 8, width=SIDE - 8), turn=0)
     _, expected = weighted_sum(own.terms, record)
     terms, _, _ = step.losses(batch, (3, 5))
     compared = [name for name in expected if name in terms]
-    assert {"taught_image", "taught", "features", "edges", "lattice", "spectral_peaks", "gradient"} <= set(compared)
+    assert {
+        "taught_image",
+        "taught",
+        "taught_energy",
+        "features",
+        "edges",
+        "lattice",
+        "spectral_peaks",
+        "gradient",
+    } <= set(compared)
     for name in compared:
         torch.testing.assert_close(terms[name].detach(), expected[name], rtol=2e-4, atol=1e-6, msg=name)
 

@@ -12,7 +12,7 @@ from sdsr.discriminators.patch import PatchDiscriminator
 from sdsr.losses.adversarial import BCE, HINGE, discriminator_bce
 from sdsr.losses.terms import StepRecord
 from sdsr.methods.invsr.discriminator import LatentUnetDiscriminator
-from sdsr.objectives.discriminator import CleanLatents, Discriminator, Discriminators, NoisyLatents, Pixels
+from sdsr.objectives.discriminator import CleanLatents, Discriminator, Discriminators, InTurn, NoisyLatents, Pixels
 from sdsr.objectives.training_step import numbers
 from sdsr.prior.tiny import tiny_prior
 from sdsr.tensors import Region
@@ -70,6 +70,19 @@ def test_the_own_loss_teaches_the_weights_and_not_what_is_looked_at(both, record
     assert missing == []
     assert all(fake.grad is None for fake in fakes(record))
     assert float(outcome.loss.detach()) == pytest.approx(sum(numbers(outcome.scalars).values()), rel=1e-5)
+
+
+def test_of_those_in_turn_one_is_heard_and_learns(record, rng):
+    torch.manual_seed(0)
+    players = [Discriminator(PatchDiscriminator((8, 8, 8, 8)), Pixels(), BCE) for _ in range(2)]
+    either = InTurn(*players).eval()  # or each look would move spectral norms on
+    record = replace(record, turn=1)
+    assert either.kinds == ("image",)
+    assert torch.equal(either.generator_losses(record, rng)["image"], players[1].generator_losses(record, rng)["image"])
+    either(record.detached(), rng).loss.backward()
+    assert all(parameter.grad is None for parameter in players[0].parameters())
+    assert all(parameter.grad is not None for parameter in players[1].parameters())
+    assert {id(each) for each in either.parameters()} == {id(each) for one in players for each in one.parameters()}
 
 
 def test_real_and_fake_are_noised_alike(both, record):

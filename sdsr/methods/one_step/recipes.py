@@ -23,7 +23,7 @@ from sdsr.discriminators.patch import PatchDiscriminator
 from sdsr.discriminators.sources import PRIOR, discriminator_unet
 from sdsr.images.kernels import KEYS, PILLOW_BICUBIC, TORCH_BICUBIC
 from sdsr.losses.adversarial import BCE
-from sdsr.losses.terms import Term, blotches, drift, image_l2
+from sdsr.losses.terms import Term, against_teacher, blotches, drift, image_l2, local_energy_l1
 from sdsr.methods.decoder_stages import DETAILED, decoder_stages
 from sdsr.methods.guided_decoding import DecoderSettings
 from sdsr.methods.learning import Learns
@@ -33,7 +33,7 @@ from sdsr.methods.one_step.small import PLAN, SmallOneStep
 from sdsr.methods.recipe import OptimizerSettings, Recipe, Stage
 from sdsr.methods.settings import with_settings
 from sdsr.methods.small_canvas import SMALL_CANVAS
-from sdsr.methods.small_stages import image_discriminator, small_stages, taught_discriminator
+from sdsr.methods.small_stages import image_discriminator, small_stages, taught_discriminators
 from sdsr.methods.variant import Variant
 from sdsr.objectives.decoding import Decoding
 from sdsr.objectives.discriminator import Discriminator, Discriminators, NoisyLatents, Pixels
@@ -173,21 +173,22 @@ WHOLE = Learns(parts=("unet", "decoder"), but=DETAILED.but)
 def _wholly_trained(stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
     """Return a decoder's stages with one before the last: `whole`, where the UNet learns what the decoder needs.
 
-    Its loss looks through another network than the stages before, so that theirs is left to choose by, and its pairs
-    are milder: on harder ones alone, results of camera photos got dirtier with time. It is held to the teacher's
-    features nearly as much as to the HQ photo's, and the teacher's pictures are the discriminator's real ones, which
-    keeps meshes out of textures that can't be restored. Colors are held to the HQ photo: the teacher's are wrong by
-    more than a blurred photo's.
+    Its loss and its discriminators look through two networks in turn, for what one doesn't see becomes a mesh; its
+    pairs are milder: on harder ones alone, results of camera photos got dirtier with time. It is held to the teacher's
+    features nearly as much as to the HQ photo's, to its local energies, which ask for lines where the L1 of pixels asks
+    for blur, and the teacher's pictures are the discriminators' real ones, which keeps meshes out of textures that
+    can't be restored. Colors are held to the HQ photo: the teacher's are wrong by more than a blurred photo's.
     """
     *before, detail, faithful = stages
     objective = detail.objective
     assert isinstance(objective, Decoding), "the decoder stages learn to decode"
     objective = replace(
-        objective, whole=True, network="lite1", taught=0.3, features=0.5, edges=0.15, adversarial_image=0.08
+        objective, whole=True, network="in turn", taught=0.3, features=0.5, edges=0.15, adversarial_image=0.08
     )
-    weights = {"image": 0.2, "gradient": 0.1, "lattice": 2.0, "spectral_peaks": 0.1}
+    weights = {"taught_image": 0.3, "image": 0.1, "gradient": 0.1, "lattice": 2.0, "spectral_peaks": 0.1}
     objective = with_settings(objective, {f"terms.{name}.weight": weight for name, weight in weights.items()})
-    true_colors = (
+    others = (
+        Term(name="taught_energy", weight=40.0, function=partial(against_teacher, local_energy_l1)),
         Term(name="drift", weight=1.0, function=partial(drift, 16)),
         Term(name="blotches", weight=2.0, function=partial(blotches, 4)),
         Term(name="fringes", weight=1.0, function=partial(blotches, 1)),
@@ -196,8 +197,8 @@ def _wholly_trained(stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
         detail,
         name="whole",
         learns=WHOLE,
-        objective=replace(objective, terms=(*objective.terms, *true_colors)),
-        discriminator=taught_discriminator,
+        objective=replace(objective, terms=(*objective.terms, *others)),
+        discriminator=taught_discriminators,
         degradation="camera",
         optimizer=OptimizerSettings(learning_rate=2e-4, warmup_steps=50, decay_from=0.5),
         init_from="stage detail",
@@ -225,6 +226,11 @@ def _adversarial(**changes: float) -> Variant:
 def _decoded(**shape: object) -> Variant:
     changes = {f"method.decoder.{name}": value for name, value in shape.items()}
     return Variant(recipe=D3SR_SMALL, stage="decoder", changes=changes)
+
+
+def _whole(**changes: object) -> Variant:
+    settings = {f"objective.{name}": value for name, value in changes.items()}
+    return Variant(recipe=D3SR_SMALL, stage="whole", changes=settings)
 
 
 def _detailed(**changes: object) -> Variant:
@@ -264,6 +270,11 @@ ABLATIONS = {
         "with excess_detail": _with_terms(excess_detail=1.0),
         "that, without discriminator": _with_terms(excess_detail=1.0, discriminator=None),
         "that, with LDL": _with_terms(excess_detail=1.0, artifacts=1.0),
+    },
+    "d3sr-whole": {
+        "as in the recipe": _whole(),
+        "without local energies": _whole(**{"terms.taught_energy.weight": 0.0}),
+        "by the features of Lite1 alone": _whole(network="lite1"),
     },
     "d3sr-discriminator-size": {"SD 2.1": _discriminated_by(PRIOR), "SDXL": _discriminated_by("sdxl-base")},
 }
