@@ -7,6 +7,9 @@ from torch import Tensor, nn
 
 from sdsr.tensors import Float, Image
 
+FeatureDistance = Callable[[list[Tensor], list[Tensor]], Tensor]
+"""Of two lists of feature maps, for each image."""
+
 
 def unit_normalized(features: Float[Tensor, "b c h w"], epsilon: float = 1e-10) -> Float[Tensor, "b c h w"]:
     """Feature vectors scaled to length one at each place; a zero vector stays zero and passes no gradient."""
@@ -32,9 +35,7 @@ def feature_distance(
     return total
 
 
-def distance_by(
-    network: nn.Module, distance: Callable[[list[Tensor], list[Tensor]], Tensor], image: Image, target: Image
-) -> Tensor:
+def distance_by(network: nn.Module, distance: FeatureDistance, image: Image, target: Image) -> Tensor:
     """Return each image's distance from its target by a frozen network's features, compared in float32."""
     with torch.no_grad():
         wanted = [each.float() for each in network(target)]

@@ -19,9 +19,8 @@ from sdsr.diffusion.noise import CanvasNoise
 from sdsr.losses.dists import dists
 from sdsr.losses.efficientnet import LiteName, load_efficientnet_lite
 from sdsr.losses.filters import sobel
-from sdsr.losses.perceptual import distance_by, feature_distance
+from sdsr.losses.perceptual import FeatureDistance, distance_by, feature_distance
 from sdsr.losses.terms import (
-    Distance,
     Scalar,
     StepRecord,
     Term,
@@ -114,7 +113,7 @@ class Decoding:
         )
 
 
-def _seen_by(network: nn.Module, distance: Distance) -> Callable[[StepRecord], Scalar]:
+def _seen_by(network: nn.Module, distance: FeatureDistance) -> Callable[[StepRecord], Scalar]:
     return partial(perceptual, partial(distance_by, network, distance))
 
 
