@@ -1,5 +1,6 @@
 """What is predicted of peak memory is what a method's tensors take, and what the process is measured to hold."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from sdsr.diffusion.noise import CanvasNoise
 from sdsr.methods import METHODS
 from sdsr.prior.convolution import workspace_bytes
 from sdsr.prior.facts import Facts
+from sdsr.prior.running import running_on
 from sdsr.restoration.canvas import Canvas
 from sdsr.restoration.lq_image import LqImage
 from sdsr.restoration.peak import Allocations, part_bytes, predict
@@ -70,6 +72,16 @@ def test_of_a_large_picture_it_is_what_is_written() -> None:
     assert peak.whole == peak.held + 8000**2 * 12
 
 
+@pytest.fixture
+def float32(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Processors that multiply bfloat16 compute in it, and by no products."""
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    running_on.cache_clear()
+    yield
+    running_on.cache_clear()
+
+
+@pytest.mark.usefixtures("float32")
 @pytest.mark.parametrize("name", ["d3sr-small", "addsr-small"])
 def test_a_workspace_counts_where_convolutions_are_products(name: str) -> None:
     method = METHODS[name].method
