@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from sdsr.cli.evaluate import evaluate
 from sdsr.errors import ModelError
+from sdsr.images.floats import levels_as_image
 from sdsr.losses import efficientnet
 from sdsr.metrics import features as module
 from sdsr.metrics.benchmark import score, score_pairs
@@ -106,5 +107,5 @@ def test_realsr_is_measured_as_by_the_script(name, monkeypatch):
     if importlib.util.find_spec("efficientnet_lite_pytorch") is None:
         pytest.skip("features: needs the package efficientnet-lite-pytorch (FEATURES_SITE names its folder)")
     network = script.Features("lite2")
-    maps = [network(module._tensor(plane(each, "rgb"))) for each in pixels]
+    maps = [network(levels_as_image(plane(each, "rgb"))) for each in pixels]
     assert feature_distance(*(plane(each, "rgb") for each in pixels)) == pytest.approx(script.distance(*maps), abs=1e-3)
