@@ -14,6 +14,7 @@ from sdsr.losses.efficientnet import load_efficientnet_lite
 from sdsr.losses.terms import Term, gradient_l1, image_l1, latent_l2, lattice, unevenness
 from sdsr.methods.method import Method
 from sdsr.methods.recipe import OptimizerSettings, Stage
+from sdsr.objectives.decoding import IN_TURN
 from sdsr.objectives.discriminator import Discriminator, InTurn, Pixels
 from sdsr.objectives.restoration import Restoration
 from sdsr.restoration.restorer import Restorer
@@ -28,8 +29,8 @@ def image_discriminator(model: object) -> Discriminator:
 
 
 def taught_discriminators(model: object) -> InTurn:
-    """Return two, on the features of Lite1 and Lite0 in turn, to which the teacher's pictures are the real ones."""
-    networks = [ProjectedDiscriminator(load_efficientnet_lite(name)) for name in ("lite1", "lite0")]
+    """Return those on the features of the networks in turn, to which the teacher's pictures are the real ones."""
+    networks = [ProjectedDiscriminator(load_efficientnet_lite(name)) for name in IN_TURN]
     return InTurn(*(Discriminator(network, Pixels(real="teacher"), HINGE) for network in networks))
 
 

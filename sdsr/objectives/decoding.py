@@ -41,6 +41,8 @@ from sdsr.restoration.sample import sample as restore
 from sdsr.tensors import Image, Latent, Region
 
 End = Literal["detailed", "faithful", "both"]
+IN_TURN: tuple[LiteName, ...] = ("lite1", "lite0")
+"""The networks that look at a step in turn, by their turns."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +95,7 @@ class Decoding:
         """The networks whose features are compared."""
         if not (self.taught or self.features or self.edges):
             return ()
-        return ("lite1", "lite0") if self.network == "in turn" else (self.network,)
+        return IN_TURN if self.network == "in turn" else (self.network,)
 
     def turn(self, rng: Generator) -> int:
         """Draw which of the networks looks at a step."""

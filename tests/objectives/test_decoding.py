@@ -203,13 +203,11 @@ def test_pixels_of_the_decoder_learn_in_a_few_steps(sample):
 def test_two_networks_look_in_turn_as_the_step_draws(sample):
     objective = replace(OBJECTIVE, crop_px=64, features=1.0, terms=())
     named = {name: training_step_of(replace(objective, network=name)) for name in ("lite0", "lite1", "in turn")}
-    seen, drawn = set(), set()
+    drawn = set()
     for seed in range(6):
         lite0, lite1, either = (step(sample, torch.Generator().manual_seed(seed)) for step in named.values())
-        assert either.record is None
         turn = named["in turn"].rule.take(sample, torch.Generator().manual_seed(seed)).turn
         torch.testing.assert_close(either.loss, lite0.loss if turn else lite1.loss)
-        seen.add(float(either.loss.detach()) == pytest.approx(float(lite0.loss.detach())))
+        assert float(lite0.loss.detach()) != pytest.approx(float(lite1.loss.detach()), rel=1e-3)
         drawn.add(turn)
     assert drawn == {0, 1}
-    assert seen == {True, False}
