@@ -102,7 +102,7 @@ test-ray: $(INSTALLED)
 test-runtimes: $(INSTALLED)
 	@$(PIP) -e '.[fast]'
 	$(BIN)/python bench/runtimes.py
-	$(BIN)/python -m pytest tests/graphs/test_runtimes.py $(PYTEST_ARGS)
+	$(BIN)/python -m pytest tests/graphs/test_runtimes.py tests/test_quiet_runtimes.py $(PYTEST_ARGS)
 
 # Half an hour: the start, a hundred clients, ten thousand jobs, Schemathesis. As much: graphs in other runtimes, large photos and many.
 # Then batches, for some hours: a hundred thousand files, ten thousand photos, kills.
