@@ -204,7 +204,7 @@ def workspace_bytes(device: torch.device, dtype: torch.dtype, kernels: tuple[int
     """Return what convolutions by such kernels, (out, in) channels, need beside results, 0 where they are direct."""
     running = running_on(device)
     products = running.taken and running.choice is not None and running.choice.mode is ConvolutionByProducts
-    return convolution.workspace_bytes(*kernels) if products and running.dtype == dtype else 0
+    return convolution.workspace_bytes(*kernels, dtype) if products and running.dtype == dtype else 0
 
 
 def captured_on(device: torch.device) -> Captured | None:

@@ -91,5 +91,5 @@ def test_a_workspace_counts_where_convolutions_are_products(name: str) -> None:
         products = restorer.allocations
     with taking(False, restorer.prior.device):
         direct = restorer.allocations
-    assert products.window_workspace_bytes == workspace_bytes(160, 320)
+    assert products.window_workspace_bytes == workspace_bytes(160, 320, torch.float32)
     assert direct.window_workspace_bytes == direct.part_workspace_bytes == products.part_workspace_bytes == 0
