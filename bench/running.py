@@ -71,12 +71,12 @@ def main() -> None:
     write_json(arguments.json, told)
 
 
-def prepared(name: str, size: int, device: torch.device, rounds: int) -> Work:
-    """Return a prior as it is decided to run, and work for it."""
+def prepared(name: str, size: int, device: torch.device, rounds: int, dtype: torch.dtype | None = None) -> Work:
+    """Return a prior as it is decided to run, or in a dtype, and work for it."""
     if name in SHAPES:
-        prior = random_prior(name, device=device, dtype=choose_dtype(device))
+        prior = random_prior(name, device=device, dtype=dtype or choose_dtype(device))
     else:
-        prior = load_prior(name, device=device)
+        prior = load_prior(name, device=device, dtype=dtype)
     rng = torch.Generator().manual_seed(0)
     cells = size // prior.factor
     return Work(
@@ -94,7 +94,8 @@ def compared(work: Work, only: str | None) -> Iterator[tuple[str, dict[str, Timi
     two = torch.cat([work.latent, work.latent])
     both = Condition(prompt=torch.cat([prompt, prompt]))
     unet = work.parts["unet"]
-    choices: dict[str, dict[str, Row]] = {name: dict.fromkeys(_OTHERWISE, run) for name, run in work.parts.items()}
+    ways = _ways(work.prior.device)
+    choices: dict[str, dict[str, Row]] = {name: dict.fromkeys(ways, run) for name, run in work.parts.items()}
     choices["guidance"] = {
         "two passes": lambda: (unet(), unet()),
         "one batch of two": lambda: work.prior.denoise(two, TIME, both),
@@ -103,7 +104,7 @@ def compared(work: Work, only: str | None) -> Iterator[tuple[str, dict[str, Timi
     choices["prompt"] = {"remembered": lambda: prompt, "asked anew": lambda: work.prior.embed("")}
     for part, rows in choices.items():
         if only in (None, part):
-            around = {name: partial(change, work.prior, part) for name, change in _OTHERWISE.items() if name in rows}
+            around = {name: partial(change, work.prior, part) for name, change in ways.items() if name in rows}
             with torch.inference_mode():
                 yield part, in_turn(rows, work.rounds, around=around)
 
@@ -114,16 +115,26 @@ def _as_decided(prior: Prior, part: str) -> Iterator[None]:
 
 
 @contextmanager
-def taking(taken: bool, device: torch.device) -> Iterator[None]:
-    """While it lasts, what a device may do otherwise than usual is done, or not, whatever was decided."""
-    decided = replace(running_on(device), taken=taken)
+def taking(taken: bool, device: torch.device, only: str | None = None) -> Iterator[None]:
+    """While it lasts, what a device may do otherwise than usual is done, or not, whatever was decided; or one alone."""
+    running_there = running_on(device)
+    decisions = [
+        replace(each, taken=taken and only in (None, each.choice.otherwise)) for each in running_there.decisions
+    ]
+    decided = replace(running_there, decisions=tuple(decisions))
     with patch.object(running, "running_on", lambda device: decided):
         yield
 
 
 @contextmanager
-def _taking(taken: bool, prior: Prior, part: str) -> Iterator[None]:
-    with taking(taken, prior.device):
+def _usual(prior: Prior, part: str) -> Iterator[None]:
+    with taking(False, prior.device):
+        yield
+
+
+@contextmanager
+def _only(choice: str, prior: Prior, part: str) -> Iterator[None]:
+    with taking(True, prior.device, choice):
         yield
 
 
@@ -140,13 +151,16 @@ def _in_float32(prior: Prior, part: str) -> Iterator[None]:
         yield
 
 
-_OTHERWISE: Mapping[str, Callable[[Prior, str], AbstractContextManager[None]]] = {
-    "as decided": _as_decided,
-    "in the usual way": partial(_taking, False),
-    "with the processor's choice": partial(_taking, True),
-    "contiguous": _contiguous,
-    "float32": _in_float32,
-}
+def _ways(device: torch.device) -> Mapping[str, Callable[[Prior, str], AbstractContextManager[None]]]:
+    """Return in what each part may run otherwise, each choice of the device's alone among them."""
+    choices = [each.choice.otherwise for each in running_on(device).decisions]
+    return {
+        "as decided": _as_decided,
+        "in the usual way": _usual,
+        **{f"with {choice} alone": partial(_only, choice) for choice in choices},
+        "contiguous": _contiguous,
+        "float32": _in_float32,
+    }
 
 
 @contextmanager

@@ -22,10 +22,10 @@ Threads are as many as there are cores to run on, and wait asleep (`cli/processo
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import TypeVar
 
 import torch
@@ -37,11 +37,11 @@ from sdsr import kept_probes
 from sdsr.prior import convolution
 from sdsr.prior.attention import RowwiseAttention, by_rows
 from sdsr.prior.captured import Captured, GraphRecorder
-from sdsr.prior.convolution import ConvolutionByProducts, by_winograd
+from sdsr.prior.convolution import ConvolutionByProducts, Workspace, by_winograd
 from sdsr.prior.facts import Offload
 from sdsr.prior.offloading import Offloading
 
-FORMAT = 2
+FORMAT = 3
 PROBED_FROM = 100_000_000
 """Parameters from which on loading takes so long that the probe's second is not felt."""
 
@@ -62,39 +62,50 @@ class Choice:
     """What a processor may do otherwise than everybody does: how both are called, and the mode in which networks do it.
 
     `rivals` returns the usual way and this one, to be timed. Where nothing was probed, `assumed` says which it is.
+    `workspace_bytes` is what this one needs beside results, by the (out, in) channels of a convolution's kernels.
     """
 
     usual: str
     otherwise: str
-    mode: type[TorchFunctionMode]
+    mode: Callable[[], TorchFunctionMode]
     rivals: Callable[[], tuple[Run, Run]]
     assumed: bool
+    workspace_bytes: Callable[[int, int], int] = lambda out, channels: 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """Whether a choice is `taken`, and by what."""
+
+    choice: Choice
+    taken: bool
+    why: str
+
+    @property
+    def words(self) -> str:
+        """Return it in words."""
+        return f"{self.choice.otherwise if self.taken else self.choice.usual} ({self.why})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Running:
-    """What was decided for a device. `why` says by what the choice, where there is one, is `taken` or not."""
+    """What was decided for a device, and of what it has a choice."""
 
     dtype: torch.dtype
     layout: torch.memory_format
-    choice: Choice | None = None
-    taken: bool = False
-    why: str = ""
+    decisions: tuple[Decision, ...] = ()
 
     @property
     def words(self) -> str:
         """Return it in words."""
         dtype = str(self.dtype).removeprefix("torch.")
         layout = "contiguous" if self.layout == torch.contiguous_format else "channels_last"
-        chosen = ""
-        if self.choice is not None:
-            chosen = f"{self.choice.otherwise if self.taken else self.choice.usual} ({self.why}), "
-        return f"{dtype}, {layout}, {chosen}guidance in one batch"
+        return ", ".join([dtype, layout, *(each.words for each in self.decisions), "guidance in one batch"])
 
     @property
-    def mode(self) -> AbstractContextManager[object]:
-        """Return what lets networks compute so while it is entered."""
-        return self.choice.mode() if self.choice is not None and self.taken else nullcontext()
+    def taken(self) -> list[Choice]:
+        """Return what is done otherwise than usual."""
+        return [each.choice for each in self.decisions if each.taken]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,11 +145,16 @@ def running_on(device: torch.device) -> Running:
     dtype, layout = choose_dtype(device), layout_on(device)
     if device.type != "cpu":
         return Running(dtype=dtype, layout=layout)
-    choice, ratio = _CHOICES[dtype], _recalled(dtype)
+    ratios = _recalled(dtype)
+    decisions = tuple(_decided(choice, ratios.get(choice.otherwise)) for choice in _CHOICES[dtype])
+    return Running(dtype=dtype, layout=layout, decisions=decisions)
+
+
+def _decided(choice: Choice, ratio: float | None) -> Decision:
     if ratio is None:
-        return Running(dtype=dtype, layout=layout, choice=choice, taken=choice.assumed, why="not probed")
+        return Decision(choice=choice, taken=choice.assumed, why="not probed")
     why = f"probed: {choice.otherwise} takes {ratio:.2f} of the time"
-    return Running(dtype=dtype, layout=layout, choice=choice, taken=ratio < _WORTH, why=why)
+    return Decision(choice=choice, taken=ratio < _WORTH, why=why)
 
 
 def probe_for(network: nn.Module, device: torch.device) -> None:
@@ -146,9 +162,9 @@ def probe_for(network: nn.Module, device: torch.device) -> None:
     large = sum(parameter.numel() for parameter in network.parameters()) >= PROBED_FROM
     if not large or device.type != "cpu":
         return
-    dtype = choose_dtype(device)
-    if _recalled(dtype) is None:
-        kept_probes.keep(_key(), {_CHOICES[dtype].otherwise: probe(_CHOICES[dtype])})
+    choices = _CHOICES[choose_dtype(device)]
+    if len(_recalled(choose_dtype(device))) < len(choices):
+        kept_probes.keep(_key(), {choice.otherwise: probe(choice) for choice in choices})
         running_on.cache_clear()
 
 
@@ -173,38 +189,51 @@ def _attentions() -> tuple[Run, Run]:
     return lambda: F.scaled_dot_product_attention(query, key, value), lambda: by_rows(query, key, value)
 
 
-def _convolutions() -> tuple[Run, Run]:
+def _convolutions(dtype: torch.dtype) -> tuple[Run, Run]:
     rng = torch.Generator().manual_seed(0)
-    kernels = torch.randn(_MAP[1], _MAP[1], 3, 3, generator=rng).contiguous(memory_format=torch.channels_last)
-    cells = torch.randn(_MAP, generator=rng).contiguous(memory_format=torch.channels_last)
-    return lambda: F.conv2d(cells, kernels, padding=1), lambda: by_winograd(cells, kernels)
+    shapes = (_MAP, (_MAP[1], _MAP[1], 3, 3))
+    cells, kernels = (
+        torch.randn(shape, generator=rng).to(dtype, memory_format=torch.channels_last) for shape in shapes
+    )
+    workspace = Workspace(dtype)
+    return lambda: F.conv2d(cells, kernels, padding=1), lambda: by_winograd(cells, kernels, workspace=workspace)
 
 
 _usual: ContextVar[bool] = ContextVar("usual", default=False)
 
-_CHOICES: Mapping[torch.dtype, Choice] = {
-    torch.bfloat16: Choice(
-        usual="attention fused",
-        otherwise="attention by rows",
-        mode=RowwiseAttention,
-        rivals=_attentions,
-        assumed=True,
+
+def _by_products(dtype: torch.dtype, *, which: str, assumed: bool) -> Choice:
+    return Choice(
+        usual=f"{which} direct",
+        otherwise=f"{which} by products",
+        mode=partial(ConvolutionByProducts, dtype),
+        rivals=partial(_convolutions, dtype),
+        assumed=assumed,
+        workspace_bytes=partial(convolution.workspace_bytes, dtype=dtype),
+    )
+
+
+_CHOICES: Mapping[torch.dtype, tuple[Choice, ...]] = {
+    torch.bfloat16: (
+        Choice(
+            usual="attention fused",
+            otherwise="attention by rows",
+            mode=RowwiseAttention,
+            rivals=_attentions,
+            assumed=True,
+        ),
+        _by_products(
+            torch.bfloat16, which="convolutions of large maps", assumed=not torch.cpu._is_amx_tile_supported()
+        ),
     ),
-    torch.float32: Choice(
-        usual="convolutions direct",
-        otherwise="convolutions by products",
-        mode=ConvolutionByProducts,
-        rivals=_convolutions,
-        assumed=torch.backends.mkl.is_available(),
-    ),
+    torch.float32: (_by_products(torch.float32, which="convolutions", assumed=torch.backends.mkl.is_available()),),
 }
 
 
 def workspace_bytes(device: torch.device, dtype: torch.dtype, kernels: tuple[int, int]) -> int:
     """Return what convolutions by such kernels, (out, in) channels, need beside results, 0 where they are direct."""
     running = running_on(device)
-    products = running.taken and running.choice is not None and running.choice.mode is ConvolutionByProducts
-    return convolution.workspace_bytes(*kernels, dtype) if products and running.dtype == dtype else 0
+    return sum(choice.workspace_bytes(*kernels) for choice in running.taken) if running.dtype == dtype else 0
 
 
 def captured_on(device: torch.device) -> Captured | None:
@@ -239,8 +268,10 @@ def computing(device: torch.device, dtype: torch.dtype, offloading: Offloading |
     kind = "cpu" if device.type == "meta" else device.type  # autocast knows no meta
     alone = nullcontext() if offloading is None else offloading.lock
     running = running_on(device)
-    mode = running.mode if running.dtype == dtype and not _usual.get() else nullcontext()
-    with alone, torch.autocast(kind, dtype, enabled=dtype != torch.float32), mode:
+    taken = running.taken if running.dtype == dtype and not _usual.get() else []
+    with alone, torch.autocast(kind, dtype, enabled=dtype != torch.float32), ExitStack() as modes:
+        for choice in taken:
+            modes.enter_context(choice.mode())
         yield
 
 
@@ -271,11 +302,15 @@ def move_network(network: Network, device: torch.device | str) -> Network:
     return lay_out(network, there)
 
 
-def _recalled(dtype: torch.dtype) -> float | None:
-    """The ratio that is kept of this precision's choice for this machine, None where there is none."""
+def _recalled(dtype: torch.dtype) -> dict[str, float]:
+    """The ratios that are kept of this precision's choices for this machine, by their names."""
     kept = kept_probes.recall(_key())
-    ratio = kept.get(_CHOICES[dtype].otherwise) if isinstance(kept, Mapping) else None
-    return ratio if isinstance(ratio, float) and ratio > 0 else None
+    ratios = (
+        {choice.otherwise: kept.get(choice.otherwise) for choice in _CHOICES[dtype]}
+        if isinstance(kept, Mapping)
+        else {}
+    )
+    return {name: ratio for name, ratio in ratios.items() if isinstance(ratio, float) and ratio > 0}
 
 
 def _key() -> kept_probes.Key:

@@ -25,7 +25,7 @@ class Large(nn.Module):
         return iter([nn.Parameter(torch.empty(10**9, device="meta"))])
 
 
-OTHERWISE = {torch.bfloat16: RowwiseAttention, torch.float32: ConvolutionByProducts}
+OTHERWISE = {torch.bfloat16: [RowwiseAttention, ConvolutionByProducts], torch.float32: [ConvolutionByProducts]}
 
 
 @pytest.fixture(params=OTHERWISE, ids=str)
@@ -38,34 +38,58 @@ def dtype(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_p
     running_on.cache_clear()
 
 
-def otherwise(dtype: torch.dtype) -> bool:
+def entered(dtype: torch.dtype) -> list[type]:
+    """The modes in which networks compute."""
     with computing(CPU, dtype):
-        return any(isinstance(mode, OTHERWISE[dtype]) for mode in torch.overrides._get_current_function_mode_stack())
+        return [type(mode) for mode in torch.overrides._get_current_function_mode_stack()]
+
+
+def assumed(dtype: torch.dtype) -> list[type]:
+    decisions = running_on(CPU).decisions
+    return [mode for mode, each in zip(OTHERWISE[dtype], decisions, strict=True) if each.choice.assumed]
 
 
 @pytest.mark.parametrize(("ratio", "taken"), [(0.6, True), (0.97, False), (1.4, False)])
 def test_what_a_large_network_probed_for_decides(dtype, tmp_path, monkeypatch, ratio, taken):
-    assumed = running_on(CPU).taken
-    assert otherwise(dtype) == assumed
+    assert entered(dtype) == assumed(dtype)
     monkeypatch.setattr(running, "probe", lambda choice: ratio)
     probe_for(nn.Linear(1, 1), CPU)
     assert not (tmp_path / "cache").exists(), "a small network is not worth a second"
     probe_for(Large(), CPU)
-    assert running_on(CPU).taken == taken
-    assert f"{ratio:.2f}" in running_on(CPU).words
-    assert otherwise(dtype) == taken
+    assert entered(dtype) == (OTHERWISE[dtype] if taken else [])
+    assert running_on(CPU).words.count(f"{ratio:.2f}") == len(OTHERWISE[dtype])
     monkeypatch.setattr(running, "probe", lambda choice: pytest.fail("it is known"))
     probe_for(Large(), CPU)
 
 
+def test_choices_of_one_precision_are_decided_each_for_itself(monkeypatch, tmp_path, undecided):
+    """Of a processor that multiplies bfloat16: its words tell both."""
+    monkeypatch.setattr(kept_probes, "cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr(running, "choose_dtype", lambda device: torch.bfloat16)
+    ratios = iter((0.9, 1.3))
+    monkeypatch.setattr(running, "probe", lambda choice: next(ratios))
+    probe_for(Large(), CPU)
+    assert entered(torch.bfloat16) == [RowwiseAttention]
+    assert "attention by rows (probed: attention by rows takes 0.90" in running_on(CPU).words
+    assert "large maps direct (probed: convolutions of large maps by products takes 1.30" in running_on(CPU).words
+
+
+def test_what_only_learned_parts_have_in_float32_is_left_to_autocast(rng, monkeypatch, undecided):
+    """In bfloat16, a convolution of float32 weights is one in bfloat16, not by products in float32."""
+    monkeypatch.setattr(running, "choose_dtype", lambda device: torch.bfloat16)
+    layer = nn.Conv2d(128, 128, 3, padding=1)
+    with torch.inference_mode(), computing(CPU, torch.bfloat16):
+        assert layer(torch.randn(1, 128, 46, 46, generator=rng)).dtype == torch.bfloat16
+
+
 def test_a_damaged_answer_is_none(dtype, tmp_path, monkeypatch):
-    assumed = running_on(CPU)
+    before = running_on(CPU)
     monkeypatch.setattr(running, "probe", lambda choice: 1.4)
     probe_for(Large(), CPU)
     (file,) = (tmp_path / "cache").iterdir()
     file.write_text(file.read_text().replace("1.4", '"fast"'))
     running_on.cache_clear()
-    assert running_on(CPU) == assumed
+    assert running_on(CPU) == before
 
 
 @pytest.fixture
@@ -80,7 +104,7 @@ def test_convolutions_are_products_where_those_are_fast(undecided, monkeypatch, 
     """Known of processors with MKL; of another one, a probe has to tell."""
     monkeypatch.setattr(kept_probes, "cache_folder", lambda: tmp_path / "cache")
     monkeypatch.setattr(running, "choose_dtype", lambda device: torch.float32)
-    assert running_on(CPU).taken == torch.backends.mkl.is_available()
+    assert [each.taken for each in running_on(CPU).decisions] == [torch.backends.mkl.is_available()]
 
 
 def test_a_precision_that_was_not_decided_is_computed_plainly(undecided, monkeypatch):
@@ -94,9 +118,8 @@ def test_a_probe_tells_a_ratio(dtype, monkeypatch):
     monkeypatch.setattr(running, "_TOKENS", 256)
     monkeypatch.setattr(running, "_MAP", (1, 16, 16, 16))
     monkeypatch.setattr(running, "_ROUNDS", 1)
-    choice = running_on(CPU).choice
-    assert choice is not None
-    assert 0 < running.probe(choice) < float("inf")
+    for each in running_on(CPU).decisions:
+        assert 0 < running.probe(each.choice) < float("inf")
 
 
 def lies(network: nn.Module) -> set[str]:

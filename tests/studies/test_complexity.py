@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import pytest
 import torch
@@ -18,7 +19,7 @@ from sdsr.methods.recipe import Recipe
 from sdsr.methods.stablesr.recipes import SMALL_METHOD
 from sdsr.prior.condition import Condition
 from sdsr.prior.convolution import ConvolutionByProducts
-from sdsr.prior.running import Choice, Running, as_usual, computing
+from sdsr.prior.running import Choice, Decision, Running, as_usual, computing
 from sdsr.prior.tiny import tiny_prior
 from sdsr.request import Request
 from sdsr.restoration.plan import Plan, Refinement
@@ -196,8 +197,10 @@ def test_what_a_processor_takes_instead_is_not_counted() -> None:
 
     with torch.no_grad(), FlopCounterMode(display=False) as usual:
         run()
-    choice = Choice(usual="", otherwise="", mode=ConvolutionByProducts, rivals=lambda: (run, run), assumed=True)
-    taken = Running(dtype=torch.float32, layout=torch.contiguous_format, choice=choice, taken=True)
+    mode = partial(ConvolutionByProducts, torch.float32)
+    choice = Choice(usual="", otherwise="", mode=mode, rivals=lambda: (run, run), assumed=True)
+    decision = Decision(choice=choice, taken=True, why="")
+    taken = Running(dtype=torch.float32, layout=torch.contiguous_format, decisions=(decision,))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sdsr.prior.running.running_on", lambda device: taken)
         as_decided = computing(torch.device("cpu"), torch.float32)
