@@ -10,7 +10,7 @@ attenuates what those before it left.
 
 import argparse
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -41,25 +41,25 @@ def main() -> None:
     work = prepared(arguments.prior, arguments.size, device, 1, torch.float32)
     told: dict[str, Any] = {"machine": machine(str(device)), "decided": running_on(device).words, "rows": {}}
     print(f"{arguments.prior}, {arguments.size} px, {heading(told['machine'])}\ndecided: {told['decided']}\n")
-    for part in PARTS if arguments.only is None else [arguments.only]:
-        told["rows"] |= {f"{part}, {name}": row for name, row in errors(work, part, device)}
+    told["rows"] = dict(errors(work, PARTS if arguments.only is None else [arguments.only], device))
     heads = ["part", "mean, std", "max, std", "mean of 255", "max of 255"]
     print(table(heads, [[name, *row.values()] for name, row in told["rows"].items()]))
     write_json(arguments.json, told)
 
 
-def errors(work: Work, part: str, device: torch.device) -> Iterator[tuple[str, Mapping[str, float | str]]]:
-    """Yield the errors of a part's output, by how it is computed; its weights are rounded from then on."""
-    expected = _run(work, part, (False, None), device)
+def errors(work: Work, parts: Sequence[str], device: torch.device) -> Iterator[tuple[str, Mapping[str, float | str]]]:
+    """Yield the errors of parts' outputs, by how they are computed; weights are rounded from then on."""
+    expected = {part: _run(work, part, (False, None), device) for part in parts}
     dtype = running_on(device).dtype
-    store(work.prior.modules["unet" if part == "unet" else "autoencoder"], dtype)
+    store(work.prior.modules, dtype)
     rounded = replace(work, prior=replace(work.prior, dtype=dtype))
-    outputs = {name: _run(rounded, part, taken, device) for name, taken in _ways(device).items()}
-    for name, output in outputs.items():
-        error = (output - expected).abs() / expected.std()
-        mean, most = float(error.mean()), float(error.max())
-        levels = {"mean level": LEVELS * mean, "max level": LEVELS * most}
-        yield name, {"mean": mean, "max": most} | (levels if part == "decode" else dict.fromkeys(levels, ""))
+    for part, plain in expected.items():
+        for name, taken in _ways(device).items():
+            error = (_run(rounded, part, taken, device) - plain).abs() / plain.std()
+            mean, most = float(error.mean()), float(error.max())
+            levels = {"mean level": LEVELS * mean, "max level": LEVELS * most}
+            shown = levels if part == "decode" else dict.fromkeys(levels, "")
+            yield f"{part}, {name}", {"mean": mean, "max": most} | shown
 
 
 def _ways(device: torch.device) -> Mapping[str, tuple[bool, str | None]]:
