@@ -71,7 +71,7 @@ def test_choices_of_one_precision_are_decided_each_for_itself(monkeypatch, tmp_p
     probe_for(Large(), CPU)
     assert entered(torch.bfloat16) == [RowwiseAttention]
     assert "attention by rows (probed: attention by rows takes 0.90" in running_on(CPU).words
-    assert "large maps direct (probed: convolutions of large maps by products takes 1.30" in running_on(CPU).words
+    assert "convolutions direct (probed: convolutions by products takes 1.30" in running_on(CPU).words
 
 
 def test_what_only_learned_parts_have_in_float32_is_left_to_autocast(rng, monkeypatch, undecided):
