@@ -10,7 +10,7 @@ AVX2, to diffusers' networks, `python bench/full_size.py d3sr --steps 1`).
 | channels_last, weights of convolutions | all but CUDA cards (`layout_on`) | 0.97 (UNet), 0.68 to 0.85 (small prior) |
 | attention by rows of its map (`attention.py`) | processors that multiply bfloat16 | 0.91 (UNet) |
 | convolutions by products of matrices (`convolution.py`) | processors in float32 | 0.66 (autoencoder), 0.84 (UNet) |
-| | processors that multiply bfloat16 | 0.81 (decoder), 0.91 (UNet) |
+| | processors that multiply bfloat16 | 0.79 to 0.87 (decoder), 0.93 to 0.95 (UNet) |
 | guidance in one batch of two | where memory bears it (`bears_two`) | 0.96; 0.7 to 0.8 (small prior) |
 | no pass of guidance at scale 1 | everywhere | 0.49 |
 | passes as CUDA graphs (`captured.py`), once a shape has come three times | cards, all weights there, up to 768 px | |
