@@ -12,8 +12,7 @@ from sdsr.adapters.control import HintFeatures, hint_features, residuals
 from sdsr.prior.condition import Condition, Conditioning
 from sdsr.prior.notes import LatestMade, Made
 from sdsr.prior.prior import Prior
-from sdsr.restoration.lq_image import LqImage
-from sdsr.restoration.restorer import PromptedCondition
+from sdsr.restoration.restorer import Looking, PromptedCondition
 from sdsr.tensors import Image, Latent, PhotoTokens, Time
 
 _KEPT_WINDOWS = 4
@@ -35,29 +34,23 @@ class PhotoConditioner:
     adapter: str = ""
     _latest: LatestMade = field(default_factory=lambda: LatestMade(_KEPT_WINDOWS), repr=False, compare=False)
 
-    def __call__(self, prior: Prior, lq_image: LqImage, latent: Latent) -> PromptedCondition:
-        tokens = None
-        if self.tokens_of is not None:
-            with prior.precision():
-                tokens = self.tokens_of(lq_image.enlarged().to(prior.device))
-
-        def features() -> HintFeatures:
-            looked_at = latent if self.hint == "latent" else lq_image.enlarged().to(prior.device)
-            with prior.precision():
-                return hint_features(self.controlnet, looked_at)
-
-        made = Made(features)
+    def __call__(self, prior: Prior, photo: Looking, latent: Latent) -> PromptedCondition:
+        seen = _Seen(conditioner=self, prior=prior, photo=photo, latent=latent)
+        if torch.is_grad_enabled():
+            seen.tell()  # once, whatever learns from it
+        made = Made(seen.hint)
 
         def condition_for(prompt: str) -> Conditioning:
-            condition = Condition(prompt=prior.embed(prompt), tokens=tokens, adapter=self.adapter)
+            embedded = prior.embed(prompt)
 
             def controlled(noisy: Latent, t: int | Time) -> Condition:
                 hint = self._latest.value(made)
+                condition = Condition(prompt=embedded, tokens=seen.tokens, adapter=self.adapter)
                 time = torch.as_tensor(t).to(noisy.device, non_blocking=True).expand(len(noisy))
                 cells = noisy.shape[-2] * noisy.shape[-1]
                 with prior.precision():
-                    seen = prior.run(self._residuals, noisy, time, condition, hint, cells=cells)
-                return replace(condition, residuals=seen)
+                    told = prior.run(self._residuals, noisy, time, condition, hint, cells=cells)
+                return replace(condition, residuals=told)
 
             return controlled
 
@@ -67,3 +60,34 @@ class PhotoConditioner:
         self, noisy: Latent, t: Time, condition: Condition, hint: HintFeatures
     ) -> tuple[tuple[Tensor, ...], Tensor]:
         return residuals(self.controlnet, noisy, t, condition, hint)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Seen:
+    """What is seen of a photo, or a part of one, when a step asks: tokens, which stay, and the hint, seen anew.
+
+    So its pixels, where something must be decoded for them, are there for one part at a time.
+    """
+
+    conditioner: PhotoConditioner
+    prior: Prior
+    photo: Looking
+    latent: Latent
+    tokens: PhotoTokens | None = None
+
+    def hint(self) -> HintFeatures:
+        """Return what the ControlNet's layers make of the hint; the tokens are there afterwards."""
+        pixels = None if self.conditioner.hint == "latent" else self._pixels()
+        self.tell(pixels)
+        with self.prior.precision():
+            return hint_features(self.conditioner.controlnet, self.latent if pixels is None else pixels)
+
+    def tell(self, pixels: Image | None = None) -> None:
+        """Have the tokens there, of these pixels where they are at hand."""
+        if self.tokens is None and self.conditioner.tokens_of is not None:
+            looked_at = self._pixels() if pixels is None else pixels
+            with self.prior.precision():
+                self.tokens = self.conditioner.tokens_of(looked_at)
+
+    def _pixels(self) -> Image:
+        return self.photo.enlarged().to(self.prior.device)

@@ -6,8 +6,7 @@ from torch import nn
 
 from sdsr.prior.condition import Condition
 from sdsr.prior.prior import Prior
-from sdsr.restoration.lq_image import LqImage
-from sdsr.restoration.restorer import PromptedCondition
+from sdsr.restoration.restorer import Looking, PromptedCondition
 from sdsr.tensors import Latent, Tokens
 
 
@@ -17,7 +16,7 @@ class PromptConditioner:
 
     _embedded: dict[str, Tokens] = field(default_factory=dict, repr=False)
 
-    def __call__(self, prior: Prior, lq_image: LqImage, latent: Latent) -> PromptedCondition:
+    def __call__(self, prior: Prior, photo: Looking, latent: Latent) -> PromptedCondition:
         return lambda prompt: Condition(prompt=self._tokens(prior, prompt).to(latent.device))
 
     def _tokens(self, prior: Prior, prompt: str) -> Tokens:
@@ -40,5 +39,5 @@ class FixedPromptConditioner:
 
     prompt: FixedPrompt
 
-    def __call__(self, prior: Prior, lq_image: LqImage, latent: Latent) -> PromptedCondition:
+    def __call__(self, prior: Prior, photo: Looking, latent: Latent) -> PromptedCondition:
         return lambda prompt: Condition(prompt=self.prompt.tokens)

@@ -42,10 +42,16 @@ PromptedCondition = Callable[[str], Conditioning]
 """The conditioning of an encoded photo under any prompt; "" is none."""
 
 
+class Looking(Protocol):
+    """A part of a photo, or of what stands in its place; its pixels are made when they are asked for."""
+
+    def enlarged(self) -> Image: ...
+
+
 class Conditioner(Protocol):
     """How a method looks at a photo: once, whatever it is then asked."""
 
-    def __call__(self, prior: Prior, lq_image: LqImage, latent: Latent) -> PromptedCondition: ...
+    def __call__(self, prior: Prior, photo: Looking, latent: Latent) -> PromptedCondition: ...
 
 
 Start = Callable[[NoiseSchedule, EncodedLq, int | Time, Callable[[], Latent]], Latent]
@@ -186,10 +192,9 @@ class Restorer:
     def refresh(self, encoded: EncodedLq, picture: Picture) -> EncodedLq:
         """Return what is encoded when the condition is of a picture in the photo's place; all else stays the photo's.
 
-        A region of the picture is counted as the canvas's own.
+        A region of the picture is counted as the canvas's own; it is asked for when the condition is.
         """
-        canvas = encoded.lq_image.region
-        looked_at = LqImage.of(picture(canvas), canvas.size, self.factor)
+        looked_at = _Shown(picture=picture, canvas=encoded.lq_image.region)
         conditioned_on = encoded.latent if encoded.conditioned_on is None else encoded.conditioned_on
         condition, negative_condition = self._conditions(looked_at, conditioned_on, encoded.prompt)
         return replace(encoded, condition=condition, negative_condition=negative_condition)
@@ -235,9 +240,20 @@ class Restorer:
         return self.prior.decode_part(clean, latent_region(region, self.factor))
 
     def _conditions(
-        self, lq_image: LqImage, latent: Latent, prompt: str | None
+        self, photo: Looking, latent: Latent, prompt: str | None
     ) -> tuple[Conditioning, Conditioning | None]:
         """The condition under a prompt, and under the negative one where the method has one."""
-        condition_for = self.parts.conditioner(self.prior, lq_image, latent)
+        condition_for = self.parts.conditioner(self.prior, photo, latent)
         negative = self.parts.negative_prompt
         return condition_for(prompt or ""), None if negative is None else condition_for(negative)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Shown:
+    """A picture in a photo's place: its part on the `canvas`, in [0, 1]."""
+
+    picture: Picture
+    canvas: Region
+
+    def enlarged(self) -> Image:
+        return self.picture(self.canvas).clip(0, 1)

@@ -1,5 +1,6 @@
 """Self-refinement: AddSR's published loop as recorded, and windows that see the picture as the whole canvas has it."""
 
+import weakref
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,7 @@ from sdsr.diffusion.noise import CanvasNoise
 from sdsr.diffusion.schedule import NoiseSchedule
 from sdsr.diffusion.steps import renoise
 from sdsr.diffusion.times import trailing
+from sdsr.methods import METHODS
 from sdsr.prior.condition import Condition
 from sdsr.restoration.lq_image import LqImage
 from sdsr.restoration.plan import Plan, Refinement
@@ -144,3 +146,25 @@ def test_the_weight_leads_from_the_photo_to_the_result():
     lq, restored = torch.zeros(1, 3, 8, 8), torch.full((1, 3, 8, 8), 1.5)
     for weight in (0.0, 0.4, 1.0):
         assert torch.equal(Refinement(weight=weight).blend(restored, lq), torch.full_like(lq, weight))
+
+
+def test_parts_of_the_mixture_are_there_one_at_a_time(given):
+    """However large a photo is: a part is asked for when the step comes to it, and gone when the step has seen it."""
+    method = METHODS["addsr-small"].method
+    assert method is not None
+    restorer = Windowed(restorer=method.build("tiny"), window_px=64, overlap_px=16)
+    lq_image = LqImage.of(given, (112, 160), 16)
+    shown: list[weakref.ref[torch.Tensor]] = []
+
+    def picture(region: Region) -> Image:
+        assert not any(one() is not None for one in shown)
+        image = torch.rand(1, 3, region.height, region.width)
+        shown.append(weakref.ref(image))
+        return image
+
+    with torch.inference_mode():
+        encoded = restorer.refresh(restorer.encode_lq(lq_image, None, NOISE), picture)
+        assert not shown
+        restorer.denoise(torch.zeros(1, restorer.channels, 14, 20), 499, encoded)
+    assert len(shown) == len(encoded) > 4
+    assert not any(one() is not None for one in shown)

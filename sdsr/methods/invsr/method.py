@@ -34,7 +34,7 @@ from sdsr.request import Request
 from sdsr.restoration.lq_image import LqImage
 from sdsr.restoration.plan import Plan
 from sdsr.restoration.prompting import PromptConditioner
-from sdsr.restoration.restorer import Conditioner, EncodedLq, Parts, PromptedCondition, Restorer, latent_region
+from sdsr.restoration.restorer import Conditioner, EncodedLq, Looking, Parts, PromptedCondition, Restorer, latent_region
 from sdsr.restoration.wishing import faithful_plan, with_steps
 from sdsr.tensors import Image, Latent, Time
 
@@ -175,10 +175,10 @@ class TokenConditioner:
     encoder: ImageEncoder
     image_prompt: ImagePrompt
 
-    def __call__(self, prior: Prior, lq_image: LqImage, latent: Latent) -> PromptedCondition:
+    def __call__(self, prior: Prior, photo: Looking, latent: Latent) -> PromptedCondition:
         with prior.precision():
             with torch.no_grad():
-                embedding = self.encoder(lq_image.enlarged().to(prior.device))
+                embedding = self.encoder(photo.enlarged().to(prior.device))
             tokens = self.image_prompt(embedding)
         return lambda prompt: Condition(prompt=prior.embed(prompt), tokens=tokens)
 

@@ -27,9 +27,8 @@ from sdsr.prior.prior import AUTOENCODER, Prior
 from sdsr.prior.small import SmallLatents
 from sdsr.prior.stable_diffusion import PublishedLatents
 from sdsr.request import Request
-from sdsr.restoration.lq_image import LqImage
 from sdsr.restoration.plan import Plan
-from sdsr.restoration.restorer import Parts, PromptedCondition, Restorer, from_noise, from_noised_photo
+from sdsr.restoration.restorer import Looking, Parts, PromptedCondition, Restorer, from_noise, from_noised_photo
 from sdsr.restoration.wishing import by_decoder, wished_plan
 from sdsr.tensors import Image, Latent, Time
 
@@ -45,7 +44,7 @@ class MapConditioner:
 
     encoder: TimeAwareEncoder
 
-    def __call__(self, prior: Prior, lq_image: LqImage, latent: Latent) -> PromptedCondition:
+    def __call__(self, prior: Prior, photo: Looking, latent: Latent) -> PromptedCondition:
         def condition_for(prompt: str) -> Conditioning:
             condition = Condition(prompt=prior.embed(prompt))
 
