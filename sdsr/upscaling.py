@@ -127,7 +127,7 @@ class Upscaler:
             self.recipe.canvas,
             offload=offload,
             free_bytes=accelerator_bytes(there),
-            guided=self._guided,
+            plan=self.recipe.restoring.own_plan,
         )
 
     def enable_model_cpu_offload(self, device: torch.device | str | None = None) -> None:
@@ -137,11 +137,6 @@ class Upscaler:
     def enable_sequential_cpu_offload(self, device: torch.device | str | None = None) -> None:
         """Keep weights in the host's memory, and on the device those of one layer at a time; as in diffusers."""
         self.place(choose_device() if device is None else device, "sequential")
-
-    @property
-    def _guided(self) -> bool:
-        """Whether the recipe's own plan asks for guidance."""
-        return self.recipe.restoring.own_plan.guidance != 1.0
 
     def __call__(
         self,
@@ -247,8 +242,8 @@ class Upscaler:
             restorer=self.restorer,
             image=image,
             plan=method.plan,
-            facts=self.restorer.facts(guided=self._guided),
-            allocations=self.restorer.allocations,
+            facts=self.restorer.facts(method.own_plan),
+            allocations=self.restorer.allocations(method.own_plan),
             canvas=self.recipe.canvas,
             color_fix=self.recipe.color_fix,
             adain_floor=self.recipe.adain_floor,

@@ -85,7 +85,7 @@ def predicted(recipe: Recipe) -> list[dict[str, Any]]:
 
 def needs_of(recipe: Recipe, restorer: Restorer) -> dict[tuple[Offload, int], int]:
     """Return what a card must have free, by the way and the side of tiles."""
-    facts = restorer.facts(guided=_guided(recipe))
+    facts = restorer.facts(recipe.plan)
     window = facts.bytes_per_px * most_window_px(recipe.canvas, facts) ** 2
     weights = weigh(restorer)
     found = {}
@@ -160,10 +160,6 @@ def _measured(options: argparse.Namespace) -> list[dict[str, Any]]:
         restorer = random_restorer(recipe, prior, torch.float32 if options.rehearse else torch.bfloat16)
         rows += measured(recipe, Upscaler(recipe, restorer), options, device)
     return rows
-
-
-def _guided(recipe: Recipe) -> bool:
-    return recipe.plan is not None and recipe.plan.guidance != 1.0
 
 
 if __name__ == "__main__":

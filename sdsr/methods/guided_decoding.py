@@ -1,6 +1,7 @@
 """Decoding with the LQ photo beside the latent, for methods whose own decoder learned to."""
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -52,6 +53,7 @@ class GuidedDecoding:
     """Decodes any part of a latent, with as much context around it as the network sees; so parts fit without a seam."""
 
     decoder: GuidedDecoder
+    mixing_bytes_per_px: ClassVar[int] = 12  # what one end painted, in float32, while the other one does
 
     @property
     def halo_px(self) -> int:
@@ -61,6 +63,10 @@ class GuidedDecoding:
     def context_px(self, prior: Prior) -> int:
         """Return `halo_px` in whole cells."""
         return self.halo_px + -self.halo_px % prior.factor
+
+    def kernels(self, prior: Prior) -> tuple[int, int]:
+        """None: its layers have too few channels for products."""
+        return 0, 0
 
     def as_module(self) -> nn.Module:
         """Return it as a module of tensors alone, which can be exported as a graph."""

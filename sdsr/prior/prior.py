@@ -23,9 +23,8 @@ from sdsr.prior.unet import UNetBackbone
 from sdsr.tensors import Image, Latent, Region, Times, Tokens
 
 Result = TypeVar("Result")
-HALF_SHARE = 0.49
-"""What is in use at once in bfloat16, of that in float32, as processes are measured to take (bench/memory.py)."""
-
+_PIXELS_BYTES = 24
+"""Of a part's needs for each pixel, a picture and what is made of it: float32 in any precision."""
 
 AUTOENCODER = "autoencoder"
 """What that is called among a prior's modules."""
@@ -230,7 +229,7 @@ class Prior:
     @property
     def facts(self) -> Facts:
         """What windows and memory are chosen by, whatever a method adds."""
-        share = 1.0 if self.dtype == torch.float32 else HALF_SHARE
+        share = 1.0 if self.dtype == torch.float32 else 0.5
         return Facts(
             factor=self.factor,
             channels=self.channels,
@@ -238,7 +237,7 @@ class Prior:
             native_px=self.native_px,
             bytes_per_px=ceil(share * self.backbone.bytes_per_cell / self.factor**2),
             part_px=self.autoencoder.part_px,
-            part_bytes_per_px=ceil(share * self.autoencoder.bytes_per_px),
+            part_bytes_per_px=ceil(_PIXELS_BYTES + share * (self.autoencoder.bytes_per_px - _PIXELS_BYTES)),
         )
 
     @property

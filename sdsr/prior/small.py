@@ -139,8 +139,9 @@ class SmallLatents:
 
     @property
     def kernels(self) -> tuple[int, int]:
-        """None: where it has most alive, at H/2 and at H, it has too few channels for products."""
-        return 0, 0
+        """Return those at H/4: what they leave there is alive while it decodes further."""
+        width = self.model.config["widths"][1]
+        return width, width
 
     def posterior(self, image: Image) -> Posterior:
         return Posterior(mean=self.encode(image).float())

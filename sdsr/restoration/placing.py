@@ -20,6 +20,7 @@ from sdsr.prior.running import Way, captured_on, choose_offload, layout_on, move
 from sdsr.prior.tiny_decoder import NAME as TINY_DECODER
 from sdsr.restoration.canvas import Canvas
 from sdsr.restoration.peak import Weights, on_accelerator, part_bytes
+from sdsr.restoration.plan import Plan
 from sdsr.restoration.restorer import Restorer
 from sdsr.restoration.tiles import LEAST_TILE_PX
 from sdsr.restoration.window_sizes import most_window_px
@@ -69,13 +70,13 @@ def weigh(restorer: Restorer) -> Weights:
     )
 
 
-def ways(restorer: Restorer, canvas: Canvas, weights: Weights, *, guided: bool) -> list[Way]:
+def ways(restorer: Restorer, canvas: Canvas, weights: Weights, plan: Plan | None = None) -> list[Way]:
     """Return the ways to have weights on an accelerator, for pictures of any size, the fastest first.
 
     Parts are swapped once or twice a photo, which takes less time than the context of smaller tiles; layers at each
     step, which takes more.
     """
-    facts = restorer.facts(guided=guided)
+    facts = restorer.facts(plan)
     window = facts.bytes_per_px * most_window_px(canvas, facts) ** 2
     side = restorer.tile_px
     tiles = [side >> halvings for halvings in range(4) if side >> halvings >= LEAST_TILE_PX] or [side]
@@ -103,18 +104,18 @@ def placed(
     *,
     offload: Offload | None = None,
     free_bytes: int | None = None,
-    guided: bool = False,
+    plan: Plan | None = None,
 ) -> Restorer:
     """Have a restorer, whose weights are in the host's memory, compute on a device; return it, in tiles that fit there.
 
-    `canvas` and `guided` are the method's. `offload` None chooses the fastest way that fits in `free_bytes` (None: the
+    `canvas` and `plan` are the method's. `offload` None chooses the fastest way that fits in `free_bytes` (None: the
     host's own memory); where none does, the smallest is taken. Raises InputError for a way that means nothing there.
     """
     check_offload(device, offload)
     if offload == "none" or (offload is None and free_bytes is None):
         return move(restorer, device)
     weights = weigh(restorer)
-    offered = [way for way in ways(restorer, canvas, weights, guided=guided) if offload in (None, way.offload)]
+    offered = [way for way in ways(restorer, canvas, weights, plan) if offload in (None, way.offload)]
     way = choose_offload(offered, free_bytes)
     restorer = restorer.in_tiles(way.tile_px)
     if way.offload == "none":

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from math import ceil
 from typing import Protocol
 
+import torch
 from torch import nn
 
 from sdsr.diffusion.noise import CanvasNoise
@@ -16,7 +17,8 @@ from sdsr.prior.prior import Prior
 from sdsr.prior.running import workspace_bytes
 from sdsr.restoration.cells import latent_region, noise_region
 from sdsr.restoration.lq_image import LqImage
-from sdsr.restoration.peak import BY_TORCH, Allocations
+from sdsr.restoration.peak import BY_TORCH, LAYER_BYTES, Allocations
+from sdsr.restoration.plan import Plan
 from sdsr.tensors import Image, Latent, Region, Time
 
 _TWO_CONDITIONS = 2.2
@@ -78,13 +80,20 @@ def from_noised_photo(
 class Decoder(Protocol):
     """A method's own way back to pixels: those of some cells of `clean`, whose canvas the LQ image is on.
 
-    `fidelity`, 0 ... 1, is how much of the photo is taken over.
+    `fidelity`, 0 ... 1, is how much of the photo is taken over. Between the ends it needs `mixing_bytes_per_px` more.
     """
+
+    @property
+    def mixing_bytes_per_px(self) -> int: ...
 
     def __call__(self, prior: Prior, clean: Latent, lq_image: LqImage, cells: Region, fidelity: float) -> Image: ...
 
     def context_px(self, prior: Prior) -> int:
         """Return how many pixels around a part are decoded with it where the latent is large."""
+        ...
+
+    def kernels(self, prior: Prior) -> tuple[int, int]:
+        """Return the same as `Autoencoder.kernels`, of what decodes here."""
         ...
 
 
@@ -141,24 +150,36 @@ class Restorer:
             return self
         return replace(self, prior=self.prior.adapted(autoencoder=autoencoder))
 
-    def facts(self, *, guided: bool = False) -> Facts:
-        """Return what windows and memory are chosen by: the prior's, with what the method adds, and guidance."""
+    def facts(self, plan: Plan | None = None) -> Facts:
+        """Return what windows and memory are chosen by: the prior's, with what the method adds, and its `plan`.
+
+        Guidance asks for two conditions at once, refinement for windows that are decoded between steps, and a fidelity
+        between 0 and 1 for both ends of a decoder; without a plan, only the last is reckoned with.
+        """
         own = self.prior.facts
-        twice = guided and self.parts.negative_prompt is not None and self.prior.bears_two
-        share = self.parts.pass_share * (_TWO_CONDITIONS if twice else 1)
-        part_px = own.part_px
+        guided = plan is not None and plan.guidance != 1.0 and self.parts.negative_prompt is not None
+        share = self.parts.pass_share * (_TWO_CONDITIONS if guided and self.prior.bears_two else 1)
+        part_px, part_bytes = own.part_px, own.part_bytes_per_px
         if self.parts.decoder is not None:
             part_px = max(part_px, self.tile_px + 2 * self.parts.decoder.context_px(self.prior))
-        return replace(own, bytes_per_px=ceil(share * own.bytes_per_px), part_px=part_px)
+            mixed = plan is None or 0 < plan.fidelity < 1
+            part_bytes -= 0 if mixed else self.parts.decoder.mixing_bytes_per_px
+        window_bytes = ceil(share * own.bytes_per_px)
+        if _refined(plan):
+            window_bytes = max(window_bytes, own.part_bytes_per_px)
+        return replace(own, bytes_per_px=window_bytes, part_px=part_px, part_bytes_per_px=part_bytes)
 
-    @property
-    def allocations(self) -> Allocations:
-        """How torch takes memory where this computes."""
-        prior = self.prior
+    def allocations(self, plan: Plan | None = None) -> Allocations:
+        """How torch takes memory where this computes, by such a plan."""
+        prior, decoder = self.prior, self.parts.decoder
+        decoded = prior.autoencoder.kernels if decoder is None else decoder.kernels(prior)
+        sampled = [prior.backbone.kernels, *([prior.autoencoder.kernels] if _refined(plan) else [])]
+        compiled = LAYER_BYTES * self._layers if prior.dtype == torch.bfloat16 else 0
         return replace(
             BY_TORCH,
-            window_workspace_bytes=workspace_bytes(prior.device, prior.dtype, prior.backbone.kernels),
-            part_workspace_bytes=workspace_bytes(prior.device, prior.dtype, prior.autoencoder.kernels),
+            once_bytes=BY_TORCH.once_bytes + compiled,
+            window_workspace_bytes=max(workspace_bytes(prior.device, prior.dtype, each) for each in sampled),
+            part_workspace_bytes=workspace_bytes(prior.device, prior.dtype, decoded),
         )
 
     def encode_lq(self, lq_image: LqImage, prompt: str | None, noise: CanvasNoise) -> EncodedLq:
@@ -239,6 +260,12 @@ class Restorer:
             return self.prior.decode(clean)
         return self.prior.decode_part(clean, latent_region(region, self.factor))
 
+    @property
+    def _layers(self) -> int:
+        networks = self.prior.network, self.prior.autoencoder.model, self.parts.modules
+        modules = {module for network in networks for module in network.modules()}
+        return sum(isinstance(module, (nn.Conv2d, nn.Linear)) for module in modules)
+
     def _conditions(
         self, photo: Looking, latent: Latent, prompt: str | None
     ) -> tuple[Conditioning, Conditioning | None]:
@@ -246,6 +273,10 @@ class Restorer:
         condition_for = self.parts.conditioner(self.prior, photo, latent)
         negative = self.parts.negative_prompt
         return condition_for(prompt or ""), None if negative is None else condition_for(negative)
+
+
+def _refined(plan: Plan | None) -> bool:
+    return plan is not None and plan.refinement is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

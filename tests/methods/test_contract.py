@@ -66,7 +66,7 @@ def test_windows_do_not_change_the_noise(recipe: Recipe, photo, monkeypatch):
     monkeypatch.setattr(CanvasNoise, "at", noted)
     restorer, given = contract.shared(contract.stirred, recipe), contract.small_photo(photo, 24, 36)
     whole = replace(recipe, canvas=replace(recipe.canvas, window_px=None))
-    little = restorer.facts(guided=True).bytes_per_px * 70**2
+    little = restorer.facts(recipe.restoring.own_plan).bytes_per_px * 70**2
     for each, memory in ((whole, None), (recipe, None if recipe.canvas.window_px else little)):
         run = 0 if each is whole else 1  # what `noted` reads
         contract.restored(each, restorer, given, Request(scale=4, memory_bytes=memory))

@@ -1,6 +1,7 @@
 """What is predicted of peak memory is what a method's tensors take, and what the process is measured to hold."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,10 +14,12 @@ from sdsr.diffusion.noise import CanvasNoise
 from sdsr.methods import METHODS
 from sdsr.prior.convolution import workspace_bytes
 from sdsr.prior.facts import Facts
+from sdsr.prior.loading import load_prior
 from sdsr.prior.running import running_on
 from sdsr.restoration.canvas import Canvas
 from sdsr.restoration.lq_image import LqImage
-from sdsr.restoration.peak import Allocations, part_bytes, predict
+from sdsr.restoration.peak import LAYER_BYTES, Allocations, part_bytes, predict
+from sdsr.restoration.plan import Plan
 
 SIDE = 256
 SMALL = ("d3sr-small", "consissr-small", "stablesr-small", "invsr-small", "seesr-small", "addsr-small")
@@ -36,7 +39,7 @@ def test_a_method_needs_what_its_tensors_take(name: str) -> None:
         restorer.denoise(noisy, recipe.plan.times[0], encoded, recipe.plan.guidance)  # hint features are kept
         with taking(False, restorer.prior.device), Alive() as alive:
             restorer.denoise(noisy, recipe.plan.times[0], encoded, recipe.plan.guidance)
-    said = restorer.facts(guided=recipe.plan.guidance != 1.0).bytes_per_px
+    said = restorer.facts(replace(recipe.plan, refinement=None)).bytes_per_px
     assert 0.7 * alive.most < said * SIDE**2 < 1.4 * alive.most
 
 
@@ -88,8 +91,43 @@ def test_a_workspace_counts_where_convolutions_are_products(name: str) -> None:
     assert method is not None
     restorer = method.build("small")
     with taking(True, restorer.prior.device):
-        products = restorer.allocations
+        products = restorer.allocations()
     with taking(False, restorer.prior.device):
-        direct = restorer.allocations
+        direct = restorer.allocations()
     assert products.window_workspace_bytes == workspace_bytes(160, 320, torch.float32)
     assert direct.window_workspace_bytes == direct.part_workspace_bytes == products.part_workspace_bytes == 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("mixed", [False, True])
+def test_a_part_needs_what_its_tensors_take(dtype: torch.dtype, mixed: bool) -> None:
+    """Pictures are in float32 in any precision; between its ends, a decoder holds what one of them painted."""
+    method = METHODS["stablesr-small"].method
+    assert method is not None
+    restorer = method.build(load_prior("small", dtype=dtype))
+    plan = Plan(times=(0,), fidelity=0.5 if mixed else 0.0)
+    cells = SIDE // restorer.factor
+    latent = torch.zeros(1, restorer.channels, cells, cells)
+    lq_image = LqImage.of(torch.rand(1, 3, SIDE // 4, SIDE // 4), (SIDE, SIDE), restorer.factor)
+    with torch.inference_mode(), taking(False, restorer.prior.device), Alive() as alive:
+        restorer.decode(latent, lq_image, fidelity=plan.fidelity)
+    assert 1 / 1.05 < restorer.facts(plan).part_bytes_per_px * SIDE**2 / alive.most < 1.05
+
+
+def test_what_is_decoded_between_steps_counts_as_a_window() -> None:
+    recipe = METHODS["addsr-small"]
+    restorer = recipe.restoring.build("small")
+    plan = recipe.restoring.own_plan
+    assert plan.refinement is not None
+    facts, once = restorer.facts(plan), restorer.facts(replace(plan, refinement=None))
+    assert facts.bytes_per_px == restorer.prior.facts.part_bytes_per_px > once.bytes_per_px
+
+
+def test_each_layer_counts_once_where_kernels_are_compiled_for_it() -> None:
+    method = METHODS["d3sr-small"].method
+    assert method is not None
+    by = {
+        dtype: method.build(load_prior("small", dtype=dtype)).allocations() for dtype in (torch.float32, torch.bfloat16)
+    }
+    layers = (by[torch.bfloat16].once_bytes - by[torch.float32].once_bytes) / LAYER_BYTES
+    assert layers == 79

@@ -46,7 +46,7 @@ def given() -> Photo:
 
 
 def bytes_of(restorer: Restorer, offload: str, tile_px: int) -> int:
-    found = ways(restorer, Canvas(), weigh(restorer), guided=False)
+    found = ways(restorer, Canvas(), weigh(restorer))
     return next(way.bytes for way in found if (way.offload, way.tile_px) == (offload, tile_px))
 
 
@@ -114,7 +114,7 @@ def test_the_host_s_own_memory_holds_all_and_nothing_is_moved_from_the_cpu(own: 
 def test_smaller_tiles_need_less_and_come_after_swapping(own: Upscaler) -> None:
     facts = own.restorer.facts()
     assert part_bytes(facts, (4096, 4096), 512) < part_bytes(facts, (4096, 4096))
-    found = [(way.offload, way.tile_px) for way in ways(own.restorer, Canvas(), weigh(own.restorer), guided=False)]
+    found = [(way.offload, way.tile_px) for way in ways(own.restorer, Canvas(), weigh(own.restorer))]
     assert found[:4] == [("none", 1024), ("model", 1024), ("none", 512), ("model", 512)]
     assert found[-4:] == [("sequential", side) for side in (1024, 512, 256, 128)]
 

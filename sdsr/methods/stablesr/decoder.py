@@ -1,6 +1,7 @@
 """Decoding with StableSR's feature wrapping (arXiv:2305.07015): a latent to pixels, beside the photo it was made of."""
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from torch import nn
@@ -27,6 +28,7 @@ class WrappedDecoder:
     """
 
     wrapping: FeatureWrapping
+    mixing_bytes_per_px: ClassVar[int] = 0
     _lock: OwnLock = field(default_factory=OwnLock, repr=False)
     _statistics: TensorNotes = field(default_factory=TensorNotes, repr=False)
 
@@ -47,6 +49,10 @@ class WrappedDecoder:
     def context_px(self, prior: Prior) -> int:
         """Return how many pixels around a part are decoded with it."""
         return self._margin(prior) * prior.factor
+
+    def kernels(self, prior: Prior) -> tuple[int, int]:
+        """Return the prior's own."""
+        return prior.autoencoder.kernels
 
     def _decoded(self, prior: Prior, clean: Latent, image: Image, fidelity: float) -> Image:
         model = _latents(prior).model
