@@ -155,6 +155,7 @@ class Job:
             if shown and not sampled.last:
                 yield self.preview(sampled)
         assert sampled is not None, "a plan has at least one time"
+        sampled = replace(sampled, encoded=None)  # whose place the result's pixels may take
         pixels = np.empty((*self.size, 3), self.photo.pixels.dtype)
         for tile in self.tiles(sampled):
             _paint(pixels, tile)

@@ -22,7 +22,7 @@ KEPT_BYTES = 80 << 20
 
 INPUT_BYTES_PER_PX = 16  # the photo as it was read, and in float32
 _SAMPLED_LATENTS = 4  # the photo's, a noisy one, noise, and the sum of windows
-_DECODED_LATENTS = 2  # the photo's and the clean one
+_DECODED_LATENTS = 1  # the clean one
 _WRITTEN_PICTURES = 3  # the result, its file, which may be as large, and what that is read back as
 
 

@@ -64,7 +64,7 @@ def test_what_counts_is_the_larger_of_window_and_part() -> None:
     assert small.held - 7 == 128**2 * 16
     large = predict(Canvas(), facts, (1024, 1024), (4096, 4096), window_px=256, by=by)
     assert large.whole == large.held + large.decoding
-    part = large.decoding - 2 * 4 * 4 * 512**2 - 3 * 4096**2
+    part = large.decoding - 4 * 4 * 512**2 - 3 * 4096**2
     assert part == part_bytes(facts, (4096, 4096)) > part_bytes(facts, (2048, 4096))
 
 
