@@ -60,7 +60,8 @@ class Mixed:
 def mixed_restorer() -> Restorer:
     mixer = Mixer()
 
-    def look(prior, lq_image, latent) -> PromptedCondition:
+    def look(prior, photo, latent) -> PromptedCondition:
+        photo.enlarged()
         return lambda prompt: Condition(prompt=mixer(prior.embed(prompt)))
 
     parts = Parts(
