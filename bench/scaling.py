@@ -1,6 +1,7 @@
 """Time and memory against megapixels of the result as straight lines: intercepts, slopes, and how far off they are.
 
-python bench/scaling.py [--models d3sr-small ...] [--megapixels 1 4 12 24] [--engine torch] [--json FILE]
+python bench/scaling.py [--models d3sr-small ...] [--megapixels 1 4 12 24] [--engine torch]
+    [--steps N] [--json FILE]
 
 Each size is a process of its own, whose peak of resident memory and processor time are read when it ends. The line is
 drawn through all sizes but the last; the last one's error tells how well the line foretells it.
@@ -34,11 +35,12 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", default=list(MODELS))
     parser.add_argument("--megapixels", type=float, nargs="+", default=[1, 4, 12, 24])
     parser.add_argument("--engine", choices=["torch", "onnx", "openvino"])
+    parser.add_argument("--steps", type=int)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--one", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one is not None:
-        print(json.dumps(restored(arguments.one, arguments.models[0], arguments.engine)))
+        print(json.dumps(restored(arguments.one, arguments.models[0], arguments.engine, arguments.steps)))
         return
     if len(arguments.megapixels) < 3:
         parser.error("a line and one size to hold against it need at least three of --megapixels")
@@ -46,7 +48,8 @@ def main() -> None:
     print(heading(told["machine"]) + "\n", flush=True)
     rows = []
     for model in arguments.models:
-        points = [process(megapixels, model, arguments.engine) for megapixels in sorted(arguments.megapixels)]
+        sizes = sorted(arguments.megapixels)
+        points = [process(megapixels, model, arguments.engine, arguments.steps) for megapixels in sizes]
         laws = {name: law([p["megapixels"] for p in points], [p[name] for p in points]) for name in ("MiB", "seconds")}
         told["models"][model] = {"points": points, **laws}
         rows.append([model, *laws["seconds"].values(), *laws["MiB"].values()])
@@ -66,7 +69,7 @@ def law(megapixels: Sequence[float], values: Sequence[float]) -> dict[str, float
     return {"intercept": float(intercept), "slope": float(slope), "error": float(error)}
 
 
-def process(megapixels: float, model: str, engine: str | None) -> dict[str, float]:
+def process(megapixels: float, model: str, engine: str | None, steps: int | None) -> dict[str, float]:
     """Return what one restoration in a process of its own took."""
     side = round((megapixels * 1e6) ** 0.5 / SCALE)
     with tempfile.TemporaryDirectory() as folder:
@@ -74,11 +77,12 @@ def process(megapixels: float, model: str, engine: str | None) -> dict[str, floa
         pillow.effect_noise((side, side), 30).convert("RGB").save(photo)
         command = [sys.executable, __file__, "--one", str(photo), "--models", model]
         command += [] if engine is None else ["--engine", engine]
+        command += [] if steps is None else ["--steps", str(steps)]
         answer = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     return {"megapixels": (SCALE * side) ** 2 / 1e6, **json.loads(answer.stdout)}
 
 
-def restored(photo: Path, model: str, engine: Any) -> dict[str, float]:
+def restored(photo: Path, model: str, engine: Any, steps: int | None) -> dict[str, float]:
     """Restore a photo from file to file, as `sdsr upscale` does; return seconds of processor time, and the peak."""
     import resource
     import time
@@ -91,7 +95,7 @@ def restored(photo: Path, model: str, engine: Any) -> dict[str, float]:
 
     maker = load_model(model, engine=engine)
     began = time.process_time()
-    settings = Settings(request=Request(scale=SCALE))
+    settings = Settings(request=Request(scale=SCALE, steps=steps))
     write_photo(restore(photo, maker, settings, format=None).result, photo.with_name("result.png"))
     seconds = time.process_time() - began
     return {"MiB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10, "seconds": seconds}

@@ -44,7 +44,7 @@ class Allocations:
 
 BY_TORCH = Allocations(once_bytes=16 << 20)
 """Once: code of the libraries that is run for the first time, and kernels that are compiled for the processor."""
-LAYER_BYTES = 100 << 10
+LAYER_BYTES = 90 << 10
 """What a processor that computes in bfloat16 keeps for each layer once it was run, compiled kernels for the most part:
 14 to 25 MiB for embedded methods of many steps (203 to 271 layers), 5 for the default (79)."""
 BY_GRAPHS = Allocations(once_bytes=6 << 20, window_share=1.3, part_share=1.0, keeps=True)
