@@ -82,13 +82,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sides", type=int, nargs="+", default=[512, 1024])
     arguments = parser.parse_args()
-    priors = [load_prior("small", device="cpu", dtype=torch.float32), shape_prior(), flow_shape_prior()]
+    small = [load_prior("small", device="cpu", dtype=dtype) for dtype in (torch.float32, torch.bfloat16)]
+    priors = [*small, shape_prior(), flow_shape_prior()]
     print("| prior | says |" + "".join(f" {side} px |" for side in arguments.sides) + " autoencoder says | 256 px |")
     for prior in priors:
         facts = prior.facts
         found = "".join(f" {bytes_per_px(prior, side):.0f} |" for side in arguments.sides)
         parts = f" {facts.part_bytes_per_px} | {part_bytes_per_px(prior, 256):.0f} |"
-        print(f"| {prior.name} | {facts.bytes_per_px} |{found}{parts}", flush=True)
+        name = f"{prior.name}, {str(prior.dtype).removeprefix('torch.')}"
+        print(f"| {name} | {facts.bytes_per_px} |{found}{parts}", flush=True)
 
 
 if __name__ == "__main__":
