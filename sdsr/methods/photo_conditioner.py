@@ -36,8 +36,8 @@ class PhotoConditioner:
 
     def __call__(self, prior: Prior, photo: Looking, latent: Latent) -> PromptedCondition:
         seen = _Seen(conditioner=self, prior=prior, photo=photo, latent=latent)
-        if torch.is_grad_enabled():
-            seen.tell()  # once, whatever learns from it
+        if torch.is_grad_enabled() or not photo.decoded:
+            seen.tell()  # once, whatever learns from it; encoders that come to a card do so for all windows
         made = Made(seen.hint)
 
         def condition_for(prompt: str) -> Conditioning:
@@ -64,9 +64,9 @@ class PhotoConditioner:
 
 @dataclass(slots=True, kw_only=True)
 class _Seen:
-    """What is seen of a photo, or a part of one, when a step asks: tokens, which stay, and the hint, seen anew.
+    """What is seen of a photo, or a part of one: tokens, which stay, and the hint, seen anew when a step asks for it.
 
-    So its pixels, where something must be decoded for them, are there for one part at a time.
+    So are tokens where pixels must be decoded first, which then are there for one part at a time.
     """
 
     conditioner: PhotoConditioner

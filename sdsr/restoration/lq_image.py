@@ -1,6 +1,7 @@
 """The LQ image: as it is in the file, and as any part of the canvas it is enlarged to."""
 
 from dataclasses import dataclass, fields, replace
+from typing import ClassVar
 
 import numpy as np
 
@@ -19,6 +20,7 @@ class LqImage(Layout):
     """
 
     pixels: Image
+    decoded: ClassVar[bool] = False
 
     @classmethod
     def of(cls, pixels: Image, size: tuple[int, int], multiple: int) -> "LqImage":

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from math import ceil
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import torch
 from torch import nn
@@ -45,7 +45,12 @@ PromptedCondition = Callable[[str], Conditioning]
 
 
 class Looking(Protocol):
-    """A part of a photo, or of what stands in its place; its pixels are made when they are asked for."""
+    """A part of a photo, or of what stands in its place; its pixels are made when they are asked for.
+
+    `decoded`: whether a network must make them.
+    """
+
+    decoded: ClassVar[bool]
 
     def enlarged(self) -> Image: ...
 
@@ -285,6 +290,7 @@ class _Shown:
 
     picture: Picture
     canvas: Region
+    decoded: ClassVar[bool] = True
 
     def enlarged(self) -> Image:
         return self.picture(self.canvas).clip(0, 1)
