@@ -50,9 +50,6 @@ class Macs:
     def __add__(self, other: "Macs") -> "Macs":
         return Macs(layers=self.layers + other.layers, attention=self.attention + other.attention)
 
-    def __sub__(self, other: "Macs") -> "Macs":
-        return self + other * -1
-
     def __mul__(self, times: int) -> "Macs":
         return Macs(layers=times * self.layers, attention=times * self.attention)
 
@@ -62,10 +59,10 @@ class Part:
     """A network at work in a method.
 
     `added`: whether the method brings it, rather than its prior. `trained`: how many of its parameters learn, in some
-    stage. MACs: `encode_lq` once for each photo, with what is seen of it once, as a ControlNet's hint; `one_pass` of
-    the UNet and what advises it; `step` with all passes of guidance; `decode` with the plan's fidelity; and `image`,
-    the sum over the whole plan, with what self-refinement decodes and looks at between steps; of what is added inside
-    another network, they are that one's.
+    stage. MACs: `encode_lq` once for each photo, `one_pass` of the UNet and what advises it, `step` with all passes of
+    guidance (what is made of a photo once, a ControlNet's hint, is in the first alone), `decode` with the plan's
+    fidelity, and `image`, the sum over the whole plan, with what self-refinement decodes and looks at between steps;
+    of what is added inside another network, they are that one's.
     """
 
     name: str
@@ -216,19 +213,21 @@ def _work(restorer: Restorer, recipe: Recipe, *, given_px: int, size_px: int) ->
         noisy, start = _measured(networks, lambda: restorer.start(encoded, plan.start_time, noise))
         clean, first = _measured(networks, lambda: restorer.denoise(noisy, plan.times[0], encoded, plan.guidance))
         step = _measured(networks, lambda: restorer.denoise(noisy, plan.times[0], encoded, plan.guidance))[1]
-        one_pass = _measured(networks, lambda: restorer.denoise(noisy, plan.times[0], encoded))[1]
-        renewed = step
+        afresh = restorer.encode_lq(lq_image, None, noise)  # of which nothing is kept yet
+        one_pass = _measured(networks, lambda: restorer.denoise(noisy, plan.times[0], afresh))[1]
+        later = step
         if plan.refinement is not None:
+            step = first  # of each of which the hint is another one
             look = partial(refreshed, restorer, lq_image, plan.refinement, clean, encoded)
-            renewed = _measured(networks, lambda: restorer.denoise(noisy, plan.times[0], look(), plan.guidance))[1]
+            later = _measured(networks, lambda: restorer.denoise(noisy, plan.times[0], look(), plan.guidance))[1]
         _, decode = _measured(networks, lambda: restorer.decode(clean, lq_image, fidelity=plan.fidelity))
     work = {}
     for name in networks:
-        runs = (encode_lq, start, first, one_pass, step, renewed, decode)
-        encoding, starting, seeing, each, all_passes, later, after = (run.get(name, Macs()) for run in runs)
-        if any(name in run for run in runs):
-            before = encoding + starting + seeing - all_passes
-            image = before + all_passes + later * (len(plan.times) - 1) + after
+        before = encode_lq.get(name, Macs()) + start.get(name, Macs())
+        runs = (one_pass, first, step, later, decode)
+        each, made, all_passes, renewed, after = (run.get(name, Macs()) for run in runs)
+        if any(name in run for run in (encode_lq, start, *runs)):
+            image = before + made + renewed * (len(plan.times) - 1) + after
             phases = (before, each, all_passes, after, image)
             work[name] = dict(zip(PHASES, phases, strict=True))
     return work
