@@ -2,6 +2,7 @@
 
 import hashlib
 import threading
+import weakref
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +18,7 @@ from sdsr.photos.photo import Photo
 from sdsr.request import Request
 from sdsr.restoration.plan import Plan
 from sdsr.restoration.restorer import from_noise
+from sdsr.restoration.sample import Sampled
 from sdsr.upscaling import Upscaler
 
 RECIPE = METHODS["d3sr-small"]
@@ -73,6 +75,24 @@ def test_a_run_can_be_watched_and_gives_what_was_shown(upscaler: Upscaler, photo
     last = shown[-1].image[0].detach().permute(1, 2, 0).clamp(0, 1).numpy()
     np.testing.assert_array_equal(result.pixels, np.rint(last * 255))
     assert 0 <= float(shown[0].image.min()) <= float(shown[0].image.max()) <= 1
+
+
+def test_what_was_known_of_a_photo_is_given_up_before_its_result_comes(upscaler: Upscaler, photo: Photo) -> None:
+    """Else its latents lie beside the result's pixels, which of a large photo counts."""
+    known: list[weakref.ref[Any]] = []
+    lying: list[bool] = []
+
+    def see(index: int, sampled: Sampled) -> None:
+        known.extend(weakref.ref(one.latent) for one in sampled.encoded)
+
+    def show(preview: Preview) -> None:
+        if preview.final:
+            lying.append(any(one() is not None for one in known))
+
+    upscaler.job(photo, SMALL_WINDOWS).run(on_step=see, on_preview=show)
+    assert known
+    assert lying
+    assert not any(lying)
 
 
 def test_another_plan_on_the_same_canvas(upscaler: Upscaler, photo: Photo) -> None:

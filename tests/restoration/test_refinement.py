@@ -17,6 +17,7 @@ from sdsr.diffusion.schedule import NoiseSchedule
 from sdsr.diffusion.steps import renoise
 from sdsr.diffusion.times import trailing
 from sdsr.methods import METHODS
+from sdsr.methods.photo_conditioner import PhotoConditioner
 from sdsr.prior.condition import Condition
 from sdsr.restoration.lq_image import LqImage
 from sdsr.restoration.plan import Plan, Refinement
@@ -146,6 +147,30 @@ def test_the_weight_leads_from_the_photo_to_the_result():
     lq, restored = torch.zeros(1, 3, 8, 8), torch.full((1, 3, 8, 8), 1.5)
     for weight in (0.0, 0.4, 1.0):
         assert torch.equal(Refinement(weight=weight).blend(restored, lq), torch.full_like(lq, weight))
+
+
+def test_a_photo_is_looked_at_once_for_all_windows_before_the_first_step(given):
+    """So that encoders, where weights come to a card in turn, come once."""
+    method = METHODS["addsr-small"].method
+    assert method is not None
+    built = method.build("tiny")
+    conditioner = built.parts.conditioner
+    assert isinstance(conditioner, PhotoConditioner)
+    asked: list[tuple[int, ...]] = []
+
+    def tokens_of(image: Image) -> Tensor:
+        assert conditioner.tokens_of is not None
+        asked.append(tuple(image.shape))
+        return conditioner.tokens_of(image)
+
+    parts = replace(built.parts, conditioner=replace(conditioner, tokens_of=tokens_of))
+    restorer = Windowed(restorer=replace(built, parts=parts), window_px=64, overlap_px=16)
+    with torch.inference_mode():
+        encoded = restorer.encode_lq(LqImage.of(given, (112, 160), 16), None, NOISE)
+        assert len(asked) == len(encoded) > 4
+        for _ in range(2):
+            restorer.denoise(torch.zeros(1, restorer.channels, 14, 20), 499, encoded)
+    assert len(asked) == len(encoded)
 
 
 def test_parts_of_the_mixture_are_there_one_at_a_time(given):
