@@ -179,7 +179,7 @@ class Restorer:
         prior, decoder = self.prior, self.parts.decoder
         decoded = prior.autoencoder.kernels if decoder is None else decoder.kernels(prior)
         sampled = [prior.backbone.kernels, *([prior.autoencoder.kernels] if _refined(plan) else [])]
-        compiled = LAYER_BYTES * self._layers if prior.dtype == torch.bfloat16 else 0
+        compiled = LAYER_BYTES * self._layers if (prior.device.type, prior.dtype) == ("cpu", torch.bfloat16) else 0
         return replace(
             BY_TORCH,
             once_bytes=BY_TORCH.once_bytes + compiled,
