@@ -18,7 +18,8 @@ MARGIN = 1.15
 """By how much a restoration may need more than is predicted."""
 
 KEPT_BYTES = 80 << 20
-"""What glibc's allocator keeps of freed pieces, at most; nothing large with MALLOC_MMAP_THRESHOLD_=131072."""
+"""What glibc's allocator keeps of freed pieces: nothing large with MALLOC_MMAP_THRESHOLD_=131072, and more than this of
+several megapixels by torch ("The allocator", docs/speed.md)."""
 
 INPUT_BYTES_PER_PX = 16  # the photo as it was read, and in float32
 _SAMPLED_LATENTS = 4  # the photo's, a noisy one, noise, and the sum of windows

@@ -73,8 +73,8 @@ def weigh(restorer: Restorer) -> Weights:
 def ways(restorer: Restorer, canvas: Canvas, weights: Weights, plan: Plan | None = None) -> list[Way]:
     """Return the ways to have weights on an accelerator, for pictures of any size, the fastest first.
 
-    Parts are swapped once or twice a photo, which takes less time than the context of smaller tiles; layers at each
-    step, which takes more.
+    Parts are swapped once or twice a photo (for each window between steps, where a plan refines), which takes less time
+    than the context of smaller tiles; layers at each step, which takes more.
     """
     facts = restorer.facts(plan)
     window = facts.bytes_per_px * most_window_px(canvas, facts) ** 2

@@ -217,7 +217,7 @@ def _work(restorer: Restorer, recipe: Recipe, *, given_px: int, size_px: int) ->
         one_pass = _measured(networks, lambda: restorer.denoise(noisy, plan.times[0], afresh))[1]
         later = step
         if plan.refinement is not None:
-            step = first  # of each of which the hint is another one
+            step = first  # each sees another hint
             look = partial(refreshed, restorer, lq_image, plan.refinement, clean, encoded)
             later = _measured(networks, lambda: restorer.denoise(noisy, plan.times[0], look(), plan.guidance))[1]
         _, decode = _measured(networks, lambda: restorer.decode(clean, lq_image, fidelity=plan.fidelity))
