@@ -6,9 +6,9 @@ python bench/memory.py [--models d3sr-small ...] [--megapixels 0.25 1 4] [--engi
 Both count from what the process holds when the model is loaded: weights and libraries aside. The engine is the one
 that `sdsr upscale` would take, unless one is named; torch computes in what suits the processor, unless a `--dtype` is
 named. The allocator is told to keep nothing of what is freed in pieces of 128 KiB and more, and what loading left is
-given back before, unless `--as-run` leaves it as it is, which keeps up to 80 MiB. `--full d3sr` takes the architecture
-that was published, with random weights; a few GiB. Leaves with 1 where a prediction is more than 15 % off; with
-`--as-run`, where more is taken than is reserved: 15 % more than is predicted, and 80 MiB.
+given back before, unless `--as-run` leaves it as `sdsr` has it, which keeps up to 80 MiB. `--full d3sr` takes the
+architecture that was published, with random weights; a few GiB. Leaves with 1 where a prediction is more than 15 % off;
+with `--as-run`, where more is taken than is reserved: 15 % more than is predicted, and 80 MiB.
 """
 
 import argparse
@@ -90,11 +90,13 @@ def measured(megapixels: float, options: Sequence[str], *, as_run: bool) -> dict
 
 def restored(photo: Path, arguments: argparse.Namespace) -> dict[str, int]:
     """Restore a photo from file to file, as `sdsr upscale` does; return bytes at the start, predicted and measured."""
+    from sdsr.allocator import keep_little
     from sdsr.batch.memory import predicted
     from sdsr.batch.restoring import restore
     from sdsr.batch.settings import Settings
     from sdsr.photos.files import Limits, probe, write_photo
 
+    keep_little()
     maker = _maker(arguments)
     settings = Settings(request=Request(scale=SCALE, steps=arguments.steps))
     header = probe(photo, Limits())

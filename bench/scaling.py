@@ -87,12 +87,14 @@ def restored(photo: Path, model: str, engine: Any, steps: int | None) -> dict[st
     import resource
     import time
 
+    from sdsr.allocator import keep_little
     from sdsr.batch.restoring import restore
     from sdsr.batch.settings import Settings
     from sdsr.engines import load_model
     from sdsr.photos.files import write_photo
     from sdsr.request import Request
 
+    keep_little()
     maker = load_model(model, engine=engine)
     began = time.process_time()
     settings = Settings(request=Request(scale=SCALE, steps=steps))

@@ -35,6 +35,7 @@ FREE = {
     "tensors",
     "array_api",
     "extras",
+    "allocator",
     "lean_imports",
     "quiet_runtimes",
     "region",

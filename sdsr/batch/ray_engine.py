@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from types import ModuleType
 from typing import Any
 
+from sdsr.allocator import keep_little
 from sdsr.batch.alive import new_token
 from sdsr.batch.desk import Batch, Desk
 from sdsr.batch.opening import skip_finished
@@ -148,6 +149,7 @@ class _Worker:
     """A process of the cluster with the model on its device."""
 
     def __init__(self, batch: Batch, token: str) -> None:
+        keep_little()
         self.desk = Desk(batch=batch, token=token)
 
     def restore(self, tasks: list[Task]) -> list[Outcome]:

@@ -7,6 +7,7 @@ from typing import Annotated, NoReturn
 import typer
 
 import sdsr
+from sdsr.allocator import keep_little
 from sdsr.cli.collecting import collect_nothing_yet
 from sdsr.cli.printing import LineFormatter, echo_line, print_any_name
 from sdsr.cli.processors import share_processors
@@ -63,6 +64,7 @@ def main() -> None:
     collect_nothing_yet()
     print_any_name()
     own_process()
+    keep_little()
     try:
         app()
     except SdsrError as error:

@@ -3,7 +3,7 @@
 It is what a runtime takes when it first computes, the photo, and the most of what comes one after another: latents and
 a window; the result's pixels and a part of the picture that is encoded or decoded; the result and its file. Of each,
 what is alive at once is counted, tensor by tensor. `bench/memory.py` holds it against measurement: within 15 %, and
-`MARGIN` is for that. C's own allocator may keep more: what was freed in pieces of less than 32 MiB.
+`MARGIN` is for that. C's own allocator keeps more, `KEPT_BYTES` at most: small pieces that were freed.
 """
 
 from collections.abc import Mapping
@@ -18,8 +18,7 @@ MARGIN = 1.15
 """By how much a restoration may need more than is predicted."""
 
 KEPT_BYTES = 80 << 20
-"""What glibc's allocator keeps of freed pieces: nothing large with MALLOC_MMAP_THRESHOLD_=131072, and more than this of
-several megapixels by torch ("The allocator", docs/speed.md)."""
+"""What glibc's allocator keeps of freed pieces at most, in processes of ours (`sdsr/allocator.py`)."""
 
 INPUT_BYTES_PER_PX = 16  # the photo as it was read, and in float32
 _SAMPLED_LATENTS = 4  # the photo's, a noisy one, noise, and the sum of windows

@@ -12,6 +12,7 @@ from collections import OrderedDict
 from pathlib import Path
 from threading import Lock, Thread
 
+from sdsr.allocator import keep_little
 from sdsr.engines import load_model
 from sdsr.errors import CancelledError, SdsrError
 from sdsr.job import Job
@@ -149,4 +150,5 @@ def _without(order: Order, message: str) -> str:
 
 if __name__ == "__main__":
     own_process()
+    keep_little()
     main(sys.argv[1:])
