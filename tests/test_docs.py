@@ -17,6 +17,7 @@ PAGES = {
 _FILE = re.compile(r"`((?:[a-z_]+/)*[a-z_]+\.py)`")
 _NAME = re.compile(r"`([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)(?:\([^`]*\))?`")
 _DEFINED = re.compile(r"(?:\bdef |\bclass )(\w+)|^\s*(\w+)\s*[:=]|[(,]\s*\*{0,2}(\w+)\s*[:=]", re.MULTILINE)
+_SNIPPET = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 WITH_LINKS = [
@@ -104,3 +105,12 @@ def test_every_page_that_the_sources_name_is_there() -> None:
     named = {page for path in sources for page in re.findall(r"\bdocs/[\w/-]+\.md", path.read_text(encoding="utf-8"))}
     assert len(named) > 5
     assert {page for page in named if not (ROOT / page).is_file()} == set()
+
+
+def test_the_pieces_for_python_run_one_after_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    pieces = _SNIPPET.findall((ROOT / "docs" / "python.md").read_text(encoding="utf-8"))
+    assert len(pieces) > 4
+    names: dict[str, object] = {}
+    for piece in pieces:
+        exec(piece, names)
