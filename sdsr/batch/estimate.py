@@ -12,7 +12,7 @@ from rich.filesize import decimal
 from sdsr.batch.desk import Batch, Desk
 from sdsr.batch.naming import nearest_folder
 from sdsr.batch.outcome import complaint
-from sdsr.batch.restoring import Looked, look_at
+from sdsr.batch.restoring import Looked, is_earlier_result, look_at
 from sdsr.batch.settings import Settings
 from sdsr.batch.walking import Task
 from sdsr.errors import InputError, OutputError, SdsrError
@@ -36,7 +36,8 @@ class Estimate:
     """What a batch would take.
 
     Of `photos`, so many are `finished`; of those `to_do`, `unreadable` can't be restored, as far as `sampled` headers
-    tell, for reasons of which `complaints` are the first. `seconds` is for one process on this machine. `free_bytes` is
+    tell, for reasons of which `complaints` are the first, and `labeled` ones are results of earlier runs, which are
+    passed over. `seconds` is for one process on this machine. `free_bytes` is
     of the disk that has the results.
     """
 
@@ -51,6 +52,7 @@ class Estimate:
     disk_bytes: int | None
     free_bytes: int
     complaints: tuple[str, ...] = ()
+    labeled: int = 0
 
     def check(self) -> None:
         """Raise OutputError where the disk can't hold the results."""
@@ -74,7 +76,7 @@ def estimate(batch: Batch, *, clock: Callable[[], float] = time.perf_counter) ->
     left = left[: batch.limit]
     step = max(1, -(-len(left) // _SAMPLE))
     sample = left[::step]
-    looked, complaints = _look_at(sample, settings)
+    looked, labeled, complaints = _look_at(sample, settings)
     times = len(left) / len(sample) if sample else 0.0
     seconds_per_px, bytes_per_px = _probe(looked, desk, clock) if looked else (None, None)
     pixels = sum(each.size[0] * each.size[1] for each in looked) * times
@@ -83,28 +85,34 @@ def estimate(batch: Batch, *, clock: Callable[[], float] = time.perf_counter) ->
         finished=finished,
         to_do=len(left),
         sampled=len(sample),
-        unreadable=round((len(sample) - len(looked)) * times),
+        unreadable=round((len(sample) - len(looked) - labeled) * times),
         megapixels_in=round(sum(each.header.width * each.header.height for each in looked) * times / 1e6, 3),
         megapixels_out=round(pixels / 1e6, 3),
         seconds=None if seconds_per_px is None else round(seconds_per_px * pixels * settings.restorations, 1),
         disk_bytes=None if bytes_per_px is None else round(bytes_per_px * pixels) + len(left) * _NOTE_BYTES,
         free_bytes=min((_free_bytes(root) for root in {task.root or task.target.parent for task in tasks}), default=0),
         complaints=tuple(complaints[:_COMPLAINTS]),
+        labeled=round(labeled * times),
     )
 
 
-def _look_at(sample: Sequence[Task], settings: Settings) -> tuple[list[Looked], list[str]]:
-    """Return what headers say of the work, and what is wrong with the photos that can't be restored."""
-    from sdsr.photos.probe import format_of
+def _look_at(sample: Sequence[Task], settings: Settings) -> tuple[list[Looked], int, list[str]]:
+    """Return what headers say of the work, how many are earlier results, and what is wrong with unreadable photos."""
+    from sdsr.photos.probe import format_of, probe
 
     found: list[Looked] = []
+    labeled = 0
     complaints: list[str] = []
     for task in sample:
         try:
-            found.append(look_at(task.source, settings, format=format_of(task.target)))
+            header = probe(task.source, settings.limits)
+            if is_earlier_result(task, header, settings):
+                labeled += 1
+                continue
+            found.append(look_at(task.source, settings, format=format_of(task.target), header=header))
         except (SdsrError, OSError) as error:
             complaints.append(complaint(task.photo, str(error)))
-    return found, complaints
+    return found, labeled, complaints
 
 
 def _probe(photos: Sequence[Looked], desk: Desk, clock: Callable[[], float]) -> tuple[float | None, float | None]:

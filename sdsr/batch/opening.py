@@ -3,7 +3,7 @@
 import time
 from collections.abc import Generator, Iterable
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from sdsr.batch import again
@@ -12,7 +12,7 @@ from sdsr.batch.entries import Work
 from sdsr.batch.leasing import Lease
 from sdsr.batch.manifest import State
 from sdsr.batch.outcome import Outcome
-from sdsr.batch.restoring import Looked, check_target, look_at, read, restore
+from sdsr.batch.restoring import Looked, check_target, is_earlier_result, look_at, read, restore
 from sdsr.batch.results import Pair
 from sdsr.batch.walking import Task
 
@@ -95,12 +95,16 @@ def _open(task: Task, desk: Desk, held: ExitStack) -> Opened | Outcome | None:
     return _read(task, desk, pair, state, lease)
 
 
-def _read(task: Task, desk: Desk, pair: Pair, state: State | None, lease: Lease | None) -> Opened:
-    """Return a photo to restore; what can't be done is refused before the model is loaded."""
-    from sdsr.photos.probe import format_of
+def _read(task: Task, desk: Desk, pair: Pair, state: State | None, lease: Lease | None) -> Opened | Outcome:
+    """Return a photo to restore, unless it is an earlier run's result; what can't be done is refused before loading."""
+    from sdsr.photos.probe import format_of, probe
 
     settings = desk.batch.settings
-    looked = look_at(pair.photo.file(), settings, format=format_of(task.target))
+    source = pair.photo.file()
+    header = probe(source, settings.limits)
+    if is_earlier_result(task, header, settings):
+        return replace(desk.outcome(task, "skipped"), labeled=True)
+    looked = look_at(source, settings, format=format_of(task.target), header=header)
     if desk.batch.beside is not None:
         desk.batch.beside.check((looked.header.height, looked.header.width), looked.size)
     reason = None

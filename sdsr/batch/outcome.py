@@ -29,7 +29,8 @@ _KIND_OF: Mapping[type[Exception], Kind] = {
 class Outcome:
     """What became of one photo; `size` is the result's (width, height), `chosen` what was chosen for it, and why.
 
-    `again` says why a photo that had a result was restored again; `kind` (of KINDS) and `error`, why it failed.
+    `again` says why a photo that had a result was restored again; `kind` (of KINDS) and `error`, why it failed. A photo
+    was skipped as `labeled` if it is itself the result of an earlier run.
     """
 
     input: str
@@ -43,6 +44,7 @@ class Outcome:
     again: str | None = None
     kind: Kind | None = None
     error: str | None = None
+    labeled: bool = False
 
 
 def complaint(photo: str, error: str) -> str:

@@ -60,15 +60,25 @@ class Looked:
     format: Format
 
 
-def look_at(source: Path | bytes, settings: Settings, *, format: Format | None) -> Looked:
-    """Return what a photo's header tells, its own format being the result's of None; LimitError beyond the limits."""
+def look_at(
+    source: Path | bytes, settings: Settings, *, format: Format | None, header: "Header | None" = None
+) -> Looked:
+    """Return what a photo's header tells, its own format being the result's of None; LimitError beyond the limits.
+
+    The `header` is read, unless it is known.
+    """
     from sdsr.photos.probe import check_output, probe
 
-    header = probe(source, settings.limits)
+    header = header or probe(source, settings.limits)
     width, height = settings.request.size(header.width, header.height)
     format = format or header.format
     check_output(header, (height, width), format, settings.limits)
     return Looked(source=source, header=header, size=(height, width), format=format)
+
+
+def is_earlier_result(task: Task, header: "Header", settings: Settings) -> bool:
+    """Whether a photo that was found in a folder is the result of an earlier run, by its label, and isn't wanted."""
+    return task.found and header.labeled and not settings.labeled
 
 
 def read(looked: Looked, limits: Limits) -> "Photo":

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sdsr.photos.photo import Photo
 
 OnExists = Literal["skip", "verify", "replace"]
-WITHOUT_EFFECT = ("format", "on_exists", "limits", "passes")
+WITHOUT_EFFECT = ("format", "on_exists", "labeled", "limits", "passes")
 """Settings that change no result of a given name."""
 
 
@@ -30,12 +30,16 @@ class Settings:
     Where a result is there, it is left if it is finished, and made again if it is ours, of another photo or by other
     settings; what isn't ours is never touched. "verify" reads photo and result to know, and makes damaged ones again;
     "replace" makes again whatever isn't finished by this very version.
+
+    Photos that are found in a folder and carry the label of a restoration are passed over, unless `labeled` ones are
+    wanted; they are results of earlier runs.
     """
 
     request: Request = field(default_factory=Request)
     format: Format | None = None
     quality: int | None = None
     on_exists: OnExists = "skip"
+    labeled: bool = False
     limits: Limits = field(default_factory=Limits)
     passes: int = 1
     signer: Signer | None = None

@@ -27,13 +27,15 @@ class Task:
     """One photo and where its result goes; `root` is the folder of results it belongs to, None for a lone file.
 
     `photo` and `result` are their paths as text, since there may be very many; `source` and `target` are them as paths.
-    `name` is the photo's path below the folder that was named, with slashes; a lone file's is its own.
+    `name` is the photo's path below the folder that was named, with slashes; a lone file's is its own. It was `found`
+    in that folder, unless it was named itself.
     """
 
     photo: str
     result: str
     root: Path | None = None
     name: str = ""
+    found: bool = False
 
     @classmethod
     def of(cls, source: Path, target: Path, *, root: Path | None = None, name: str = "") -> "Task":
@@ -185,7 +187,8 @@ def mirrored(
         below = "".join(f"{part}/" for part in parts)
         for _, name in group:
             photo = _joined(here, name)
-            yield Task(photo=photo, result=naming.below(beyond, photo, name, limit), root=root, name=below + name)
+            result = naming.below(beyond, photo, name, limit)
+            yield Task(photo=photo, result=result, root=root, name=below + name, found=True)
 
 
 def _joined(folder: Path, name: str) -> str:
@@ -205,7 +208,8 @@ def distinct(tasks: Iterable[Task]) -> Iterator[Task]:
     found = list(tasks)
     wanted = Counter(text_key(task.result) for task in found)
     if len(wanted) < len(found):
-        found = list({(task.photo, task.result): task for task in found}.values())
+        named = [task for task in found if not task.found]  # which is the last word on a photo that was found, too
+        found = list({(task.photo, task.result): task for task in (*found, *named)}.values())
         wanted = Counter(text_key(task.result) for task in found)
     if len(wanted) == len(found):
         yield from found

@@ -100,6 +100,7 @@ def upscale(
         format=basics.format and BY_NAME[basics.format],
         quality=basics.quality,
         on_exists=many.existing,
+        labeled=many.labeled,
         passes=trust.passes or 1,
         limits=limits_of(machine.max_megapixels, machine.max_output_megapixels),
         signer=trust.sign and read_signer(*trust.sign),

@@ -96,6 +96,13 @@ class Many:
         ),
     ] = None
     overwrite: Annotated[bool, typer.Option(help="The same as --on-exists replace.")] = False
+    labeled: Annotated[
+        bool,
+        typer.Option(
+            "--labeled",
+            help="Restore also what is in a folder and was restored before, by its label; skipped by default.",
+        ),
+    ] = False
     shard: Annotated[
         str | None,
         typer.Option("--shard", metavar="K/N", help="Only the K-th of N parts of the photos; equal on every machine."),
@@ -116,7 +123,7 @@ class Many:
     def said(self) -> list[str]:
         """Return the options that were given and mean nothing for a photo from a pipe or to one."""
         of_many = {"--shard": self.shard, "--include": self.include, "--exclude": self.exclude}
-        of_many |= {"--limit": self.limit, "--name": self.name, "--dry-run": self.dry_run}
+        of_many |= {"--limit": self.limit, "--name": self.name, "--dry-run": self.dry_run, "--labeled": self.labeled}
         return [option for option, given in of_many.items() if given]
 
 

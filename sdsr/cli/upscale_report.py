@@ -43,7 +43,7 @@ def report(batch: Batch, *, json: bool, quiet: bool, cluster: "Cluster | None" =
                     echo_json(asdict(outcome), file=out)
                 elif outcome.error is not None:
                     echo_line(f"sdsr: error: {_complaint(outcome, alone=len(tasks) == 1)}", err=True)
-                elif not quiet:
+                elif not (quiet or outcome.labeled):
                     echo_line(_line(outcome), file=out)
     except KeyboardInterrupt:
         done = tally.photos["done"] + tally.photos["skipped"]
@@ -51,6 +51,8 @@ def report(batch: Batch, *, json: bool, quiet: bool, cluster: "Cluster | None" =
         raise
     if len(tasks) > 1 and not (json or quiet):
         _print_summary(tally)
+    if tally.labeled and not (json or quiet):
+        typer.echo(_of_labeled(tally.labeled), err=True)
     return tally
 
 
@@ -85,6 +87,7 @@ def tell_estimate(found: "Estimate", *, json: bool) -> None:
     rows = {
         "photos": f"{found.photos}, of which {found.finished} are finished and {found.to_do} to do",
         "unreadable": f"{found.unreadable}{sampled}",
+        **({"labeled": f"{found.labeled}{sampled}, which are skipped"} if found.labeled else {}),
         "megapixels": f"{_few(found.megapixels_in)} of photos, {_few(found.megapixels_out)} of results{sampled}",
         "time": hours or "unknown, as no photo could be probed",
         "disk": f"{needed}; {decimal(found.free_bytes)} are free",
@@ -94,6 +97,12 @@ def tell_estimate(found: "Estimate", *, json: bool) -> None:
     for each in found.complaints:
         echo_line(f"sdsr: error: {each}", err=True)
     found.check()
+
+
+def _of_labeled(number: int) -> str:
+    if number == 1:
+        return "sdsr: 1 photo was restored before, as its label says, and is skipped; --labeled restores it, too."
+    return f"sdsr: {number} photos were restored before, as labels say, and are skipped; --labeled restores them, too."
 
 
 def _few(number: float) -> str:
@@ -115,15 +124,19 @@ def _line(outcome: Outcome) -> str:
     return f"{outcome.output}: {outcome.size[0]}x{outcome.size[1]}, {'; '.join(filter(None, more))}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Tally:
-    """What became of many photos, in numbers: by status, and by why they were made again or failed."""
+    """What became of many photos, in numbers: by status, and by why they were made again or failed.
+
+    So many of those skipped are `labeled`, which are results of earlier runs.
+    """
 
     photos: Counter[str] = field(default_factory=Counter)
     pixels: Counter[str] = field(default_factory=Counter)
     seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     again: Counter[str] = field(default_factory=Counter)
     failed: Counter[Kind] = field(default_factory=Counter)
+    labeled: int = 0
 
     def count(self, outcome: Outcome) -> None:
         status = outcome.status
@@ -131,6 +144,7 @@ class Tally:
         self.seconds[status] += outcome.seconds
         if outcome.size is not None:
             self.pixels[status] += outcome.size[0] * outcome.size[1]
+        self.labeled += outcome.labeled
         if outcome.again is not None:
             self.again[outcome.again] += 1
         if outcome.kind is not None:

@@ -78,6 +78,11 @@ def last_step(xmp: bytes | None) -> dict[str, str]:
     return {fact.name[1]: fact.text.strip() for fact in items[-1].children if fact.name[0] == OWN} if items else {}
 
 
+def is_labeled(xmp: bytes | None) -> bool:
+    """Whether the XMP of a picture says that it was restored by this library; what can't be read says nothing."""
+    return xmp is not None and OWN.encode() in utf8_packet(xmp) and bool(last_step(xmp))
+
+
 def _added(packet: Packet, step: Step) -> bytes:
     """Return the packet with the step in it. Raises one of `BROKEN` where what comes out would be no packet."""
     earlier = {name: _value(packet, name) for name in _STANDARD}

@@ -10,6 +10,7 @@ from sdsr.photos.credentials import MARK
 from sdsr.photos.foreign import GIF, GIF_STARTS, RAW, known_by_content, known_by_suffix
 from sdsr.photos.formats import FORMATS, HEAD_BYTES, NAMES, SUFFIXES, Format, begins_like
 from sdsr.photos.hostile import refused
+from sdsr.photos.label import is_labeled
 from sdsr.photos.limits import DEFAULT_LIMITS, Limits, how_to_read, how_to_write
 from sdsr.photos.metadata import upright_metadata
 from sdsr.photos.opened import Opened
@@ -19,7 +20,10 @@ from sdsr.photos.sources import Source, read_source, source_name
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Header:
-    """What the header of a photo says; width and height are those of the upright photo."""
+    """What the header of a photo says; width and height are those of the upright photo.
+
+    It is `labeled` if its XMP says that it was restored by this library.
+    """
 
     format: Format
     width: int
@@ -28,6 +32,7 @@ class Header:
     gray: bool
     alpha: bool
     cmyk: bool = False
+    labeled: bool = False
 
 
 def probe(source: Source, limits: Limits = DEFAULT_LIMITS) -> Header:
@@ -45,6 +50,7 @@ def probe(source: Source, limits: Limits = DEFAULT_LIMITS) -> Header:
         gray=opened.space == "GRAY",
         alpha=opened.alpha,
         cmyk=opened.space == "CMYK",
+        labeled=is_labeled(opened.xmp),
     )
 
 

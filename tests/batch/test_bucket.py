@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
@@ -144,6 +145,14 @@ def test_no_more_than_the_limit_is_restored(bucket: fsspec.AbstractFileSystem, u
     assert not bucket.exists(f"/bucket/out/{FOLDER}"), "the one fetched ahead is let go"
     statuses = sorted(outcome.status for outcome in outcomes(upscaler, limit=2))
     assert statuses == ["done", "done", "failed", "skipped"]
+
+
+def test_results_of_earlier_runs_are_no_photos(bucket: fsspec.AbstractFileSystem, upscaler: Upscaler) -> None:
+    run(upscaler)
+    bucket.copy("/bucket/out/a.jpg", "/bucket/photos/a_x2.jpg")
+    assert {name for name, outcome in run(upscaler).items() if outcome.labeled} == {"a_x2.jpg"}
+    assert not bucket.exists("/bucket/out/a_x2.jpg")
+    assert run(upscaler, replace(TWICE, labeled=True))["a_x2.jpg"].status == "done"
 
 
 def notes(token: str) -> Manifest:

@@ -21,6 +21,7 @@ from sdsr.batch.settings import Settings, settings_sha256
 from sdsr.batch.walking import Naming, Task, plan
 from sdsr.errors import ModelError, OutputError
 from sdsr.photos import files
+from sdsr.photos.files import read_photo, write_photo
 from sdsr.photos.parts import new_part
 from sdsr.photos.photo import Photo
 from sdsr.upscaling import Request, Upscaler
@@ -157,6 +158,27 @@ def test_no_more_than_the_limit_is_restored(tree: Path, upscaler: Upscaler) -> N
 
     assert first(1) == ["done"]
     assert first(2) == ["skipped", "done", "failed", "done"]
+
+
+def test_results_of_earlier_runs_are_no_photos_unless_wanted_or_named(
+    tree: Path, upscaler: Upscaler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = tree / "a_x2.jpg"
+    photo = read_photo(tree / "a.jpg")
+    write_photo(upscaler.upscale(photo, TWICE), result)
+    with monkeypatch.context() as unread:
+        unread.setattr(files, "read_photo", lambda source, *_: pytest.fail("decoded") if source == result else photo)
+        small = Settings(request=TWICE, limits=files.Limits(max_output_pixels=40 * 30))
+        found = [run(tree, upscaler, small)["a_x2.jpg"] for _ in range(2)]
+    assert [(outcome.status, outcome.labeled, outcome.size) for outcome in found] == 2 * [("skipped", True, None)]
+    outcomes = run(tree, upscaler)
+    assert {name for name, outcome in outcomes.items() if outcome.labeled} == {"a_x2.jpg"}
+    assert not (tree.parent / "out" / "a_x2.jpg").exists()
+    wanted = run(tree, upscaler, Settings(request=TWICE, labeled=True))
+    assert {name: wanted[name].status for name in ("a.jpg", "a_x2.jpg")} == {"a.jpg": "skipped", "a_x2.jpg": "done"}
+    named = plan([result], Naming(request=TWICE), output=tree.parent / "named")
+    (outcome,) = process(Batch(tasks=named, model=model_of(upscaler), settings=Settings(request=TWICE)))
+    assert (outcome.status, outcome.labeled) == ("done", False)
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), OutputError("the disk is full; free some space.")])

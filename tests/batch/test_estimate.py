@@ -11,6 +11,7 @@ from sdsr.batch.estimate import Estimate, estimate
 from sdsr.batch.settings import Settings
 from sdsr.batch.walking import Naming, plan
 from sdsr.errors import OutputError
+from sdsr.photos.files import read_photo, write_photo
 from sdsr.upscaling import Request, Upscaler
 from tests.batch.loaded import model_of
 
@@ -36,6 +37,17 @@ def test_an_estimate_counts_what_is_left(tree: Path, upscaler: Upscaler) -> None
     found.check()
     with pytest.raises(OutputError, match=r"and 1\.0 kB are free"):
         replace(found, free_bytes=1000).check()
+
+
+def test_results_of_earlier_runs_are_counted_apart(tree: Path, upscaler: Upscaler) -> None:
+    settings = Settings(request=Request(scale=2.0))
+    write_photo(upscaler.upscale(read_photo(tree / "a.jpg"), settings.request), tree / "a_x2.jpg")
+    tasks = plan([tree], Naming(request=settings.request))
+    found = estimate(Batch(tasks=tasks, model=model_of(upscaler), settings=settings))
+    assert (found.to_do, found.unreadable, found.labeled) == (5, 1, 1)
+    assert found.megapixels_out == pytest.approx(3 * 32 * 24 / 1e6, abs=1e-3)
+    wanted = estimate(Batch(tasks=tasks, model=model_of(upscaler), settings=replace(settings, labeled=True)))
+    assert (wanted.unreadable, wanted.labeled) == (1, 0)
 
 
 def test_a_sample_stands_for_all(tree: Path, upscaler: Upscaler, monkeypatch: pytest.MonkeyPatch) -> None:

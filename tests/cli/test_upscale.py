@@ -112,6 +112,7 @@ def test_a_folder_in_json_lines_and_again(typed: Typed, model: Path, tmp_path: P
         "again": None,
         "kind": None,
         "error": None,
+        "labeled": False,
     }
     assert "bad.jpg is no photo" in lines[1]["error"]
     assert [json.loads(line)["status"] for line in second.out.splitlines()] == ["skipped", "failed", "skipped"]
@@ -119,6 +120,28 @@ def test_a_folder_in_json_lines_and_again(typed: Typed, model: Path, tmp_path: P
     told = typed(*command[:-1])
     assert f"sdsr: error: {tree / 'bad.jpg'} is no photo" in told.err
     assert ["skipped", "2", "0.0", "0.0"] in [line.split() for line in told.out.splitlines()]
+
+
+def test_a_folder_with_results_of_before_among_its_photos(typed: Typed, model: Path, tmp_path: Path) -> None:
+    photo = save(tmp_path / "in" / "a.jpg")
+    assert typed("upscale", photo, "--model", model).code == 0
+    command = ("upscale", tmp_path / "in", "--model", model, "--scale", "2")
+    shown = typed(*command)
+    assert shown.code == 0
+    assert shown.err == (
+        "sdsr: 1 photo was restored before, as its label says, and is skipped; --labeled restores it, too.\n"
+    )
+    assert "a_x4.jpg" not in shown.out
+    assert names(tmp_path / "in_x2") == {"a.jpg", NAME}
+    assert typed(*command, "--quiet") == Shown(0, "", "")
+    told = [json.loads(line) for line in typed(*command, "--json").out.splitlines()]
+    assert [(line["status"], line["labeled"]) for line in told] == [("skipped", False), ("skipped", True)]
+    assert "labeled:    1" in typed(*command, "--dry-run").out
+    photo.unlink()
+    alone = typed(*command)
+    assert (alone.code, alone.out, alone.err) == (0, "", shown.err), "a folder with nothing else in it"
+    assert typed(*command, "--labeled").code == 0
+    assert names(tmp_path / "in_x2") == {"a.jpg", "a_x4.jpg", NAME}
 
 
 def test_standard_input_to_standard_output(

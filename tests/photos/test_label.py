@@ -19,7 +19,8 @@ from PIL import Image
 from sdsr.images.arrays import as_photo
 from sdsr.photos.files import Photo, Traits, encode_photo, read_photo
 from sdsr.photos.formats import FORMATS, SUFFIX_OF
-from sdsr.photos.label import IPTC, OWN, Step, labeled, last_step
+from sdsr.photos.label import IPTC, OWN, Step, is_labeled, labeled, last_step
+from sdsr.photos.probe import probe
 from sdsr.photos.source_types import COMPOSITE, SOURCE_TYPES
 from sdsr.photos.xmp import EMPTY, MAX_BYTES, RDF, read_packet, utf8_packet
 
@@ -292,6 +293,8 @@ def test_every_format_carries_it_beside_exif_and_profile(format):
             assert image.info["icc_profile"] == adobe
             assert image.getexif()[0x010E] == "a description longer than four bytes"
     assert (read_photo(data).traits.xmp, read_photo(data).traits.icc) == (xmp, adobe)
+    assert probe(data).labeled
+    assert not probe(encode_photo(Photo(pixels=PIXELS, traits=Traits(xmp=packet(TITLE))), format)).labeled
 
 
 def test_the_file_a_photo_came_from_is_known_through_every_door(tmp_path):
@@ -364,3 +367,25 @@ def test_a_step_is_read_through_another_programs_prefixes():
 @pytest.mark.parametrize("xmp", [None, b"", b"no xml", EMPTY, packet("<dc:title>x</dc:title>"), b"<!DOCTYPE a><a/>"])
 def test_no_step_is_read_where_there_is_none(xmp):
     assert last_step(xmp) == {}
+    assert not is_labeled(xmp)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-32-be"])
+def test_a_label_is_found_in_each_encoding(encoding):
+    assert is_labeled(labeled(packet(TITLE), STEP).decode().encode(encoding))
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        labeled(None, STEP)[:-100],
+        b"<!DOCTYPE a>" + labeled(None, STEP),
+        packet(f"<dc:title>{OWN}</dc:title>"),
+        packet(f'<o:Steps xmlns:o="{OWN}"/>'),
+        labeled(None, STEP) + b" " * MAX_BYTES,
+        b"<a>" * 300 + OWN.encode(),
+    ],
+    ids=["cut off", "document type", "only named", "no steps", "too large", "too deep"],
+)
+def test_what_only_looks_like_a_label_is_none(broken):
+    assert not is_labeled(broken)
