@@ -12,7 +12,7 @@ from typing import Literal
 
 from sdsr.errors import InputError, ModelError
 from sdsr.extras import version_of
-from sdsr.graphs.description import DESCRIPTION, Description, read_graphs
+from sdsr.graphs.description import Description, has_graphs, read_graphs
 from sdsr.graphs.probing import PROBED_FROM, fastest, keep, machine, probe, recall
 from sdsr.graphs.restorer import GraphRestorer
 from sdsr.graphs.runtimes import Runtime, in_bfloat16, open_in, runtimes_here
@@ -41,7 +41,7 @@ def choose_engine(found: ModelFolder, *, prior: str | None = None, device: str |
 
     That is so on a device named "cpu", or where no other is named and torch isn't here or has no accelerator to take.
     """
-    graphs = (found.folder / DESCRIPTION).is_file() and prior is None
+    graphs = prior is None and has_graphs(found.folder)
     if not graphs or device not in (None, "cpu"):
         return "torch"
     return "torch" if device is None and _accelerated() else "onnx"

@@ -1,7 +1,14 @@
 """What the extra `methods` brings, and the sentence for whoever needs it and hasn't got it; loads none of it."""
 
+from importlib.util import find_spec
+
 METHODS = ("torch", "diffusers", "transformers", "peft", "accelerate", "safetensors", "huggingface_hub")
 """Modules of the extra `methods`: what methods, training and studies compute with, and the core does without."""
+
+
+def methods_here() -> bool:
+    """Whether the extra `methods` is installed, all of it."""
+    return all(find_spec(module) is not None for module in METHODS)
 
 
 def told_of(error: ModuleNotFoundError) -> str | None:

@@ -1,9 +1,11 @@
-"""Photos, requests, plans, canvases, windows and jobs in a process where torch can't be imported."""
+"""Photos, requests, plans, canvases, windows, jobs and a service in processes where torch can't be imported."""
 
+import io
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import imagecodecs
@@ -12,6 +14,7 @@ import pytest
 from PIL import Image
 
 import sdsr
+from tests.served import ROOT, Served, problem
 
 SAMPLE = Path(sdsr.__file__).parent / "assets" / "sample.jpg"
 BLOCKED = ("torch", "diffusers", "transformers", "safetensors", "accelerate", "peft", "huggingface_hub", "jaxtyping")
@@ -151,7 +154,12 @@ def test_windows_are_restored(restored: Path) -> None:
 
 
 def test_what_needs_torch_says_so_in_one_line() -> None:
-    for command in (["upscale", str(SAMPLE), "--model", "stablesr-small"], ["train", "d3sr-small", "--print-config"]):
+    for command in (
+        ["upscale", str(SAMPLE), "--model", "stablesr-small"],
+        ["train", "d3sr-small", "--print-config"],
+        ["serve", "--model", "stablesr-small"],
+        ["serve", "--device", "cuda:0"],
+    ):
         code = f"sys.argv = ['sdsr', *{command!r}]\nfrom sdsr.cli.main import main\nmain()"
         done = subprocess.run([sys.executable, "-c", BLOCK + code], capture_output=True, text=True, check=False)
         assert done.returncode == 2, done.stderr
@@ -192,3 +200,31 @@ def test_the_demo_and_the_doctor_need_no_torch(restored: Path) -> None:
     for command in (["compare", *pictures, "--output", str(restored / "sheet.png")], ["doctor"]):
         printed(f"sys.argv = ['sdsr', *{command!r}]\nfrom sdsr.cli.main import main\nmain()")
     assert (restored / "sheet.png").is_file()
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A service, none of whose processes can import torch."""
+    folder = tmp_path_factory.mktemp("service")
+    (folder / "sitecustomize.py").write_text(BLOCK)  # which each interpreter runs at its start
+    served = Served(folder / "kept", PYTHONPATH=os.pathsep.join((str(folder), str(ROOT))))
+    yield served.ready()
+    served.stop()
+    assert "Traceback" not in served.said
+
+
+def test_a_service_restores(service: Served) -> None:
+    job = service.ended(service.submit(scale="2")["id"])
+    assert job["state"] == "done", job["problem"]
+    assert job["result"]["consistency_db"] > 20
+    with Image.open(io.BytesIO(service.client.get(job["result"]["url"]).content)) as made:
+        assert made.size == (256, 256)
+
+
+def test_a_service_offers_what_it_can_load(service: Served) -> None:
+    """The page's choice of models is this list."""
+    assert [model["name"] for model in service.client.get("/v1/models").json()["models"]] == ["d3sr-small"]
+    for model, said in (("stablesr-small", "pip install 'sdsr[methods]'"), ("made-up", "must be one of d3sr-small")):
+        answer = service.client.post("/v1/jobs", files={"photo": ("a.jpg", SAMPLE.read_bytes())}, data={"model": model})
+        assert problem(answer)["status"] == 422
+        assert said in answer.json()["detail"]

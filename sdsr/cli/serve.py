@@ -9,7 +9,7 @@ import typer
 
 from sdsr.batch.amounts import parse_bytes
 from sdsr.errors import InputError
-from sdsr.method_folders import embedded_methods
+from sdsr.extras import methods_here
 from sdsr.models import DEFAULT_MODEL
 
 TOKEN = "SDSR_TOKEN"
@@ -49,12 +49,15 @@ def serve(
     missing = [name for name in ("fastapi", "uvicorn", "python_multipart") if find_spec(name) is None]
     if missing:
         raise InputError(f"serve needs {', '.join(missing)} (not installed); run `pip install 'sdsr[web]'`.")
-    if model not in embedded_methods():
-        raise InputError(f"model (={model}) must be one of {', '.join(embedded_methods())}; the page has only these.")
+    for each in device or ():
+        if each != "cpu" and not methods_here():
+            raise InputError(f"device (={each}) needs torch, not installed; say cpu, or pip install 'sdsr[methods]'.")
     from sdsr.photos.limits import Limits
+    from sdsr.web.abilities import abilities_here, chosen_of
     from sdsr.web.serving import serve as listen
     from sdsr.web.settings import Settings
 
+    chosen_of(abilities_here(), model)
     settings = Settings(
         folder=(folder or _usual_folder()).absolute(),
         host=host,

@@ -63,6 +63,11 @@ class Description:
         return json.dumps({"format": FORMAT, **plain, "facts": asdict(self.facts), "canvas": canvas}, indent=2) + "\n"
 
 
+def has_graphs(folder: Path) -> bool:
+    """Whether a model's folder has graphs, so that it restores without torch."""
+    return (folder / DESCRIPTION).is_file()
+
+
 def read_graphs(folder: Path) -> Description:
     """Return what a folder of graphs says; raise ModelError where it has none, or one that this version can't read."""
     path = folder / DESCRIPTION

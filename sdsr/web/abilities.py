@@ -4,11 +4,14 @@
 """
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import BaseModel, Field, TypeAdapter
 
-from sdsr.errors import InputError
+from sdsr.errors import InputError, look_up
+from sdsr.extras import methods_here
+from sdsr.graphs.description import has_graphs
 from sdsr.method_folders import embedded_methods
 from sdsr.models import find_model
 from sdsr.request import Request
@@ -36,6 +39,23 @@ _ALL = TypeAdapter(list[Abilities])
 def noted_abilities() -> list[Abilities]:
     """Return the facts of the embedded models that an interface asks for, as they are noted."""
     return _ALL.validate_json(NOTED.read_bytes())
+
+
+def abilities_here() -> list[Abilities]:
+    """Return the same of the models that can be loaded here: without the extra `methods`, those that have graphs."""
+    folders = embedded_methods()
+    return [each for each in noted_abilities() if methods_here() or has_graphs(folders[each.name])]
+
+
+def chosen_of(models: Sequence[Abilities], name: str) -> Abilities:
+    """Return the model of that name; raise InputError where it isn't among these, and name the extra that it lacks."""
+    known = {each.name: each for each in models}
+    if name not in known and name in embedded_methods():
+        raise InputError(
+            f"model (={name}) needs torch, which isn't here; choose {', '.join(known)}, or, where the service runs, "
+            "pip install 'sdsr[methods]' and start it again."
+        )
+    return look_up(known, name, "model")
 
 
 def abilities_of(name: str) -> Abilities:

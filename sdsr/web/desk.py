@@ -5,7 +5,7 @@ import logging
 import time
 from dataclasses import asdict, dataclass, field
 
-from sdsr.web.abilities import Abilities, noted_abilities
+from sdsr.web.abilities import Abilities, abilities_here
 from sdsr.web.child import Child, ChildDiedError
 from sdsr.web.files import Files, remove
 from sdsr.web.lines import JobWishes, Message
@@ -24,14 +24,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True, kw_only=True)
 class Desk:
-    """All jobs of a service. `models` is what can be wished of each model."""
+    """All jobs of a service. `models` is what can be wished of each model that can be loaded here."""
 
     settings: Settings
     store: Store
     files: Files
     hub: Hub = field(default_factory=Hub)
     live: dict[str, Live] = field(default_factory=dict)
-    models: list[Abilities] = field(default_factory=noted_abilities)
+    models: list[Abilities] = field(default_factory=abilities_here)
     workers: list[Worker] = field(default_factory=list)
     tasks: list[asyncio.Task] = field(default_factory=list)
     wake: asyncio.Event = field(default_factory=asyncio.Event)

@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import UploadFile
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StringConstraints
 
-from sdsr.errors import InputError, look_up
+from sdsr.errors import InputError
 from sdsr.photos.formats import BY_NAME, FormatName
 from sdsr.photos.limits import Limits
 from sdsr.photos.probe import Header, check_output
@@ -15,7 +15,7 @@ from sdsr.request import ColorFix
 from sdsr.restoration.finish import Finish
 from sdsr.restoration.passes import MOST_PASSES
 from sdsr.trust.text import can_find_text
-from sdsr.web.abilities import Abilities
+from sdsr.web.abilities import Abilities, chosen_of
 from sdsr.web.asked import request_of
 from sdsr.web.lines import JobWishes
 
@@ -115,7 +115,7 @@ def _check_region(region: Sequence[int], width: int, height: int) -> None:
 
 
 def _check_model(form: JobForm, name: str, models: Sequence[Abilities]) -> None:
-    model = look_up({model.name: model for model in models}, name, "model")
+    model = chosen_of(models, name)
     if form.steps not in (None, model.steps) and not model.choice_of_steps:
         raise InputError(f"steps (={form.steps}) of {name} must be {model.steps}; leave steps out.")
     if form.steps is not None and form.steps > model.most_steps:

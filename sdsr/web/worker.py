@@ -14,7 +14,8 @@ from threading import Lock, Thread
 
 from sdsr.allocator import keep_little
 from sdsr.engines import load_model
-from sdsr.errors import CancelledError, SdsrError
+from sdsr.errors import CancelledError, ModelError, SdsrError
+from sdsr.extras import told_of
 from sdsr.job import Job
 from sdsr.jobs import JobMaker
 from sdsr.lean_imports import own_process
@@ -33,11 +34,17 @@ class Models:
         self.loaded: OrderedDict[str, JobMaker] = OrderedDict()
 
     def get(self, name: str) -> JobMaker:
-        """Return a model, loaded where it isn't."""
+        """Return a model, loaded where it isn't; raise ModelError where torch is missing, which may have been here."""
         if name not in self.loaded:
             while len(self.loaded) >= MOST_MODELS:
                 self.loaded.popitem(last=False)
-            self.loaded[name] = load_model(name, device=self.device)
+            try:
+                self.loaded[name] = load_model(name, device=self.device)
+            except ModuleNotFoundError as error:
+                told = told_of(error)
+                if told is None:
+                    raise
+                raise ModelError(f"model (={name}) can't be loaded: {told}") from error
         self.loaded.move_to_end(name)
         return self.loaded[name]
 

@@ -2,6 +2,7 @@
 
 import io
 import sys
+from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -194,6 +195,19 @@ def test_a_cancel_that_comes_early_waits_for_its_job(ordered: Ordered, bench: Be
     assert heard_of(bench).names(first["id"])[-1] == "done"
     assert heard_of(bench).names(second["id"])[-1] == "canceled"
     assert (bench.current.jobs, bench.current.unwanted) == ({}, set())
+
+
+def test_a_job_whose_model_needs_torch_that_is_gone_fails_and_says_so(
+    ordered: Ordered, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one does that waited while the service was installed anew."""
+    job = ordered(scale="1", model="stablesr-small")
+    monkeypatch.setattr(bench.models, "loaded", OrderedDict())
+    monkeypatch.setitem(sys.modules, "torch", None)
+    bench.run(job)
+    (end,) = heard_of(bench).messages
+    assert (end["event"], end["error"]) == ("failed", "ModelError")
+    assert "pip install 'sdsr[methods]'" in end["message"]
 
 
 def heard_of(bench: Bench) -> Heard:
