@@ -1,9 +1,11 @@
 # The page and the HTTP API of sdsr, as a user without rights: docs/service.md.
 FROM python:3.12-slim AS build
+# web,methods: with torch, for all embedded models and not the default alone
+ARG EXTRAS=web
 WORKDIR /src
 COPY . .
 RUN python -m venv /opt/sdsr && /opt/sdsr/bin/pip install --no-cache-dir --disable-pip-version-check \
-    --extra-index-url https://download.pytorch.org/whl/cpu -c constraints.txt '.[web]'
+    --extra-index-url https://download.pytorch.org/whl/cpu -c constraints.txt ".[$EXTRAS]"
 
 FROM python:3.12-slim
 COPY --from=build /opt/sdsr /opt/sdsr

@@ -31,6 +31,7 @@ def test_each_extra_and_the_core_are_those_of_the_project_file():
     assert set(command.FEATURES) == set(listed) - {"dev"}
     assert all(any(line.startswith(name) for line in project["dependencies"]) for name in command.CORE)
     assert tuple(line.partition(">")[0] for line in listed["methods"]) == command.METHODS
+    assert "sdsr[methods]" not in listed["web"], "its default restores without torch"
 
 
 def test_json_has_versions_devices_models_and_extras(monkeypatch, tmp_path):
@@ -51,7 +52,7 @@ def test_json_has_versions_devices_models_and_extras(monkeypatch, tmp_path):
     assert facts["formats"]["JPEG"]
     assert set(facts["extras"]) == set(command.FEATURES)
     assert "torch" in {line.partition(">")[0] for line in facts["extras"]["methods"]["requires"]}
-    assert facts["extras"]["web"]["requires"][0] == "sdsr[methods]"
+    assert facts["extras"]["train"]["requires"][0] == "sdsr[methods]"
 
 
 def test_what_is_missing_is_said_with_the_remedy_and_breaks_nothing(monkeypatch, tmp_path):
@@ -68,10 +69,7 @@ def test_what_is_missing_is_said_with_the_remedy_and_breaks_nothing(monkeypatch,
     result = RUN.invoke(APP, [])
     assert result.exit_code == 0, result.exception
     assert "extra methods is incomplete, tensorboard is missing: pip install 'sdsr[train]'" in result.output
-    assert (
-        "extra methods is incomplete, fastapi 0.100.0 is not >=0.165, uvicorn is missing: pip install 'sdsr[web]'"
-        in result.output
-    )
+    assert "fastapi 0.100.0 is not >=0.165, uvicorn is missing: pip install 'sdsr[web]'" in result.output
     assert "extra methods is incomplete, onnx, onnxscript are missing: pip install 'sdsr[export]'" in result.output
     assert "reinstall sdsr" in result.output
     assert "not here" in result.output
