@@ -4,7 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image as PillowImage
+from safetensors.torch import save_file
 
 
 def _picture(seed: int, size_px: int) -> np.ndarray:
@@ -28,3 +30,12 @@ def folders(tmp_path: Path) -> Path:
         small.save(tmp_path / "LR" / f"Canon_{index:03d}_LR4.png")
         small.resize((192, 192), PillowImage.Resampling.LANCZOS).save(tmp_path / "out" / f"Canon_{index:03d}_x4.png")
     return tmp_path
+
+
+def prior_folder(folder: Path) -> Path:
+    """Write what a prior in diffusers' layout is known by, a tensor in each part, and return its folder."""
+    for part in ("vae", "unet", "text_encoder"):
+        (folder / part).mkdir(parents=True)
+        (folder / part / "config.json").write_text("{}")
+        save_file({part: torch.ones(1)}, folder / part / "model.safetensors")
+    return folder

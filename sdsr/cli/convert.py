@@ -50,6 +50,7 @@ def convert(
     from sdsr.checkpoints.weights import write_parts
     from sdsr.methods.published import PUBLISHED
     from sdsr.prior.sources import resolve
+    from sdsr.prior.stable_diffusion import prior_weight_files
 
     published = look_up(PUBLISHED, method, "method")
     noted = joined(published, file, to) if to and published.completes else None
@@ -59,6 +60,8 @@ def convert(
         if not partial:
             check_complete(converted, file)
         prior_folder = resolve(prior) if prior else None  # which may be a download
+        if prior_folder:
+            prior_weight_files(prior_folder)  # which it must have
         if folder:
             noted = noted or description(published, file, prior)
             write_parts(published.kept(converted), folder, noted, keep_precision=keep_precision)

@@ -259,11 +259,20 @@ def load_image_encoder(folder: Path, *, dtype: torch.dtype = torch.float32) -> C
 def weight_digests(folder: Path) -> dict[str, str]:
     """Return the sha256 of the weight files of a prior in diffusers' layout, by their path in the folder.
 
-    Text encoders of a flow-matching prior don't count: embeddings may have been stored in their place.
+    Text encoders of a flow-matching prior don't count: embeddings may have been stored in their place. Raises
+    ModelError where a part that counts isn't there.
     """
+    return {path.relative_to(folder).as_posix(): file_sha256(path) for path in prior_weight_files(folder)}
+
+
+def prior_weight_files(folder: Path) -> list[Path]:
+    """Return the weight files that a prior in diffusers' layout is known by; raise ModelError where a part has none."""
     parts = FLOW_FOLDERS if (folder / "transformer").is_dir() else MODEL_FOLDERS
-    paths = [path for part in parts for path in _weight_files(folder / part)]
-    return {path.relative_to(folder).as_posix(): file_sha256(path) for path in paths}
+    found = {part: _weight_files(existing_part(folder, part, "config.json")) for part in parts}
+    for part, files in found.items():
+        if not files:
+            raise ModelError(f"prior (={folder}) has no weights (*.safetensors) in {part}; download them again.")
+    return [path for files in found.values() for path in files]
 
 
 def stored_in(layer: nn.Module, dtype: torch.dtype) -> torch.dtype:

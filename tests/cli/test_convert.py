@@ -24,8 +24,10 @@ from sdsr.method_folders import read_description
 from sdsr.methods import METHODS
 from sdsr.methods.consissr.recipes import CONSISSR_PUBLISHED
 from sdsr.methods.published import PUBLISHED
+from sdsr.prior.loading import load_prior
 from sdsr.prior.shapes import UNET
 from sdsr.prior.sources import SOURCES
+from tests.folders import prior_folder
 
 PARTS = {"controlnet", "control_hybrid", "hybrid", "image_prompt", "image_encoder"}
 State = dict[str, Tensor]
@@ -56,7 +58,7 @@ def test_tiny_tensors_under_the_published_names_are_refused(
     for more in ([], ["--partial"]):
         with pytest.raises(ModelError, match=r"does not fit: \w+'s \S+ is \(6, .* instead of \(.* and \d+ more; name"):
             run(checkpoint, "--to", tmp_path / "out", *more)
-    assert not list((tmp_path / "out").iterdir())
+    assert not (tmp_path / "out").exists()
 
 
 def run(*arguments: Any) -> dict[str, Any]:
@@ -104,11 +106,30 @@ def test_the_folder_is_one_that_restores(checkpoint: Path, consissr_tiny: State,
 
 
 def test_the_prior_is_the_given_one(tmp_path: Path) -> None:
-    (tmp_path / "mine" / "unet").mkdir(parents=True)
-    save_file({"a": torch.ones(1)}, tmp_path / "mine" / "unet" / "model.safetensors")
-    noted = description(PUBLISHED["consissr"], tmp_path / "mine" / "unet" / "model.safetensors", str(tmp_path / "mine"))
-    digest = file_sha256(tmp_path / "mine" / "unet" / "model.safetensors")
-    assert (noted["prior"], noted["prior_sha256"]) == ("mine", combined_sha256([digest]))
+    mine = prior_folder(tmp_path / "mine")
+    files = [mine / part / "model.safetensors" for part in ("vae", "unet", "text_encoder")]
+    noted = description(PUBLISHED["consissr"], files[0], str(mine))
+    assert (noted["prior"], noted["prior_sha256"]) == ("mine", combined_sha256(map(file_sha256, files)))
+
+
+@pytest.mark.parametrize("stray", [False, True])
+@pytest.mark.parametrize("writes", [False, True])
+def test_a_folder_that_is_no_prior_is_refused(checkpoint: Path, tmp_path: Path, stray: bool, writes: bool) -> None:
+    (tmp_path / "fake" / "unet").mkdir(parents=True)
+    if stray:
+        save_file({"a": torch.ones(1)}, tmp_path / "fake" / "unet" / "model.safetensors")
+    with pytest.raises(ModelError, match=r"prior \(=.*fake\) has no vae/config.json; give a folder in diffusers'"):
+        run(checkpoint, "--prior", tmp_path / "fake", *(["--to", tmp_path / "new" / "out"] if writes else []))
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_prior_without_weights_is_refused(checkpoint: Path, tmp_path: Path) -> None:
+    mine = prior_folder(tmp_path / "mine")
+    (mine / "text_encoder" / "model.safetensors").unlink()
+    with pytest.raises(ModelError, match=r"prior \(=.*mine\) has no weights \(\*.safetensors\) in text_encoder; down"):
+        run(checkpoint, "--prior", mine, "--to", tmp_path / "out")
+    with pytest.raises(ModelError, match=r"has no weights \(\*.safetensors\) in text_encoder"):
+        load_prior(mine, device="cpu")
 
 
 def test_a_prior_of_unknown_sha256_must_be_given(tmp_path: Path) -> None:
@@ -159,7 +180,7 @@ def test_a_file_that_does_not_fit_is_refused_unless_partial(consissr_tiny: State
     torch.save(consissr_tiny, tmp_path / "odd.ckpt")
     with pytest.raises(ModelError, match=r"holds unknown tensors: control_model.surprise; .*--partial"):
         run(tmp_path / "odd.ckpt", "--to", tmp_path / "out")
-    assert not list((tmp_path / "out").iterdir())
+    assert not (tmp_path / "out").exists()
     assert run(tmp_path / "odd.ckpt", "--partial")["missing"] == ["control_model.time_embed.0.weight"]
 
 

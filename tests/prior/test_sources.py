@@ -163,3 +163,9 @@ def test_sha256_of_files(tmp_path):
     path.write_bytes(b"abc")
     assert file_sha256(path) == hashlib.sha256(b"abc").hexdigest()
     assert combined_sha256(["b", "a"]) == combined_sha256(iter(["a", "b"])) == hashlib.sha256(b"a\nb").hexdigest()
+
+
+def test_no_files_have_no_sha256_together() -> None:
+    """That of nothing (e3b0c442...) would fit whatever lacks its files."""
+    with pytest.raises(InputError, match="files .=none. have no sha256"):
+        combined_sha256([])

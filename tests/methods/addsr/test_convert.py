@@ -27,6 +27,7 @@ from sdsr.methods.addsr.recipes import ADDSR_METHOD
 from sdsr.methods.published import PUBLISHED
 from sdsr.prior.condition import Condition
 from sdsr.prior.shapes import shape_prior
+from tests.folders import prior_folder
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 NARROW = {
@@ -195,9 +196,7 @@ def test_the_command_makes_a_folder_that_restores_of_all_files(tmp_path, rng, mo
         save_file(tensors, theirs / network / "diffusion_pytorch_model.safetensors")
     ram = published_tagger(rng, swin=SWIN_LARGE, device="meta")
     torch.save({"model": {name.removeprefix("ram/model."): one for name, one in ram.items()}}, theirs / "ram.pth")
-    (tmp_path / "prior" / "unet").mkdir(parents=True)
-    save_file({"a": torch.ones(1)}, tmp_path / "prior" / "unet" / "model.safetensors")
-
+    prior_folder(tmp_path / "prior")
     arguments = ["convert", "addsr", theirs, "--to", tmp_path / "ours", "--prior", tmp_path / "prior", "--json"]
     done = CliRunner().invoke(app, [*map(str, arguments)], catch_exceptions=False)
     report = json.loads(done.output)
