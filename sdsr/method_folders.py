@@ -11,6 +11,7 @@ from sdsr.errors import ModelError
 log = logging.getLogger(__name__)
 
 FORMAT = 1
+_REMEDY = "give a folder that `sdsr export` or `sdsr convert` wrote."
 DESCRIPTION = "method.json"
 _FORMER = {"inherited": "of_prior", "upon": "base"}
 """What earlier folders call them."""
@@ -67,13 +68,15 @@ def read_description(folder: Path) -> MethodDescription:
     """Return what `write_parts` noted; raise ModelError where there is nothing of the kind."""
     path = folder / DESCRIPTION
     if not path.is_file():
-        raise ModelError(f"method (={folder}) has no {DESCRIPTION}; give a folder that `sdsr export` wrote.")
+        raise ModelError(f"method (={folder}) has no {DESCRIPTION}; {_REMEDY}")
     try:
         noted = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ModelError(f"{path} can't be read ({error}); export the method again, or reinstall sdsr.") from error
+        raise ModelError(
+            f"{path} can't be read ({error}); export or convert the method again, or reinstall sdsr."
+        ) from error
     if not isinstance(noted, dict):
-        raise ModelError(f"{path} is no description of a method; give a folder that `sdsr export` wrote.")
+        raise ModelError(f"{path} is no description of a method; {_REMEDY}")
     if noted.get("format") != FORMAT:
         raise ModelError(f"format (={noted.get('format')}) of {path} must be {FORMAT}; update sdsr.")
     description = MethodDescription(**noted)
@@ -83,7 +86,7 @@ def read_description(folder: Path) -> MethodDescription:
             del description[former]
     missing = sorted(MethodDescription.__required_keys__ - description.keys())
     if missing:
-        raise ModelError(f"{path} doesn't tell {', '.join(missing)}; give a folder that `sdsr export` wrote.")
+        raise ModelError(f"{path} doesn't tell {', '.join(missing)}; {_REMEDY}")
     if description["recipe"] in _UNSAID:
         file, settings = _UNSAID[description["recipe"]]
         if file in description["files"]:

@@ -75,7 +75,7 @@ class ModelFolder:
 
 
 def find_model(model: str | Path) -> ModelFolder:
-    """Return the model of that name (embedded), or of a folder that `save_pretrained` or `sdsr export` wrote.
+    """Return the model of that name (embedded), or of a folder that was saved, exported or converted.
 
     A folder that is called like an embedded model is meant by "./NAME", or by a `Path`. Raises InputError for an
     unknown name, ModelError for a known method whose weights aren't here, or a folder that is none.

@@ -74,7 +74,7 @@ class Upscaler:
         decoder: str | Path | None = None,
         offload: Offload | None = None,
     ) -> "Upscaler":
-        """Return the method of that name (embedded), or of a folder that `save_pretrained` or `sdsr export` wrote.
+        """Return the method of that name (embedded), or of a folder that was saved, exported or converted.
 
         A folder that is called like an embedded method is meant by "./NAME", or by a `Path`.
         `prior` says where its prior is (a name or a folder); without it, the one that the folder names, or else the

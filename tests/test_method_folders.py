@@ -37,3 +37,10 @@ def test_what_describes_no_method_is_an_error(tmp_path, told, says):
     (tmp_path / DESCRIPTION).write_text(json.dumps(told))
     with pytest.raises(ModelError, match=says):
         read_description(tmp_path)
+
+
+def test_what_writes_such_folders_is_said(tmp_path):
+    with pytest.raises(
+        ModelError, match=r"has no method\.json; give a folder that `sdsr export` or `sdsr convert` wrote"
+    ):
+        read_description(tmp_path)

@@ -37,6 +37,21 @@ def test_what_fails_in_the_middle_leaves_the_folder_as_it_was(tmp_path: Path) ->
     assert not list(tmp_path.parent.glob(".*.partial"))
 
 
+def test_what_fails_in_the_middle_leaves_no_new_folder(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+
+    def fail(target: Path) -> None:
+        with complete_folder(target, overwrite=False) as folder:
+            (folder / "a").write_text("a")
+            raise ValueError("in the middle")
+
+    for target in (tmp_path / "new" / "folder", tmp_path / "there"):
+        with pytest.raises(ValueError, match="in the middle"):
+            fail(target)
+    assert names(tmp_path) == {"there"}
+    assert names(tmp_path / "there") == set()
+
+
 def test_a_folder_that_holds_something_is_refused_or_joined(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).write_text("before")

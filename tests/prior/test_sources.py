@@ -167,5 +167,5 @@ def test_sha256_of_files(tmp_path):
 
 def test_no_files_have_no_sha256_together() -> None:
     """That of nothing (e3b0c442...) would fit whatever lacks its files."""
-    with pytest.raises(InputError, match="files .=none. have no sha256"):
+    with pytest.raises(InputError, match=r"files \(=none\) have no sha256"):
         combined_sha256([])
