@@ -279,6 +279,48 @@ def test_all_is_done_by_keyboard(opened: Opens) -> None:
     result(page)
 
 
+def test_focus_is_never_lost(opened: Opens, tmp_path: Path) -> None:
+    page = opened()
+    add(page, photo(tmp_path, "a.png"))
+    page.select_option("#wish-size", "2")
+    for name, made in (("Try a region first", "Try 1"), ("Restore this photo", "Result 1")):
+        button = page.get_by_role("button", name=name)
+        expect(button).to_be_enabled(timeout=SOON)
+        id = button.get_attribute("id")
+        page.evaluate(
+            "lost = 0;"
+            "addEventListener('focusout', () => setTimeout(() => lost += document.activeElement === document.body))"
+        )
+        button.press("Enter")
+        result(page, made)
+        expect(page.locator(f"#{id}")).to_be_focused()
+        assert page.evaluate("lost") == 0
+    page.locator("#tab-photo").press("Enter")
+    expect(page.locator("#tab-photo")).to_be_focused()
+    page.locator(".tabs button").last.press("Enter")
+    expect(page.locator(".tabs button").last).to_be_focused()
+    page.get_by_label("Slider", exact=True).press("ArrowRight")
+    expect(page.get_by_label("Blink", exact=True)).to_be_focused()
+    page.get_by_label("Where it contradicts the photo").press("Space")
+    expect(page.get_by_label("Where it contradicts the photo")).to_be_focused()
+    page.get_by_role("button", name="Remove result").press("Enter")
+    expect(page.locator("#tab-photo")).to_be_focused()
+    page.get_by_role("button", name="Remove a.png").press("Enter")
+    expect(page.locator("#files")).to_be_focused()
+
+
+def test_focus_goes_from_cancel_to_the_result(opened: Opens, tmp_path: Path) -> None:
+    page = opened()
+    add(page, photo(tmp_path, "a.png"))
+    page.select_option("#wish-model", SLOW_MODEL)
+    page.locator("summary").click()
+    page.fill("#wish-steps", "20")
+    page.get_by_role("button", name="Restore this photo").click(timeout=SOON)
+    page.get_by_role("button", name="Cancel").focus(timeout=SOON)
+    result(page)
+    expect(page.get_by_label("Where photo and result meet")).to_be_focused()
+
+
 def test_a_result_of_24_megapixels_is_panned_on_a_phone(opened: Opens, service: Served) -> None:
     cookie = _stored_result(service, 6000, 4000)
     page = opened(width=360, height=740, cookie=cookie, has_touch=True)

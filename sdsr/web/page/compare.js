@@ -1,6 +1,6 @@
 // Before and after: a slider, blinking, the difference, a loupe; at screen size or 1:1; against the photo or a result.
 
-import { choice, el } from "./dom.js";
+import { choice, el, keepingFocus } from "./dom.js";
 import { tilesOf } from "./tiles.js";
 
 const MODES = { slider: "Slider", blink: "Blink", difference: "Difference", loupe: "Loupe" };
@@ -25,6 +25,10 @@ export class Compare {
   }
 
   draw() {
+    keepingFocus(() => this.redraw(), () => this.element.querySelector(".tools input:checked"));
+  }
+
+  redraw() {
     this.end();
     this.frame = el("div", { class: "frame" });
     this.range = el("input", {
@@ -163,19 +167,19 @@ export class Compare {
   }
 
   tools() {
-    const again = (name) => (value) => { kept[name] = value; this.draw(); this.element.querySelector(`input[value="${value}"]`)?.focus(); };
+    const again = (name) => (value) => { kept[name] = value; this.draw(); };
     if (kept.mode === "loupe" && kept.zoom === "full") kept.zoom = "fit";
     const zooms = kept.mode === "loupe" ? null : choice("Zoom", ZOOMS, kept.zoom, again("zoom"));
     const parts = [choice("Compare by", MODES, kept.mode, (value) => { if (value === "loupe") kept.zoom = "fit"; again("mode")(value); }), zooms];
     if (this.job.result.map_url && kept.zoom === "fit")
-      parts.push(el("label", {}, el("input", { type: "checkbox", checked: kept.map, onchange: (event) => { kept.map = event.target.checked; this.draw(); } }), " Where it contradicts the photo"));
+      parts.push(el("label", {}, el("input", { type: "checkbox", id: "contradicts", checked: kept.map, onchange: (event) => { kept.map = event.target.checked; this.draw(); } }), " Where it contradicts the photo"));
     if (this.others.length) parts.push(this.opponents());
     return el("div", { class: "tools" }, ...parts);
   }
 
   opponents() {
     const options = [["", "the photo"], ...this.others.map((job) => [job.id, `${job.model}, seed ${job.result.seed}, ${job.result.steps} steps`])];
-    const select = el("select", { onchange: (event) => { this.against = this.others.find((job) => job.id === event.target.value) ?? null; this.draw(); } },
+    const select = el("select", { id: "against", onchange: (event) => { this.against = this.others.find((job) => job.id === event.target.value) ?? null; this.draw(); } },
       ...options.map(([value, text]) => el("option", { value, selected: (this.against?.id ?? "") === value }, text)));
     return el("label", {}, "Against ", select);
   }

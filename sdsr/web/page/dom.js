@@ -22,12 +22,24 @@ export function choice(label, options, current, onChange) {
       el(
         "label",
         {},
-        el("input", { type: "radio", name, value, checked: value === current, onchange: () => onChange(value) }),
+        el("input", { type: "radio", id: `${name}-${value}`, name, value, checked: value === current, onchange: () => onChange(value) }),
         el("span", {}, text),
       ),
     ),
   );
 }
+
+/** Do what redraws. Where that takes away what had the keyboard's focus, its successor of the same id gets it, or what `instead` gives. */
+export function keepingFocus(redraw, instead) {
+  const had = document.activeElement;
+  const seen = had?.matches(":focus-visible");
+  redraw();
+  if (!had || had === document.body || usable(had)) return;
+  const next = had.id ? document.getElementById(had.id) : null;
+  (next && usable(next) ? next : instead())?.focus({ preventScroll: !seen });
+}
+
+const usable = (element) => element.isConnected && !element.disabled && element.getClientRects().length > 0;
 
 export function notice(text) {
   const box = el("div", { class: "notice" }, el("span", {}, text));

@@ -1,7 +1,7 @@
 // The page: files in, wishes, photos, the stage.
 
 import { ask } from "./api.js";
-import { el, notice } from "./dom.js";
+import { el, keepingFocus, notice } from "./dom.js";
 import { middleOf } from "./marking.js";
 import { Shelf } from "./shelf.js";
 import { Stage } from "./stage.js";
@@ -52,6 +52,10 @@ function take(files) {
 }
 
 function draw() {
+  keepingFocus(drawAll, () => (chosen.entry ? stage.control : at("files")));
+}
+
+function drawAll() {
   if (!shelf.photos.includes(chosen.entry)) chosen.entry = shelf.photos[0] ?? null;
   const { entry } = chosen;
   const any = entry !== null;
@@ -127,14 +131,22 @@ function drawActions() {
   wishes.tell(photo, service.max_output_pixels);
   const active = photo && shelf.jobsOf(entry).some((job) => job.kind === "full" && ACTIVE.includes(job.state));
   const count = restorable().length;
-  const signature = [photo?.id, Boolean(entry?.region), count, active].join();
-  if (wishes.actions.dataset.for === signature) return;
-  wishes.actions.dataset.for = signature;
-  wishes.actions.replaceChildren(
-    el("button", { type: "button", id: "try", disabled: !photo, onclick: tryRegion }, entry?.region ? "Try the marked region" : "Try a region first"),
-    el("button", { type: "button", id: "run", class: "primary", disabled: !photo || active, onclick: restore }, "Restore this photo"),
-    ...(count > 1 ? [el("button", { type: "button", id: "run-all", onclick: restoreAll }, `Restore all ${count}`)] : []),
-  );
+  action("try", entry?.region ? "Try the marked region" : "Try a region first", Boolean(photo), tryRegion);
+  action("run", "Restore this photo", photo && !active, restore);
+  action("run-all", `Restore all ${count}`, true, restoreAll).hidden = count < 2;
+}
+
+/** A button below the wishes. It stays the same one, so that it keeps the focus; `able`: whether it does anything now. */
+function action(id, text, able, act) {
+  let button = wishes.actions.querySelector(`#${id}`);
+  if (!button) {
+    const press = () => button.getAttribute("aria-disabled") === "true" || act();
+    button = el("button", { type: "button", id, class: id === "run" ? "primary" : null, onclick: press });
+    wishes.actions.append(button);
+  }
+  if (button.textContent !== text) button.textContent = text;
+  button.setAttribute("aria-disabled", String(!able));
+  return button;
 }
 
 const fieldsOf = (entry) => wishes.fields(entry.photo, entry.places);

@@ -33,6 +33,12 @@ export class Stage {
     this.part.update?.(job);
   }
 
+  /** Where the keyboard goes on when what it was on is gone: what cancels, what compares, or the tab. */
+  get control() {
+    const places = ["#cancel", ".meet:not([hidden]) input", ".tools input:checked", ".tabs [aria-pressed=true]"];
+    return places.map((place) => this.view.querySelector(place)).find(Boolean);
+  }
+
   partFor(entry, job) {
     if (job?.state === "done") return this.result(entry, job);
     if (job && ACTIVE.includes(job.state)) return new Working(job, this.facts, this.actions, this.acts);
@@ -93,14 +99,14 @@ export class Stage {
   }
 
   drawTabs(entry, job) {
-    const tab = (text, chosen, act) => el("button", { type: "button", "aria-pressed": String(chosen), onclick: act }, text);
+    const tab = (id, text, chosen, act) => el("button", { type: "button", id: `tab-${id}`, "aria-pressed": String(chosen), onclick: act }, text);
     const jobs = this.shelf.jobsOf(entry);
     const names = jobs.map((each, index) => nameOf(each, index, jobs));
     const signature = JSON.stringify([names, jobs.map((each) => each.id), job?.id]);
     if (signature === this.signature && this.tabs.childElementCount) return;
     this.signature = signature;
-    this.tabs.replaceChildren(tab("Photo", !job, () => this.acts.choose(entry, null)),
-      ...jobs.map((each, index) => tab(names[index], each.id === job?.id, () => this.acts.choose(entry, each))));
+    this.tabs.replaceChildren(tab("photo", "Photo", !job, () => this.acts.choose(entry, null)),
+      ...jobs.map((each, index) => tab(each.id, names[index], each.id === job?.id, () => this.acts.choose(entry, each))));
   }
 }
 
