@@ -239,8 +239,18 @@ def test_what_is_no_photo_is_said_to_be(opened: Opens, tmp_path: Path) -> None:
     page = opened()
     page.set_input_files("#files", tmp_path / "notes.jpg")
     expect(page.locator(".failed")).to_contain_text("is no photo in a known format")
+    expect(page.locator("#cards .what")).to_have_text("can't be used")
+    expect(page.locator("#cards img")).to_have_count(0)  # which would be shown as broken
     page.get_by_role("button", name="Remove notes.jpg").click()
     expect(page.locator("#welcome")).to_be_visible()
+
+
+def test_an_empty_file_is_said_to_be_one(opened: Opens, tmp_path: Path) -> None:
+    (tmp_path / "empty.jpg").touch()
+    page = opened()
+    page.set_input_files("#files", tmp_path / "empty.jpg")
+    expect(page.get_by_role("alert").filter(has_text="is empty (=0 bytes)")).to_be_visible()
+    expect(page.locator("#cards .what")).to_have_text("can't be used")
 
 
 @pytest.mark.parametrize("look", ["light", "dark"])
@@ -319,6 +329,49 @@ def test_focus_goes_from_cancel_to_the_result(opened: Opens, tmp_path: Path) -> 
     page.get_by_role("button", name="Cancel").focus(timeout=SOON)
     result(page)
     expect(page.get_by_label("Where photo and result meet")).to_be_focused()
+
+
+@pytest.mark.parametrize(("width", "height"), [(360, 640), (1280, 560)])
+def test_nothing_lies_over_what_has_the_focus(opened: Opens, tmp_path: Path, width: int, height: int) -> None:
+    page = opened(width=width, height=height, reduced_motion="reduce")
+    add(page, photo(tmp_path, "a.png"), photo(tmp_path, "b.png"))
+    page.select_option("#wish-size", "2")
+    page.locator("summary").click()
+    expect(page.get_by_role("button", name="Restore all 2")).to_be_enabled(timeout=SOON)
+    assert {"files", "more", "run", "run-all"} & _tabbed(page) == {"more", "run", "run-all"}
+    page.get_by_role("button", name="Restore this photo").click()
+    result(page)
+    assert {"choice-Compare-by-slider", "choice-Zoom-fit", "contradicts", "wish-format"} <= _tabbed(page)
+
+
+def _tabbed(page: Page) -> set[str]:
+    """Go through all that takes the keyboard's focus, and back; return the ids. Each must be seen whole."""
+    ids: set[str] = set()
+    for key in ("Tab", "Shift+Tab"):
+        page.evaluate("scrollTo(0, 0); document.activeElement.blur()")
+        for _ in range(60):
+            page.keyboard.press(key)
+            id, covered = page.evaluate(_COVERED)
+            if id is None:
+                break
+            assert not covered, f"{key}: {id} lies under {covered}"
+            ids.add(id)
+    return ids
+
+
+_COVERED = """() => {
+  const focused = document.activeElement;
+  if (focused === document.body) return [null, null];
+  const seen = focused.classList.contains("hidden") ? focused.labels[0] : focused;
+  const box = seen.getBoundingClientRect();
+  const middle = Math.min(Math.max(0, box.left + box.width / 2), innerWidth - 1);
+  const within = [box.top + 2, (box.top + box.bottom) / 2, box.bottom - 2];
+  const over = within.map((y) => document.elementFromPoint(middle, y));
+  const own = (each) => each && (each.contains(seen) || seen.parentElement.contains(each));
+  const other = over.find((each) => !own(each));
+  const named = (each) => each?.id || (each?.outerHTML.slice(0, 80) ?? "the edge");
+  return [named(focused), other === undefined ? null : named(other)];
+}"""
 
 
 def test_a_result_of_24_megapixels_is_panned_on_a_phone(opened: Opens, service: Served) -> None:

@@ -13,6 +13,7 @@ export class Wishes {
     this.values = { model: "", size: "4", amount: "", fidelity: null, steps: "", seed: "0", prompt: "", format: "", mean_of: "1", consistent: false, text: false };
     this.models = [];
     this.findsText = false;
+    this.watch = new ResizeObserver(([{ target }]) => document.documentElement.style.setProperty("--bar", `${target.offsetHeight}px`));
     form.addEventListener("submit", (event) => event.preventDefault());
   }
 
@@ -42,6 +43,8 @@ export class Wishes {
     this.result = el("p", { class: "hint", id: "result-size", "aria-live": "polite" });
     this.actions = el("div", { class: "actions" });
     this.form.replaceChildren(...parts, el("details", { open }, el("summary", {}, "More"), ...this.more(model)), this.result, this.actions);
+    this.watch.disconnect();
+    this.watch.observe(this.actions); // which lies over what is scrolled below it
   }
 
   more(model) {
