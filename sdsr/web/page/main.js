@@ -45,10 +45,9 @@ function choose(entry, job) {
 }
 
 function take(files) {
-  const pictures = [...files].filter((file) => file.size > 0);
-  if (!pictures.length) return;
-  const first = shelf.add(pictures);
-  if (!chosen.entry || pictures.length === 1) choose(first, null);
+  if (!files.length) return;
+  const first = shelf.add(files);
+  if (!chosen.entry || files.length === 1) choose(first, null);
 }
 
 function draw() {
@@ -96,10 +95,22 @@ function drawCards() {
 function card(entry) {
   const item = el("li", {},
     el("button", { type: "button", class: "card", onclick: () => choose(entry, newest(entry)) },
-      el("span", { class: "empty" }), el("span", { class: "name" }, entry.name), el("span", { class: "what" })),
+      noPicture(), el("span", { class: "name" }, entry.name), el("span", { class: "what" })),
     el("button", { type: "button", class: "remove", "aria-label": `Remove ${entry.name}`, onclick: () => trying(() => shelf.remove(entry)) }, "×"));
   item.dataset.key = entry.key;
   return item;
+}
+
+const noPicture = () => el("span", { class: "empty" });
+
+/** The picture of a card, or none where it can't be shown: an upload may be anything. */
+function pictureOf(entry, url) {
+  const fails = () => {
+    entry.unseen = url;
+    picture.replaceWith(noPicture());
+  };
+  const picture = el("img", { alt: "", src: url, loading: "lazy", onerror: fails });
+  return picture;
 }
 
 function refresh(item, entry) {
@@ -107,7 +118,8 @@ function refresh(item, entry) {
   button.setAttribute("aria-current", String(entry === chosen.entry));
   const url = entry.photo?.thumbnail_url ?? entry.local;
   const picture = button.firstElementChild;
-  if (url && picture.getAttribute("src") !== url) picture.replaceWith(el("img", { alt: "", src: url, loading: "lazy" }));
+  if (!url && picture.matches("img")) picture.replaceWith(noPicture());
+  if (url && entry.unseen !== url && picture.getAttribute("src") !== url) picture.replaceWith(pictureOf(entry, url));
   const what = whatOf(entry);
   if (button.lastElementChild.textContent !== what) button.lastElementChild.textContent = what;
 }

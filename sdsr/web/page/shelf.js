@@ -8,6 +8,11 @@ const SHOWN = ["image/jpeg", "image/png", "image/webp", "image/avif"];
 const MOST_LOCAL = 40e6;
 const rank = (job) => ["queued", "running"].indexOf(job.state) + (["queued", "running"].includes(job.state) ? 0 : 3);
 
+/** Raise where a file can't be read: what is dropped may be a folder. */
+async function readable({ file, name }) {
+  await file.slice(0, 1).arrayBuffer().catch(() => { throw new Error(`${name} can't be read: it is a folder, or has gone; choose photos.`); });
+}
+
 export class Shelf extends EventTarget {
   constructor() {
     super();
@@ -64,6 +69,7 @@ export class Shelf extends EventTarget {
 
   async send(entry) {
     try {
+      await readable(entry);
       entry.photo = await patiently(
         () => upload(entry.file, (share) => { entry.sent = share; this.changed("upload"); }),
         () => this.photos.includes(entry),

@@ -45,9 +45,9 @@ export class Stage {
     if (job) {
       const text = job.state === "failed" ? job.problem.detail : "This job was canceled.";
       this.actions.append(el("button", { type: "button", onclick: () => this.acts.forget(job) }, "Remove"));
-      return { element: el("p", { class: "failed" }, text), end() {} };
+      return { element: el("p", { class: "failed", role: "alert" }, text), end() {} };
     }
-    if (entry.error) return { element: el("p", { class: "failed" }, entry.error), end() {} };
+    if (entry.error) return { element: el("p", { class: "failed", role: "alert" }, entry.error), end() {} };
     if (!entry.photo) return this.pending(entry);
     this.drawPlaces(entry);
     return new Marking(entry, (region) => {
@@ -71,7 +71,7 @@ export class Stage {
 
   pending(entry) {
     const bar = el("progress", { max: 1, value: entry.sent, "aria-label": "Upload" });
-    const picture = entry.local ? el("img", { src: entry.local, alt: entry.name }) : null;
+    const picture = entry.local ? el("img", { src: entry.local, alt: entry.name, onerror: () => picture.remove() }) : null;
     const frame = el("div", { class: "frame" }, picture && el("div", { class: "picture" }, picture));
     if (picture) Object.assign(picture.style, { maxHeight: "52vh", width: "auto", maxWidth: "100%" });
     return { element: el("div", {}, frame, bar), end() {}, update: () => { bar.value = entry.sent; } };
