@@ -148,6 +148,7 @@ class Job:
         self, on_step: Callable[[int, Sampled], object] | None, *, shown: bool
     ) -> Generator[Preview, None, Photo]:
         """Restore the photo and return it; yield what can be shown meanwhile, if it is to be `shown`."""
+        self.finish.warn()
         sampled: Sampled | None = None
         for index, sampled in enumerate(self.steps()):
             if on_step is not None:

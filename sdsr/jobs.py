@@ -83,9 +83,7 @@ class JobMaker:
         given = self.image(photo)
         plan = plan or self.plan(request, given)
         canvas = self.lq_image(given, (height, width))
-        finish = Finish(
-            places=_places(request, photo), consistent=request.consistent, kernel_width=request.kernel_width
-        )
+        finish = _finish(request, photo)
         finish.check(photo.size, (height, width))
         progress = Progress(report=on_progress)
         return Job(
@@ -163,6 +161,7 @@ class JobMaker:
                 return one.run()
             return self.crop(one, turned_region(region, number, job.size)).run()
 
+        job.finish.warn()
         found = run_passes(photo, restore, count)
         first = replace(job.finish.apply(found.first, photo), traits=job.result_traits())
         mean = replace(job.finish.apply(found.mean, photo), traits=job.result_traits(passes=count))
@@ -208,11 +207,19 @@ class JobMaker:
         )
 
 
-def _places(request: Request, photo: Photo) -> tuple[Region, ...]:
-    """Return the places that a request protects in a photo, those of text found."""
-    found = dict.fromkeys(place for place in request.protect if isinstance(place, Region))
+def _finish(request: Request, photo: Photo) -> Finish:
+    """Return what a request wants in the end, in the places of a photo that it protects, those of text found."""
+    places = dict.fromkeys(place for place in request.protect if isinstance(place, Region))
+    text_places = None
     if "text" in request.protect:
         from sdsr.trust.text import find_text
 
-        found |= dict.fromkeys(find_text(photo))
-    return tuple(found)
+        text = find_text(photo)
+        text_places = len(text)
+        places |= dict.fromkeys(text)
+    return Finish(
+        places=tuple(places),
+        consistent=request.consistent,
+        kernel_width=request.kernel_width,
+        text_places=text_places,
+    )

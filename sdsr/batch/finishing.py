@@ -12,6 +12,7 @@ from sdsr.batch.opening import Opened
 from sdsr.batch.outcome import Outcome
 from sdsr.batch.restoring import OnProgress, Restored, restore_looked
 from sdsr.errors import OutputError, ResultError
+from sdsr.photos.remarks import about
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +27,7 @@ def restore_opened(opened: Opened, desk: Desk, on_progress: OnProgress) -> Resto
             restore_looked, opened.looked, settings=desk.batch.settings, photo=opened.photo, on_progress=on_progress
         )
         opened.photo = None  # so that nothing but what restores it holds it
-        with desk.computing:
+        with desk.computing, about(task.source.name):
             try:
                 return restore(desk.maker())
             except ResultError as error:

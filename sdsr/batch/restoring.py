@@ -114,12 +114,13 @@ def restore_looked(
 
     def run(request: Request) -> Restored:
         job = maker.job(photo, request, on_progress=on_progress)
+        chosen = chosen_with(job.chosen, job.finish.note)
         if passes == 1:
             result = job.run()
-            return Restored(lq=photo, result=result, chosen=chosen_with(job.chosen, *job.progress.notes))
+            return Restored(lq=photo, result=result, chosen=chosen_with(chosen, *job.progress.notes))
         found = maker.passes(photo, request, count=passes, on_progress=on_progress)
         result = found.first if request.mean_of == 1 else found.mean
-        return Restored(lq=photo, result=result, chosen=job.chosen, spread=found.spread)
+        return Restored(lq=photo, result=result, chosen=chosen, spread=found.spread)
 
     restored, note = maker.in_smaller_windows(photo, request, run)
     check_result(photo, restored.result)

@@ -1,15 +1,15 @@
 """What is done to a restored picture in the end, because its request asks for it: protection, then projection."""
 
-import logging
 from dataclasses import dataclass
 
 from sdsr.errors import InputError
 from sdsr.images.reducing import check_kernel_width, estimate_width
 from sdsr.photos.photo import Photo
+from sdsr.photos.remarks import Remarks
 from sdsr.region import Region
 from sdsr.restoration.places import check_places, place_name
 
-log = logging.getLogger(__name__)
+log = Remarks(__name__)
 
 NOTICEABLE = 0.5 / 255
 """A mean difference that is told of where projection leaves more."""
@@ -19,13 +19,35 @@ NOTICEABLE = 0.5 / 255
 class Finish:
     """`places`, in the photo's pixels, are the photo itself, enlarged; the whole is made `consistent` with the photo.
 
-    The photo is taken for a reduction by a kernel of `kernel_width` (of bicubic's); None estimates it.
+    The photo is taken for a reduction by a kernel of `kernel_width` (of bicubic's); None estimates it. `text_places`
+    says how many places of text were found; None where it was not asked for.
     Projection comes last, so that protected places, too, reduce to the photo; what it adds there is the photo's.
     """
 
     places: tuple[Region, ...] = ()
     consistent: bool = False
     kernel_width: float | int | None = None
+    text_places: int | None = None
+
+    @property
+    def note(self) -> str | None:
+        """What became of text that was to be protected, in words; None where it was not asked for."""
+        match self.text_places:
+            case None:
+                return None
+            case 0:
+                return "no text found, so none is protected"
+            case 1:
+                return "text found in 1 place and protected"
+        return f"text found in {self.text_places} places and protected"
+
+    def warn(self) -> None:
+        """Log a warning where text was to be protected and none was found."""
+        if self.text_places == 0:
+            log.warning(
+                "no text was found, so none is protected: small letters may be made up. If there are any, name their "
+                "places (--protect LEFT,TOP,WIDTH,HEIGHT)."
+            )
 
     @property
     def changes(self) -> bool:

@@ -103,7 +103,7 @@ def restore(
         "model": job.credit.model,
         "steps": len(job.plan.times),
         "seed": job.noise.seeds[0],
-        "chosen": chosen_with(job.chosen, note, *job.progress.notes),
+        "chosen": chosen_with(job.chosen, job.finish.note, note, *job.progress.notes),
         "consistency_db": None if consistency is None else round(min(consistency.psnr_db, 99.0), 2),
         "contradicts": consistency is not None and consistency.low,
     }

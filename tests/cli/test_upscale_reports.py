@@ -15,6 +15,7 @@ from PIL import Image
 from sdsr.cli import main as cli
 from sdsr.methods import METHODS
 from sdsr.models import find_model
+from sdsr.region import Region
 from sdsr.trust.expected_error import ExpectedError
 from sdsr.trust.mask import Calibration
 from sdsr.trust.stored import Trust, read_trust, write_trust
@@ -115,6 +116,40 @@ def test_a_consistent_result_reads_back_as_one(typed: Typed, tmp_path: Path) -> 
         figures(tmp_path / name)["consistency"]["mean_difference"] for name in ("plain.png", "consistent.png")
     ]
     assert differences[1] < 0.5 < differences[0]
+
+
+@pytest.mark.parametrize(
+    ("count", "says"),
+    [
+        (0, "no text found, so none is protected"),
+        (1, "text found in 1 place and protected"),
+        (2, "text found in 2 places and protected"),
+    ],
+)
+@pytest.mark.parametrize("passes", [(), ("--passes", "2", "--mean")])
+def test_it_is_told_how_much_text_is_protected(
+    typed: Typed,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    count: int,
+    says: str,
+    passes: tuple,
+) -> None:
+    found = tuple(Region(top=1, left=1 + 4 * number, height=3, width=3) for number in range(count))
+    monkeypatch.setattr("sdsr.trust.text.find_text", lambda photo: found)
+    photo = save(tmp_path / "a.png")
+    code, out, _ = typed(photo, "--protect", "text", *passes)
+    assert code == 0
+    assert says in out
+    assert caplog.text.count("a.png: no text was found") == (count == 0)
+    _, out, _ = typed(photo, "--protect", "text", *passes, "--overwrite", "--json")
+    assert says in json.loads(out)["chosen"]
+
+
+def test_a_place_that_is_named_is_no_text_that_was_looked_for(typed: Typed, tmp_path: Path) -> None:
+    code, out, complaint = typed(save(tmp_path / "a.png"), "--protect", "1,2,5,6")
+    assert (code, "text" in out + complaint) == (0, False)
 
 
 @pytest.mark.parametrize(

@@ -109,6 +109,16 @@ def test_the_file_is_the_one_that_the_command_writes(
     assert result(order) == (tmp_path / f"a.{suffix}").read_bytes()
 
 
+@pytest.mark.parametrize("more", [{}, {"mean_of": "2"}])
+def test_it_is_told_how_much_text_is_protected(
+    ordered: Ordered, bench: Bench, monkeypatch: pytest.MonkeyPatch, more: dict
+) -> None:
+    monkeypatch.setattr("sdsr.trust.text.find_text", lambda photo: ())
+    bench.run(ordered(protect="text", **more))
+    assert isinstance(bench.channel, Heard)
+    assert "no text found, so none is protected" in bench.channel.messages[-1]["outcome"]["chosen"]
+
+
 @pytest.mark.parametrize("more", [{}, {"consistent": "true"}, {"protect": "20,10,9,9"}], ids=str)
 def test_a_crop_of_a_mean_is_what_the_whole_shows_there(ordered: Ordered, bench: Bench, more: dict) -> None:
     wishes = {"scale": "2", "mean_of": "5", "format": "png", **more}
