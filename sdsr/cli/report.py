@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sdsr.cli.options import Device, KernelWidth, NoiseSeed, Prior
+from sdsr.cli.printing import echo_line
 from sdsr.errors import InputError, OutputError
 from sdsr.photos.files import read_photo
 from sdsr.photos.limits import RESULT_LIMITS
@@ -14,6 +15,7 @@ from sdsr.reports.beside import page_beside, report_result
 from sdsr.reports.page import write_report
 from sdsr.reports.report import Examined
 from sdsr.request import Request
+from sdsr.trust.consistency import check_pair
 
 if TYPE_CHECKING:
     from sdsr.restoration.passes import Passes
@@ -48,16 +50,19 @@ def report(
         raise OutputError(f"report (={page}) exists; name another with -o, or add --overwrite.")
     given = read_photo(photo)
     made = read_photo(result, RESULT_LIMITS)
+    check_pair(made, given)
     if not passes:
-        write_report(report_result(photo.name, given, made, kernel_width=kernel_width), page)
+        told = report_result(photo.name, given, made, kernel_width=kernel_width)
     else:
         found = _passes(given, made.size, model, passes, seed=seed, prior=prior, device=device)
         examined = Examined(passes=passes, spread=found.spread)
         told = report_result(
             photo.name, given, made, model=model, kernel_width=kernel_width, first=found.first, examined=examined
         )
-        write_report(told, page)
+    write_report(told, page)
     typer.echo(f"{page}")
+    for warning in told.warnings:
+        echo_line(f"sdsr: warning: {warning}", err=True)
 
 
 def _passes(

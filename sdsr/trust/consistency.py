@@ -19,6 +19,9 @@ from sdsr.photos.photo import Photo
 LOW_PSNR_DB = 26.0
 """Below, a result contradicts its photo where the eye sees it; colors or shapes are not those of the photo."""
 
+ROUNDED_PX = 8
+"""So many pixels a side of a result may be off its photo's proportions: some programs round to multiples of 8."""
+
 _STUDIO_RANGE = 219 / 255
 
 
@@ -44,9 +47,10 @@ def measure_consistency(result: Photo, photo: Photo, *, kernel_width: float | in
     """Return how a result, reduced to the size of the photo that it was made of, differs from it.
 
     It is reduced by antialiased bicubic, `kernel_width` times as wide; None estimates that. What the photo hides (alpha
-    of 0) counts as equal. Raises InputError for a result that is smaller than its photo, and a width out of 1 ... 8.
+    of 0) counts as equal. Raises InputError for a result that is smaller than its photo or of other proportions, and a
+    width out of 1 ... 8.
     """
-    check_enlarged(result, photo)
+    check_pair(result, photo)
     check_kernel_width(kernel_width)
     width = estimate_width(result, photo) if kernel_width is None else kernel_width
     difference = reduce_photo(result, photo.size, kernel=widened(KEYS, width)).clip(0, 1) - image_array(photo)
@@ -58,10 +62,18 @@ def measure_consistency(result: Photo, photo: Photo, *, kernel_width: float | in
     return Consistency(map=abs(difference).mean(1)[0], psnr_db=psnr_db, kernel_width=width)
 
 
-def check_enlarged(result: Photo, photo: Photo) -> None:
-    """Raise InputError for a result that is smaller than its photo."""
+def check_pair(result: Photo, photo: Photo) -> None:
+    """Raise InputError for a result that is smaller than its photo, or of other proportions (beyond `ROUNDED_PX`)."""
     if result.size[0] < photo.size[0] or result.size[1] < photo.size[1]:
         raise InputError(
             f"result (={result.size[1]} x {result.size[0]} px) must be at least as large as its photo "
             f"({photo.size[1]} x {photo.size[0]} px); give the photo that it was made of."
+        )
+    down = result.size[0] / photo.size[0]
+    across = result.size[1] / photo.size[1]
+    if abs(down - across) > ROUNDED_PX / photo.size[0] + ROUNDED_PX / photo.size[1]:
+        raise InputError(
+            f"result (={result.size[1]} x {result.size[0]} px) must have the proportions of its photo "
+            f"({photo.size[1]} x {photo.size[0]} px), to {ROUNDED_PX} px; give the photo that it was made of, cut and "
+            "turned as the result is."
         )

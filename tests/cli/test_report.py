@@ -23,7 +23,7 @@ def pair(tmp_path):
 def run(*arguments) -> str:
     result = CliRunner().invoke(app, ["report", *map(str, arguments)], catch_exceptions=False)
     assert result.exit_code == 0, result.output
-    return result.output.strip()
+    return result.stdout.strip()
 
 
 def test_a_result_of_any_program_is_reported(pair):
@@ -42,6 +42,23 @@ def test_passes_show_where_they_disagree(pair, tmp_path):
     assert figures["disagreement"]["passes"] == 2
     assert figures["disagreement"]["mean"] > 0
     assert "D3SR" in (tmp_path / "b.html").read_text()
+
+
+def test_what_is_warned_of_is_printed_too(pair):
+    inverted = 255 - np.asarray(PillowImage.open(pair[1]))
+    PillowImage.fromarray(inverted).save(pair[1])
+    found = CliRunner().invoke(app, ["report", *map(str, pair)], catch_exceptions=False)
+    warnings = json.loads(pair[1].with_name("a_x4.png.report.json").read_text())["warnings"]
+    assert "contradicts its photo" in warnings[0]
+    assert [f"sdsr: warning: {each}" for each in warnings] == found.stderr.splitlines()
+
+
+@pytest.mark.parametrize("more", [(), ("--passes", 2)])
+def test_pictures_that_do_not_belong_together_are_refused(pair, more):
+    PillowImage.new("RGB", (32, 32)).save(pair[0])
+    PillowImage.new("RGB", (320, 160)).save(pair[1])
+    with pytest.raises(InputError, match=r"result \(=320 x 160 px\) must have the proportions of its photo"):
+        run(*pair, *more)
 
 
 def test_one_pass_is_refused(pair):

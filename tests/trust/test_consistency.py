@@ -66,3 +66,12 @@ def test_strips_equal_the_whole():
 def test_a_result_smaller_than_its_photo_is_refused(truth, lq):
     with pytest.raises(InputError, match=r"result \(=32 x 24 px\) must be at least as large as its photo"):
         measure_consistency(lq, truth)
+
+
+def test_a_result_of_other_proportions_is_refused_and_rounded_sides_are_not():
+    lq, wide, square = (Photo(pixels=np.zeros((*size, 3), np.uint8)) for size in ((160, 240), (648, 956), (640, 640)))
+    assert measure_consistency(wide, lq).psnr_db == float("inf")
+    with pytest.raises(
+        InputError, match=r"result \(=640 x 640 px\) must have the proportions of its photo \(240 x 160 px\)"
+    ):
+        measure_consistency(square, lq)
