@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from sdsr.errors import OutputError
 from sdsr.reports.beside import SUFFIX
+from sdsr.reports.report import NOT_LOOKED_WARNING, STANDING_WARNINGS
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +66,7 @@ def _read(path: Path) -> Entry | None:
             "consistency_db": figures["consistency"]["psnr_db"],
             "disagreement": figures.get("disagreement", {}).get("mean"),
             "text": len(text) if isinstance(text := figures["text"], list) else None,
-            "warnings": list(map(str, figures.get("warnings", []))),
+            "warnings": [each for each in map(str, figures.get("warnings", [])) if each not in STANDING_WARNINGS],
         }
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         log.warning("%s is left out of the overview (%s).", path, error)
@@ -87,9 +88,17 @@ def _rendered(name: str, entries: list[Entry]) -> str:
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{title}</title>\n<style>\n{style}</style>\n</head>\n<body>\n<main>\n<h1>{title}</h1>\n"
+        f"{_not_looked(entries)}"
         "<p>The doubtful ones come first. What the figures tell, and what they do not, is on each photo's page.</p>\n"
         f"<table><thead><tr>{heads}</thead>\n<tbody>{rows}</tbody></table>\n</main>\n</body>\n</html>\n"
     )
+
+
+def _not_looked(entries: list[Entry]) -> str:
+    """Return, where some photos were not searched for text, the warning that each of their pages has."""
+    if all(entry["text"] is not None for entry in entries):
+        return ""
+    return f"<p class=warning role=alert>{escape(NOT_LOOKED_WARNING)}</p>\n"
 
 
 def _cells(entry: Entry) -> list[str]:

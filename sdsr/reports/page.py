@@ -14,6 +14,7 @@ from sdsr.errors import OutputError
 from sdsr.photos.photo import Photo
 from sdsr.region import Region
 from sdsr.reports.report import Report
+from sdsr.reports.verdict import verdict
 from sdsr.trust.mask import unmasked
 
 PROXY_PX = 1400
@@ -27,7 +28,14 @@ def write_report(report: Report, path: Path) -> None:
     page = render(report).encode()
     figures = (
         json.dumps(
-            {"name": report.name, **report.figures(), "warnings": report.warnings, "notes": report.notes()}, indent=2
+            {
+                "name": report.name,
+                "verdict": verdict(report),
+                **report.figures(),
+                "warnings": report.warnings,
+                "notes": report.notes(),
+            },
+            indent=2,
         )
         + "\n"
     )
@@ -48,6 +56,7 @@ def render(report: Report) -> str:
         "after": _as_jpeg(_resized(report.result, size)),
         "width": str(size[1]),
         "height": str(size[0]),
+        "verdict": escape(verdict(report)),
         "warnings": "".join(f"<p class=warning role=alert>{escape(each)}</p>" for each in report.warnings),
         "layers": "".join(
             f'<label><input type=radio name=layer value="map{index}">{escape(name)}</label>'

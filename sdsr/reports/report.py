@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
 from sdsr.photos.photo import Photo
 from sdsr.region import Region
-from sdsr.restoration.places import place_name
+from sdsr.restoration.places import named_places, place_name
 from sdsr.trust.consistency import LOW_PSNR_DB, Consistency, measure_consistency
 from sdsr.trust.expected_error import Clues
 from sdsr.trust.mask import unmasked
@@ -34,12 +34,30 @@ MASK_NOTE = (
     "with a stated confidence. It is an average over a part of the picture, not a promise for any place of it, and "
     "says nothing of photos of another kind."
 )
-
 TEXT_NOTE = (
-    "Text was found ({count} x; left, top, width, height in the photo). A model draws letters that look right "
-    "and may be others: read them in the photo, or restore with --protect text."
+    "Places of text are left, top, width and height in the photo's pixels. Some are overlooked, and some are none."
 )
-NO_TEXT_NOTE = "Text was not looked for: its detector is not installed (pip install 'sdsr[text]')."
+NO_TEXT_NOTE = "No text was found in the photo. The detector overlooks some: read small letters in the photo itself."
+
+LOW_WARNING = (
+    "The result contradicts its photo (consistency {psnr:.1f} dB, below {least:g}): compare colors and shapes with "
+    "care."
+)
+TEXT_WARNING = (
+    "Text was found ({count} x): letters and numbers there look right and may be others, and no promise tells of a "
+    "single place. Read them in the photo, or restore with --protect text."
+)
+NOT_LOOKED_WARNING = (
+    "Text was not looked for: letters, numbers and signs, small ones above all, may have been made up or smeared, and "
+    "nothing on this page would show it. To have text looked for, run pip install 'sdsr[text]' and make the report "
+    "again."
+)
+KIND_WARNING = (
+    "What is promised holds for photos of a camera. For a print, a page of text, a screenshot or a drawing, or a part "
+    "that shows one, nothing is promised: fine lines and letters can be gone where all passes agree."
+)
+STANDING_WARNINGS = (NOT_LOOKED_WARNING, KIND_WARNING)
+"""Those that say nothing of the one photo."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -50,13 +68,22 @@ class Examined:
     spread: np.ndarray
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Promise:
+    """In a share of the result the mean error, in levels of 255, is below a value with a confidence."""
+
+    mean_error_below: float
+    confidence: float
+    unmasked_share: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Report:
     """A photo, its result, and what is known of how far to believe it.
 
     `settings` are those that the label tells of. Maps are in 0 ... 1. Where no passes were `examined` there is neither
-    disagreement nor mask; without `trust` there is no mask. `text` are places in the photo's pixels, None where the
-    detector is not installed.
+    disagreement nor mask; without `trust` there is no mask, and `no_mask` says why. `text` are places in the photo's
+    pixels, None where the detector is not installed.
     """
 
     name: str
@@ -69,8 +96,36 @@ class Report:
     clues: Clues | None = None
     expected: np.ndarray | None = None
     trust: Trust | None = None
+    no_mask: str | None = None
     text: tuple[Region, ...] | None = None
-    warnings: tuple[str, ...] = ()
+
+    @property
+    def warnings(self) -> list[str]:
+        """What a reader must know before anything else."""
+        psnr = self.consistency.psnr_db
+        told = [LOW_WARNING.format(psnr=psnr, least=LOW_PSNR_DB)] if self.consistency.low else []
+        if self.examined is not None and self.no_mask is not None:
+            told.append(f"No mask is shown: {self.no_mask}.")
+        if self.text is None:
+            told.append(NOT_LOOKED_WARNING)
+        elif made := [place for place in self.text if not self._protects(place)]:
+            told.append(TEXT_WARNING.format(count=len(made)))
+        if self.trust is not None:
+            told.append(KIND_WARNING)
+        return told
+
+    def promises(self) -> list[Promise]:
+        """What is promised of this result, in the order of its calibrations."""
+        if self.expected is None or self.trust is None:
+            return []
+        return [
+            Promise(
+                mean_error_below=round(each.error * 255, 2),
+                confidence=each.confidence,
+                unmasked_share=round(float(unmasked(self.expected, each.threshold).mean()), 3),
+            )
+            for each in self.trust.calibrations
+        ]
 
     def figures(self) -> dict[str, object]:
         """Return all figures, ready for JSON; what is infinite is None."""
@@ -90,15 +145,10 @@ class Report:
         if self.examined is not None:
             mean = round(float(self.examined.spread.mean()) * 255, 2)
             found["disagreement"] = {"passes": self.examined.passes, "mean": mean}
-        if self.expected is not None and self.trust is not None:
-            found["promises"] = [
-                {
-                    "mean_error_below": round(each.error * 255, 2),
-                    "confidence": each.confidence,
-                    "unmasked_share": round(float(unmasked(self.expected, each.threshold).mean()), 3),
-                }
-                for each in self.trust.calibrations
-            ]
+        if self.no_mask is not None:
+            found["no_mask"] = self.no_mask
+        if self.trust is not None:
+            found["promises"] = [asdict(each) for each in self.promises()]
             found["calibrated_on"] = self.trust.source
             found["checked"] = list(self.trust.checked)
         return found
@@ -110,11 +160,19 @@ class Report:
             notes.append(PASSES_NOTE.format(count=self.examined.passes))
         if self.expected is not None and self.trust is not None:
             notes.append(MASK_NOTE.format(source=self.trust.source))
-        if self.text is None:
-            notes.append(NO_TEXT_NOTE)
-        elif self.text:
-            notes.append(TEXT_NOTE.format(count=len(self.text)))
+        if self.text is not None:
+            notes.append(TEXT_NOTE if self.text else NO_TEXT_NOTE)
         return notes
+
+    def _protects(self, place: Region) -> bool:
+        """Whether the label tells of a protected place that covers this one."""
+        return any(
+            each.top <= place.top
+            and each.left <= place.left
+            and each.bottom >= place.bottom
+            and each.right >= place.right
+            for each in named_places(self.settings.get("protected", ""))
+        )
 
 
 def report_on(
@@ -127,21 +185,18 @@ def report_on(
     kernel_width: float | int | None = None,
     examined: Examined | None = None,
     trust: Trust | None = None,
-    warnings: tuple[str, ...] = (),
+    no_mask: str | None = None,
 ) -> Report:
     """Return the report of a result; what a model was calibrated for counts for as many passes as were examined.
+
+    Without `trust`, `no_mask` says why there is none.
 
     `kernel_width` is that of the photo's reduction, estimated unless it is stated; calibrations are by bicubic's own.
     """
     consistency = measure_consistency(result, photo, kernel_width=kernel_width)
-    if consistency.low:
-        low = (
-            f"The result contradicts its photo (consistency {consistency.psnr_db:.1f} dB, below {LOW_PSNR_DB:g}): "
-            "compare colors and shapes with care."
-        )
-        warnings = (low, *warnings)
     clues = None if examined is None else Clues.of(result, examined.spread, measure_consistency(result, photo))
-    if clues is None or trust is None or examined is None or trust.passes != examined.passes:
+    if trust is not None and (examined is None or trust.passes != examined.passes):
+        no_mask = passes_needed(trust.passes, examined)
         trust = None
     return Report(
         name=name,
@@ -154,6 +209,12 @@ def report_on(
         clues=clues,
         expected=None if trust is None or clues is None else trust.expected.map(clues),
         trust=trust,
+        no_mask=no_mask,
         text=find_text(photo) if can_find_text() else None,
-        warnings=warnings,
     )
+
+
+def passes_needed(count: int, examined: Examined | None) -> str:
+    """Return why there is no mask where other passes were examined than a calibration counts for."""
+    were = "" if examined is None else f", and there were {examined.passes}"
+    return f"it takes the {count} passes that the model was calibrated with{were}; add --passes {count}"

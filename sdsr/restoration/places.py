@@ -26,6 +26,14 @@ def place_name(place: Region) -> str:
     return ",".join(map(str, place.box))
 
 
+def named_places(names: str) -> tuple[Region, ...]:
+    """Return the places of a label, names with spaces between them; what is none is passed over."""
+    boxes = [name.split(",") for name in names.split()]
+    return tuple(
+        Region.of_box(*map(int, box)) for box in boxes if len(box) == 4 and all(each.isdecimal() for each in box)
+    )
+
+
 def check_places(places: Sequence[Region], size: tuple[int, int]) -> None:
     """Raise InputError for a place that is empty or not within a photo of `size` (height, width)."""
     for place in places:

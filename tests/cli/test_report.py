@@ -1,6 +1,7 @@
 """`sdsr report`: a page beside the result, with passes and without; what can't be is refused before any work."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,8 @@ from typer.testing import CliRunner
 
 from sdsr.cli.main import app
 from sdsr.errors import InputError, OutputError
+from sdsr.photos.files import read_photo, write_photo
+from sdsr.photos.label import Step, labeled
 
 
 @pytest.fixture
@@ -32,8 +35,19 @@ def test_a_result_of_any_program_is_reported(pair):
     figures = json.loads(pair[1].with_name("a_x4.png.report.json").read_text())
     assert figures["consistency"]["psnr_db"] > 20
     assert "disagreement" not in figures
+    assert "several passes of the model that made the result" in figures["no_mask"]
     with pytest.raises(OutputError, match="exists; name another"):
         run(*pair)
+
+
+@pytest.mark.parametrize(("model", "more"), [("d3sr-small", ""), ("seesr-small", " --model seesr-small")])
+def test_a_label_tells_how_many_passes_a_mask_takes(pair, model, more):
+    label = labeled(None, Step(software="sdsr", version="1", model=model))
+    made = read_photo(pair[1])
+    write_photo(replace(made, traits=replace(made.traits, xmp=label)), pair[1], overwrite=True)
+    run(*pair)
+    figures = json.loads(pair[1].with_name("a_x4.png.report.json").read_text())
+    assert figures["no_mask"].endswith(f"add --passes 4{more}")
 
 
 def test_passes_show_where_they_disagree(pair, tmp_path):

@@ -90,7 +90,8 @@ def test_no_promise_of_a_result_that_is_not_the_models_own(typed: Typed, tmp_pat
     assert typed(photo, "--report", "--passes", "2", *more)[0] == 0
     told = figures(tmp_path / "a_x2.png")
     assert "promises" not in told
-    assert "No mask is shown" in told["warnings"][0]
+    assert "this is another picture" in told["no_mask"]
+    assert any("No mask is shown" in each for each in told["warnings"])
     assert told["settings"].keys() & {"consistent", "protected", "passes"}
 
 
@@ -105,7 +106,29 @@ def test_no_promise_of_other_weights_than_were_calibrated(typed: Typed, tmp_path
         write_trust(stored, model)
     told = figures(tmp_path / "a_x2.png")
     assert "promises" not in told
-    assert "calibrated with other weights" in told["warnings"][0]
+    assert "calibrated with other weights" in told["no_mask"]
+
+
+@pytest.mark.parametrize(("passes", "were"), [((), ""), (("--passes", "3"), ", and there were 3")])
+def test_it_is_told_how_many_passes_a_mask_takes(typed: Typed, tmp_path: Path, passes: tuple, were: str) -> None:
+    photo = save(tmp_path / "a.png")
+    assert typed(photo, "--report", *passes)[0] == 0
+    told = figures(tmp_path / "a_x2.png")
+    assert told["no_mask"] == f"it takes the 2 passes that the model was calibrated with{were}; add --passes 2"
+    assert told["no_mask"] in told["verdict"]
+
+
+def test_a_folder_is_told_once_that_text_was_not_looked_for(
+    typed: Typed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sdsr.reports.report.can_find_text", lambda: False)
+    for name in ("a.png", "b.png"):
+        save(tmp_path / "in" / name)
+    out = tmp_path / "out"
+    assert typed(tmp_path / "in", "-o", out, "--report")[0] == 0
+    assert (out / "report.html").read_text().count("Text was not looked for") == 1
+    assert [row["text"] for row in json.loads((out / "report.json").read_text())] == [None, None]
+    assert "Text was not looked for" in figures(out / "a.png")["warnings"][0]
 
 
 def test_a_consistent_result_reads_back_as_one(typed: Typed, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from sdsr.photos.photo import Photo
 from sdsr.region import Region
 from sdsr.reports.page import PROXY_PX, render, write_report
 from sdsr.reports.report import Examined, Report, report_on
+from sdsr.reports.verdict import verdict
 from sdsr.trust.expected_error import ExpectedError
 from sdsr.trust.mask import Calibration
 from sdsr.trust.stored import Trust
@@ -49,6 +50,11 @@ def report(
 
 def examined(result: Photo, passes: int) -> Examined:
     return Examined(passes=passes, spread=np.full(result.size, 0.02, np.float32))
+
+
+def above(page: str, words: str) -> bool:
+    """Whether a page says something before its pictures."""
+    return words in page[: page.index('class="stage"')]
 
 
 class Sources(HTMLParser):
@@ -93,7 +99,58 @@ def test_text_is_shown_where_it_is_and_told_where_it_was_not_looked_for(lq, resu
     assert "--protect text" in page
     page = render(report(lq, result, text=None))
     assert len(parsed(page).asked) == 3
-    assert "Text was not looked for" in page
+    assert above(page, "Text was not looked for")
+
+
+def test_what_text_may_have_become_is_warned_of(lq, result):
+    place = Region(top=2, left=3, height=4, width=5)
+    (warning,) = report(lq, result, text=None).warnings
+    assert "may have been made up or smeared" in warning
+    assert "pip install 'sdsr[text]'" in warning
+    (warning,) = report(lq, result, text=(place, replace(place, top=8))).warnings
+    assert "Text was found (2 x)" in warning
+    kept = replace(report(lq, result, text=(place,)), settings={"protected": "0,0,2,2 3,2,5,4 broken"})
+    assert kept.warnings == []
+    assert report(lq, result, text=()).warnings == []
+
+
+def test_a_promise_comes_with_what_it_does_not_hold_for(lq, result):
+    made = report(lq, result, examined=examined(result, 4), trust=TRUST)
+    (warning,) = made.warnings
+    assert "a page of text, a screenshot or a drawing" in warning
+    assert "promises" in made.figures()
+
+
+def test_the_verdict_comes_first(lq, result):
+    made = report(lq, result, examined=examined(result, 4), trust=TRUST)
+    told = verdict(made)
+    page = render(made)
+    assert above(page, told.split("(")[0])
+    assert "does not contradict its photo" in told
+    assert "100% of it is promised to be below 7.7 of 255 levels, with 90% confidence" in told
+    assert told.endswith("Read the warning below first.")
+    assert "contradicts its photo" in verdict(report(lq, Photo(pixels=255 - result.pixels)))
+    folded = page.index("<details>"), page.index("</details>")
+    assert folded[0] < page.index("consistency: mean difference") < folded[1]
+
+
+def test_the_strictest_promise_of_most_of_a_result_is_told(lq, result):
+    shares = {0.02: 0.0, 0.04: 1.0, 0.06: 1.0}
+    several = tuple(
+        Calibration(error=error, confidence=0.9, threshold=each, photos=20) for error, each in shares.items()
+    )
+    made = report(lq, result, examined=examined(result, 4), trust=replace(TRUST, calibrations=several))
+    assert "below 10.2 of 255 levels" in verdict(made)
+    made = report(lq, result, examined=examined(result, 4), trust=replace(TRUST, calibrations=several[:1]))
+    assert "No part of it is promised" in verdict(made)
+
+
+def test_a_mask_that_is_left_out_says_how_many_passes_it_takes(lq, result):
+    made = report(lq, result, examined=examined(result, 2), trust=TRUST)
+    reason = "it takes the 4 passes that the model was calibrated with, and there were 2; add --passes 4"
+    assert made.figures()["no_mask"] == reason
+    assert made.warnings == [f"No mask is shown: {reason}."]
+    assert reason in verdict(made)
 
 
 def test_no_name_and_no_card_becomes_markup(lq, result):
@@ -107,6 +164,7 @@ def test_the_json_says_the_same(lq, result, tmp_path):
     write_report(made, tmp_path / "a.html")
     figures = json.loads((tmp_path / "a.json").read_text())
     assert figures["name"] == "photo.jpg"
+    assert figures["verdict"] == verdict(made)
     assert figures["consistency"]["low"] is False
     assert figures["disagreement"] == {"passes": 4, "mean": pytest.approx(5.1, abs=0.01)}
     assert 0 < figures["promises"][0]["unmasked_share"] <= 1
