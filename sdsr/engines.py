@@ -118,6 +118,7 @@ def open_model(found: ModelFolder, *, runtime: Runtime | None = "onnx", photos: 
         color_fix=description.color_fix,
         adain_floor=description.adain_floor,
         credit=credit,
+        draws_noise=False,
         load_float32=partial(open_model, found) if in_bfloat16(runtime) else None,
     )
 

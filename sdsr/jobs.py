@@ -38,11 +38,11 @@ class MakingPlans(Protocol):
 class JobMaker:
     """A model, ready to restore photos, and all that decides how; its jobs are run one after another.
 
-    `image` makes floats of a photo, of the kind that `restorer` computes with. `plan` decides a photo's plan. `starts`
-    are those that the model was trained at, in its paper's counting. `allocations` say
-    how its runtime takes memory (`peak.py`). `free_bytes` returns the memory that its windows may use where that is not
-    the host's, else None. `load_float32` loads it anew, in full precision, for a photo that can't be restored in less;
-    None where it computes in that.
+    `image` makes floats of a photo, of the kind that `restorer` computes with. `plan` decides a photo's plan.
+    `draws_noise` says whether what its first step begins with is drawn. `starts` are those that the model was trained
+    at, in its paper's counting. `allocations` say how its runtime takes memory (`peak.py`). `free_bytes` returns the
+    memory that its windows may use where that is not the host's, else None. `load_float32` loads it anew, in full
+    precision, for a photo that can't be restored in less; None where it computes in that.
     """
 
     restorer: RestoringParts[Any, Any]
@@ -53,6 +53,7 @@ class JobMaker:
     color_fix: ColorFix
     adain_floor: float
     credit: Credit
+    draws_noise: bool
     listens: bool = False
     starts: tuple[int, ...] = ()
     allocations: Allocations = BY_TORCH
@@ -63,6 +64,10 @@ class JobMaker:
     def name(self) -> str:
         """The model's."""
         return self.credit.model
+
+    def heeds_seed(self, plan: Plan) -> bool:
+        """Whether another seed gives another result by this plan, as noise is drawn."""
+        return self.draws_noise or plan.draws_noise
 
     def job(
         self,

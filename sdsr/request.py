@@ -18,8 +18,9 @@ class Request:
 
     A method's plan is made by `steps`, `start` (in the paper's counting; "auto" chooses it for each photo, and any is
     taken with `untrained_start`) and `fidelity` (0 ... 1, how near to the photo); these, `color_fix` and `prompt` are
-    the method's own unless stated. `seed` belongs to the photo's canvas. `memory_bytes` bounds what may be used at
-    once; it changes the windows, not the noise. With `label` the result's XMP says that a model restored it, and how
+    the method's own unless stated. `seed` is of the noise, which belongs to the photo's canvas; where a method draws
+    none, as the default, it changes nothing. `memory_bytes` bounds what may be used at once; it changes the windows,
+    not the noise. With `label` the result's XMP says that a model restored it, and how
     (docs/labels.md).
 
     Of docs/trust.md: `consistent` makes the result, reduced, the photo again: by bicubic, `kernel_width` (1 to 8) times

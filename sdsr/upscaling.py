@@ -248,6 +248,7 @@ class Upscaler:
             color_fix=self.recipe.color_fix,
             adain_floor=self.recipe.adain_floor,
             credit=credit,
+            draws_noise=self.restorer.draws_noise,
             listens=self.recipe.listens,
             starts=self.recipe.starts,
             free_bytes=partial(window_bytes, self.restorer),

@@ -105,6 +105,7 @@ def test_the_seed_decides_and_a_generator_is_one(many_steps):
 
     assert np.array_equal(restored(), restored(seed=0))
     assert not np.array_equal(restored(), restored(seed=1))
+    assert many_steps.maker.heeds_seed(many_steps.plan())
     first, again, other = (restored(generator=torch.Generator().manual_seed(seed)) for seed in (5, 5, 6))
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)

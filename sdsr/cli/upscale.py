@@ -47,12 +47,16 @@ _WITHOUT_LABEL = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Wanted:
-    """The model that was asked for, where it finds its parts, what computes it, and what it is to do."""
+    """The model that was asked for, where it finds its parts, what computes it, and what it is to do.
+
+    `seeded` says whether a seed was given that is to be spoken of where it changes nothing.
+    """
 
     model: str
     prior: str | None
     machine: Machine
     request: Request
+    seeded: bool
 
     def described(self) -> Model:
         """Return the model by its description and its decoder's, before anything of it is loaded."""
@@ -77,7 +81,7 @@ class _Wanted:
             decoder=self.machine.decoder,
             offload=self.machine.offloaded,
         )
-        _check_plan(maker, self.request)
+        _check_plan(maker, self.request, seeded=self.seeded)
         return maker
 
 
@@ -115,7 +119,8 @@ def upscale(
     photos = [without_file_scheme(photo) for photo in photos]
     output = basics.output and without_file_scheme(basics.output)
     piped = _piped(photos, output, many, report=trust.report)
-    wanted = _Wanted(model=basics.model, prior=expert.prior, machine=machine, request=request)
+    seeded = expert.seed is not None and not basics.quiet
+    wanted = _Wanted(model=basics.model, prior=expert.prior, machine=machine, request=request, seeded=seeded)
     if trust.no_label and not basics.quiet:
         typer.echo(_WITHOUT_LABEL, err=True)
     with _terminated_like_interrupted():
@@ -157,7 +162,7 @@ def _request(basics: Basics, trust: Trust, machine: Machine, expert: Expert) -> 
         width=basics.width,
         height=basics.height,
         megapixels=basics.megapixels,
-        seed=expert.seed,
+        seed=expert.seed or 0,
         steps=expert.steps,
         start=expert.begin,
         untrained_start=expert.untrained_start,
@@ -222,9 +227,18 @@ def _pages(model: str, settings: Settings) -> "Pages":
     return Pages(model=model, settings=settings)
 
 
-def _check_plan(maker: "JobMaker", request: Request) -> None:
-    """Raise InputError, before any photo is read, for a plan that the method has not; warn of an untrained start."""
-    maker.plan(request)
+def _check_plan(maker: "JobMaker", request: Request, *, seeded: bool) -> None:
+    """Raise InputError, before any photo is read, for a plan that the method has not.
+
+    Warn of an untrained start, and of a seed that was given and changes nothing.
+    """
+    plan = maker.plan(request)
+    if seeded and not maker.heeds_seed(plan):
+        typer.echo(
+            f"sdsr: warning: seed (={request.seed}) changes nothing: {maker.name} draws no noise, and its pixels are "
+            "the same for each seed.",
+            err=True,
+        )
     if maker.starts and request.start not in (None, "auto", *maker.starts):
         typer.echo(
             f"sdsr: warning: start (={request.start}) is none that {maker.name} was trained at "

@@ -8,7 +8,7 @@ import typer
 
 from sdsr.batch.ray_cluster import Cluster
 from sdsr.batch.settings import OnExists
-from sdsr.cli.options import Device, KernelWidth, NoiseSeed, Prior, Steps
+from sdsr.cli.options import Device, KernelWidth, Prior, Steps
 from sdsr.errors import InputError
 from sdsr.models import DEFAULT_MODEL
 from sdsr.photos.formats import FormatName
@@ -276,7 +276,10 @@ class Expert:
     untrained_start: Annotated[
         bool, typer.Option("--untrained-start", help="Take a start that the method was not trained at.")
     ] = False
-    seed: NoiseSeed = 0
+    seed: Annotated[
+        int | None,
+        typer.Option(min=0, help="Seed of the noise, 0 by default; changes nothing where none is drawn (d3sr-small)."),
+    ] = None
     prompt: Annotated[str | None, typer.Option(help="What the photo shows, where the method listens.")] = None
     color_fix: Annotated[ColorFix | None, typer.Option(help="How colors are taken from the photo.")] = None
     prior: Prior = None

@@ -65,6 +65,11 @@ class Autoencoder(Protocol):
         """Return the same in parts of this side, itself where they are no smaller."""
         ...
 
+    @property
+    def has_deviation(self) -> bool:
+        """Whether its posteriors have one, so that latents are samples."""
+        ...
+
     def posterior(self, image: Image) -> Posterior: ...
 
     def posterior_of(self, picture: Picture, size: tuple[int, int]) -> Posterior:

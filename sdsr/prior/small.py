@@ -143,6 +143,10 @@ class SmallLatents:
         width = self.model.config["widths"][1]
         return width, width
 
+    @property
+    def has_deviation(self) -> bool:
+        return False
+
     def posterior(self, image: Image) -> Posterior:
         return Posterior(mean=self.encode(image).float())
 

@@ -91,6 +91,10 @@ class PublishedLatents:
         width = self.model.config["block_out_channels"][-1]
         return width, width
 
+    @property
+    def has_deviation(self) -> bool:
+        return True
+
     def posterior(self, image: Image) -> Posterior:
         with self._lock:
             return self._encode(image)

@@ -102,6 +102,10 @@ class TinyDecoded:
     def bytes_per_px(self) -> int:
         return max(self.own.bytes_per_px, _MAPS_ALIVE * 4 * self.decoder.width)
 
+    @property
+    def has_deviation(self) -> bool:
+        return self.own.has_deviation
+
     def posterior(self, image: Image) -> Posterior:
         return self.own.posterior(image)
 

@@ -42,5 +42,10 @@ class Plan:
         validate(self.times)
 
     @property
+    def draws_noise(self) -> bool:
+        """Whether its steps draw noise; where it starts may be drawn all the same."""
+        return len(self.times) > 1 and self.step is not deterministic
+
+    @property
     def start_time(self) -> int:
         return self.times[0] if self.start is None else self.start

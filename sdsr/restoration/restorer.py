@@ -149,6 +149,11 @@ class Restorer:
     def tile_px(self) -> int:
         return self.prior.autoencoder.tile_cells * self.factor
 
+    @property
+    def draws_noise(self) -> bool:
+        """Whether what its first step begins with is drawn: the start's noise, or the photo's latent."""
+        return self.parts.start is not from_photo or self.prior.autoencoder.has_deviation
+
     def in_tiles(self, tile_px: int) -> "Restorer":
         autoencoder = self.prior.autoencoder.in_tiles(tile_px // self.factor)
         if autoencoder is self.prior.autoencoder:

@@ -13,7 +13,6 @@ from sdsr.errors import InputError, look_up
 from sdsr.extras import methods_here
 from sdsr.graphs.description import has_graphs
 from sdsr.method_folders import embedded_methods
-from sdsr.models import find_model
 from sdsr.request import Request
 
 NOTED = Path(__file__).with_name("abilities.json")
@@ -31,6 +30,7 @@ class Abilities(BaseModel):
     fidelity: float | None = Field(description="The model's own; null where it has no such choice.")
     prompts: list[str] | None = Field(description="The prompts it knows, where those are few.")
     free_prompt: bool = Field(description="Whether it takes any prompt.")
+    heeds_seed: bool = Field(description="Whether it draws noise, so that another seed gives another picture.")
 
 
 _ALL = TypeAdapter(list[Abilities])
@@ -59,10 +59,12 @@ def chosen_of(models: Sequence[Abilities], name: str) -> Abilities:
 
 
 def abilities_of(name: str) -> Abilities:
-    """Return the same of one model, asked of its recipe; that takes torch, and no weights."""
+    """Return the same of one model, asked of its recipe, and of its parts whether they draw; that takes torch."""
     from sdsr.prior.small import PROMPTS
+    from sdsr.upscaling import Upscaler
 
-    recipe = find_model(name).recipe()
+    upscaler = Upscaler.from_pretrained(name)
+    recipe = upscaler.recipe
     method = recipe.restoring
     plan = method.own_plan
 
@@ -84,6 +86,7 @@ def abilities_of(name: str) -> Abilities:
         fidelity=plan.fidelity if allows(Request(fidelity=0.5)) else None,
         prompts=list(PROMPTS) if recipe.listens and recipe.prior == "small" else None,
         free_prompt=recipe.listens and recipe.prior != "small",
+        heeds_seed=upscaler.maker.heeds_seed(plan),
     )
 
 

@@ -90,6 +90,19 @@ def test_the_seed_is_fixed_and_the_size_is_what_was_asked(typed: Typed, model: P
     )
 
 
+def test_a_seed_that_changes_nothing_is_told_of(typed: Typed, tmp_path: Path) -> None:
+    photo = save(tmp_path / "a.png")
+    command = ("upscale", photo, "--scale", "1")
+    for seed in (1, 2):
+        shown = typed(*command, "-o", tmp_path / f"{seed}.png", "--seed", seed)
+        told = f"sdsr: warning: seed (={seed}) changes nothing: d3sr-small draws no noise, and its pixels are the same"
+        assert (shown.code, shown.err) == (0, f"{told} for each seed.\n")
+    with Image.open(tmp_path / "1.png") as one, Image.open(tmp_path / "2.png") as other:
+        assert np.array_equal(np.asarray(one), np.asarray(other))
+    assert typed(*command, "-o", tmp_path / "3.png", "--seed", "1", "--quiet") == Shown(0, "", "")
+    assert typed(*command, "-o", tmp_path / "4.png").err == ""
+
+
 def test_a_folder_in_json_lines_and_again(typed: Typed, model: Path, tmp_path: Path) -> None:
     tree = tmp_path / "in"
     for name in ("a.png", "sub/b.webp"):

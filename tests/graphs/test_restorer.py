@@ -72,6 +72,13 @@ def test_what_is_decided_is_the_same(by_graphs: JobMaker, by_torch: JobMaker, ph
     assert by_graphs.canvas == by_torch.canvas
 
 
+def test_no_noise_is_drawn_and_both_say_so(by_graphs: JobMaker, by_torch: JobMaker, photo: Photo) -> None:
+    for maker in (by_graphs, by_torch):
+        one, other = (maker.job(photo, Request(scale=2, seed=seed)).run().pixels for seed in (1, 2))
+        assert np.array_equal(one, other)
+        assert not maker.heeds_seed(maker.plan(Request()))
+
+
 def test_alpha_and_sixteen_bits_are_kept(by_graphs: JobMaker, photo: Photo) -> None:
     deep = Photo(pixels=photo.pixels.astype(np.uint16) * 257, alpha=np.full(photo.size, 40000, np.uint16))
     result = by_graphs.job(deep, Request(scale=1)).run()
