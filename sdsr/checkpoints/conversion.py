@@ -1,6 +1,7 @@
 """The checkpoints that authors published: converted, checked, and what to note of the folders that they become."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NotRequired, TypedDict
@@ -52,14 +53,31 @@ class Published:
 
 
 def check_complete(converted: Converted, path: Path) -> None:
-    """Raise ModelError where the file holds what no rule knows, or lacks what a part needs."""
+    """Raise ModelError where the file holds what no rule knows, or lacks what a part needs; it tells of both."""
+    problems = []
     for names, problem in ((converted.unknown, "holds unknown tensors"), (converted.missing, "lacks tensors")):
         if names:
             more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-            raise ModelError(
-                f"checkpoint (={path}) {problem}: {', '.join(names[:_NAMED])}{more}; name its own method, or look at "
-                "it with --partial."
-            )
+            problems.append(f"{problem}: {', '.join(names[:_NAMED])}{more}")
+    if problems:
+        there = [name for name, is_there in converted.files.items() if is_there]
+        absent = [name for name, is_there in converted.files.items() if not is_there]
+        if absent:
+            problems.append(f"has {', '.join(there) or 'none'} of the published files, not {', '.join(absent)}")
+        raise ModelError(
+            f"checkpoint (={path}) {'; it '.join(problems)}; name its own method, or look at it with --partial."
+        )
+
+
+def fitting(table: Mapping[str, Published], state: Mapping[str, Tensor], path: Path) -> list[str]:
+    """Return the published checkpoints, by name, that these tensors are one of; their values are not looked at."""
+    shapes = {name: tensor if tensor.numel() == 1 else tensor.to("meta") for name, tensor in state.items()}
+    found = []
+    for name, published in table.items():
+        with suppress(ModelError):
+            check_complete(converted_from(published, shapes, path)[0], path)
+            found.append(name)
+    return found
 
 
 def converted_from(

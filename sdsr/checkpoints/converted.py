@@ -20,7 +20,8 @@ class Converted:
 
     `parts` are state dicts by the name of the part. `dropped` are names of the file that nothing needs (buffers, frozen
     copies), `unknown` are those that no rule knows, `missing` are names that a part needs and the file lacks. `shapes`
-    are what the tensors of a part must have, by part and name; a side that is None may be any.
+    are what the tensors of a part must have, by part and name; a side that is None may be any. `files` tells of a
+    checkpoint of several files which of them are there, by their published names.
     """
 
     parts: Mapping[str, dict[str, Tensor]]
@@ -28,6 +29,7 @@ class Converted:
     unknown: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     shapes: Mapping[str, Shapes] = field(default_factory=dict)
+    files: Mapping[str, bool] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -72,6 +72,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """
     if path.is_dir():
         return _read_folder(path)
+    if not path.exists():
+        raise ModelError(f"checkpoint (={path}) does not exist; give the path of a file or folder that is there.")
     if not path.is_file():
         raise ModelError(f"checkpoint (={path}) is no file; {_REMEDY}")
     with path.open("rb") as file:

@@ -11,7 +11,8 @@ import typer
 
 from sdsr.cli.folders import complete_folder
 from sdsr.cli.tables import numbers, plain_table, print_tables
-from sdsr.errors import look_up
+from sdsr.errors import ModelError, look_up
+from sdsr.methods import converters
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,7 +25,7 @@ VERDICTS = {True: "yes", False: "no", None: "?"}
 
 
 def convert(
-    method: Annotated[str, typer.Argument(help="Whose checkpoint it is: consissr, stablesr, stablesr-cfw ...")],
+    method: Annotated[str, typer.Argument(help=f"Whose checkpoint it is: {', '.join(converters())}.")],
     file: Annotated[
         Path, typer.Argument(help="The published file, .ckpt, .pth, .pt, .safetensors, or a folder of them.")
     ],
@@ -45,7 +46,7 @@ def convert(
 
     Nothing in the file is run: a pickle that asks for more than tensors is refused.
     """
-    from sdsr.checkpoints.conversion import check_complete, converted_from, description, joined
+    from sdsr.checkpoints.conversion import description, joined
     from sdsr.checkpoints.reading import read_checkpoint
     from sdsr.checkpoints.weights import write_parts
     from sdsr.methods.published import PUBLISHED
@@ -56,9 +57,7 @@ def convert(
     noted = joined(published, file, to) if to and published.completes else None
     with complete_folder(to, overwrite=overwrite or noted is not None) if to else nullcontext() as folder:
         checkpoint = read_checkpoint(file)
-        converted, tensors = converted_from(published, checkpoint.tensors, file)
-        if not partial:
-            check_complete(converted, file)
+        converted, tensors = _fitting(method, checkpoint, file, partial=partial)
         prior_folder = resolve(prior) if prior else None  # which may be a download
         if prior_folder:
             prior_weight_files(prior_folder)  # which it must have
@@ -73,6 +72,25 @@ def convert(
         _print(published, converted, checkpoint, found)
         if written:
             typer.echo("{folder}: {recipe} on prior {prior}, sha256 {prior_sha256}".format(**written))
+
+
+def _fitting(
+    method: str, checkpoint: "Checkpoint", file: Path, *, partial: bool
+) -> tuple["Converted", "Mapping[str, Tensor]"]:
+    """What `converted_from` gives; an error tells of the methods whose checkpoint it is, where it is another's."""
+    from sdsr.checkpoints.conversion import check_complete, converted_from, fitting
+    from sdsr.methods.published import PUBLISHED
+
+    try:
+        converted, tensors = converted_from(PUBLISHED[method], checkpoint.tensors, file)
+        if not partial:
+            check_complete(converted, file)
+    except ModelError as error:
+        others = fitting(PUBLISHED, checkpoint.tensors, file)
+        if others and method not in others:
+            raise ModelError(f"{error} It fits: {', '.join(others)}.") from error
+        raise
+    return converted, tensors
 
 
 def _image_encoder(prior: Path | None) -> Path | None:

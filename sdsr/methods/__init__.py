@@ -1,7 +1,8 @@
 """The methods, one folder per paper; `FOLDERS` is the one place that lists them.
 
-A folder says in `FACTS` what its recipes are, without torch. It has `recipes.py` with `RECIPES` and `ABLATIONS` (tables
-of variants, by name), and `published.py` with `PUBLISHED`, the checkpoints that its authors published, by name.
+A folder says in `FACTS` what its recipes are, and in `CONVERTERS` which checkpoints it reads, without torch. It has
+`recipes.py` with `RECIPES` and `ABLATIONS` (tables of variants, by name), and `published.py` with `PUBLISHED`, the
+checkpoints that its authors published, by name.
 """
 
 from collections.abc import Iterator, Mapping
@@ -31,6 +32,11 @@ def gather(module: str, name: str) -> list[Any]:
 def facts_of(folder: str) -> dict[str, RecipeFacts]:
     """Return what a folder says of its recipes, by name, without torch."""
     return import_module(f"{__name__}.{folder}").FACTS
+
+
+def converters() -> tuple[str, ...]:
+    """Return the names of all published checkpoints that are read, without torch."""
+    return tuple(name for folder in FOLDERS for name in import_module(f"{__name__}.{folder}").CONVERTERS)
 
 
 def all_recipes() -> dict[str, "Recipe"]:

@@ -21,7 +21,7 @@ from sdsr.cli.main import app
 from sdsr.digests import combined_sha256, file_sha256
 from sdsr.errors import InputError, ModelError, OutputError
 from sdsr.method_folders import read_description
-from sdsr.methods import METHODS
+from sdsr.methods import METHODS, converters
 from sdsr.methods.consissr.recipes import CONSISSR_PUBLISHED
 from sdsr.methods.published import PUBLISHED
 from sdsr.prior.loading import load_prior
@@ -71,6 +71,12 @@ def run(*arguments: Any) -> dict[str, Any]:
 def test_every_published_checkpoint_fits_a_recipe() -> None:
     for published in PUBLISHED.values():
         assert METHODS[published.recipe].plan is not None
+
+
+def test_help_names_every_published_checkpoint() -> None:
+    assert converters() == tuple(PUBLISHED)
+    shown = RUN.invoke(app, ["convert", "--help"], env={"COLUMNS": "300"}).output
+    assert all(f" {name}" in shown for name in PUBLISHED)
 
 
 def test_every_published_checkpoint_is_in_the_documentation() -> None:
@@ -187,6 +193,12 @@ def test_a_file_that_does_not_fit_is_refused_unless_partial(consissr_tiny: State
 def test_missing_tensors_are_counted(tmp_path: Path) -> None:
     converted = Converted(parts={}, missing=tuple("abcdefgh"))
     with pytest.raises(ModelError, match="lacks tensors: a, b, c, d, e and 3 more;"):
+        check_complete(converted, tmp_path)
+
+
+def test_unknown_and_missing_tensors_are_told_together(tmp_path: Path) -> None:
+    converted = Converted(parts={}, unknown=("x",), missing=("a",))
+    with pytest.raises(ModelError, match="holds unknown tensors: x; it lacks tensors: a; name its own"):
         check_complete(converted, tmp_path)
 
 

@@ -8,10 +8,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from typer.testing import CliRunner
 
 from sdsr.checkpoints.conversion import check_complete, check_fit, converted_from
 from sdsr.checkpoints.converted import Converted
 from sdsr.checkpoints.reading import read_checkpoint
+from sdsr.cli.main import app
 from sdsr.errors import ModelError
 from sdsr.methods.one_step.convert import low_rank, unet_shapes
 from sdsr.methods.one_step.generator import D3SR, OSEDIFF, OneStep
@@ -45,6 +47,16 @@ def updates(pattern: str = "{layer}.lora_{side}.weight", generator: OneStep = D3
 
 def fits(converted: Converted) -> bool:
     return not (converted.unknown or converted.missing)
+
+
+def test_the_methods_whose_checkpoint_it_is_are_told(tmp_path: Path) -> None:
+    torch.save({"params": predictor(0.0)}, tmp_path / "stablesr.ckpt")
+    done = CliRunner().invoke(app, ["convert", "stablesr-cfw", str(tmp_path / "stablesr.ckpt")])
+    assert str(done.exception).endswith(". It fits: invsr.")
+    state = {"odd": torch.zeros(3)}
+    torch.save(state, tmp_path / "odd.ckpt")
+    done = CliRunner().invoke(app, ["convert", "invsr", str(tmp_path / "odd.ckpt")])
+    assert str(done.exception).endswith("--partial.")
 
 
 WRAPPERS = [

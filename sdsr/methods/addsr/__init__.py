@@ -32,3 +32,6 @@ FACTS = by_name(
         steps=4,
     ),
 )
+
+CONVERTERS = ("seesr", "addsr")
+"""What `PUBLISHED` of `published.py` has, without torch."""

@@ -43,6 +43,7 @@ _PARTS = {"unet": ("unet", "attention"), "controlnet": ("controlnet", "control_a
 _VISUAL = "visual_encoder."
 _PROJECTION = "image_proj."
 _HARD_TAGS = ("label_embed", "wordvec_proj.", "tagging_head.", "tag_encoder.", "text_decoder.", "fc.", "logit_scale")
+_UPDATES = ("lora_A", "lora_B")
 _BUFFERS = (".relative_position_index", ".attn_mask")
 
 
@@ -78,8 +79,20 @@ def convert(
         missing=tuple(missing),
         unknown=tuple(unknown),
         dropped=tuple(f"tagger/{name}" for name in dropped),
+        files=_there(files),
         shapes={part: shapes_of(network) for part, network in networks.items()},
     )
+
+
+def _there(files: Files) -> dict[str, bool]:
+    """Which of the published files, whatever they are called here, some tensors are of."""
+    updates = [name for name in files["tagger"] if name.endswith(_UPDATES)]
+    return {
+        "unet/": bool(files["unet"]),
+        "controlnet/": bool(files["controlnet"]),
+        "ram_swin_large_14m.pth": len(files["tagger"]) > len(updates),
+        "DAPE.pth": bool(updates),
+    }
 
 
 def _networks(layout: NetworkConfig, widths: tuple[int, ...], swin: NetworkConfig) -> dict[str, nn.Module]:
@@ -118,10 +131,10 @@ def _sorted_by_content(state: Mapping[str, Tensor]) -> Files:
         match _kind(held):
             case "tagger":
                 ours = {_after(name, (_VISUAL, _PROJECTION, *_HARD_TAGS)): tensor for name, tensor in held.items()}
-                is_update = any(name.endswith("lora_A") for name in ours)
+                is_update = any(name.endswith(_UPDATES) for name in ours)
                 found["tagger"] = found["tagger"] | ours if is_update else ours | found["tagger"]
             case "other":
-                found["other"] |= {f"{file}/{name}": tensor for name, tensor in held.items()}
+                found["other"] |= {f"{file}/{name}" if file else name: tensor for name, tensor in held.items()}
             case kind:
                 found[kind] |= held
     return found

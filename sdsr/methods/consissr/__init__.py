@@ -25,3 +25,6 @@ FACTS = by_name(
         steps=10,
     ),
 )
+
+CONVERTERS = ("consissr",)
+"""What `PUBLISHED` of `published.py` has, without torch."""

@@ -28,3 +28,6 @@ FACTS = by_name(
         prior="sd-turbo",
     ),
 )
+
+CONVERTERS = ("invsr",)
+"""What `PUBLISHED` of `published.py` has, without torch."""

@@ -32,3 +32,6 @@ FACTS = by_name(
         steps=1,
     ),
 )
+
+CONVERTERS = ("d3sr", "osediff", "hypir")
+"""What `PUBLISHED` of `published.py` has, without torch."""

@@ -33,3 +33,6 @@ FACTS = by_name(
         steps=10,
     ),
 )
+
+CONVERTERS = ("stablesr", "stablesr-768v", "stablesr-turbo", "stablesr-cfw")
+"""What `PUBLISHED` of `published.py` has, without torch."""

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from sdsr.adapters.control import photo_control, residuals
 from sdsr.adapters.image_attention import ImageAttention
 from sdsr.adapters.tagger import SWIN_LARGE, SwinTagger
+from sdsr.checkpoints.conversion import check_complete
 from sdsr.checkpoints.converted import Converted
 from sdsr.checkpoints.reading import read_checkpoint
 from sdsr.cli.main import app
@@ -143,6 +144,17 @@ def test_every_name_of_the_full_networks_is_used():
         assert (len(both), sum(tensor.numel() for tensor in both)) == COUNTS[network]
     added = sum(tensor.numel() for tensor in converted.parts["attention"].values())
     assert added == 260_849_600
+
+
+def test_files_that_are_absent_are_named():
+    state = {f"unet/file/{name}": one for name, one in listed("unet").items()}
+    state["model.diffusion_model.a"] = torch.zeros(1)
+    with pytest.raises(ModelError) as raised:
+        check_complete(convert(state), Path("folder"))
+    assert "holds unknown tensors: model.diffusion_model.a; it lacks tensors: controlnet/conv_in" in str(raised.value)
+    assert "it has unet/ of the published files, not controlnet/, ram_swin_large_14m.pth, DAPE.pth;" in str(
+        raised.value
+    )
 
 
 def test_full_networks_have_the_published_shapes():
