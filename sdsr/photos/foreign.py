@@ -39,11 +39,12 @@ HEIC = _of("picture", "a HEIC picture", "export it as JPEG, PNG or AVIF (heif-co
 RAW = _of("raw", "a camera's raw file")
 GIF = _of("picture", "a GIF")  # is read, not written
 GIF_STARTS = (b"GIF87a", b"GIF89a")
+BMP_START = re.compile(rb"BM....\x00\x00\x00\x00", re.DOTALL)
 VIDEO = _of("video", "a video")
 SOUND = _of("sound", "a sound file")
 DOCUMENT = _of("document", "a document")
 ARCHIVE = _of("archive", "an archive")
-BMP = _of("picture", "a BMP")
+BMP = _of("picture", "a BMP")  # so is this
 ICON = _of("picture", "an icon")
 LAYERS = _of("picture", "a layered picture of an editor", "export it flat, as PNG or TIFF")
 JPEG_2000 = _of("picture", "a JPEG 2000")
@@ -67,7 +68,6 @@ _BRANDS = (
     (rb"M4A |M4B |M4P |F4A |F4B ", SOUND),
 )
 _STARTS: tuple[tuple[bytes, Foreign], ...] = (
-    (rb"BM....\x00\x00\x00\x00", BMP),
     (rb"\x00\x00[\x01\x02]\x00[^\x00]\x00", ICON),
     (rb"icns", ICON),
     (rb"8BPS|gimp xcf", LAYERS),

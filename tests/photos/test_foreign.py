@@ -63,7 +63,6 @@ def preview_of_raw() -> bytes:
 
 
 FILES: dict[str, tuple[bytes, str]] = {
-    "BMP": (saved("BMP"), "a BMP"),
     "icon": (saved("ICO", sizes=[(16, 16)]), "an icon"),
     "PPM": (saved("PPM"), "a Netpbm"),
     "PCX": (saved("PCX"), "a rare format"),
@@ -150,7 +149,7 @@ def test_a_preview_that_comes_first_is_passed_over_for_its_photo() -> None:
     np.testing.assert_array_equal(read_photo(file.getvalue()).pixels, PIXELS)
 
 
-@pytest.mark.parametrize("suffix", [".gif", ".HEIC", ".mp4", ".pdf", ".dng"])
+@pytest.mark.parametrize("suffix", [".gif", ".bmp", ".HEIC", ".mp4", ".pdf", ".dng"])
 def test_no_such_file_is_written_either(suffix: str) -> None:
     with pytest.raises(InputError, match=r"out\S+ would be an? .*, which isn't written; use one of \.jpg"):
         format_of(Path(f"out{suffix}"))

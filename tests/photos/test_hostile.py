@@ -49,6 +49,8 @@ def valid_files() -> dict[str, bytes]:
         "jxl": encode_photo(rgba, "JXL"),
         "bare jxl": encode_photo(Photo(pixels=PIXELS), "JXL"),
         "16-bit jxl": encode_photo(Photo(pixels=deep, traits=traits), "JXL"),
+        "bmp": saved(image, "BMP"),
+        "palette bmp": saved(image.quantize(16), "BMP"),
         "plain tiff": saved(image, "TIFF", exif=exif),
         "lzw tiff": saved(image, "TIFF", compression="tiff_lzw"),
         "packbits tiff": saved(image.convert("L"), "TIFF", compression="packbits"),
