@@ -153,15 +153,17 @@ def test_windows_are_restored(restored: Path) -> None:
         assert plain.size == (96, 72)
 
 
-def test_what_needs_torch_says_so_in_one_line() -> None:
+def test_what_needs_torch_says_so_in_one_line(tmp_path: Path) -> None:
+    serve = ["serve", "--port", "0", "--folder", str(tmp_path)]
     for command in (
         ["upscale", str(SAMPLE), "--model", "stablesr-small"],
         ["train", "d3sr-small", "--print-config"],
-        ["serve", "--model", "stablesr-small"],
-        ["serve", "--device", "cuda:0"],
+        [*serve, "--model", "stablesr-small"],
+        [*serve, "--device", "cuda:0"],
     ):
         code = f"sys.argv = ['sdsr', *{command!r}]\nfrom sdsr.cli.main import main\nmain()"
-        done = subprocess.run([sys.executable, "-c", BLOCK + code], capture_output=True, text=True, check=False)
+        line = [sys.executable, "-c", BLOCK + code]
+        done = subprocess.run(line, capture_output=True, text=True, check=False, timeout=60)
         assert done.returncode == 2, done.stderr
         assert done.stderr.startswith("sdsr: error: "), done.stderr
         assert "pip install 'sdsr[methods]'" in done.stderr
