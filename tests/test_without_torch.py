@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 import sdsr
+from sdsr.cli.table import NEED_METHODS, STUDIES
 from tests.served import ROOT, Served, problem
 
 SAMPLE = Path(sdsr.__file__).parent / "assets" / "sample.jpg"
@@ -168,6 +169,47 @@ def test_what_needs_torch_says_so_in_one_line(tmp_path: Path) -> None:
         assert done.stderr.startswith("sdsr: error: "), done.stderr
         assert "pip install 'sdsr[methods]'" in done.stderr
         assert done.stderr.count("\n") == 1
+
+
+def test_commands_that_are_said_to_need_torch_do_so(tmp_path: Path) -> None:
+    """Asked with as little as they take, none of them begins without it."""
+    asked = {
+        "train": "d3sr-small --data X --run X",
+        "teach": "d3sr-small --data X --to Y",
+        "export": "d3sr-small --to Y",
+        "convert": "consissr P --to Y",
+        "evaluate": "X X",
+        "degrade": "P -o Y.png",
+        "study ablation": "X --data X --validation X --run Y",
+        "study complexity": "d3sr-small",
+        "study curves": "d3sr-small X",
+        "study steps": "addsr-small X X",
+        "study starts": "invsr-small X",
+        "study fidelity": "d3sr-small X -o Y.png",
+        "study tradeoff": "d3sr-small X X",
+        "study modulation": "stablesr-small P -o Y.png",
+        "study discriminator-features": "P -o Y.png",
+        "study trust": "d3sr-small X",
+        "study similarity": "P --text X --clip X",
+    }
+    assert [*asked] == [*NEED_METHODS, *(f"study {name}" for name in STUDIES)]
+    paths = {"P": str(SAMPLE), "X": str(SAMPLE.parent)}
+    lines = [[paths.get(word, word) for word in f"{words} {said}".split()] for words, said in asked.items()]
+    told = printed(
+        f"""
+from sdsr.cli.main import app
+for line in {lines!r}:
+    try:
+        app(line, standalone_mode=False)
+    except ModuleNotFoundError as error:
+        print(error.name.partition(".")[0])
+    except BaseException as error:
+        print(line, repr(error))
+""",
+        home=tmp_path,
+    )
+    assert len(told) == len(lines)
+    assert {*told} <= {*BLOCKED}
 
 
 def test_the_public_door_says_so_too() -> None:

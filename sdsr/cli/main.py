@@ -11,7 +11,7 @@ from sdsr.allocator import keep_little
 from sdsr.cli.collecting import collect_nothing_yet
 from sdsr.cli.printing import LineFormatter, echo_line, print_any_name
 from sdsr.cli.processors import share_processors
-from sdsr.cli.table import COMMANDS, MANIFEST, STUDIES, add_aliases, add_commands
+from sdsr.cli.table import COMMANDS, MANIFEST, STUDIES, WITH_METHODS, add_aliases, add_commands
 from sdsr.errors import SdsrError
 from sdsr.extras import told_of
 from sdsr.lean_imports import own_process
@@ -26,7 +26,12 @@ manifest = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
 add_commands(manifest, MANIFEST, "sdsr.cli.manifest")
 add_aliases(app)
 app.add_typer(manifest, name="manifest", help="Look after a folder of results: how far it is, whole or not, merged.")
-app.add_typer(study, name="study", help="Make one table or figure of a paper: ablations, curves, complexity ...")
+app.add_typer(
+    study,
+    name="study",
+    help="Make one table or figure of a paper: ablations, curves, complexity ...",
+    rich_help_panel=WITH_METHODS,
+)
 
 
 def _print_version(wanted: bool) -> None:

@@ -11,6 +11,7 @@ from sdsr.cli.options import Json
 from sdsr.cli.tables import plain_table, print_tables
 from sdsr.digests import combined_sha256, file_sha256
 from sdsr.embedded import FACTS
+from sdsr.graphs.description import has_graphs
 from sdsr.method_folders import ASSETS, DESCRIPTION, read_description
 from sdsr.methods import FOLDERS, facts_of
 from sdsr.methods.facts import RecipeFacts
@@ -18,7 +19,10 @@ from sdsr.methods.facts import RecipeFacts
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One recipe; `bytes` and `sha256` are those of its trained parts, `prior_bytes` those of an embedded prior."""
+    """One recipe; `bytes` and `sha256` are those of its trained parts, `prior_bytes` those of an embedded prior.
+
+    `extra` is the one of the package that it takes to restore with it, or to train it; None where the core does.
+    """
 
     name: str
     restores: bool
@@ -31,6 +35,7 @@ class Row:
     prior_bytes: int
     sha256: str | None
     licence: str | None
+    extra: str | None
 
     @property
     def weights(self) -> str:
@@ -67,6 +72,7 @@ def _row(facts: RecipeFacts) -> Row:
         prior_bytes=sum(path.stat().st_size for path in prior_files),
         sha256=combined_sha256(map(file_sha256, files)) if files else None,
         licence=noted.get("licence", "Apache-2.0") if files else None,
+        extra=None if has_graphs(folder) else "methods",
     )
 
 
@@ -80,3 +86,7 @@ def _tables(rows: Sequence[Row]) -> Iterator[Table]:
         words.add_row(row.name, row.paper or "-", row.summary or "-")
     yield figures
     yield words
+    lean = ", ".join(row.name for row in rows if row.extra is None)
+    said = plain_table(show_header=False)
+    said.add_row(f"{lean} restores without torch; all others need it: pip install 'sdsr\\[methods]'.")
+    yield said

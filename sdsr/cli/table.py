@@ -17,19 +17,25 @@ from sdsr.cli.groups import spread_groups
 COMMANDS = {
     "upscale": "Restore and enlarge photos: one, several, folders with all that is in them, or standard input.",
     "models": "List the methods: paper, steps, and whether their weights are here, how large and under which licence.",
+    "compare": "Lay LQ, results and HR side by side, each photo with one region enlarged.",
+    "report": "Tell, on a page, how far a restored photo is consistent with its photo and where passes disagree.",
+    "serve": "Open the page on this machine: drop a photo, watch it clear up, take it home; and the HTTP API that it "
+    "uses.",
+    "doctor": "Print versions, devices, embedded and published models, and what is missing for which feature.",
     "train": "Train one stage of a recipe; resumable, killable at any moment.",
     "teach": "Make pairs with a teacher's answers; stopped at any moment, it goes on where it was.",
     "export": "Write a run's trained parts in half precision or 8 bits, ready for `sdsr upscale --model FOLDER`.",
     "convert": "Turn a published checkpoint into parts for `sdsr upscale --model FOLDER`, and tell what is in it.",
     "evaluate": "Measure folders of results against a folder of truths, or alone; photos are matched by name.",
-    "compare": "Lay LQ, results and HR side by side, each photo with one region enlarged.",
-    "report": "Tell, on a page, how far a restored photo is consistent with its photo and where passes disagree.",
     "degrade": "Show samples of a degradation on a contact sheet, or write one degraded photo.",
-    "serve": "Open the page on this machine: drop a photo, watch it clear up, take it home; and the HTTP API that it "
-    "uses.",
-    "doctor": "Print versions, devices, embedded and published models, and what is missing for which feature.",
 }
 """Modules of this package and the first sentence of their functions, which are called like them."""
+
+NEED_METHODS = ("train", "teach", "export", "convert", "evaluate", "degrade")
+"""Those of them that need the extra `methods`, as every study does."""
+
+WITH_METHODS = "Commands that need torch: pip install 'sdsr\\[methods]'"
+"""What these are listed under."""
 
 STUDIES = {
     "ablation": "Train and score the variants of a table; resumable, killable at any moment.",
@@ -66,7 +72,8 @@ ALIASES = {"methods": "models", "complexity": "study complexity"}
 def add_commands(app: typer.Typer, table: Mapping[str, str], package: str) -> None:
     """Add the commands of a table, whose modules are in `package`."""
     for name, summary in table.items():
-        app.command(name, cls=_imported_when_called(package, name), help=summary)(_placeholder)
+        panel = WITH_METHODS if name in NEED_METHODS else None
+        app.command(name, cls=_imported_when_called(package, name), help=summary, rich_help_panel=panel)(_placeholder)
 
 
 def add_aliases(app: typer.Typer) -> None:

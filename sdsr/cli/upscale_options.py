@@ -42,7 +42,9 @@ class Basics:
     width: Annotated[int | None, typer.Option(min=1, help="Width of the result in pixels.")] = None
     height: Annotated[int | None, typer.Option(min=1, help="Height of the result in pixels.")] = None
     megapixels: Annotated[float | None, typer.Option(help="Millions of pixels of the result.")] = None
-    model: Annotated[str, typer.Option(help="A method (`sdsr models`), or a folder of a trained one.")] = DEFAULT_MODEL
+    model: Annotated[
+        str, typer.Option(help="A method (`sdsr models` tells what each needs), or a folder of a trained one.")
+    ] = DEFAULT_MODEL
     fidelity: Annotated[
         float | None, typer.Option(help="0 (the model's details) to 1 (the photo's), where the method has a choice.")
     ] = None

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 import sdsr
 from sdsr.cli import main as cli
-from sdsr.cli.table import ALIASES, COMMANDS, MANIFEST, STUDIES, command_of, load_command
+from sdsr.cli.table import ALIASES, COMMANDS, MANIFEST, NEED_METHODS, STUDIES, command_of, load_command
 from sdsr.errors import InputError, OutputError
 
 RUN = CliRunner()
@@ -40,7 +40,13 @@ def test_help_lists_every_command(words: tuple[str, ...], names: list[str]) -> N
     shown = RUN.invoke(cli.app, [*words, "--help"])
     assert shown.exit_code == 0
     listed = [line.split()[1] for line in shown.output.splitlines() if line.startswith("│ ") and line[2] != " "]
-    assert [name for name in listed if not name.startswith("-")] == [*names]
+    assert sorted(name for name in listed if not name.startswith("-")) == sorted(names)
+
+
+def test_help_tells_what_needs_torch() -> None:
+    _, _, below = RUN.invoke(cli.app, ["--help"]).output.partition("need torch: pip install 'sdsr[methods]'")
+    listed = [line.split()[1] for line in below.splitlines() if line.startswith("│ ") and line[2] != " "]
+    assert listed == [*NEED_METHODS, "study"]
 
 
 @pytest.mark.parametrize("words", TYPED)
