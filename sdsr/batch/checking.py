@@ -10,7 +10,7 @@ MOST_MEAN = 0.15
 MOST_CELL = 0.4
 """The same of a part of both: one that is black, or of another photo, is farther."""
 _MOST_CELLS = 8
-_LEAST_CELL_PX = 16  # of the photo
+_LEAST_CELL_PX = 16  # of both, so that their cells are of the same places and none is empty
 
 
 def check_result(photo: Photo, result: Photo) -> None:
@@ -18,14 +18,15 @@ def check_result(photo: Photo, result: Photo) -> None:
 
     That all values are finite is seen before they become integers (`sdsr.images.floats.quantize`).
     """
-    rows, columns = (max(1, min(_MOST_CELLS, side // _LEAST_CELL_PX)) for side in photo.size)
+    sides = map(min, photo.size, result.size)
+    rows, columns = (max(1, min(_MOST_CELLS, side // _LEAST_CELL_PX)) for side in sides)
     off = np.abs(_cell_means(photo.pixels, rows, columns) - _cell_means(result.pixels, rows, columns))
     _refuse_above(MOST_MEAN, float(np.abs(_mean(photo.pixels) - _mean(result.pixels)).max()), "mean color")
     _refuse_above(MOST_CELL, float(off.max()), "color of a part")
 
 
 def _refuse_above(limit: float, value: float, what: str) -> None:
-    if value > limit:
+    if not value <= limit:  # nor is it where it isn't finite
         raise ResultError(
             f"the restored picture's {what} is off the photo's (={value:.2f} of full range, limit {limit}); nothing "
             "was written. Try --color-fix wavelet, or --device cpu."

@@ -34,6 +34,24 @@ def test_what_is_near_its_photo_passes(size: tuple[int, int], dtype: type) -> No
         check_result(photo, Photo(pixels=result))
 
 
+@pytest.mark.parametrize("width", [1, 5, 12, 23, 135])
+def test_a_photo_made_small_passes_and_another_does_not(width: int) -> None:
+    photo = Photo(pixels=np.zeros((2, 4000, 3), np.uint8))
+    photo.pixels[:, 2000:] = 255
+    share = (2 * np.arange(width) + 1 > width) * 0.5 + (2 * np.arange(width) + 1 >= width) * 0.5
+    small = np.broadcast_to((255 * share).astype(np.uint8)[None, :, None], (1, width, 3)).copy()
+    check_result(photo, Photo(pixels=small))
+    with pytest.raises(ResultError, match="mean color is off"):
+        check_result(photo, Photo(pixels=np.zeros_like(small)))
+
+
+def test_what_is_not_finite_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    photo = Photo(pixels=noise(8, 8))
+    monkeypatch.setattr("sdsr.batch.checking._mean", lambda pixels: np.full(3, np.nan))
+    with pytest.raises(ResultError, match=r"mean color is off the photo's \(=nan"):
+        check_result(photo, photo)
+
+
 def test_what_is_black_tinted_or_black_in_a_part_is_refused() -> None:
     photo = Photo(pixels=np.full((64, 96, 3), 120, np.uint8))
     black, tinted, part = (photo.pixels.repeat(2, 0).repeat(2, 1) for _ in range(3))
