@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, TextIO
 import typer
 from rich.console import Console
 from rich.filesize import decimal
-from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, TaskID, TaskProgressColumn, TextColumn
+from rich.progress import Task as BarTask
+from rich.text import Text
 
 from sdsr.batch.desk import Batch
 from sdsr.batch.engine import process
@@ -25,6 +27,8 @@ from sdsr.cli.tables import numbers, plain_table
 if TYPE_CHECKING:
     from sdsr.batch.estimate import Estimate
     from sdsr.batch.ray_cluster import Cluster
+
+_LEAST_SHARE = 0.05  # of the first photo, by which the rest is reckoned
 
 
 def report(batch: Batch, *, json: bool, quiet: bool, cluster: "Cluster | None" = None) -> "Tally":
@@ -165,7 +169,10 @@ def _print_summary(tally: Tally) -> None:
 
 @dataclass(slots=True, kw_only=True)
 class _Shown:
-    """A bar on standard error that moves by pixels; without a terminal there is none."""
+    """A bar on standard error that moves by pixels, and pulses before there are any; without a terminal there is none.
+
+    It says when all is done, as soon as there is a pace.
+    """
 
     batch: Batch
     bar: Progress
@@ -193,20 +200,29 @@ class _Shown:
         pace = self.pace
         total = len(self.batch.tasks)
         number = f"{min(pace.settled + 1, total)}/{total} " if total > 1 else ""
-        left = f", {told_time(pace.left_s)} left" if total > 1 and pace.left_s is not None else ""
+        left_s = pace.left_s if pace.done_px > 0 or pace.share > _LEAST_SHARE else None
         self.bar.update(
             self.bar_task,
             completed=pace.finished_px,
-            total=max(1.0, pace.finished_px + pace.left_px),
+            total=max(1.0, pace.finished_px + pace.left_px) if pace.finished_px > 0 else None,
             description=f"{number}{one_line(name)}".replace("[", r"\["),
-            left=left,
+            done_s=None if left_s is None else pace.now_s + left_s,
         )
+
+
+class _TimeLeft(ProgressColumn):
+    """Counts down to when all will be done (`done_s`, of `time.monotonic`); empty where that isn't known, or past."""
+
+    def render(self, task: BarTask) -> Text:
+        done_s = task.fields["done_s"]
+        left_s = 0.0 if done_s is None else done_s - time.monotonic()
+        return Text(f"about {told_time(left_s)} left" if left_s >= 0.5 else "")
 
 
 @contextmanager
 def _shown_progress(batch: Batch, *, shown: bool) -> Iterator[_Shown]:
     console = Console(stderr=True)
-    columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[left]}")
+    columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), _TimeLeft()
     with Progress(
         *columns,
         console=console,
@@ -214,5 +230,5 @@ def _shown_progress(batch: Batch, *, shown: bool) -> Iterator[_Shown]:
         transient=True,
         redirect_stdout=sys.stdout.isatty(),
     ) as bar:
-        bar_task = bar.add_task("loading", total=1.0, left="")
+        bar_task = bar.add_task("loading", total=None, done_s=None)
         yield _Shown(batch=batch, bar=bar, bar_task=bar_task, pace=Pace(photos=len(batch.tasks)))
