@@ -19,7 +19,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from sdsr.diffusion.noise import CanvasNoise
-from sdsr.errors import InputError
+from sdsr.errors import InputError, ModelError
 from sdsr.methods.recipe import Recipe, Stage
 from sdsr.prior.prior import Prior
 from sdsr.prior.running import as_usual
@@ -156,12 +156,12 @@ def _training(recipe: Recipe, prior: str) -> tuple[dict[str, int], list[Part]]:
 
 
 def _discriminator(stage: Stage, restorer: Restorer) -> Iterator[Part]:
-    """Yield a stage's discriminator, if it has one that knows the prior's latents; the log says where it has not."""
+    """Yield a stage's discriminator, if it knows the prior's latents and is here; the log says where it is not."""
     assert stage.discriminator is not None
     try:
         with restorer.prior.device:
             parameters = list(stage.discriminator(restorer).parameters())
-    except InputError as error:
+    except (InputError, ModelError) as error:
         log.warning("%s is counted without its discriminator: %s", stage.name, error)
         return
     learning = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)

@@ -63,10 +63,7 @@ def unlike(recorded: Any, found: Any, _: bool = True, where: str = "") -> Iterat
 
 def full_size(name: str) -> dict[str, Any]:
     """What `sdsr complexity` counts: 128 px to 512 px on the method's own prior."""
-    return access.counted(name, prior=None, given_px=128, discriminators=name not in UNCOUNTED_CRITICS)
-
-
-UNCOUNTED_CRITICS = {"addsr"}  # DINO's architecture is read from its files
+    return access.counted(name, prior=None, given_px=128)
 
 
 def tiny_size(name: str) -> dict[str, Any]:

@@ -12,11 +12,12 @@ from typer.testing import CliRunner
 
 from sdsr.adapters.first_level import first_level
 from sdsr.cli.main import app
-from sdsr.errors import InputError
+from sdsr.errors import InputError, ModelError
 from sdsr.methods import METHODS
 from sdsr.methods.facts import RecipeFacts
 from sdsr.methods.recipe import Recipe
 from sdsr.methods.stablesr.recipes import SMALL_METHOD
+from sdsr.objectives.discriminator import Discriminator
 from sdsr.prior.condition import Condition
 from sdsr.prior.convolution import ConvolutionByProducts
 from sdsr.prior.running import Choice, Decision, Running, as_usual, computing
@@ -164,6 +165,17 @@ def test_consissr_at_full_size_is_what_its_authors_built() -> None:
     assert hints / 1e9 == pytest.approx(8.894, abs=5e-3)  # which the authors' code makes anew in each pass
     assert parts["autoencoder"].decode.layers / 1e9 == pytest.approx(1240.1, abs=0.05)
     assert parts["autoencoder"].decode.total / 1e9 == pytest.approx(1257.3, abs=0.05)
+
+
+def test_a_discriminator_without_its_weights_hides_nothing_else(caplog: pytest.LogCaptureFixture) -> None:
+    def absent(_: Restorer) -> Discriminator:
+        raise ModelError("weights (=eyes) were not found; run: ...")
+
+    recipe = METHODS["d3sr-small"]
+    stage = replace(recipe.stages[0], name="judged", discriminator=absent)
+    found = complexity(replace(recipe, stages=(stage,)), "tiny", given_px=16)
+    assert (found.discriminators, found.macs("image").total > 0) == ((), True)
+    assert "judged is counted without its discriminator: weights (=eyes) were not found" in caplog.text
 
 
 def test_what_restores_nothing_is_refused() -> None:

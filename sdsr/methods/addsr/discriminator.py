@@ -22,6 +22,7 @@ DINO_PX = 224
 DINO_2_PX = 518
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
+_SMALL_VIT = {"hidden_size": 384, "num_hidden_layers": 12, "num_attention_heads": 6}
 _TAPS = (0, 3, 6, 9, 12)
 _SMALL_LEVELS = (1, 2, 3, 4)
 
@@ -152,6 +153,20 @@ def load_dino_discriminator(dino: Path, dino_2: Path, device: torch.device) -> T
     telling = Dinov2Model.from_pretrained(dino_2, local_files_only=True)
     for model in (seeing, telling):
         nn.Module.to(model.eval().requires_grad_(False), device)
+    return _on_dino(seeing, telling)
+
+
+def blank_dino_discriminator() -> TokenDiscriminator:
+    """Return it on "meta", on networks of the published shapes, to count it without weights."""
+    from transformers import Dinov2Config, Dinov2Model, ViTConfig, ViTModel
+
+    with torch.device("meta"):
+        seeing = ViTModel(ViTConfig(**_SMALL_VIT, intermediate_size=1536, patch_size=16), add_pooling_layer=False)
+        telling = Dinov2Model(Dinov2Config(**_SMALL_VIT, mlp_ratio=4, patch_size=14, image_size=DINO_2_PX))
+        return _on_dino(seeing, telling)
+
+
+def _on_dino(seeing: nn.Module, telling: nn.Module) -> TokenDiscriminator:
     features = DinoTokens(seeing)
     condition = Dino2Class(telling)
     return TokenDiscriminator(features, condition, channels=features.channels, condition_width=condition.width)

@@ -11,7 +11,12 @@ from sdsr.losses.adversarial import SUMMED_HINGE
 from sdsr.losses.small_perceptual import load_small_perceptual
 from sdsr.losses.terms import Term, gradient_l1, image_l1, lattice, unevenness
 from sdsr.methods.addsr import FACTS
-from sdsr.methods.addsr.discriminator import SmallTokens, TokenDiscriminator, load_dino_discriminator
+from sdsr.methods.addsr.discriminator import (
+    SmallTokens,
+    TokenDiscriminator,
+    blank_dino_discriminator,
+    load_dino_discriminator,
+)
 from sdsr.methods.addsr.distillation import Distillation, StepWeights
 from sdsr.methods.addsr.method import (
     ADDSR_PLAN,
@@ -42,11 +47,18 @@ from sdsr.restoration.restorer import Restorer
 
 
 def discriminator_of(restorer: Restorer) -> Discriminator:
-    """Heads on DINO's tokens, told DINOv2's view of the LQ photo; on a small prior, on what stands in for them."""
+    """Heads on DINO's tokens, told DINOv2's view of the LQ photo; on a small prior, on what stands in for them.
+
+    On "meta" they need no weights. Raises ModelError.
+    """
     if isinstance(restorer.prior.image, SmallImageEncoder):
         return _small_discriminator(restorer.prior, restorer.prior.image)
-    network = load_dino_discriminator(resolve("dino-vit-s"), resolve("dino-2-vit-s"), restorer.prior.device)
-    return Discriminator(network.to(restorer.prior.device), PixelsBesideLq(), SUMMED_HINGE)
+    device = restorer.prior.device
+    if device.type == "meta":
+        network = blank_dino_discriminator()
+    else:
+        network = load_dino_discriminator(resolve("dino-vit-s"), resolve("dino-2-vit-s"), device)
+    return Discriminator(network.to(device), PixelsBesideLq(), SUMMED_HINGE)
 
 
 def _small_discriminator(prior: Prior, encoder: SmallImageEncoder) -> Discriminator:

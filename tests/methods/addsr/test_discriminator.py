@@ -15,10 +15,15 @@ from sdsr.methods.addsr.discriminator import (
     ProjectedHead,
     SmallTokens,
     TokenDiscriminator,
+    blank_dino_discriminator,
     cut_out,
     load_dino_discriminator,
     shifted,
 )
+from sdsr.methods.addsr.recipes import discriminator_of
+from sdsr.prior.condition import Condition
+from sdsr.prior.shapes import shape_prior
+from sdsr.restoration.restorer import Parts, Restorer, from_photo
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "addsr_step"
 VIT = {"hidden_size": 12, "num_hidden_layers": 12, "num_attention_heads": 2, "intermediate_size": 16}
@@ -144,3 +149,14 @@ def test_augmented_images_are_moved_and_cut(rng):
     assert shares.min() >= 0.75 - 0.02
     assert shares.max() <= 15 / 16 + 0.02
     assert torch.equal(shifted(image, rng, share=0.0), image)
+
+
+def test_without_weights_it_has_the_published_sizes():
+    """DINO's ViT-S/16 without its pooling, DINOv2's ViT-S/14, and five heads."""
+    discriminator = blank_dino_discriminator()
+    seeing, telling = (network.model for network in discriminator._frozen)
+    sizes = [sum(map(torch.numel, network.parameters())) for network in (seeing, telling, discriminator)]
+    assert sizes == [21_665_664, 22_056_576, 7_630_720]
+    nothing = Parts(conditioner=lambda *_: lambda _: Condition(), start=from_photo, modules=nn.ModuleDict())
+    judged = discriminator_of(Restorer(prior=shape_prior("sd-2-base", image_encoder=False), parts=nothing))
+    assert sum(map(torch.numel, judged.parameters())) == 7_630_720
