@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
+from PIL import Image as PillowImage
 
 from sdsr.errors import InputError
 from sdsr.photos.depths import eight_bits
@@ -19,6 +20,11 @@ MARGIN_PX = 2
 """Around what was found, so that no stroke ends at a border."""
 _SURE = 0.6  # of a line's score; stripes and branches come below, printed words above 0.8
 _LEAST_PX = 8  # of a side, below which there is nothing to find
+_WANTED_PX = 736  # of the shorter side, to which the detector enlarges by itself, however little there is
+_MOST_TIMES = 4  # enlarged more, small photos are all blur, which it takes for one large line
+_LONGEST_PX = 2000
+_TALL = 0.4  # of the shorter side; taller "lines" are whole pictures, unless the photo is a cut line itself
+_TALL_PX = 32
 
 
 def can_find_text() -> bool:
@@ -29,16 +35,36 @@ def can_find_text() -> bool:
 def find_text(photo: Photo) -> tuple[Region, ...]:
     """Return the places of lines of text, upright rectangles in the photo's pixels, from top to bottom.
 
-    Photos with a side above 2000 px are looked at in that size. Raises InputError where the detector is missing.
+    Small photos are looked at enlarged, by up to 4; those with a side above 2000 px in that size. Raises InputError
+    where the detector is missing.
     """
     if not can_find_text():
         raise InputError("the text detector (=rapidocr) is not installed; run: pip install 'sdsr[text]'.")
     if min(photo.size) < _LEAST_PX:
         return ()
-    blue_first = np.ascontiguousarray(eight_bits(photo.pixels)[:, :, ::-1])
+    enlarged = _enlarged(eight_bits(photo.pixels))
+    times = np.array(enlarged.shape[1::-1]) / photo.size[::-1]
+    blue_first = np.ascontiguousarray(enlarged[:, :, ::-1])
     corners = _detector()(blue_first, use_det=True, use_cls=False, use_rec=False, box_thresh=_SURE).boxes
-    found = [_around(each, photo.size) for each in (corners if corners is not None else ())]
+    lines = [each / times for each in (corners if corners is not None else ())]
+    found = [_around(each, photo.size) for each in lines if _thickness(each) <= max(_TALL * min(photo.size), _TALL_PX)]
     return tuple(sorted((place for place in found if place.height and place.width), key=lambda place: place.top))
+
+
+def _enlarged(pixels: np.ndarray) -> np.ndarray:
+    """Return a photo as large as it is looked at; itself where it is large enough."""
+    height, width = pixels.shape[:2]
+    times = min(_MOST_TIMES, _WANTED_PX / min(height, width), _LONGEST_PX / max(height, width))
+    if times <= 1:
+        return pixels
+    size = round(times * width), round(times * height)
+    return np.asarray(PillowImage.fromarray(pixels).resize(size, PillowImage.Resampling.BICUBIC))
+
+
+def _thickness(corners: np.ndarray) -> float:
+    """Return how tall a line of four corners is, turned as it may be."""
+    first, second, _, last = corners
+    return float(min(np.linalg.norm(second - first), np.linalg.norm(last - first)))
 
 
 def _around(corners: np.ndarray, size: tuple[int, int]) -> Region:
@@ -55,4 +81,12 @@ def _detector() -> Any:
     silence_onnx_runtime()
     from rapidocr import RapidOCR
 
-    return RapidOCR(params={"Global.use_cls": False, "Global.use_rec": False, "Global.log_level": "critical"})
+    return RapidOCR(
+        params={
+            "Global.use_cls": False,
+            "Global.use_rec": False,
+            "Global.log_level": "critical",
+            "Global.max_side_len": _LONGEST_PX,
+            "Det.limit_side_len": 32,  # the least that its network takes: it enlarges nothing by itself
+        }
+    )

@@ -44,6 +44,30 @@ def test_nothing_is_found_where_nothing_is_written():
     assert find_text(Photo(pixels=noise[:5])) == ()
 
 
+def test_small_letters_are_found():
+    large = Image.new("RGB", (640, 480), (120, 140, 110))
+    font = ImageFont.load_default(20)
+    ImageDraw.Draw(large).text((80, 200), "Market Street 12", font=font, fill=(20, 20, 30))
+    (place,) = find_text(Photo(pixels=np.asarray(large.resize((160, 120), Image.Resampling.BICUBIC))))
+    assert place.left <= 20
+    assert place.top <= 50 < 55 <= place.bottom
+    assert place.right > 50
+
+
+def test_a_line_that_fills_its_photo_is_found():
+    plate = Image.new("RGB", (90, 24), (230, 230, 220))
+    ImageDraw.Draw(plate).text((6, 3), "AB 1234", font=ImageFont.load_default(15.6), fill=(20, 20, 30))
+    (place,) = find_text(Photo(pixels=np.asarray(plate)))
+    assert place.width > 55
+
+
+@pytest.mark.parametrize("side", [64, 96, 128])
+def test_a_small_photo_is_not_one_line(side: int):
+    coarse = np.clip(128 + 50 * np.random.default_rng(0).normal(size=(6, 6, 3)), 0, 255).astype(np.uint8)
+    blurred = Image.fromarray(coarse).resize((side, side), Image.Resampling.BICUBIC)
+    assert find_text(Photo(pixels=np.asarray(blurred))) == ()
+
+
 def test_text_is_protected_where_it_is_found():
     photo, _ = sign((64, 48))
     recipe = METHODS["d3sr-small"]
