@@ -20,6 +20,7 @@ MARGIN_PX = 2
 """Around what was found, so that no stroke ends at a border."""
 _SURE = 0.6  # of a line's score; stripes and branches come below, printed words above 0.8
 _LEAST_PX = 8  # of a side, below which there is nothing to find
+_LEAST_REDUCED_PX = 17  # of a side, for the detector to reduce it; it rounds to 32 px
 _WANTED_PX = 736  # of the shorter side, to which the detector enlarges by itself, however little there is
 _MOST_TIMES = 4  # enlarged more, small photos are all blur, which it takes for one large line
 _LONGEST_PX = 2000
@@ -40,7 +41,8 @@ def find_text(photo: Photo) -> tuple[Region, ...]:
     """
     if not can_find_text():
         raise InputError("the text detector (=rapidocr) is not installed; run: pip install 'sdsr[text]'.")
-    if min(photo.size) < _LEAST_PX:
+    reduced = max(photo.size) / _LONGEST_PX
+    if min(photo.size) < (_LEAST_PX if reduced <= 1 else _LEAST_REDUCED_PX * reduced):
         return ()
     enlarged = _enlarged(eight_bits(photo.pixels))
     times = np.array(enlarged.shape[1::-1]) / photo.size[::-1]

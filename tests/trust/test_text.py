@@ -44,6 +44,11 @@ def test_nothing_is_found_where_nothing_is_written():
     assert find_text(Photo(pixels=noise[:5])) == ()
 
 
+@pytest.mark.parametrize("size", [(10, 3000), (3000, 20), (25, 3000)])
+def test_strips_too_thin_for_the_detector_are_passed_over(size: tuple[int, int]):
+    assert find_text(Photo(pixels=np.full((*size, 3), 128, np.uint8))) == ()
+
+
 def test_small_letters_are_found():
     large = Image.new("RGB", (640, 480), (120, 140, 110))
     font = ImageFont.load_default(20)
