@@ -14,24 +14,18 @@ from sdsr.photos.av1 import sequence_size
 from sdsr.photos.boxes import boxes
 from sdsr.photos.companions import GAIN_MAP
 from sdsr.photos.depths import narrowed, stretched
-from sdsr.photos.described import of_code_points
 from sdsr.photos.formats import Space
 from sdsr.photos.heif import Item, Items, read_items, write_items
+from sdsr.photos.heif_photo import IDENTITY, XMP_TYPE, alphas, color, metadata, orientation, required
 from sdsr.photos.layout import Layout
 from sdsr.photos.metadata import upright_metadata
 from sdsr.photos.opened import Opened
-from sdsr.photos.reading import turned_upright
-from sdsr.photos.remarks import Remarks
 
-remarks = Remarks(__name__)
-
-_XMP_TYPE = b"application/rdf+xml"
 _BRANDS = b"avif\0\0\0\0avifmif1miaf"
 _BT709_PRIMARIES = 1
 _SRGB_TRANSFER = 13
 _UNSPECIFIED = 2
 _BT601 = 6  # matrices
-_IDENTITY = 0
 _SPEED = 6  # of 10: 4 takes five times the time for 4 %, 8 half of it for 20 % more
 _LOSSLESS_LEVEL = 100
 
@@ -46,14 +40,14 @@ def open_avif(data: bytes) -> Opened:
     items = read_items(data)
     photo = items.items[items.primary]
     tile = _tile(items)
-    width, height = struct.unpack_from(">II", _required(photo, b"ispe"), 4)
+    width, height = struct.unpack_from(">II", required(photo, b"ispe"), 4)
     if photo.kind == b"av01" and sequence_size(items.payload(items.primary)) != (width, height):
         raise ValueError(f"it announces {width}x{height}, and codes {sequence_size(items.payload(items.primary))}")
     bits, gray = _depth(tile)
     space: Space = "GRAY" if gray else "RGB"
-    alpha = bool(_alphas(items))
-    exif, xmp = _metadata(items)
-    icc, described, lossless = _color(photo, space)
+    alpha = bool(alphas(items))
+    exif, xmp = metadata(items)
+    icc, described, lossless = color(photo, space)
     _, exif, xmp = upright_metadata(exif, xmp)  # the properties alone say how it is turned
     return Opened(
         format="AVIF",
@@ -66,7 +60,7 @@ def open_avif(data: bytes) -> Opened:
         exif=exif,
         xmp=xmp,
         dpi=None,
-        orientation=_orientation(photo),
+        orientation=orientation(photo),
         described=described,
         lossless=lossless,
         lost=(GAIN_MAP,) if any(item.kind == b"tmap" for item in items.items.values()) else (),
@@ -98,67 +92,11 @@ def _tile(items: Items) -> Item:
 
 def _depth(tile: Item) -> tuple[int, bool]:
     """Return the bits a channel, and whether there is no color."""
-    flags = _required(tile, b"av1C")[2]
+    flags = required(tile, b"av1C")[2]
     high = flags & 64
     twelve = flags & 32
     gray = bool(flags & 16)
     return (12 if twelve else 10) if high else 8, gray
-
-
-def _required(item: Item, kind: bytes) -> bytes:
-    body = item.property(kind)
-    if body is None:
-        raise ValueError(f"no {kind.decode()} describes the picture")
-    return body
-
-
-def _alphas(items: Items) -> list[int]:
-    auxiliary = items.referring(b"auxl", items.primary)
-    return [one for one in auxiliary if b"alpha" in (items.items[one].property(b"auxC") or b"")]
-
-
-def _metadata(items: Items) -> tuple[bytes | None, bytes | None]:
-    """Return EXIF and XMP of the photo."""
-    exif = xmp = None
-    for number in items.referring(b"cdsc", items.primary):
-        item = items.items[number]
-        if item.kind == b"Exif" and exif is None:
-            body = items.payload(number)
-            exif = body[4 + struct.unpack_from(">I", body)[0] :] or None
-        elif item.kind == b"mime" and item.content_type == _XMP_TYPE and xmp is None:
-            xmp = items.payload(number)
-    return exif, xmp
-
-
-def _color(photo: Item, space: Space) -> tuple[bytes | None, bytes | None, bool]:
-    """Return ICC profile, profile of the numbers that describe color, and whether it was coded losslessly."""
-    icc = described = None
-    lossless = False
-    for body in (body for kind, body in photo.properties if kind == b"colr"):
-        if body[:4] in (b"prof", b"rICC"):
-            icc = body[4:]
-        elif body[:4] == b"nclx":
-            primaries, transfer, matrix = struct.unpack_from(">HHH", body, 4)
-            lossless = matrix == _IDENTITY
-            try:
-                _, described = of_code_points(struct.pack(">4B", primaries, transfer, 0, 1), space)
-            except (ValueError, struct.error) as error:
-                if isinstance(error, InputError):
-                    raise
-                remarks.warning("the color of the AVIF is unknown (%s); it is read as sRGB.", error)
-    return icc, described, lossless
-
-
-def _orientation(photo: Item) -> int:
-    """Return the EXIF orientation that turns as the properties do: anticlockwise, then mirrored, in their order."""
-    marked = np.arange(6).reshape(2, 3)
-    turned = marked
-    for kind, body in photo.properties:
-        if kind == b"irot":
-            turned = np.rot90(turned, body[0] & 3)
-        elif kind == b"imir":
-            turned = turned[:, ::-1] if body[0] & 1 else turned[::-1]
-    return next(value for value in range(1, 9) if np.array_equal(turned_upright(marked, value), turned))
 
 
 def _decode(data: bytes, bits: int) -> np.ndarray:
@@ -172,14 +110,14 @@ def write_avif(file: BufferedIOBase, layout: Layout) -> None:
     if layout.icc:
         photo.properties.insert(1, (b"colr", b"prof" + layout.icc))
     items = [(photo, coded.payload(coded.primary))]
-    for number in _alphas(coded):
+    for number in alphas(coded):
         alpha = coded.items[number]
         alpha.references = {b"auxl": (1,)}
         items.append((alpha, coded.payload(number)))
     if layout.exif:
         items.append((Item(kind=b"Exif", references={b"cdsc": (1,)}), bytes(4) + layout.exif))
     if xmp := layout.photo.traits.xmp:
-        items.append((Item(kind=b"mime", content_type=_XMP_TYPE, references={b"cdsc": (1,)}), xmp))
+        items.append((Item(kind=b"mime", content_type=XMP_TYPE, references={b"cdsc": (1,)}), xmp))
     file.write(write_items(_BRANDS, items))
 
 
@@ -192,7 +130,7 @@ def _encode(layout: Layout) -> bytes:
             speed=_SPEED,
             bitspersample=layout.bits,
             pixelformat="444" if layout.space == "RGB" else "400",
-            matrix=_IDENTITY if layout.lossless and layout.space == "RGB" else _BT601,
+            matrix=IDENTITY if layout.lossless and layout.space == "RGB" else _BT601,
             primaries=_UNSPECIFIED if layout.icc else _BT709_PRIMARIES,
             transfer=_UNSPECIFIED if layout.icc else _SRGB_TRANSFER,
         )
