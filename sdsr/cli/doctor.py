@@ -46,6 +46,7 @@ FEATURES = {
     "web": "the web page and its HTTP API",
     "fast": "OpenVINO, another runtime of the graphs: --engine openvino",
     "sign": "signed Content Credentials, --sign",
+    "heic": "photos of phones in HEIC",
     "text": "text found, --protect text and in reports",
     "ray": "folders of photos on a cluster",
     "bucket": "photos of a bucket: s3://, gs://",

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from io import BufferedIOBase
 from typing import TYPE_CHECKING
 
+from sdsr.photos.foreign import BMP, GIF, Foreign
 from sdsr.photos.formats import Format
 
 if TYPE_CHECKING:
@@ -29,6 +30,17 @@ def opener_of(format: Format) -> Opener:
             from sdsr.photos.avif import open_avif as opener
         case "JXL":
             from sdsr.photos.jxl import open_jxl as opener
+    return opener
+
+
+def opener_of_foreign(foreign: Foreign) -> Opener:
+    """Return what opens a file's bytes of a format that is read, and not written."""
+    if foreign is BMP:
+        from sdsr.photos.bmp import open_bmp as opener
+    elif foreign is GIF:
+        from sdsr.photos.gif import open_gif as opener
+    else:
+        from sdsr.photos.heic import open_heic as opener
     return opener
 
 

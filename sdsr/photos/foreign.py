@@ -35,16 +35,15 @@ def _of(kind: Kind, name: str, instead: str | None = None) -> Foreign:
     return Foreign(name=name, kind=kind, instead=instead or _INSTEAD[kind])
 
 
-HEIC = _of("picture", "a HEIC picture", "export it as JPEG, PNG or AVIF (heif-convert PHOTO.heic PHOTO.png)")
+HEIC = _of("picture", "a HEIC")
+HEIC_SEQUENCE = _of("picture", "a HEIC of several pictures", "export one of them as JPEG, PNG or AVIF")
 RAW = _of("raw", "a camera's raw file")
-GIF = _of("picture", "a GIF")  # is read, not written
-GIF_STARTS = (b"GIF87a", b"GIF89a")
-BMP_START = re.compile(rb"BM....\x00\x00\x00\x00", re.DOTALL)
+GIF = _of("picture", "a GIF")
 VIDEO = _of("video", "a video")
 SOUND = _of("sound", "a sound file")
 DOCUMENT = _of("document", "a document")
 ARCHIVE = _of("archive", "an archive")
-BMP = _of("picture", "a BMP")  # so is this
+BMP = _of("picture", "a BMP")
 ICON = _of("picture", "an icon")
 LAYERS = _of("picture", "a layered picture of an editor", "export it flat, as PNG or TIFF")
 JPEG_2000 = _of("picture", "a JPEG 2000")
@@ -61,9 +60,18 @@ OTHER_PICTURE = _of("picture", "a picture of a rare format")
 WEB_PAGE = _of("text", "a web page, not the photo on it")
 POINTER = _of("text", "a Git LFS pointer, not the photo", "fetch the file with `git lfs pull`")
 
+_READ_ONLY = (
+    (rb"GIF8[79]a", GIF),
+    (rb"BM....\x00\x00\x00\x00", BMP),
+    (rb"....ftyp(?:hei[cx]|mif1|heif|MiH[BE])", HEIC),
+)
+READ_ONLY = tuple(foreign for _, foreign in _READ_ONLY)
+"""What is read, and not written."""
+
 # Brands of ISO base media files (ISO/IEC 14496-12) by what they hold; those not named here are videos.
 _BRANDS = (
-    (rb"heic|heix|heim|heis|hevc|hevx|hevm|hevs|mif1|msf1|heif|MiHB|MiHE", HEIC),
+    (rb"heic|heix|mif1|heif|MiHB|MiHE", HEIC),
+    (rb"heim|heis|hevc|hevx|hevm|hevs|msf1", HEIC_SEQUENCE),
     (rb"crx ", RAW),
     (rb"M4A |M4B |M4P |F4A |F4B ", SOUND),
 )
@@ -119,6 +127,11 @@ _SUFFIXES: tuple[tuple[str, Foreign], ...] = (
 BY_SUFFIX: dict[str, Foreign] = {suffix: foreign for names, foreign in _SUFFIXES for suffix in names.split()}
 PICTURE_SUFFIXES = frozenset(suffix for suffix, foreign in BY_SUFFIX.items() if foreign.kind in ("picture", "raw"))
 """What a folder of photos may well hold, meant as photos: to be named one by one, not passed over."""
+
+
+def read_only(head: bytes) -> Foreign | None:
+    """Return what a file is that begins so, where that is read, and not written; AVIF may begin like a HEIC."""
+    return next((foreign for start, foreign in _READ_ONLY if re.match(start, head, re.DOTALL)), None)
 
 
 def known_by_content(head: bytes) -> Foreign | None:

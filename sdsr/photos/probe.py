@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sdsr.errors import InputError, LimitError
-from sdsr.photos.codecs import Opener, opener_of
+from sdsr.photos.codecs import Opener, opener_of, opener_of_foreign
 from sdsr.photos.credentials import MARK
-from sdsr.photos.foreign import BMP, BMP_START, GIF, GIF_STARTS, RAW, known_by_content, known_by_suffix
+from sdsr.photos.foreign import RAW, READ_ONLY, known_by_content, known_by_suffix, read_only
 from sdsr.photos.formats import FORMATS, HEAD_BYTES, NAMES, SUFFIXES, Format, begins_like
 from sdsr.photos.hostile import refused
 from sdsr.photos.label import is_labeled
@@ -124,14 +124,10 @@ def open_source(source: Source, limits: Limits) -> Opened:
 
 
 def _opener(data: bytes, source: Source, name: str) -> Opener:
-    if data.startswith(GIF_STARTS):
-        from sdsr.photos.gif import open_gif
-
-        return open_gif
-    if BMP_START.match(data):
-        from sdsr.photos.bmp import open_bmp
-
-        return open_bmp
+    head = data[:HEAD_BYTES]
+    foreign = read_only(head) if begins_like(head) is None else None
+    if foreign is not None:
+        return opener_of_foreign(foreign)
     return opener_of(_format(data, source, name))
 
 
@@ -145,7 +141,7 @@ def _format(data: bytes, source: Source, name: str) -> Format:
     foreign = known_by_content(data[:HEAD_BYTES])
     if foreign is not None or (format is not None and meant is not None):
         raise InputError(f"{name} is {foreign or meant}")
-    if meant not in (None, BMP, GIF):
+    if meant not in (None, *READ_ONLY):
         raise InputError(f"{name} ends like {meant}")
     raise InputError(f"{name} is no photo in a known format (starts with {data[:8]!r}); use {NAMES}.")
 

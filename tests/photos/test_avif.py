@@ -184,5 +184,5 @@ def test_brands_of_heif_with_avif_inside_are_read_and_heic_is_not():
     other = shift or box(b"ftyp", b"mif1\0\0\0\0avif" + data[20:head])
     assert len(other) == head, "offsets hold"
     assert read_photo(other + data[head:]).size == (16, 16)
-    with pytest.raises(InputError, match="a HEIC picture"):
+    with pytest.raises(InputError, match="the HEIC is coded as b'av01', limit HEVC"):
         read_photo(box(b"ftyp", b"mif1\0\0\0\0mif1heic") + data[head:])
