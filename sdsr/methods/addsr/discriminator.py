@@ -16,13 +16,14 @@ from torch.nn.utils import spectral_norm
 
 from sdsr.data.degradation import LowImage
 from sdsr.losses.small_perceptual import SmallPerceptual
+from sdsr.prior.network_config import NetworkConfig
 from sdsr.tensors import Float, Image
 
 DINO_PX = 224
 DINO_2_PX = 518
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
-_SMALL_VIT = {"hidden_size": 384, "num_hidden_layers": 12, "num_attention_heads": 6}
+_SMALL_VIT: NetworkConfig = {"hidden_size": 384, "num_hidden_layers": 12, "num_attention_heads": 6}
 _TAPS = (0, 3, 6, 9, 12)
 _SMALL_LEVELS = (1, 2, 3, 4)
 
