@@ -1,8 +1,11 @@
 """What is wanted of one photo, said without any model: of the standard library only, so that it loads fast."""
 
-from dataclasses import dataclass
-from typing import Literal
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal
 
+from sdsr.errors import InputError
 from sdsr.photos.sizes import output_size
 from sdsr.region import Region
 
@@ -10,6 +13,13 @@ PlaceKind = Literal["text"]
 ColorFix = Literal["wavelet", "adain", "ycbcr", "none"]
 
 DEFAULT_SEED = 0
+_OF_DIFFUSERS = {
+    "num_inference_steps": "steps",
+    "guidance_scale": "fidelity",
+    "strength": "start",
+    "negative_prompt": None,
+}
+"""What diffusers' pipelines call a field; None for what a method keeps to itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,3 +63,21 @@ class Request:
         return output_size(
             width, height, scale=scale, to_width=self.width, to_height=self.height, megapixels=self.megapixels
         )
+
+
+def to_request(keywords: Mapping[str, Any]) -> Request:
+    """Return the request with fields of these names; raise InputError for a name that is none, with the nearest one.
+
+    >>> to_request({"scale": 2}).scale
+    2
+    """
+    names = [field.name for field in fields(Request)]
+    for name in keywords:
+        if name not in names:
+            near = difflib.get_close_matches(name, names, n=1, cutoff=0.0)[0]
+            hint = f"did you mean {near!r}?"
+            if name in _OF_DIFFUSERS:
+                own = _OF_DIFFUSERS[name]
+                hint = f"it is called {own!r} here." if own else "it is the method's own, so leave it out."
+            raise InputError(f"keyword (={name}) must be one of {', '.join(names)}; {hint}")
+    return Request(**keywords)

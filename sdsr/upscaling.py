@@ -28,7 +28,7 @@ from sdsr.prior.forked import begin_computing
 from sdsr.prior.loading import choose_device, device_for, is_missing, load_prior
 from sdsr.prior.offloading import offloading_of
 from sdsr.prior.tiny_decoder import decoded_by, decoder_sha256, load_tiny_decoder
-from sdsr.request import Request
+from sdsr.request import Request, to_request
 from sdsr.restoration.passes import Passes
 from sdsr.restoration.placing import check_offload, move, placed
 from sdsr.restoration.plan import Plan
@@ -150,14 +150,14 @@ class Upscaler:
         """Restore one picture; `wanted` are the fields of `Request` (scale, width, height, megapixels, seed, ...).
 
         `callback_on_step_end(self, step, t, {"latents": ...})` looks on; what it returns is not used. Latents
-        are the canvas's, with what is around the photo. Alpha comes back
-        with `output_type="pil"` only.
+        are the canvas's, with what is around the photo. Alpha comes back with `output_type="pil"` only. Raises
+        InputError for a keyword that is no field, which says what diffusers' is called here.
         """
         if generator is not None:
             if "seed" in wanted:
                 raise InputError(f"generator and seed (={wanted['seed']}) say the same thing; give one of them.")
             wanted["seed"] = CanvasNoise.from_generator(generator).seeds[0]
-        photo = self.upscale(as_photo(image), Request(**wanted), callback_on_step_end=callback_on_step_end)
+        photo = self.upscale(as_photo(image), to_request(wanted), callback_on_step_end=callback_on_step_end)
         return UpscalerOutput(images=as_output(photo, output_type))  # type: ignore[arg-type]
 
     def upscale(

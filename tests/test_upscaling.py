@@ -241,6 +241,21 @@ def test_steps_that_the_method_does_not_offer_are_an_error(upscaler):
 
 
 @pytest.mark.parametrize(
+    ("keyword", "says"),
+    [
+        ("num_inference_steps", "it is called 'steps' here"),
+        ("guidance_scale", "it is called 'fidelity' here"),
+        ("strength", "it is called 'start' here"),
+        ("negative_prompt", "it is the method's own, so leave it out"),
+        ("colour_fix", "did you mean 'color_fix'"),
+    ],
+)
+def test_a_keyword_that_is_no_field_is_told_what_it_is_called(upscaler, keyword, says):
+    with pytest.raises(InputError, match=rf"keyword \(={keyword}\) must be one of scale, width, .*mean_of; {says}"):
+        upscaler(pillow.new("RGB", (20, 10)), **{keyword: 3})
+
+
+@pytest.mark.parametrize(
     "wanted", [{"scale": 17}, {"scale": 0}, {"scale": 2, "width": 100}, {"width": 9, "height": 90}]
 )
 def test_a_size_that_cannot_be_is_an_error(upscaler, wanted):
