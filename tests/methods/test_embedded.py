@@ -11,6 +11,7 @@ from sdsr.images.floats import image
 from sdsr.images.resize import resample
 from sdsr.method_folders import ASSETS, DESCRIPTION, read_description
 from sdsr.methods import METHODS
+from sdsr.models import DEFAULT_MODEL
 from sdsr.photos.files import read_photo
 from sdsr.photos.photo import Photo
 from sdsr.tensors import Image, Region
@@ -44,6 +45,15 @@ def test_readme_names_those_that_are_there_and_no_others():
     named = set(re.findall(r"`([a-z0-9]+-small)`", README.read_text(encoding="utf-8")))
     assert named & METHODS.keys() == {*EMBEDDED}
     assert len(EMBEDDED) >= 4
+
+
+def test_a_summary_says_that_a_method_is_slower_than_the_default():
+    page = (README.parent / "docs" / "small-models.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([a-z0-9]+-small)` .* MB \| ([\d.]+) \|$", page, re.MULTILINE)
+    operations = {name: float(count) for name, count in rows}
+    assert operations.keys() == {*EMBEDDED}
+    slower = {name for name, count in operations.items() if count > operations[DEFAULT_MODEL]}
+    assert {name for name in EMBEDDED if re.search(f"slow.* {DEFAULT_MODEL}", METHODS[name].summary)} == slower
 
 
 @pytest.mark.parametrize("name", EMBEDDED)

@@ -13,7 +13,7 @@ FACTS = by_name(
     RecipeFacts(
         name="invsr-small",
         paper="arXiv:2412.09013",
-        summary="InvSR on the embedded prior; 1 to 5 steps, as quick as d3sr-small.",
+        summary="InvSR on the embedded prior; 1 to 5 steps, at least twice as slow as d3sr-small.",
         prior="small",
         steps=1,
     ),
