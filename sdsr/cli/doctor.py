@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from json import dumps
 from pathlib import Path
 
+import imagecodecs
 import typer
 from packaging.requirements import Requirement
 from PIL import features
@@ -24,13 +25,15 @@ ASSETS = Path(__file__).parents[1] / "assets"
 METHODS = tuple(module.replace("_", "-") for module in extras.METHODS)
 CORE = ("numpy", "pillow", "tifffile", "imagecodecs", "onnxruntime")
 FORMATS = {
-    "JPEG": "jpg",
-    "PNG": "zlib",
-    "WebP": "webp",
-    "AVIF": "avif",
-    "TIFF": "libtiff",
-    "ICC profiles": "littlecms2",
+    "JPEG": ("jpg",),
+    "PNG": ("PNG",),
+    "WebP": ("webp", "WEBP"),
+    "TIFF": ("DEFLATE", "LZW"),
+    "AVIF": ("AVIF",),
+    "JPEG XL": ("JPEGXL", "BROTLI"),
+    "ICC profiles": ("CMS",),
 }
+"""What reads and writes each: features of Pillow, and codecs of imagecodecs in capitals."""
 
 
 _MISSING = ("[red]missing[/red]", "not here")
@@ -115,7 +118,7 @@ def examine() -> Facts:
         engines=engines(),
         embedded=embedded,
         published=_published(),
-        formats={name: bool(features.check(feature)) for name, feature in FORMATS.items()},
+        formats={name: all(map(_is_built, libraries)) for name, libraries in FORMATS.items()},
         extras={
             name: Extra(
                 feature=feature,
@@ -125,6 +128,11 @@ def examine() -> Facts:
             for name, feature in FEATURES.items()
         },
     )
+
+
+def _is_built(name: str) -> bool:
+    """Whether a codec is in the imagecodecs that is here, or a feature in the Pillow."""
+    return getattr(imagecodecs, name).available if name.isupper() else bool(features.check(name))
 
 
 def _problems(extra: str) -> list[str]:
@@ -178,10 +186,8 @@ def _tables(facts: Facts) -> Iterator[Table]:
     if facts.published:
         published = [(each.name, each.what, each.folder or "not here") for each in facts.published]
         yield _table("Published models", published)
-    yield _table(
-        "Image formats",
-        [(name, "yes" if there else "[red]no: install another Pillow[/red]") for name, there in facts.formats.items()],
-    )
+    no = "[red]no: reinstall pillow and imagecodecs[/red]"
+    yield _table("Image formats", [(name, "yes" if there else no) for name, there in facts.formats.items()])
     yield _table("Extras", [(name, extra.feature, _verdict(name, extra)) for name, extra in facts.extras.items()])
 
 

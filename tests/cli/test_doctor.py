@@ -5,13 +5,16 @@ import json
 import tomllib
 from importlib import metadata
 from pathlib import Path
+from types import SimpleNamespace
 
+import imagecodecs
 import pytest
 import typer
 from typer.testing import CliRunner
 
 import sdsr
 from sdsr.cli import doctor as command
+from sdsr.photos.formats import FORMATS
 from sdsr.prior import sources
 
 ROOT = Path(__file__).parents[2]
@@ -49,7 +52,8 @@ def test_json_has_versions_devices_models_and_extras(monkeypatch, tmp_path):
         {"file": "small-prior/unet.safetensors", "bytes": 7, "sha256": hashlib.sha256(b"weights").hexdigest()}
     ]
     assert {model["name"] for model in facts["published"]} == set(sources.SOURCES)
-    assert facts["formats"]["JPEG"]
+    assert {each.name for each in FORMATS.values()} < {*facts["formats"]}, "and profiles"
+    assert all(facts["formats"].values())
     assert set(facts["extras"]) == set(command.FEATURES)
     assert "torch" in {line.partition(">")[0] for line in facts["extras"]["methods"]["requires"]}
     assert facts["extras"]["train"]["requires"][0] == "sdsr[methods]"
@@ -65,6 +69,7 @@ def test_what_is_missing_is_said_with_the_remedy_and_breaks_nothing(monkeypatch,
 
     monkeypatch.setattr(metadata, "version", version)
     monkeypatch.setattr(command, "ASSETS", tmp_path)
+    monkeypatch.setattr(imagecodecs, "JPEGXL", SimpleNamespace(available=False))
     monkeypatch.setenv("COLUMNS", "260")
     result = RUN.invoke(APP, [])
     assert result.exit_code == 0, result.exception
@@ -72,6 +77,8 @@ def test_what_is_missing_is_said_with_the_remedy_and_breaks_nothing(monkeypatch,
     assert "fastapi 0.100.0 is not >=0.165, uvicorn is missing: pip install 'sdsr[web]'" in result.output
     assert "extra methods is incomplete, onnx, onnxscript are missing: pip install 'sdsr[export]'" in result.output
     assert "reinstall sdsr" in result.output
+    (line,) = (line for line in result.output.splitlines() if line.startswith("JPEG XL"))
+    assert line.split(maxsplit=2)[2].strip() == "no: reinstall pillow and imagecodecs"
     assert "not here" in result.output
 
 
