@@ -1,4 +1,4 @@
-"""Open HEIC, as phones write it, by pillow-heif (extra `heic`); what is made of it is a JPEG, or a PNG.
+"""Open HEIC, as phones write it, by pillow-heif (extra `heic`); what is made of it is a PNG.
 
 Its container is AVIF's, and says the same of the photo; libheif decodes the picture alone, cropped and turned as the
 container says. Written it isn't. Source: ISO/IEC 23008-12, annex B; ISO/IEC 14496-15, 8.3.3.1 (hvcC).
@@ -32,7 +32,7 @@ def open_heic(data: bytes) -> Opened:
     alpha = picture.has_alpha
     width, height = picture.size
     return Opened(
-        format="PNG" if alpha or bits > 8 else "JPEG",
+        format="PNG",
         width=width,
         height=height,
         bits=bits,

@@ -1,4 +1,4 @@
-"""HEIC is read as its container says: turned, with its metadata, profile and alpha; a JPEG or a PNG is made of it."""
+"""HEIC is read as its container says: turned, with its metadata, profile and alpha; a PNG is made of it."""
 
 import io
 import struct
@@ -34,14 +34,14 @@ def turned(orientation: int) -> bytes:
     return heic(exif=exif.tobytes())
 
 
-def test_a_heic_is_a_photo_of_which_a_jpeg_is_made(tmp_path: Path) -> None:
+def test_a_heic_is_a_photo_of_which_a_png_is_made(tmp_path: Path) -> None:
     profile = imagecodecs.cms_profile("adobergb")
     (tmp_path / "IMG.HEIC").write_bytes(heic(PHOTO, icc_profile=profile, xmp=b"<x/>"))
     photo = read_photo(tmp_path / "IMG.HEIC")
     assert difference(read_photo(heic()).pixels, PIXELS) <= LOSSY
     assert photo.traits.icc == profile
     assert difference(photo.pixels, PIXELS) > 5 * LOSSY, "colors are its profile's"
-    assert (photo.traits.format, photo.traits.bits, photo.traits.gray, photo.alpha) == ("JPEG", 8, False, None)
+    assert (photo.traits.format, photo.traits.bits, photo.traits.gray, photo.alpha) == ("PNG", 8, False, None)
     assert photo.traits.xmp == b"<x/>"
 
 
