@@ -70,6 +70,7 @@ def serve(
             max_input_pixels=int(max_megapixels * 1e6),
             max_output_pixels=int(max_output_megapixels * 1e6),
             max_file_bytes=parse_bytes(max_bytes),
+            program="sdsr serve",
         ),
         queue=queue,
         queue_per_client=queue_per_client,

@@ -2,6 +2,10 @@
 
 import math
 from dataclasses import dataclass
+from typing import Literal
+
+Program = Literal["sdsr upscale", "sdsr serve"]
+"""Whose options set limits."""
 
 _FILE_BYTES_PER_PIXEL = 8  # four channels of 16 bits, as they are without compression
 _MEGA = 1_000_000
@@ -9,11 +13,12 @@ _MEGA = 1_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What is accepted: pixels in and out, and bytes of a file."""
+    """What is accepted: pixels in and out, and bytes of a file. `program` is whose options allow more."""
 
     max_input_pixels: int = 200_000_000
     max_output_pixels: int = 400_000_000
     max_file_bytes: int = 200_000_000 * _FILE_BYTES_PER_PIXEL
+    program: Program = "sdsr upscale"
 
 
 DEFAULT_LIMITS = Limits()
@@ -37,18 +42,28 @@ def limits_of(max_megapixels: float | int | None, max_output_megapixels: float |
     )
 
 
-def how_to_read(*, pixels: int = 0, file_bytes: int = 0) -> str:
+def how_to_read(*, pixels: int = 0, file_bytes: int = 0, program: Program = "sdsr upscale") -> str:
     """Return, in words, how a photo of so many pixels, or a file of so many bytes, is let through.
 
     >>> how_to_read(pixels=250_000_001)
     'allow it by --max-megapixels 251 of `sdsr upscale` (in Python: Limits)'
+    >>> how_to_read(pixels=250_000_001, program="sdsr serve")
+    'ask whoever runs this service for --max-megapixels 251 (of `sdsr serve`)'
     """
+    if file_bytes and program == "sdsr serve":
+        return _allowed(f"--max-bytes {math.ceil(file_bytes / (1 << 20))}M", program)
     megapixels = math.ceil(max(pixels, file_bytes / _FILE_BYTES_PER_PIXEL) / _MEGA)
     if file_bytes:
         megapixels = max(megapixels, DEFAULT_LIMITS.max_input_pixels // _MEGA)
-    return f"allow it by --max-megapixels {megapixels} of `sdsr upscale` (in Python: Limits)"
+    return _allowed(f"--max-megapixels {megapixels}", program)
 
 
-def how_to_write(pixels: int) -> str:
+def how_to_write(pixels: int, program: Program = "sdsr upscale") -> str:
     """Return, in words, how a result of so many pixels is let through."""
-    return f"allow it by --max-output-megapixels {math.ceil(pixels / _MEGA)} of `sdsr upscale` (in Python: Limits)"
+    return _allowed(f"--max-output-megapixels {math.ceil(pixels / _MEGA)}", program)
+
+
+def _allowed(option: str, program: Program) -> str:
+    if program == "sdsr serve":  # its users can't set it
+        return f"ask whoever runs this service for {option} (of `{program}`)"
+    return f"allow it by {option} of `{program}` (in Python: Limits)"

@@ -76,7 +76,7 @@ def check_output(header: Header, size: tuple[int, int], format: Format, limits: 
         raise LimitError(
             f"output size (={width}x{height}, {_megapixels(height * width)}) exceeds"
             f" {_megapixels(limits.max_output_pixels)}; enlarge less ({_largest_scale(header, limits):g} times fits),"
-            f" or {how_to_write(height * width)}."
+            f" or {how_to_write(height * width, limits.program)}."
         )
     samples = height * width * ((1 if header.gray else 4 if header.cmyk else 3) + header.alpha)
     if samples * (2 if header.bits > 8 else 1) > FORMATS[format].max_bytes:
@@ -105,7 +105,7 @@ def format_of(target: Path) -> Format:
 
 def open_source(source: Source, limits: Limits) -> Opened:
     """Read the file and open its header within the limits."""
-    data = read_source(source, limits.max_file_bytes)
+    data = read_source(source, limits.max_file_bytes, limits.program)
     name = source_name(source)
     if not data:
         raise InputError(f"{name} is empty (=0 bytes); copy or export the photo again.")
@@ -116,9 +116,10 @@ def open_source(source: Source, limits: Limits) -> Opened:
         raise InputError(f"{name} has no pixels (={opened.width}x{opened.height}); export the photo again.")
     pixels = opened.width * opened.height
     if pixels > limits.max_input_pixels:
+        remedy = how_to_read(pixels=pixels, program=limits.program)
         raise LimitError(
             f"{name} announces {opened.width}x{opened.height} ({_megapixels(pixels)}), limit"
-            f" {_megapixels(limits.max_input_pixels)}; crop or shrink it, or {how_to_read(pixels=pixels)}."
+            f" {_megapixels(limits.max_input_pixels)}; crop or shrink it, or {remedy}."
         )
     return replace(opened, data=data, credentials=MARK in data)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from sdsr.errors import InputError, LimitError
 from sdsr.photos.foreign import known_by_content
 from sdsr.photos.formats import HEAD_BYTES
-from sdsr.photos.limits import how_to_read
+from sdsr.photos.limits import Program, how_to_read
 
 Source = Path | bytes
 
@@ -37,10 +37,13 @@ def is_pipe(path: Path) -> bool:
         return False
 
 
-def read_source(source: Source, max_bytes: int) -> bytes:
-    """Return the bytes of a photo. Raises InputError for what is no file, LimitError for more than `max_bytes`."""
+def read_source(source: Source, max_bytes: int, program: Program = "sdsr upscale") -> bytes:
+    """Return the bytes of a photo. Raises InputError for what is no file, LimitError for more than `max_bytes`.
+
+    The latter names the option of `program` that allows more.
+    """
     if isinstance(source, bytes):
-        return _within(source, len(source), max_bytes, source_name(source))
+        return _within(source, len(source), max_bytes, source_name(source), program)
     try:
         kind = _KINDS.get(stat.S_IFMT(source.stat().st_mode))
         if kind is not None:  # what can't be read again, or never ends
@@ -53,7 +56,7 @@ def read_source(source: Source, max_bytes: int) -> bytes:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"{source.name} can't be read ({reason}); check its path and permissions.") from error
-    return _within(data, max(size, len(data)), max_bytes, source.name)
+    return _within(data, max(size, len(data)), max_bytes, source.name, program)
 
 
 def read_pipe(path: Path, max_bytes: int, patience_s: float | int = PIPE_PATIENCE_S) -> bytes:
@@ -90,13 +93,14 @@ def _chunks(pipe: int, path: Path, max_bytes: int, patience_s: float | int) -> l
     return chunks
 
 
-def _within(data: bytes, size: int, max_bytes: int, name: str) -> bytes:
+def _within(data: bytes, size: int, max_bytes: int, name: str, program: Program = "sdsr upscale") -> bytes:
     if size <= max_bytes:
         return data
     foreign = known_by_content(data[:HEAD_BYTES])
     if foreign is not None:
         raise InputError(f"{name} is {foreign}")
-    raise LimitError(f"{name} has {size} bytes, limit {max_bytes}; {how_to_read(file_bytes=size)}.")
+    remedy = how_to_read(file_bytes=size, program=program)
+    raise LimitError(f"{name} has {size} bytes, limit {max_bytes}; {remedy}.")
 
 
 def _remedy(source: Path) -> str:

@@ -99,7 +99,10 @@ def add_problems(app: FastAPI) -> None:
             ).response()
         detail = f"{error.detail}; see /openapi.json for what there is."
         if error.status_code == 413:
-            detail = "the body is larger than this service takes; send a smaller file, or raise --max-bytes."
+            detail = (
+                "the body is larger than this service takes; send a smaller file, or ask whoever runs it for a "
+                "larger --max-bytes (of `sdsr serve`)."
+            )
         return Problem(error.status_code, "request", detail, error.headers).response()
 
     @app.exception_handler(Exception)

@@ -19,7 +19,7 @@ SOURCE = "source"
 def main(arguments: list[str]) -> None:
     """Decode the photos that are asked for, until nobody asks any more."""
     max_bytes, max_pixels = map(int, arguments)
-    limits = Limits(max_file_bytes=max_bytes, max_input_pixels=max_pixels)
+    limits = Limits(max_file_bytes=max_bytes, max_input_pixels=max_pixels, program="sdsr serve")
     channel = Channel()
     for message in channel.messages():
         channel.send(**look_at(Path(message["folder"]), limits))

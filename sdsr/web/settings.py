@@ -12,7 +12,9 @@ from sdsr.models import DEFAULT_MODEL
 from sdsr.photos.limits import Limits
 
 LEAST_TOKEN_CHARACTERS = 16
-SERVICE_LIMITS = Limits(max_input_pixels=64_000_000, max_output_pixels=256_000_000, max_file_bytes=64 << 20)
+SERVICE_LIMITS = Limits(
+    max_input_pixels=64_000_000, max_output_pixels=256_000_000, max_file_bytes=64 << 20, program="sdsr serve"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

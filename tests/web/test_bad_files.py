@@ -2,11 +2,15 @@
 
 import struct
 import zlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from sdsr.errors import LimitError
+from sdsr.photos.probe import probe
+from sdsr.web.settings import SERVICE_LIMITS
 from tests.photos import test_foreign, test_hostile, test_unfinished
 from tests.pictures import chunk, saved, tiff
 from tests.served import SAMPLE, problem
@@ -94,3 +98,20 @@ def test_a_job_for_a_bad_file_is_none(indoor: Indoor) -> None:
     answer = indoor.post("/v1/jobs", files={"photo": ("a.jpg", BAD["text"])}, data={"scale": "2"})
     assert problem(answer)["status"] == 422
     assert indoor.get("/v1/jobs").json()["jobs"] == []
+
+
+def test_what_is_too_large_names_what_fits_and_the_services_own_options(indoor: Indoor) -> None:
+    large = indoor.post("/v1/photos", files={"photo": ("a.png", png(8001, 8000, b""))})
+    assert problem(large)["detail"].endswith(
+        "limit 64 MP; crop or shrink it, or ask whoever runs this service for --max-megapixels 65 (of `sdsr serve`)."
+    )
+    result = indoor.post(
+        "/v1/jobs", files={"photo": ("a.png", saved(Image.new("1", (1001, 1001)), "PNG"))}, data={"scale": "16"}
+    )
+    assert problem(result)["detail"].endswith(
+        "exceeds 256 MP; enlarge less (15.97 times fits), or ask whoever runs this service for "
+        "--max-output-megapixels 257 (of `sdsr serve`)."
+    )
+    heavy = replace(SERVICE_LIMITS, max_file_bytes=1 << 20)
+    with pytest.raises(LimitError, match=r"; ask whoever runs this service for --max-bytes 2M \(of `sdsr serve`\)\.$"):
+        probe(bytes(3 << 19), heavy)
