@@ -56,7 +56,7 @@ def opened(chromium: Browser, service: Served) -> Iterator[Opens]:
         if message.type in ("error", "warning") and not message.text.startswith("Failed to load resource"):
             said.append(message.text)
 
-    def opens(*, width: int = 1280, height: int = 900, cookie: str | None = None, **options) -> Page:
+    def opens(*, width: int = 1280, height: int = 900, cookie: str | None = None, url: str = "", **options) -> Page:
         context = chromium.new_context(viewport={"width": width, "height": height}, **options)
         contexts.append(context)
         if cookie is not None:
@@ -64,7 +64,7 @@ def opened(chromium: Browser, service: Served) -> Iterator[Opens]:
         page = context.new_page()
         page.on("console", hear)
         page.on("pageerror", lambda error: said.append(str(error)))
-        page.goto(service.url)
+        page.goto(url or service.url)
         expect(page.locator("#wish-model")).to_be_visible()
         return page
 
@@ -251,6 +251,27 @@ def test_an_empty_file_is_said_to_be_one(opened: Opens, tmp_path: Path) -> None:
     page.set_input_files("#files", tmp_path / "empty.jpg")
     expect(page.get_by_role("alert").filter(has_text="is empty (=0 bytes)")).to_be_visible()
     expect(page.locator("#cards .what")).to_have_text("can't be used")
+
+
+def test_no_job_is_started_that_is_too_large(opened: Opens, serve: Serve, tmp_path: Path) -> None:
+    served = serve("--max-output-megapixels", "0.05")
+    page = opened(url=served.url)
+    add(page, SAMPLE, photo(tmp_path, "a.png"))
+    expect(page.locator("#result-size")).to_contain_text("That is more than this service makes (0.05 MP)", timeout=SOON)
+    for name in ("Try a region first", "Restore this photo"):
+        button = page.get_by_role("button", name=name)
+        expect(button).to_be_disabled()
+        expect(button).to_have_accessible_description(re.compile("more than this service makes"))
+        button.press("Enter")
+    expect(page.get_by_role("button", name="Restore 1 of 2")).to_be_enabled(timeout=SOON)
+    page.get_by_role("button", name="Make it 223 × 223 px, the most").press("Enter")  # noqa: RUF001  as shown
+    expect(page.locator("#wish-amount")).to_be_focused()
+    page.get_by_role("button", name="Restore this photo").press("Enter")
+    result(page)
+    assert [(job["width"], job["height"]) for job in page.evaluate(_JOBS)] == [(223, 223)]
+
+
+_JOBS = "fetch('/v1/jobs').then((answer) => answer.json()).then((list) => list.jobs)"
 
 
 @pytest.mark.parametrize("look", ["light", "dark"])

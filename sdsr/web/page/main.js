@@ -11,7 +11,6 @@ const ACTIVE = ["queued", "running"];
 const at = (id) => document.getElementById(id);
 const shelf = new Shelf();
 const chosen = { entry: null, job: null };
-let service = { max_output_pixels: 0 };
 
 const wishes = new Wishes(at("wishes"), () => drawActions());
 const stage = new Stage(at("view"), shelf, {
@@ -140,12 +139,14 @@ function drawActions() {
   if (!wishes.actions) return;
   const { entry } = chosen;
   const photo = entry?.photo;
-  wishes.tell(photo, service.max_output_pixels);
+  wishes.tell(photo);
   const active = photo && shelf.jobsOf(entry).some((job) => job.kind === "full" && ACTIVE.includes(job.state));
+  const fits = photo && wishes.fits(photo);
   const count = restorable().length;
-  action("try", entry?.region ? "Try the marked region" : "Try a region first", Boolean(photo), tryRegion);
-  action("run", "Restore this photo", photo && !active, restore);
-  action("run-all", `Restore all ${count}`, true, restoreAll).hidden = count < 2;
+  const fitting = restorable().filter((each) => wishes.fits(each.photo)).length;
+  action("try", entry?.region ? "Try the marked region" : "Try a region first", fits, tryRegion);
+  action("run", "Restore this photo", fits && !active, restore);
+  action("run-all", fitting && fitting < count ? `Restore ${fitting} of ${count}` : `Restore all ${count}`, fitting, restoreAll).hidden = count < 2;
 }
 
 /** A button below the wishes. It stays the same one, so that it keeps the focus; `able`: whether it does anything now. */
@@ -153,11 +154,11 @@ function action(id, text, able, act) {
   let button = wishes.actions.querySelector(`#${id}`);
   if (!button) {
     const press = () => button.getAttribute("aria-disabled") === "true" || act();
-    button = el("button", { type: "button", id, class: id === "run" ? "primary" : null, onclick: press });
+    button = el("button", { type: "button", id, class: id === "run" ? "primary" : null, "aria-describedby": "result-size", onclick: press });
     wishes.actions.append(button);
   }
   if (button.textContent !== text) button.textContent = text;
-  button.setAttribute("aria-disabled", String(!able));
+  button.setAttribute("aria-disabled", String(!able)); // the size of the result says why
   return button;
 }
 
@@ -194,7 +195,7 @@ async function restore() {
 
 async function restoreAll() {
   look();
-  for (const entry of restorable()) {
+  for (const entry of restorable().filter((each) => wishes.fits(each.photo))) {
     if (shelf.jobsOf(entry).some((job) => job.kind === "full" && ACTIVE.includes(job.state))) continue;
     const job = await trying(() => shelf.start(entry, fieldsOf(entry), { patient: true }));
     if (entry === chosen.entry && job) choose(entry, job);
@@ -204,7 +205,6 @@ async function restoreAll() {
 async function know() {
   const list = await trying(() => ask("GET", "/v1/models"));
   if (list) {
-    service = list;
     at("limits").textContent = `Up to ${Math.round(list.max_file_bytes / 1e6)} MB and ${Math.round(list.max_input_pixels / 1e6)} megapixels each. Photos stay on this machine's service and are deleted after a while.`;
     if (!wishes.models.length) wishes.know(list);
     drawActions();

@@ -4,6 +4,7 @@ import { el, megapixels } from "./dom.js";
 
 const SIZES = { 2: "2 times", 3: "3 times", 4: "4 times", width: "a width in pixels", megapixels: "megapixels" };
 const PASSES = { 1: "one", 2: "mean of 2", 4: "mean of 4", 8: "mean of 8" };
+const MOST_WIDTH = 1 << 20; // that the API takes
 const FORMATS = { "": "as the photo", jpeg: "JPEG", png: "PNG", webp: "WebP", tiff: "TIFF", avif: "AVIF", jxl: "JPEG XL" };
 
 export class Wishes {
@@ -12,6 +13,7 @@ export class Wishes {
     this.onChange = onChange;
     this.values = { model: "", size: "4", amount: "", fidelity: null, steps: "", seed: "0", prompt: "", format: "", mean_of: "1", consistent: false, text: false };
     this.models = [];
+    this.most = Infinity;
     this.findsText = false;
     this.watch = new ResizeObserver(([{ target }]) => document.documentElement.style.setProperty("--bar", `${target.offsetHeight}px`));
     form.addEventListener("submit", (event) => event.preventDefault());
@@ -19,6 +21,7 @@ export class Wishes {
 
   know(list) {
     this.models = list.models;
+    this.most = list.max_output_pixels;
     this.findsText = list.finds_text;
     this.values.model ||= list.models.find((model) => model.default)?.name ?? list.models[0].name;
     this.draw();
@@ -41,8 +44,9 @@ export class Wishes {
     if (model.fidelity !== null && model.fidelity !== undefined)
       parts.push(this.input("fidelity", "Fidelity", { type: "range", min: 0, max: 1, step: 0.05 }, "Left: crisp, more invented. Right: nearer to the photo, its noise too."));
     this.result = el("p", { class: "hint", id: "result-size", "aria-live": "polite" });
+    this.largest = el("button", { type: "button", id: "largest", hidden: true });
     this.actions = el("div", { class: "actions" });
-    this.form.replaceChildren(...parts, el("details", { open }, el("summary", {}, "More"), ...this.more(model)), this.result, this.actions);
+    this.form.replaceChildren(...parts, el("details", { open }, el("summary", {}, "More"), ...this.more(model)), this.result, this.largest, this.actions);
     this.watch.disconnect();
     this.watch.observe(this.actions); // which lies over what is scrolled below it
   }
@@ -126,12 +130,40 @@ export class Wishes {
     return width >= photo.width && height >= photo.height;
   }
 
-  /** Say how large the result gets, and whether that is too large. */
-  tell(photo, most) {
-    if (!photo) return this.result.replaceChildren();
-    this.consistent.hidden = !this.enlarges(photo);
+  /** Whether a photo's result is no larger than this service makes. */
+  fits(photo) {
     const [width, height] = this.sizeFor(photo);
-    const large = most && width * height > most ? ` More than this service makes (${(most / 1e6).toFixed(0)} MP): choose less.` : "";
-    this.result.textContent = `Result: ${width} × ${height} px, ${megapixels(width, height)}.${large}`;
+    return width * height <= this.most;
+  }
+
+  /** The size of the largest result of a photo that this service makes, [width, height]. */
+  largestOf(photo) {
+    const high = (wide) => Math.max(1, Math.floor(photo.height * (wide / photo.width) + 0.5));
+    let wide = Math.min(MOST_WIDTH, Math.max(1, Math.floor(Math.sqrt((this.most * photo.width) / photo.height))));
+    while (wide > 1 && wide * high(wide) > this.most) wide -= 1;
+    return [wide, high(wide)];
+  }
+
+  /** Say how large the result gets; where that is too large, offer the largest that isn't. */
+  tell(photo) {
+    const fits = !photo || this.fits(photo);
+    this.largest.hidden = fits;
+    if (photo) this.consistent.hidden = !this.enlarges(photo);
+    const large = fits ? "" : ` That is more than this service makes (${Number((this.most / 1e6).toPrecision(4))} MP): choose less.`;
+    const size = photo && this.sizeFor(photo);
+    const text = photo ? `Result: ${size[0]} × ${size[1]} px, ${megapixels(...size)}.${large}` : "";
+    if (this.result.textContent !== text) this.result.textContent = text;
+    if (!fits) this.offer(this.largestOf(photo));
+  }
+
+  offer([width, height]) {
+    const text = `Make it ${width} × ${height} px, the most`;
+    if (this.largest.textContent !== text) this.largest.textContent = text;
+    this.largest.onclick = () => {
+      Object.assign(this.values, { size: "width", amount: String(width) });
+      this.draw();
+      document.getElementById("wish-amount").focus();
+      this.onChange();
+    };
   }
 }
