@@ -43,7 +43,9 @@ class JobForm(BaseModel):
     width: int | None = Field(None, ge=1, le=1 << 20, description="Width of the result in pixels.")
     height: int | None = Field(None, ge=1, le=1 << 20, description="Height of the result in pixels.")
     megapixels: FiniteFloat | None = Field(None, gt=0, le=1e4, description="Size of the result.")
-    seed: int = Field(0, ge=0, lt=1 << 63, description="Of the noise: the same seed gives the same result.")
+    seed: int = Field(
+        0, ge=0, lt=1 << 63, description="Of the noise, where a model draws any: the same seed gives the same result."
+    )
     steps: int | None = Field(None, ge=1, le=1000, description="Denoising steps, where the model has a choice.")
     fidelity: FiniteFloat | None = Field(None, ge=0, le=1, description="0 trusts the model, 1 the photo.")
     prompt: str | None = Field(None, max_length=1000, description="Where the model listens to one.")

@@ -184,8 +184,6 @@ def test_every_way_to_compare_shows_something(opened: Opens) -> None:
     expect(page.locator(".sheet img.tile")).to_have_count(2)
     assert page.locator(".sheet img.tile").first.evaluate("each => each.decode().then(() => each.naturalWidth)") == 256
     page.get_by_label("Fit", exact=True).check()
-    page.locator("summary").click()
-    page.fill("#wish-seed", "5")
     page.get_by_role("button", name="Restore this photo").click()
     result(page, "Result 2")
     page.get_by_label("Against").select_option(index=1)
@@ -272,6 +270,22 @@ def test_no_job_is_started_that_is_too_large(opened: Opens, serve: Serve, tmp_pa
 
 
 _JOBS = "fetch('/v1/jobs').then((answer) => answer.json()).then((list) => list.jobs)"
+
+
+def test_a_seed_is_asked_for_where_it_means_something(opened: Opens, tmp_path: Path) -> None:
+    page = opened()
+    add(page, photo(tmp_path, "a.png"))
+    page.locator("summary").click()
+    expect(page.locator("#wish-seed")).to_have_count(0)
+    page.get_by_role("button", name="Restore this photo").click(timeout=SOON)
+    result(page)
+    expect(page.locator(".facts")).to_contain_text("by d3sr-small (1 step); the file")
+    page.select_option("#wish-model", "invsr-small")
+    page.fill("#wish-seed", "5")
+    page.get_by_role("button", name="Restore this photo").click()
+    result(page, "Result 2")
+    expect(page.locator(".facts")).to_contain_text("by invsr-small (1 step, seed 5); the file")
+    expect(page.get_by_label("Against").locator("option")).to_have_text(["the photo", "d3sr-small, 1 step"])
 
 
 @pytest.mark.parametrize("look", ["light", "dark"])

@@ -8,11 +8,12 @@ const ZOOMS = { fit: "Fit", full: "1:1" };
 const BLINK_MS = 700;
 const kept = { mode: "slider", zoom: "fit", at: 50, map: false };
 
-/** The view of a finished job; `others` are results of the same photo and size. */
+/** The view of a finished job; `others` are results of the same photo and size, `made` says in how many steps one was made, and by which seed. */
 export class Compare {
-  constructor(job, others) {
+  constructor(job, others, made) {
     this.job = job;
     this.others = others;
+    this.made = made;
     this.against = null;
     this.element = el("div", {});
     this.element.style.display = "contents";
@@ -178,7 +179,7 @@ export class Compare {
   }
 
   opponents() {
-    const options = [["", "the photo"], ...this.others.map((job) => [job.id, `${job.model}, seed ${job.result.seed}, ${job.result.steps} steps`])];
+    const options = [["", "the photo"], ...this.others.map((job) => [job.id, `${job.model}, ${this.made(job)}`])];
     const select = el("select", { id: "against", onchange: (event) => { this.against = this.others.find((job) => job.id === event.target.value) ?? null; this.draw(); } },
       ...options.map(([value, text]) => el("option", { value, selected: (this.against?.id ?? "") === value }, text)));
     return el("label", {}, "Against ", select);

@@ -14,6 +14,10 @@ const chosen = { entry: null, job: null };
 
 const wishes = new Wishes(at("wishes"), () => drawActions());
 const stage = new Stage(at("view"), shelf, {
+  made: ({ model, result }) => [
+    result.steps === 1 ? "1 step" : `${result.steps} steps`,
+    ...(wishes.drawsNoise(model) ? [`seed ${result.seed}`] : []),
+  ].join(", "),
   choose,
   tried: (entry, region) => { entry.region = region; drawActions(); },
   protect: (entry) => { protect(entry); draw(); },
@@ -234,8 +238,7 @@ function takeFilesFrom() {
 
 takeFilesFrom();
 shelf.addEventListener("change", draw);
-know();
-trying(() => shelf.load()).then(() => {
+know().then(() => trying(() => shelf.load())).then(() => {
   const entry = shelf.find(location.hash.slice(1)) ?? chosen.entry;
   if (entry) choose(entry, newest(entry));
   else draw();

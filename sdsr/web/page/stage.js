@@ -83,7 +83,7 @@ export class Stage {
       && String(other.region) === String(job.region) && other.result.width === result.width && other.result.height === result.height);
     const facts = [
       el("strong", {}, `Detail here was invented by ${result.model}`),
-      ` (${result.steps === 1 ? "1 step" : `${result.steps} steps`}, seed ${result.seed}); the file says so too. `,
+      ` (${this.acts.made(job)}); the file says so too. `,
       `${result.width} × ${result.height} px, ${result.format}, made in ${duration(result.seconds)}. `,
     ];
     facts.push(...saidOf(job.wishes));
@@ -95,7 +95,7 @@ export class Stage {
       job.kind === "crop" ? el("button", { type: "button", onclick: () => this.acts.whole(entry, job) }, "Restore the whole photo so") : null ?? "",
       el("button", { type: "button", onclick: () => this.acts.forget(job) }, "Remove result"),
     );
-    return new Compare(job, others);
+    return new Compare(job, others, this.acts.made);
   }
 
   drawTabs(entry, job) {

@@ -31,6 +31,11 @@ export class Wishes {
     return this.models.find((model) => model.name === this.values.model);
   }
 
+  /** Whether another seed would give another result; of a model that isn't here any more, nobody knows. */
+  drawsNoise(name) {
+    return this.models.find((model) => model.name === name)?.heeds_seed ?? true;
+  }
+
   draw() {
     const open = this.form.querySelector("details")?.open ?? false;
     const model = this.model;
@@ -56,7 +61,7 @@ export class Wishes {
     if (model.choice_of_steps) parts.push(this.input("steps", "Steps", { type: "number", min: 1, max: model.most_steps, placeholder: model.steps }, `More take longer; the model's own are ${model.steps}.`));
     if (model.prompts) parts.push(this.select("prompt", "Prompt", Object.fromEntries([["", "the model's own"], ...model.prompts.filter(Boolean).map((each) => [each, each])]), "What the model is told of the picture."));
     if (model.free_prompt) parts.push(this.input("prompt", "Prompt", { type: "text", maxlength: 1000 }, "What is in the picture, in words."));
-    parts.push(this.input("seed", "Seed", { type: "number", min: 0, step: 1 }, "Another seed invents other detail; the same one gives the same result."));
+    if (model.heeds_seed) parts.push(this.input("seed", "Seed", { type: "number", min: 0, step: 1 }, "Another seed invents other detail; the same one gives the same result."));
     parts.push(this.select("mean_of", "Passes", PASSES, "Their mean has less of what one pass invents, and is softer. Each takes as long as one."));
     this.consistent = this.check("consistent", "True to the photo's pixels", "Made small again, the result is the photo. For screenshots and pictures that were scaled down; a camera's noise comes back.");
     parts.push(this.consistent);
@@ -102,7 +107,8 @@ export class Wishes {
   /** The fields of a job for a photo of which places (in its pixels) are protected. */
   fields(photo, places = []) {
     const { values } = this;
-    const fields = { model: values.model, seed: values.seed || "0" };
+    const fields = { model: values.model };
+    if (this.model.heeds_seed) fields.seed = values.seed || "0";
     if (values.size === "width" || values.size === "megapixels") {
       if (values.amount) fields[values.size] = values.amount;
     } else fields.scale = values.size;
