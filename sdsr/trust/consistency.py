@@ -22,6 +22,13 @@ LOW_PSNR_DB = 26.0
 ROUNDED_PX = 8
 """So many pixels a side of a result may be off its photo's proportions: some programs round to multiples of 8."""
 
+SLIGHT = 12 / 255
+"""Nine tenths of a true picture's pixels are no further from its photo, by an estimated kernel; 99 % by `STRONG`.
+
+Of RealSR's (20 pairs, 128 px of each photo) 11.2 % are further than 12 of 255, 1.4 % than 24.
+"""
+STRONG = 24 / 255
+
 _STUDIO_RANGE = 219 / 255
 
 

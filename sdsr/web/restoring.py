@@ -23,7 +23,7 @@ from sdsr.photos.limits import Limits
 from sdsr.photos.photo import Photo
 from sdsr.region import Region
 from sdsr.request import Request
-from sdsr.trust.consistency import Consistency, measure_consistency
+from sdsr.trust.consistency import SLIGHT, STRONG, Consistency, measure_consistency
 from sdsr.web.asked import request_of
 from sdsr.web.lines import Message, Outcome
 from sdsr.web.pictures import (
@@ -44,7 +44,6 @@ Tell = Callable[..., None]
 Pause = Callable[[], None]
 """Called between two windows; what it does there takes none of the job's time."""
 _OFTEN_S = 0.1
-_MAP_FULL = 24 / 255
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,8 +207,8 @@ def _depict(order: Order, photo: Photo, result: Photo, size: tuple[int, int]) ->
 
 
 def _write_map(consistency: Consistency, path: Path) -> None:
-    """Write where a result contradicts its photo: red, and the more opaque the more it does."""
-    strength = (consistency.map / _MAP_FULL).clip(0, 1)
+    """Write where a result contradicts its photo: red, from `SLIGHT` on, and the more opaque the more it does."""
+    strength = ((consistency.map - SLIGHT) / (STRONG - SLIGHT)).clip(0, 1)
     height, width = strength.shape
     colors = np.zeros((height, width, 4), np.uint8)
     colors[..., 0] = 230

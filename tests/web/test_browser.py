@@ -17,6 +17,7 @@ from axe_playwright_python.sync_playwright import Axe
 from PIL import Image as pillow
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
 
+from sdsr.trust.consistency import SLIGHT, STRONG
 from sdsr.web.files import Files
 from sdsr.web.pictures import BEFORE, PROXY, keep_pixels, proxy_size, write_proxy
 from sdsr.web.sessions import Sessions
@@ -172,6 +173,8 @@ def test_every_way_to_compare_shows_something(opened: Opens) -> None:
     expect(page.locator(".picture.difference")).to_be_visible()
     page.get_by_label("Where it contradicts the photo").check()
     expect(page.locator("img.map")).to_be_visible()
+    scale = f"clear, by less than {255 * SLIGHT:g} of 255, as true pictures mostly do; red, by {255 * STRONG:g} or more"
+    expect(page.locator(".legend")).to_contain_text(scale)
     page.get_by_label("Loupe", exact=True).check()
     page.keyboard.press("Tab")
     page.locator(".picture").focus()

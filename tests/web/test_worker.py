@@ -12,8 +12,10 @@ import pytest
 from PIL import Image as pillow
 
 from sdsr.cli import main as cli
+from sdsr.trust.consistency import Consistency
 from sdsr.web.abilities import Abilities, abilities_of, noted_abilities
 from sdsr.web.lines import Channel
+from sdsr.web.restoring import _write_map
 from sdsr.web.worker import Bench, Models
 from tests.served import SAMPLE
 from tests.web.conftest import Indoor
@@ -223,3 +225,11 @@ def test_a_job_whose_model_needs_torch_that_is_gone_fails_and_says_so(
 def heard_of(bench: Bench) -> Heard:
     assert isinstance(bench.channel, Heard)
     return bench.channel
+
+
+def test_the_map_is_clear_where_true_pictures_differ_too(tmp_path: Path) -> None:
+    levels = np.array([[0, 11, 12, 18, 24, 99]], np.float32) / 255
+    _write_map(Consistency(map=levels, psnr_db=30.0, kernel_width=1), tmp_path / "map.webp")
+    shown = np.asarray(pillow.open(tmp_path / "map.webp"))
+    assert shown[0, :, 3].tolist() == pytest.approx([0, 0, 0, 100, 200, 200], abs=1)
+    assert set(shown[0, 3:, 0]) == {230}

@@ -40,10 +40,15 @@ export class Compare {
     meet.hidden = kept.mode !== "slider";
     if (kept.zoom === "full") this.drawFull();
     else this.drawFit();
-    this.element.replaceChildren(this.frame, meet, this.tools());
+    this.element.replaceChildren(this.frame, meet, this.tools(), ...(this.maps && kept.map ? [legend()] : []));
     this.tags();
     if (kept.mode === "slider") this.meet(kept.at);
     if (kept.mode === "blink") this.blink();
+  }
+
+  /** Whether there is a map to be shown over what is shown. */
+  get maps() {
+    return this.job.result.map_url && kept.zoom === "fit";
   }
 
   get beforeName() {
@@ -63,7 +68,7 @@ export class Compare {
     this.after = el("img", { alt: `Restored by ${result.model}`, src: result.proxy_url, draggable: "false" });
     this.picture = el("div", { class: "picture" }, before, this.after);
     if (kept.mode === "difference") this.picture.classList.add("difference");
-    if (kept.map && result.map_url) this.picture.append(el("img", { class: "map", alt: "Where the result contradicts the photo", src: result.map_url }));
+    if (kept.map && this.maps) this.picture.append(el("img", { class: "map", alt: "Where the result contradicts the photo", src: result.map_url }));
     if (kept.mode === "slider") this.picture.append((this.line = el("div", { class: "line" })));
     this.frame.append(this.picture);
     this.watch = fitInto(this.frame, this.picture, result.width, result.height);
@@ -172,7 +177,7 @@ export class Compare {
     if (kept.mode === "loupe" && kept.zoom === "full") kept.zoom = "fit";
     const zooms = kept.mode === "loupe" ? null : choice("Zoom", ZOOMS, kept.zoom, again("zoom"));
     const parts = [choice("Compare by", MODES, kept.mode, (value) => { if (value === "loupe") kept.zoom = "fit"; again("mode")(value); }), zooms];
-    if (this.job.result.map_url && kept.zoom === "fit")
+    if (this.maps)
       parts.push(el("label", {}, el("input", { type: "checkbox", id: "contradicts", checked: kept.map, onchange: (event) => { kept.map = event.target.checked; this.draw(); } }), " Where it contradicts the photo"));
     if (this.others.length) parts.push(this.opponents());
     return el("div", { class: "tools" }, ...parts);
@@ -184,6 +189,12 @@ export class Compare {
       ...options.map(([value, text]) => el("option", { value, selected: (this.against?.id ?? "") === value }, text)));
     return el("label", {}, "Against ", select);
   }
+}
+
+/** What the colors of the map mean; its scale is that of sdsr/trust/consistency.py. */
+function legend() {
+  return el("p", { class: "hint legend" }, el("span", { class: "scale", "aria-hidden": "true" }), el("span", {},
+    "Where the result, made as small as the photo, differs from it: clear, by less than 12 of 255, as true pictures mostly do; red, by 24 or more."));
 }
 
 const clamp = (share) => Math.min(1, Math.max(0, share));

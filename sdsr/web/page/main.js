@@ -16,7 +16,7 @@ const wishes = new Wishes(at("wishes"), () => drawActions());
 const stage = new Stage(at("view"), shelf, {
   made: ({ model, result }) => [
     result.steps === 1 ? "1 step" : `${result.steps} steps`,
-    ...(wishes.drawsNoise(model) ? [`seed ${result.seed}`] : []),
+    ...(wishes.heedsSeed(model) ? [`seed ${result.seed}`] : []),
   ].join(", "),
   choose,
   tried: (entry, region) => { entry.region = region; drawActions(); },

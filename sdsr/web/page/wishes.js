@@ -32,7 +32,7 @@ export class Wishes {
   }
 
   /** Whether another seed would give another result; of a model that isn't here any more, nobody knows. */
-  drawsNoise(name) {
+  heedsSeed(name) {
     return this.models.find((model) => model.name === name)?.heeds_seed ?? true;
   }
 
