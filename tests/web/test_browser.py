@@ -221,6 +221,15 @@ def test_a_reload_loses_nothing(opened: Opens, tmp_path: Path) -> None:
     expect(page.locator(".failed")).to_be_visible()
 
 
+def test_a_phone_is_not_told_to_drop_photos(opened: Opens) -> None:
+    drop = opened().get_by_text("Drop photos here")
+    expect(drop).to_be_visible()
+    page = opened(width=360, height=640, has_touch=True, is_mobile=True)
+    expect(page.locator("label", has_text="Choose photos")).to_be_visible()
+    expect(page.get_by_text("Drop photos here")).to_be_hidden()
+    expect(page.get_by_text("or paste one")).to_be_hidden()
+
+
 def test_twelve_photos_at_once_on_a_phone(opened: Opens, tmp_path: Path) -> None:
     page = opened(width=360, height=740, has_touch=True, is_mobile=True)
     add(page, *(photo(tmp_path, f"photo {number}.png") for number in range(12)))
