@@ -12,7 +12,7 @@ from rich.filesize import decimal
 from sdsr.batch.desk import Batch, Desk
 from sdsr.batch.naming import nearest_folder
 from sdsr.batch.outcome import complaint
-from sdsr.batch.restoring import Looked, is_earlier_result, look_at
+from sdsr.batch.restoring import Looked, header_of, look_at
 from sdsr.batch.settings import Settings
 from sdsr.batch.walking import Task
 from sdsr.errors import InputError, OutputError, SdsrError
@@ -98,18 +98,18 @@ def estimate(batch: Batch, *, clock: Callable[[], float] = time.perf_counter) ->
 
 def _look_at(sample: Sequence[Task], settings: Settings) -> tuple[list[Looked], int, list[str]]:
     """Return what headers say of the work, how many are earlier results, and what is wrong with unreadable photos."""
-    from sdsr.photos.probe import format_of, probe
+    from sdsr.photos.probe import format_of
 
     found: list[Looked] = []
     labeled = 0
     complaints: list[str] = []
     for task in sample:
         try:
-            header = probe(task.source, settings.limits)
-            if is_earlier_result(task, header, settings):
+            header = header_of(task, task.source, settings)
+            if header is None:
                 labeled += 1
-                continue
-            found.append(look_at(task.source, settings, format=format_of(task.target), header=header))
+            else:
+                found.append(look_at(task.source, settings, format=format_of(task.target), header=header))
         except (SdsrError, OSError) as error:
             complaints.append(complaint(task.photo, str(error)))
     return found, labeled, complaints

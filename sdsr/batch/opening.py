@@ -12,7 +12,7 @@ from sdsr.batch.entries import Work
 from sdsr.batch.leasing import Lease
 from sdsr.batch.manifest import State
 from sdsr.batch.outcome import Outcome
-from sdsr.batch.restoring import Looked, check_target, is_earlier_result, look_at, read, restore
+from sdsr.batch.restoring import Looked, check_target, header_of, look_at, read, restore
 from sdsr.batch.results import Pair
 from sdsr.batch.walking import Task
 
@@ -97,12 +97,12 @@ def _open(task: Task, desk: Desk, held: ExitStack) -> Opened | Outcome | None:
 
 def _read(task: Task, desk: Desk, pair: Pair, state: State | None, lease: Lease | None) -> Opened | Outcome:
     """Return a photo to restore, unless it is an earlier run's result; what can't be done is refused before loading."""
-    from sdsr.photos.probe import format_of, probe
+    from sdsr.photos.probe import format_of
 
     settings = desk.batch.settings
     source = pair.photo.file()
-    header = probe(source, settings.limits)
-    if is_earlier_result(task, header, settings):
+    header = header_of(task, source, settings)
+    if header is None:
         return replace(desk.outcome(task, "skipped"), labeled=True)
     looked = look_at(source, settings, format=format_of(task.target), header=header)
     if desk.batch.beside is not None:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -9,9 +10,9 @@ from typing import TYPE_CHECKING, Protocol
 from sdsr.batch import again
 from sdsr.batch.settings import Settings
 from sdsr.batch.walking import Task
-from sdsr.errors import OutputError
+from sdsr.errors import InputError, LimitError, OutputError
 from sdsr.photos.formats import Format
-from sdsr.photos.limits import Limits
+from sdsr.photos.limits import RESULT_LIMITS, Limits
 from sdsr.request import Request
 
 if TYPE_CHECKING:
@@ -76,9 +77,23 @@ def look_at(
     return Looked(source=source, header=header, size=(height, width), format=format)
 
 
-def is_earlier_result(task: Task, header: "Header", settings: Settings) -> bool:
-    """Whether a photo that was found in a folder is the result of an earlier run, by its label, and isn't wanted."""
-    return task.found and header.labeled and not settings.labeled
+def header_of(task: Task, source: Path | bytes, settings: Settings) -> "Header | None":
+    """Return what the header of a task's photo tells; None for one that is passed over.
+
+    That is the result of an earlier run, by its label, which was found in a folder and isn't wanted; it may be larger
+    than photos may be. Raises InputError, LimitError.
+    """
+    from sdsr.photos.probe import probe
+
+    passed_over = task.found and not settings.labeled
+    try:
+        header = probe(source, settings.limits)
+    except LimitError:
+        with suppress(InputError):
+            if passed_over and probe(source, RESULT_LIMITS).labeled:
+                return None
+        raise
+    return None if passed_over and header.labeled else header
 
 
 def read(looked: Looked, limits: Limits) -> "Photo":

@@ -168,8 +168,8 @@ def test_results_of_earlier_runs_are_no_photos_unless_wanted_or_named(
     write_photo(upscaler.upscale(photo, TWICE), result)
     with monkeypatch.context() as unread:
         unread.setattr(files, "read_photo", lambda source, *_: pytest.fail("decoded") if source == result else photo)
-        small = Settings(request=TWICE, limits=files.Limits(max_output_pixels=40 * 30))
-        found = [run(tree, upscaler, small)["a_x2.jpg"] for _ in range(2)]
+        limits = files.Limits(max_output_pixels=40 * 30), files.Limits(max_input_pixels=20 * 15)
+        found = [run(tree, upscaler, Settings(request=TWICE, limits=each))["a_x2.jpg"] for each in limits]
     assert [(outcome.status, outcome.labeled, outcome.size) for outcome in found] == 2 * [("skipped", True, None)]
     outcomes = run(tree, upscaler)
     assert {name for name, outcome in outcomes.items() if outcome.labeled} == {"a_x2.jpg"}
