@@ -93,8 +93,8 @@ class Many:
         OnExists | None,
         typer.Option(
             "--on-exists",
-            help="Where a result is there: skip it if it is finished (the default; it is made again if photo or "
-            "settings changed), verify it by reading it, or replace whatever is there unfinished or foreign.",
+            help="Where a folder's result is there: skip it if it is finished (the default; it is made again if photo "
+            "or settings changed), verify it by reading it, or replace whatever is there unfinished or foreign.",
         ),
     ] = None
     overwrite: Annotated[bool, typer.Option(help="The same as --on-exists replace.")] = False
