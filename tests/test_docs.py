@@ -4,10 +4,12 @@ import re
 from collections import Counter
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from sdsr.cli.table import COMMANDS, MANIFEST, STUDIES
+from sdsr.training.configuration import stage_toml
 
 ROOT = Path(__file__).parents[1]
 TOUR = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
@@ -105,6 +107,16 @@ def test_every_page_that_the_sources_name_is_there() -> None:
     named = {page for path in sources for page in re.findall(r"\bdocs/[\w/-]+\.md", path.read_text(encoding="utf-8"))}
     assert len(named) > 5
     assert {page for page in named if not (ROOT / page).is_file()} == set()
+
+
+def test_the_relative_of_a_method_is_one() -> None:
+    (piece,) = _SNIPPET.findall(PAGES["adding-a-method"])
+    names: dict[str, Any] = {}
+    exec(piece, names)
+    recipe = names["MINE_SMALL"]
+    assert (recipe.name, recipe.plan.times) == ("mine-small", (199,))
+    assert recipe.stage().build("tiny").parts.modules
+    assert "times = [199]" in stage_toml(recipe.stage())
 
 
 def test_the_pieces_for_python_run_one_after_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

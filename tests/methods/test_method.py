@@ -21,6 +21,14 @@ def plan(recipe: Recipe, *, photo: torch.Tensor | None = None, **wished) -> Plan
     return recipe.method.plan(Request(**wished), photo)
 
 
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_facts_that_are_missing_are_told_with_the_file_that_lacks_them(folder: str) -> None:
+    where = rf"recipe \(=mine-small\) has no facts; add .*'mine-small'.* to FACTS in sdsr/methods/{folder}/__init__\.py"
+    with pytest.raises(InputError, match=where):
+        facts_of(folder)["mine-small"]
+    assert "mine-small" not in facts_of(folder)
+
+
 def test_what_is_told_without_torch_is_so() -> None:
     told = [facts for folder in FOLDERS for facts in facts_of(folder).values()] + [*FACTS.values()]
     assert sorted(told, key=str) == sorted((recipe.facts for recipe in RECIPES.values()), key=str)

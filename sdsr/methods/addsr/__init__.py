@@ -3,6 +3,7 @@
 from sdsr.methods.facts import RecipeFacts, by_name
 
 FACTS = by_name(
+    __name__,
     RecipeFacts(
         name="seesr",
         paper="arXiv:2311.16518",

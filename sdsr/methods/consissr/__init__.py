@@ -3,6 +3,7 @@
 from sdsr.methods.facts import RecipeFacts, by_name
 
 FACTS = by_name(
+    __name__,
     RecipeFacts(
         name="consissr",
         paper="arXiv:2410.13807",

@@ -3,6 +3,7 @@
 from sdsr.methods.facts import RecipeFacts, by_name
 
 FACTS = by_name(
+    __name__,
     RecipeFacts(
         name="invsr",
         paper="arXiv:2412.09013",

@@ -3,6 +3,7 @@
 from sdsr.methods.facts import RecipeFacts, by_name
 
 FACTS = by_name(
+    __name__,
     RecipeFacts(
         name="stablesr",
         paper="arXiv:2305.07015",
