@@ -83,7 +83,18 @@ def test_every_published_checkpoint_is_in_the_documentation() -> None:
     rows = [line for line in DOCS.splitlines() if line.startswith("| ")]
     for method, published in PUBLISHED.items():
         (row,) = [row for row in rows if f"`{method}`" in row.split("|")[1]]
-        assert published.completes or row.rstrip("| ").endswith(f"`{published.prior}`")
+        *_, prior, needed = (cell.strip() for cell in row.strip("|").split("|"))
+        if published.completes:
+            assert (prior, needed) == ("its", "no")
+        else:
+            assert (prior, needed == "yes") == (f"`{published.prior}`", SOURCES[published.prior].sha256 is None)
+
+
+def test_a_folder_is_drawn_with_the_files_that_errors_name() -> None:
+    drawn = DOCS.partition("FOLDER/\n")[2].partition("```")[0]
+    files = PUBLISHED["addsr"].convert({}).files
+    assert [name for name in files if name in drawn] == [*files]
+    assert drawn.count("diffusion_pytorch_model") == 2
 
 
 def test_the_folder_is_one_that_restores(checkpoint: Path, consissr_tiny: State, tmp_path: Path) -> None:
