@@ -63,7 +63,8 @@ def check_complete(converted: Converted, path: Path) -> None:
         there = [name for name, is_there in converted.files.items() if is_there]
         absent = [name for name, is_there in converted.files.items() if not is_there]
         if absent:
-            problems.append(f"has {', '.join(there) or 'none'} of the published files, not {', '.join(absent)}")
+            has = f"has {', '.join(there)} of the published files, not" if there else "has none of the published files"
+            problems.append(f"{has} {', '.join(absent)}")
         raise ModelError(
             f"checkpoint (={path}) {'; it '.join(problems)}; name its own method, or look at it with --partial."
         )
