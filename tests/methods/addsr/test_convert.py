@@ -155,6 +155,8 @@ def test_files_that_are_absent_are_named():
     assert "it has unet/ of the published files, not controlnet/, ram_swin_large_14m.pth, DAPE.pth;" in str(
         raised.value
     )
+    with pytest.raises(ModelError, match=r"it has none of the published files unet/, controlnet/, ram_swin_large_14m"):
+        check_complete(convert({"a": torch.zeros(1)}), Path("folder"))
 
 
 def test_full_networks_have_the_published_shapes():
