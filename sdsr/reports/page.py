@@ -15,6 +15,7 @@ from sdsr.photos.photo import Photo
 from sdsr.region import Region
 from sdsr.reports.report import Report
 from sdsr.reports.verdict import verdict
+from sdsr.trust.consistency import SLIGHT, STRONG
 from sdsr.trust.mask import unmasked
 
 PROXY_PX = 1400
@@ -81,7 +82,7 @@ def render(report: Report) -> str:
 
 def _maps(report: Report) -> dict[str, np.ndarray]:
     """The maps as RGBA: transparent where nothing is to be said, red where most is."""
-    maps = {"contradicts the photo": _heat(report.consistency.map, 24 / 255)}
+    maps = {"contradicts the photo": _heat(report.consistency.map, STRONG, least=SLIGHT)}
     if report.clues is not None:
         maps["passes disagree"] = _heat(report.clues.disagreement, 24 / 255)
     expected = report.expected
@@ -95,8 +96,9 @@ def _maps(report: Report) -> dict[str, np.ndarray]:
     return maps
 
 
-def _heat(values: np.ndarray, most: float) -> np.ndarray:
-    strength = np.clip(values / most, 0, 1)
+def _heat(values: np.ndarray, most: float, *, least: float = 0.0) -> np.ndarray:
+    """Nothing up to `least`, then from yellow to red at `most`."""
+    strength = np.clip((values - least) / (most - least), 0, 1)
     colors = np.stack((np.ones_like(strength), 0.75 * (1 - strength), np.zeros_like(strength), 0.85 * strength), -1)
     return np.rint(colors * 255).astype(np.uint8)
 

@@ -1,5 +1,7 @@
 """Reports: one file that needs no other, figures that agree with JSON, nothing of a name becomes markup."""
 
+import base64
+import io
 import json
 import re
 from dataclasses import replace
@@ -8,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from sdsr.errors import OutputError
 from sdsr.images.floats import image, quantize
@@ -17,6 +20,7 @@ from sdsr.region import Region
 from sdsr.reports.page import PROXY_PX, render, write_report
 from sdsr.reports.report import Examined, Report, report_on
 from sdsr.reports.verdict import verdict
+from sdsr.trust.consistency import SLIGHT, STRONG
 from sdsr.trust.expected_error import ExpectedError
 from sdsr.trust.mask import Calibration
 from sdsr.trust.stored import Trust
@@ -90,6 +94,16 @@ def test_maps_are_there_where_they_can_be(lq, result):
         for maps in ({}, {"examined": examined(result, 4)}, {"examined": examined(result, 2), "trust": TRUST})
     ]
     assert counts == [1, 2, 2], "a calibration for another number of passes counts for nothing"
+
+
+def test_the_map_of_contradictions_begins_where_they_mean_something(lq, result):
+    at_first = np.full((4, 4), 0.9 * SLIGHT, np.float32)
+    at_first[1, 2] = STRONG
+    here = report(lq, result)
+    page = render(replace(here, consistency=replace(here.consistency, map=at_first)))
+    encoded = next(source for source in parsed(page).asked if source.startswith("data:image/png"))
+    shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(encoded.partition(",")[2]))))
+    assert np.argwhere(shown[..., 3]).tolist() == [[1, 2]]
 
 
 def test_text_is_shown_where_it_is_and_told_where_it_was_not_looked_for(lq, result):
