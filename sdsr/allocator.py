@@ -2,8 +2,8 @@
 
 glibc learns to keep pieces of up to 32 MiB, and of several megapixels hardly one fits the next: a process grows by some
 70 MiB with each. Here it gives back what it freed from 4 MiB on. New pages cost time; where the system lends pages of
-2 MiB to whoever asks (`madvise`, as most do), there are few of them, and nothing is lost ("The allocator",
-docs/speed.md). What the user said of either stays. Python that others write is left alone.
+2 MiB to whoever asks (`madvise`, as most do), there are few of them, and 7 % is lost, where convolutions' maps are that
+small ("The allocator", docs/speed.md). What the user said of either stays. Python that others write is left alone.
 """
 
 import ctypes
