@@ -7,15 +7,8 @@ import sys
 
 import pytest
 
-COMMAND = """
-import sys
-from sdsr.cli.main import main
-sys.argv = ["sdsr", "upscale", "missing.jpg", "-o", "missing/x.png", "-q"]
-try:
-    main()
-except SystemExit:
-    pass
-"""
+from tests.commands import REFUSED
+
 LARGE_PAGES = "import os; print(os.environ.get('THP_MEM_ALLOC_ENABLE', '-'))"
 A_SERVICE_WORKER = """
 import os, runpy, sys
@@ -60,14 +53,14 @@ def after(code: str, shown: str, **environment: str) -> str:
 
 @with_glibc
 def test_a_command_gives_back_what_is_freed_between_others() -> None:
-    assert int(after(COMMAND, KEPT)) < 20
+    assert int(after(REFUSED, KEPT)) < 20
     assert int(after("import sdsr, sdsr.cli.main", KEPT)) > 80  # nothing is changed by importing
-    assert int(after(COMMAND, KEPT, MALLOC_MMAP_THRESHOLD_=str(32 << 20))) > 80  # nor what the user said
+    assert int(after(REFUSED, KEPT, MALLOC_MMAP_THRESHOLD_=str(32 << 20))) > 80  # nor what the user said
 
 
 def test_a_command_asks_for_large_pages() -> None:
-    assert after(COMMAND, LARGE_PAGES) == "1"
-    assert after(COMMAND, LARGE_PAGES, THP_MEM_ALLOC_ENABLE="0") == "0"
+    assert after(REFUSED, LARGE_PAGES) == "1"
+    assert after(REFUSED, LARGE_PAGES, THP_MEM_ALLOC_ENABLE="0") == "0"
     assert after("import sdsr, sdsr.cli.main", LARGE_PAGES) == "-"
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from sdsr.cli import processors
 from sdsr.cli.processors import THREADS, WAITING, share_processors, usable_cores
+from tests.commands import REFUSED
 
 SHOWN = "import os; print(*(os.environ.get(name, '-') for name in ('OMP_WAIT_POLICY', 'OMP_NUM_THREADS')))"
 
@@ -20,25 +21,14 @@ def after(code: str, **environment: str) -> list[str]:
     return subprocess.check_output([sys.executable, "-c", probe], env=clean | environment, text=True).split()
 
 
-COMMAND = """
-import sys
-from sdsr.cli.main import main
-sys.argv = ["sdsr", "upscale", "missing.jpg", "-o", "missing/x.png", "-q"]
-try:
-    main()
-except SystemExit:
-    pass
-"""
-
-
 def test_a_command_waits_asleep_on_as_many_threads_as_there_are_cores() -> None:
-    assert after(COMMAND) == ["PASSIVE", str(usable_cores())]
-    assert after(COMMAND, OMP_WAIT_POLICY="active", OMP_NUM_THREADS="3") == ["active", "3"]
-    assert after(COMMAND, GOMP_SPINCOUNT="5", MKL_NUM_THREADS="3") == ["-", "-"]
+    assert after(REFUSED) == ["PASSIVE", str(usable_cores())]
+    assert after(REFUSED, OMP_WAIT_POLICY="active", OMP_NUM_THREADS="3") == ["active", "3"]
+    assert after(REFUSED, GOMP_SPINCOUNT="5", MKL_NUM_THREADS="3") == ["-", "-"]
 
 
 def test_numpy_has_one_thread_unless_the_user_says_more() -> None:
-    shown = f"{COMMAND}\nimport os\nprint(os.environ['OPENBLAS_NUM_THREADS'])"
+    shown = f"{REFUSED}\nimport os\nprint(os.environ['OPENBLAS_NUM_THREADS'])"
     clean = {name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"}
     for said, threads in (({}, "1"), ({"OPENBLAS_NUM_THREADS": "3"}, "3")):
         told = subprocess.check_output([sys.executable, "-c", shown], env=clean | said, text=True)

@@ -74,6 +74,16 @@ def test_gray_clear_and_deep_ones_are_read_as_they_are() -> None:
     assert difference(deep.pixels, samples) <= LOSSY * 257
 
 
+def test_color_that_was_multiplied_by_alpha_is_freed_of_it() -> None:
+    half = np.dstack([PIXELS // 2, np.full((48, 80), 128, np.uint8)])
+    file = io.BytesIO()
+    pillow_heif.from_bytes(mode="RGBa", size=(80, 48), data=half.tobytes()).save(file, quality=95)
+    photo = read_photo(file.getvalue())
+    assert photo.alpha is not None
+    assert difference(photo.alpha, np.full((48, 80), 128, np.uint8)) <= LOSSY
+    assert difference(photo.pixels, PIXELS) <= 3 * LOSSY
+
+
 def test_what_cannot_be_read_is_refused() -> None:
     data = heic()
     for end in (20, 100, len(data) // 2, len(data) - 9):
@@ -95,8 +105,14 @@ def test_a_giant_is_refused_from_its_header() -> None:
     struct.pack_into(">II", data, crop, 20000, 1)
     struct.pack_into(">II", data, crop + 8, 20000, 1)
     for action in (probe, read_photo):
-        with pytest.raises((LimitError, InputError)):
+        with pytest.raises(LimitError, match=r"20000x20000 \(400 MP\), limit 200 MP"):
             action(bytes(data))
+
+
+def test_a_gain_map_is_told_to_be_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    data = heic(PHOTO.convert("RGBA")).replace(b"urn:mpeg:hevc:2015:auxid:1", b"urn:com:apple:p:hdrgainmap")
+    assert read_photo(data).alpha is None
+    assert "a gain map (HDR)" in caplog.text
 
 
 def test_without_the_library_its_name_and_what_else_helps_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
