@@ -104,6 +104,7 @@ def test_the_map_of_contradictions_begins_where_they_mean_something(lq, result):
     encoded = next(source for source in parsed(page).asked if source.startswith("data:image/png"))
     shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(encoded.partition(",")[2]))))
     assert np.argwhere(shown[..., 3]).tolist() == [[1, 2]]
+    assert shown[1, 2].tolist() == [255, 0, 0, 217], "all that there is of red"
 
 
 def test_text_is_shown_where_it_is_and_told_where_it_was_not_looked_for(lq, result):
